@@ -1,0 +1,85 @@
+/* catalog.h: the tables of a database as PostgreSQL's catalog describes them at one moment. Immutable once loaded.
+ *
+ *     struct catalog *catalog = catalog_load(conn, err);
+ *     const struct catalog_table *table = catalog_find(catalog, "public", "users");
+ *
+ * System schemas, temporary tables and partitions (their root stands for them) are left out. Tables come in
+ * the order of schema, then name. */
+#ifndef FRESHET_BASE_CATALOG_H
+#define FRESHET_BASE_CATALOG_H
+
+#include <libpq-fe.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+struct catalog_column {
+    const char *name;
+    int16_t attnum;
+    uint32_t type_oid;
+    int32_t typmod;
+    const char *type_name; /* format_type(): "character varying(20)" */
+    /* Of the type itself; for a domain, of its base type, all the way down. */
+    uint32_t base_type_oid;
+    int32_t base_typmod;
+    const char *base_type_name; /* pg_type.typname of the base type: "int4", "_text", "hstore" */
+    char base_typtype;          /* b, c, e, r, m, p */
+    uint32_t element_type_oid;  /* of an array, else 0 */
+    bool not_null;
+    bool generated;
+    bool in_identity;        /* part of the replica identity */
+    const char *default_sql; /* pg_get_expr of the default, or NULL */
+};
+
+struct catalog_index {
+    const char *name;
+    bool primary;
+    bool usable_as_key; /* unique, valid, immediate, no predicate, no expressions */
+    bool replica_identity;
+    bool nulls_not_distinct;
+    uint16_t n_columns;
+    const uint16_t
+        *columns; /* places in catalog_table.columns, in the index's order; key columns only */
+};
+
+struct catalog_table {
+    uint32_t oid;
+    const char *schema;
+    const char *name;
+    char kind;             /* pg_class.relkind: r, p (partitioned), f, v, m */
+    char replica_identity; /* d, n, f, i */
+    bool unlogged;
+    bool row_security_active; /* for the connected role */
+    bool selectable;          /* the connected role may SELECT it */
+    bool owned;               /* the connected role may add it to a publication */
+    double estimated_rows;
+    uint16_t n_columns;
+    const struct catalog_column *columns; /* in attnum order, dropped ones left out */
+    uint16_t n_indexes;                   /* unique ones alone */
+    const struct catalog_index *indexes;
+    const struct catalog_index *primary_key; /* NULL: none */
+    /* Over everything above that a cached row depends on: differs after any DDL that matters. */
+    uint64_t fingerprint;
+};
+
+struct catalog {
+    const char *database;
+    int server_version; /* PQserverVersion: 150018 */
+    uint32_t n_tables;
+    const struct catalog_table *tables;
+    struct arena *arena; /* owns all of it */
+};
+
+/* NULL on error. */
+struct catalog *catalog_load(PGconn *conn, struct error *err);
+void catalog_destroy(struct catalog **catalog);
+const struct catalog_table *catalog_find(const struct catalog *catalog, const char *schema,
+                                         const char *name);
+const struct catalog_table *catalog_find_oid(const struct catalog *catalog, uint32_t oid);
+
+/* Can this table's UPDATE and DELETE be published without making them fail? (A primary key or other replica
+ * identity that is in force.) */
+bool catalog_table_publishable(const struct catalog_table *table);
+
+#endif

@@ -1,0 +1,17 @@
+/* json.h: composing JSON into a buffer without a tree. Reading JSON, and trees for status pages, is jansson's.
+ *
+ * Escapes: \" \\ \b \f \n \r \t, other controls as \u00XX; everything else as it is (UTF-8). */
+#ifndef FRESHET_BASE_JSON_H
+#define FRESHET_BASE_JSON_H
+
+#include "base/buf.h"
+#include "base/slice.h"
+
+/* The quoted, escaped string. */
+void json_append_string(struct buf *out, struct slice text);
+/* The escaped bytes without the quotes. */
+void json_append_escaped(struct buf *out, struct slice text);
+/* Base64 (RFC 4648, padded), unquoted. */
+void base64_append(struct buf *out, const void *data, size_t len);
+
+#endif

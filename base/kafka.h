@@ -1,0 +1,42 @@
+/* kafka.h: what every part that talks to Kafka needs of librdkafka.
+ *
+ * `properties` are librdkafka's own, "name=value" pairs; the ones that Freshet must own are refused by name. */
+#ifndef FRESHET_BASE_KAFKA_H
+#define FRESHET_BASE_KAFKA_H
+
+#include <librdkafka/rdkafka.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/error.h"
+#include "base/log.h"
+
+struct kafka_property {
+    const char *name;
+    const char *value;
+};
+
+struct kafka_config {
+    const char *brokers;
+    size_t n_properties;
+    const struct kafka_property *properties;
+};
+
+/* A configuration for a producer or a consumer; NULL and *err on a wrong or refused property. librdkafka's
+ * log lines go to `log`. */
+rd_kafka_conf_t *kafka_conf(const struct kafka_config *config, struct log *log, struct error *err);
+/* One more setting on it; ours, so a refusal is a programmer's mistake. */
+void kafka_conf_set(rd_kafka_conf_t *conf, const char *name, const char *value);
+/* Fills *err from librdkafka's error; returns false. */
+bool kafka_error(struct error *err, const rd_kafka_error_t *error, const char *what);
+bool kafka_error_code(struct error *err, rd_kafka_resp_err_t code, const char *what);
+
+struct kafka_probe {
+    int n_brokers;
+    bool transactional; /* init_transactions of a throwaway id succeeded */
+};
+/* Is the cluster there? Waits up to timeout_ms. */
+bool kafka_probe(const struct kafka_config *config, int timeout_ms, struct log *log,
+                 struct kafka_probe *probe, struct error *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,59 @@
+#include "base/mem.h"
+
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static _Noreturn void mem_exhausted(size_t size) {
+    fprintf(stderr, "out_of_memory bytes=%zu\n", size);
+    abort();
+}
+
+void *mem_alloc(size_t size) {
+    void *ptr = malloc(size ? size : 1);
+    if (!ptr) mem_exhausted(size);
+    return ptr;
+}
+
+void *mem_zalloc(size_t size) { return mem_calloc(1, size); }
+
+void *mem_calloc(size_t n, size_t size) {
+    if (size && n > SIZE_MAX / size) mem_exhausted(SIZE_MAX);
+    void *ptr = calloc(n ? n : 1, size ? size : 1);
+    if (!ptr) mem_exhausted(n * size);
+    return ptr;
+}
+
+void *mem_realloc(void *ptr, size_t size) {
+    void *grown = realloc(ptr, size ? size : 1);
+    if (!grown) mem_exhausted(size);
+    return grown;
+}
+
+void *mem_aligned(size_t align, size_t size) {
+    void *ptr = aligned_alloc(align, (size + align - 1) & ~(align - 1));
+    if (!ptr) mem_exhausted(size);
+    return ptr;
+}
+
+char *mem_strdup(const char *text) { return mem_slicedup(slice_from(text)); }
+
+char *mem_slicedup(struct slice slice) {
+    char *copy = mem_alloc(slice.len + 1);
+    if (slice.len) memcpy(copy, slice.data, slice.len);
+    copy[slice.len] = '\0';
+    return copy;
+}
+
+char *mem_printf(const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    char *text = NULL;
+    if (vasprintf(&text, format, args) < 0) mem_exhausted(0);
+    va_end(args);
+    return text;
+}
+
+void mem_free(void *ptr) { free(ptr); }

@@ -1,0 +1,23 @@
+/* mem.h: allocation that cannot fail: out of memory aborts, since every request was bounded before.
+ * mem_free(NULL) is allowed. The allocator underneath is jemalloc in release builds. */
+#ifndef FRESHET_BASE_MEM_H
+#define FRESHET_BASE_MEM_H
+
+#include <stddef.h>
+
+#include "base/slice.h"
+
+void *mem_alloc(size_t size) __attribute__((malloc, returns_nonnull, alloc_size(1)));
+void *mem_zalloc(size_t size) __attribute__((malloc, returns_nonnull, alloc_size(1)));
+/* n * size zeroed bytes; aborts where the product overflows. */
+void *mem_calloc(size_t n, size_t size) __attribute__((malloc, returns_nonnull));
+void *mem_realloc(void *ptr, size_t size) __attribute__((returns_nonnull));
+/* size bytes at an address that is a multiple of `align` (a power of two). Freed by mem_free. */
+void *mem_aligned(size_t align, size_t size) __attribute__((returns_nonnull));
+char *mem_strdup(const char *text) __attribute__((returns_nonnull));
+/* A NUL-terminated copy of the slice's bytes. */
+char *mem_slicedup(struct slice slice) __attribute__((returns_nonnull));
+char *mem_printf(const char *format, ...) __attribute__((format(printf, 1, 2), returns_nonnull));
+void mem_free(void *ptr);
+
+#endif

@@ -1,0 +1,84 @@
+/* cache.h: the cache wing as server/ sees it: RESP listeners and workers, one store, read-through, coherence.
+ *
+ *     struct cache *cache = cache_create(&config, &deps, err);
+ *     cache_start(cache, err);                           listens and answers from here on
+ *     struct change_sink sink = cache_sink(cache);       give it to a feed over config.slot and publication
+ *     cache_stop(cache); cache_destroy(&cache);          drains: replies on the way are sent first
+ *
+ * Strings in the configuration are borrowed and must outlive the cache. */
+#ifndef FRESHET_CACHE_CACHE_H
+#define FRESHET_CACHE_CACHE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/change.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/metrics.h"
+
+enum cache_coherence { COHERENCE_STREAM, COHERENCE_TTL };
+enum cache_on_stale { ON_STALE_BYPASS, ON_STALE_SERVE, ON_STALE_ERROR };
+
+/* cache.tables: one entry of the map. */
+struct cache_table_config {
+    const char *table;  /* "schema.table" as written */
+    const char *prefix; /* NULL: the default */
+    int64_t ttl_ms;     /* -1: cache.ttl */
+    bool mapped;        /* false: this table's name is an ordinary prefix */
+    uint32_t n_columns; /* 0: all; else only these are readable */
+    const char *const *columns;
+};
+
+struct cache_config {
+    const char *database_url; /* NULL: no read-through, plain keys only */
+    uint32_t pool;            /* connections a worker */
+    const char *listen;       /* "host:port", "[::1]:6380" */
+    const char *password;     /* NULL: none */
+    uint32_t workers;         /* 0: one a core */
+    uint64_t max_memory_bytes;
+    int64_t ttl_ms;
+    int64_t negative_ttl_ms;
+    int64_t fill_timeout_ms; /* the deadline of a read that has to ask the database */
+    enum cache_coherence coherence;
+    int64_t max_staleness_ms;
+    enum cache_on_stale on_stale;
+    int64_t sample_interval_ms;       /* of (now, insert LSN) */
+    int64_t catalog_poll_interval_ms; /* the bound for DDL */
+    uint32_t max_clients;
+    uint64_t client_output_limit_bytes;
+    const char *feed_name;   /* application_name of the feed */
+    const char *publication; /* "freshet_cache" */
+    uint32_t n_tables;
+    const struct cache_table_config *tables;
+};
+
+struct cache_deps {
+    struct log *log;
+    struct metrics *metrics;
+    const char *version; /* Freshet's own */
+};
+
+struct cache;
+
+struct cache *cache_create(const struct cache_config *config, const struct cache_deps *deps,
+                           struct error *err);
+bool cache_start(struct cache *cache, struct error *err) MUST_CHECK;
+void cache_stop(struct cache *cache);
+void cache_destroy(struct cache **cache);
+
+/* Evicts what a transaction touched, then advances the applied LSN, which it confirms. */
+struct change_sink cache_sink(struct cache *cache);
+
+/* Listening and, where coherence is by stream, the feed streams and rule 5 has been passed. If not, *why is
+ * one line (static or owned by the cache until the next call from the same thread). */
+bool cache_ready(struct cache *cache, const char **why);
+
+/* For /status: a new reference for the caller. */
+json_t *cache_status(struct cache *cache);
+
+/* The port that was bound (a configuration of port 0 picks a free one). */
+uint16_t cache_port(const struct cache *cache);
+
+#endif

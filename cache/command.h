@@ -1,0 +1,110 @@
+/* command.h: a command is one row of a table and one function.
+ *
+ *     { "getdel", cmd_getdel, 2, CMD_WRITE | CMD_FAST, KEYS(1, 1, 1), "6.2.0", GROUP_STRING,
+ *       "Returns the string value of a key and deletes it.", "O(1)", NULL },
+ *
+ * The dispatcher looks the name up, checks arity and rights, hashes the keys, takes the shard locks that the flags ask for,
+ * runs the function, releases. The function reads its keys through keyspace.h and composes one reply.
+ *
+ * A read of a table's row that is not in memory answers READ_PENDING: the function returns at once, having composed nothing; the
+ * client waits, the rows are fetched, and the function is run again, with the fetched rows laid over the store. So a
+ * function has no side effect before its last keyspace_read. */
+#ifndef FRESHET_CACHE_COMMAND_H
+#define FRESHET_CACHE_COMMAND_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/slice.h"
+#include "cache/store.h"
+
+struct client;
+struct command_context;
+struct keyspace;
+struct reply;
+struct worker;
+
+enum command_flag {
+    CMD_WRITE =
+        1
+        << 0, /* changes plain keys: shards of its keys are locked; refused on table keys (not DEL, UNLINK, EXPIRE..) */
+    CMD_READONLY = 1 << 1,
+    CMD_FAST = 1 << 2, /* as COMMAND INFO reports it */
+    CMD_LOCKS_KEYS =
+        1 << 3, /* reads containers that are changed in place: shards locked while it runs */
+    CMD_NO_AUTH = 1 << 4, /* allowed before AUTH */
+    CMD_ADMIN = 1 << 5,
+    CMD_DENYOOM = 1 << 6,
+    CMD_LOADING = 1 << 7,
+    CMD_ROW_WRITE =
+        1
+        << 8, /* a CMD_WRITE that is allowed on table keys with its own meaning (DEL evicts, EXPIRE shortens) */
+    CMD_BLOCKING = 1 << 9,
+    CMD_PUBSUB = 1 << 10,
+    CMD_NOSCRIPT = 1 << 11,
+    CMD_STALE = 1 << 12,
+};
+
+enum command_group {
+    GROUP_STRING,
+    GROUP_HASH,
+    GROUP_GENERIC,
+    GROUP_CONNECTION,
+    GROUP_SERVER,
+    GROUP_FRESHET
+};
+
+struct command_keys {
+    int8_t first, last,
+        step; /* as Redis's COMMAND: last -1 is the last argument; first 0: no keys */
+};
+#define KEYS(first, last, step)                                                                    \
+    { (first), (last), (step) }
+#define NO_KEYS                                                                                    \
+    { 0, 0, 0 }
+
+struct command {
+    const char *name; /* lower case */
+    void (*run)(struct command_context *ctx);
+    int arity; /* with the name; negative: at least */
+    uint32_t flags;
+    struct command_keys keys;
+    const char *since;
+    enum command_group group;
+    const char *summary;
+    const char *complexity;
+    const struct command *subcommands; /* ends with a NULL name */
+};
+
+struct command_context {
+    struct slice *argv; /* argv[0] is the name; argv[1] the subcommand's where there are any */
+    uint32_t argc;
+    const struct command *command;
+    struct reply *reply;
+    struct store *store;
+    struct keyspace *keyspace;       /* how keys are read: keyspace.h */
+    const struct store_guard *guard; /* what is locked; NULL where nothing is */
+    struct client *client;
+    struct worker *worker;
+    int64_t now_ms;     /* wall clock of this turn */
+    int64_t now_us;     /* monotonic */
+    uint32_t n_pending; /* reads that answered READ_PENDING in this run */
+    struct fetched_rows
+        *fetched; /* on a second run: the rows that were fetched for it; else NULL */
+};
+
+/* One table a file of commands; each ends with a NULL name. commands.c lists them, and nothing else knows them all. */
+extern const struct command commands_string[];     /* cmd_string.c */
+extern const struct command commands_hash[];       /* cmd_hash.c */
+extern const struct command commands_generic[];    /* cmd_generic.c: DEL, EXPIRE, SCAN, ... */
+extern const struct command commands_connection[]; /* cmd_connection.c: HELLO, CLIENT, ... */
+extern const struct command commands_server[];     /* cmd_server.c: INFO, COMMAND, CONFIG, ... */
+extern const struct command commands_freshet[];    /* cmd_freshet.c: FRESHET.* */
+
+/* Case-insensitive; NULL where there is none. */
+const struct command *command_find(struct slice name);
+const struct command *command_find_sub(const struct command *command, struct slice name);
+/* Walks the whole table: i from 0 until NULL. For COMMAND and for the reference. */
+const struct command *command_at(uint32_t i);
+
+#endif

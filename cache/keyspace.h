@@ -1,0 +1,45 @@
+/* keyspace.h: how commands read keys: memory first, and for a key of a mapped table the database behind it.
+ *
+ *     switch (keyspace_read(ctx, key, FORM_STRING, &value)) {
+ *     case READ_FOUND:   reply_bulk(ctx->reply, value.string); break;
+ *     case READ_ABSENT:  reply_null(ctx->reply); break;
+ *     case READ_WRONG_TYPE: reply_wrong_type(ctx->reply); break;
+ *     case READ_PENDING: return;                 run again once the rows are here (command.h)
+ *     case READ_FAILED:  reply_error(ctx->reply, "%s", value.failure); break;
+ *     }
+ *
+ * What it returns is readable until the command's function returns. A plain key is never pending. */
+#ifndef FRESHET_CACHE_KEYSPACE_H
+#define FRESHET_CACHE_KEYSPACE_H
+
+#include <stdbool.h>
+
+#include "base/slice.h"
+#include "cache/command.h"
+#include "cache/entry.h"
+
+enum key_form {
+    FORM_ANY,    /* is it there at all, and until when: EXISTS, TTL, TYPE */
+    FORM_STRING, /* a plain string, or a row as JSON */
+    FORM_HASH,   /* a plain hash, or a row's columns */
+};
+
+enum read_outcome { READ_FOUND, READ_ABSENT, READ_WRONG_TYPE, READ_PENDING, READ_FAILED };
+
+struct key_value {
+    const struct entry *entry; /* NULL where a row was answered without being kept */
+    bool row;
+    struct slice string; /* FORM_STRING */
+    struct slice
+        fields; /* FORM_HASH of a row or a small plain hash: packed (fields.h); data NULL: use hash.h on the entry */
+    int64_t expire_at_ms; /* STORE_NEVER: no TTL */
+    const char *failure;  /* READ_FAILED: the whole error text, code first */
+};
+
+enum read_outcome keyspace_read(struct command_context *ctx, struct slice key, enum key_form form,
+                                struct key_value *value);
+
+/* Is it a key of a mapped table (or a named query)? Writes ask before they touch a key. */
+bool keyspace_is_row_key(struct command_context *ctx, struct slice key);
+
+#endif

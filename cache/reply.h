@@ -1,0 +1,43 @@
+/* reply.h: composes RESP2 or RESP3 replies into one output buffer (RESP: redis.io/docs/reference/protocol-spec).
+ *
+ * Headers come before their elements and the composer does not count for the caller: an array of n is followed by n
+ * replies. A map of n takes 2n replies, and becomes a flat array under RESP2. */
+#ifndef FRESHET_CACHE_REPLY_H
+#define FRESHET_CACHE_REPLY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/slice.h"
+
+struct reply {
+    struct buf *out;
+    uint8_t protocol; /* 2 or 3 */
+};
+
+void reply_ok(struct reply *reply);
+void reply_simple(struct reply *reply, const char *text); /* +text */
+void reply_bulk(struct reply *reply, struct slice bytes);
+void reply_text(struct reply *reply, const char *text);      /* a bulk string */
+void reply_verbatim(struct reply *reply, struct slice text); /* =txt: under RESP3, else bulk */
+void reply_integer(struct reply *reply, int64_t value);
+void reply_double(struct reply *reply, double value);
+void reply_bool(struct reply *reply, bool value); /* #t under RESP3, else :1 */
+void reply_null(struct reply *reply);             /* $-1 or _ */
+void reply_null_array(struct reply *reply);       /* *-1 or _ */
+void reply_array(struct reply *reply, size_t n);
+void reply_map(struct reply *reply, size_t n);
+void reply_set(struct reply *reply, size_t n);
+void reply_push(struct reply *reply, size_t n);
+/* "-" + text; text begins with its code ("ERR ..."). Line breaks become spaces. */
+void reply_error(struct reply *reply, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* The errors that many commands share, worded as Redis 7.0 words them. */
+void reply_wrong_type(struct reply *reply);
+void reply_syntax_error(struct reply *reply);
+void reply_not_an_integer(struct reply *reply);
+void reply_not_a_float(struct reply *reply);
+
+#endif

@@ -1,0 +1,77 @@
+/* feed.h: a feed from a logical replication slot into one change sink, on a thread of its own.
+ *
+ *     struct feed *feed = feed_create(&config, sink, &deps);
+ *     feed_start(feed, err);  ...  feed_stop(feed);  feed_destroy(&feed);
+ *
+ * It connects, makes the slot where it must (temporary: at each session; permanent: once), runs the initial
+ * snapshot on the slot's exported snapshot where the sink has none yet, streams, confirms what the sink
+ * confirms, and after a retriable error starts over with a jittered backoff. A slot that is lost, or ahead
+ * of the sink's position, or another system's, is a fatal error and never a silent gap. */
+#ifndef FRESHET_CDC_FEED_H
+#define FRESHET_CDC_FEED_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/change.h"
+#include "base/log.h"
+#include "base/metrics.h"
+
+enum feed_snapshot { FEED_SNAPSHOT_NEVER, FEED_SNAPSHOT_INITIAL };
+
+struct feed_config {
+    const char *database_url;
+    const char *application_name;
+    const char *slot; /* permanent: its name; temporary: a prefix, made unique by the feed */
+    bool temporary;
+    const char *publication;
+    enum feed_snapshot snapshot;
+    uint32_t n_patterns; /* of tables for the snapshot: "public.*", "sales.orders" */
+    const char *const *patterns;
+    bool messages;              /* logical messages are wanted */
+    const char *server_options; /* for the session, e.g. "-c logical_decoding_work_mem=1MB"; NULL */
+    int64_t status_interval_ms; /* of standby status updates; default 1000 */
+};
+
+struct feed_deps {
+    struct log *log;
+    struct metrics *metrics;
+};
+
+enum feed_state {
+    FEED_STOPPED,
+    FEED_CONNECTING,
+    FEED_SNAPSHOTTING,
+    FEED_STREAMING,
+    FEED_WAITING,
+    FEED_FAILED
+};
+
+struct feed_status {
+    enum feed_state state;
+    char slot[64];
+    uint64_t received_lsn;       /* end of WAL as the server last told */
+    uint64_t confirmed_lsn;      /* what we told the server */
+    int64_t last_commit_time_us; /* of the last transaction delivered; Unix epoch; 0: none */
+    int64_t last_message_us;     /* monotonic time of the last byte from the server */
+    uint64_t transactions;
+    uint64_t changes;
+    char cause[512]; /* of WAITING and FAILED; else "" */
+};
+
+struct feed;
+
+/* Copies the configuration; the sink's `self` must outlive the feed. */
+struct feed *feed_create(const struct feed_config *config, struct change_sink sink,
+                         const struct feed_deps *deps);
+bool feed_start(struct feed *feed, struct error *err) MUST_CHECK;
+/* Ends the session after the transaction in hand, confirms, joins the thread. */
+void feed_stop(struct feed *feed);
+void feed_destroy(struct feed **feed);
+
+/* Any thread. */
+void feed_status(struct feed *feed, struct feed_status *status);
+const char *feed_state_name(enum feed_state state);
+
+#endif

@@ -1,0 +1,76 @@
+/* publisher.h: the sink that turns changes into Debezium's events and publishes them to Kafka or to stdout.
+ *
+ *     struct publisher *publisher = publisher_create(&config, &deps, err);
+ *     struct change_sink sink = publisher_sink(publisher);     give it to a feed
+ *     publisher_destroy(&publisher);                           after the feed has stopped */
+#ifndef FRESHET_CDC_PUBLISHER_H
+#define FRESHET_CDC_PUBLISHER_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/change.h"
+#include "base/kafka.h"
+#include "base/log.h"
+#include "base/metrics.h"
+
+enum publisher_output { OUTPUT_KAFKA, OUTPUT_STDOUT };
+enum publisher_delivery { DELIVERY_EXACTLY_ONCE, DELIVERY_AT_LEAST_ONCE };
+enum format_decimals { DECIMALS_PRECISE, DECIMALS_STRING, DECIMALS_DOUBLE };
+enum format_times { TIMES_ADAPTIVE, TIMES_ADAPTIVE_MICROSECONDS, TIMES_CONNECT };
+enum format_bytes { BYTES_BASE64, BYTES_BASE64_URL_SAFE, BYTES_HEX };
+enum format_intervals { INTERVALS_NUMERIC, INTERVALS_STRING };
+enum format_hstore { HSTORE_JSON, HSTORE_MAP };
+/* NaN and infinities of a numeric in precise mode. */
+enum format_non_finite { NON_FINITE_NULL, NON_FINITE_STRING, NON_FINITE_ERROR };
+
+struct event_format {
+    const char *encoding; /* a row of the encoder table: "json" */
+    bool tombstones;
+    bool transaction_metadata;
+    enum format_decimals decimals;
+    enum format_times times;
+    enum format_bytes bytes;
+    enum format_intervals intervals;
+    enum format_hstore hstore;
+    enum format_non_finite non_finite;
+};
+
+struct publisher_config {
+    const char *database_url; /* for the catalog */
+    const char *database;     /* its name: source.db */
+    const char *prefix;       /* of topics; also source.name */
+    const char *publication;  /* made and kept up by the publisher where it may */
+    const char *slot;         /* part of the transactional id */
+    uint32_t n_tables;
+    const char *const *tables;   /* patterns */
+    const char *skip_operations; /* letters of c, u, d, t */
+    enum publisher_output output;
+    int output_fd; /* OUTPUT_STDOUT writes here */
+    enum publisher_delivery delivery;
+    struct kafka_config kafka;
+    uint32_t topic_partitions;       /* of topics that we create; 0: the broker's default */
+    int16_t topic_replication;       /* 0: the broker's default */
+    int64_t transaction_interval_ms; /* a Kafka transaction is committed at the latest after this */
+    uint64_t transaction_records;    /* or this many records */
+    uint64_t queue_bytes;            /* bound on records in flight */
+    struct event_format format;
+    const char *version; /* source.version */
+};
+
+struct publisher_deps {
+    struct log *log;
+    struct metrics *metrics;
+};
+
+struct publisher;
+
+struct publisher *publisher_create(const struct publisher_config *config,
+                                   const struct publisher_deps *deps, struct error *err);
+void publisher_destroy(struct publisher **publisher);
+struct change_sink publisher_sink(struct publisher *publisher);
+/* For /status: a new reference for the caller. Any thread. */
+json_t *publisher_status(struct publisher *publisher);
+
+#endif

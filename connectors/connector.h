@@ -1,0 +1,55 @@
+/* connector.h: a connector keeps a sink equal to a table. As server/ sees all of them.
+ *
+ *     struct connector *connector = connector_create(&config, &deps, err);
+ *     struct change_sink sink = connector_sink(connector);      give it to a feed on config.slot
+ *     connector_start(connector, err);  ...  connector_stop(connector);  connector_destroy(&connector);
+ *
+ * The runtime (runtime.c) owns batching, one write in flight a key, retries, dead letters and the position;
+ * a sink's folder is a row of the table in registry.c and a handful of functions (sink.h). */
+#ifndef FRESHET_CONNECTORS_CONNECTOR_H
+#define FRESHET_CONNECTORS_CONNECTOR_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/change.h"
+#include "base/log.h"
+#include "base/metrics.h"
+
+struct connector_config {
+    const char *name; /* unique; letters, digits, - and _ */
+    const char *type; /* a row of the registry: "opensearch" */
+    const char *database_url;
+    const char *table; /* "public.users" */
+    const char *url;
+    const char *index;       /* default: the table's name */
+    const char *slot;        /* default: freshet_<name> with - as _ */
+    const char *publication; /* default: the same */
+    const char *user;
+    const char *password;
+    const char *state_dir; /* positions and dead letters */
+    uint64_t batch_bytes;
+    int64_t batch_interval_ms;
+};
+
+struct connector_deps {
+    struct log *log;
+    struct metrics *metrics;
+};
+
+struct connector;
+
+struct connector *connector_create(const struct connector_config *config,
+                                   const struct connector_deps *deps, struct error *err);
+bool connector_start(struct connector *connector, struct error *err) MUST_CHECK;
+void connector_stop(struct connector *connector);
+void connector_destroy(struct connector **connector);
+struct change_sink connector_sink(struct connector *connector);
+/* For /status: a new reference for the caller. Any thread. */
+json_t *connector_status(struct connector *connector);
+
+/* Names of the registry's types, NULL-terminated: for help and for the configuration's check. */
+const char *const *connector_types(void);
+
+#endif
