@@ -16,10 +16,14 @@ struct cell {
     struct metric metric;
 };
 
+struct bucket {
+    _Atomic int64_t n;
+};
+
 struct histogram {
     size_t n_bounds;
     double *bounds;
-    _Atomic int64_t *counts; /* n_bounds + 1, not cumulative */
+    struct bucket *counts; /* n_bounds + 1, not cumulative */
     pthread_mutex_t lock;    /* guards sum */
     double sum;
 };
@@ -62,7 +66,7 @@ static void series_destroy(struct series *series) {
     if (series->histogram) {
         pthread_mutex_destroy(&series->histogram->lock);
         mem_free(series->histogram->bounds);
-        mem_free((void *)series->histogram->counts);
+        mem_free(series->histogram->counts);
         mem_free(series->histogram);
     }
     mem_free(series->labels);
@@ -185,7 +189,7 @@ void histogram_observe(struct histogram *histogram, double value) {
     size_t i = 0;
     while (i < histogram->n_bounds && value > histogram->bounds[i])
         i++;
-    atomic_fetch_add_explicit(&histogram->counts[i], 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&histogram->counts[i].n, 1, memory_order_relaxed);
     pthread_mutex_lock(&histogram->lock);
     histogram->sum += value;
     pthread_mutex_unlock(&histogram->lock);
@@ -236,7 +240,7 @@ static void render_histogram(struct buf *out, const char *name, const struct ser
     const char *comma = *series->labels ? "," : "";
     int64_t total = 0;
     for (size_t i = 0; i <= histogram->n_bounds; i++) {
-        total += atomic_load_explicit(&histogram->counts[i], memory_order_relaxed);
+        total += atomic_load_explicit(&histogram->counts[i].n, memory_order_relaxed);
         buf_printf(out, "%s_bucket{%s%sle=\"", name, series->labels, comma);
         if (i < histogram->n_bounds) {
             buf_printf(out, "%g\"} ", histogram->bounds[i]);
