@@ -25,6 +25,8 @@ struct kafka_config {
 /* A configuration for a producer or a consumer; NULL and *err on a wrong or refused property. librdkafka's
  * log lines go to `log`. */
 rd_kafka_conf_t *kafka_conf(const struct kafka_config *config, struct log *log, struct error *err);
+/* A client that takes `conf` over, whether it succeeds or not. NULL on error. */
+rd_kafka_t *kafka_open(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct error *err);
 /* One more setting on it; ours, so a refusal is a programmer's mistake. */
 void kafka_conf_set(rd_kafka_conf_t *conf, const char *name, const char *value);
 /* Fills *err from librdkafka's error; returns false. */
