@@ -1,7 +1,8 @@
 /* loop.h: one thread's event loop: file descriptors, one-shot timers, and messages from other threads.
  *
  *     struct loop *loop = loop_create(err);
- *     loop_watch(loop, &watch, fd, LOOP_READ, on_ready, self);
+ *     self->watch = (struct loop_watch){.fd = fd, .events = LOOP_READ, .fire = on_ready, .arg = self};
+ *     loop_watch(loop, &self->watch, err);
  *     loop_run(loop);                                            until loop_stop, from any thread
  *
  * Everything but loop_post and loop_stop is for the loop's own thread (or before loop_run). The structs
@@ -16,6 +17,8 @@
 #include "base/error.h"
 
 struct loop;
+
+enum { LOOP_HOOKS = 8 };
 
 enum loop_events { LOOP_READ = 1, LOOP_WRITE = 2, LOOP_HANGUP = 4 /* reported, never asked for */ };
 
@@ -58,7 +61,8 @@ void loop_timer_clear(struct loop *loop, struct loop_timer *timer);
 void loop_post(struct loop *loop, struct loop_message *message);
 
 /* `run` is called at the end of each turn, when all ready descriptors, timers and messages were handled:
- * the place to flush what the turn has gathered (replies, batched queries). */
+ * the place to flush what the turn has gathered (replies, batched queries). A loop takes up to LOOP_HOOKS of
+ * each kind, before loop_run, and calls them in the order of their registration. */
 void loop_each_turn(struct loop *loop, void (*run)(void *arg), void *arg);
 /* `sleep` is called before the loop blocks and `wake` right after (to leave and enter a reading section). */
 void loop_around_sleep(struct loop *loop, void (*sleep)(void *arg), void (*wake)(void *arg),

@@ -91,6 +91,11 @@ struct command_context {
     uint32_t n_pending; /* reads that answered READ_PENDING in this run */
     struct fetched_rows
         *fetched; /* on a second run: the rows that were fetched for it; else NULL */
+    /* Waiting for something else than rows (client.h, client_block): */
+    bool blocked;        /* this run has called client_block */
+    bool woken;          /* run again because of client_wake */
+    bool timed_out;      /* run again because the deadline has passed: answer now */
+    int64_t deadline_us; /* of the wait that has ended; 0 on the first run */
 };
 
 /* One table a file of commands; each ends with a NULL name. commands.c lists them, and nothing else knows them all. */

@@ -1,0 +1,61 @@
+/* client.h: one connection: what it sent and was not run yet, what it was not sent yet, and the command that waits.
+ *
+ * A client belongs to its worker: every call is for that worker's thread, but client_wake.
+ *
+ * A command that cannot answer yet composes nothing and returns; its client is then neither parsed nor read, so its
+ * arguments (slices of the query buffer) stay where they are. Two reasons to wait:
+ *
+ *   rows     keyspace_read answered READ_PENDING: the loader has kept client_ticket(ctx), fetches, and calls
+ *            client_resume(ticket, rows).
+ *   an event the command has called client_block(ctx, deadline_us) and left client_ticket(ctx) where the event
+ *            happens; whoever makes it happen calls client_wake(ticket) on any thread.
+ *
+ * Either way the same function runs again, with ctx->fetched or ctx->woken set, or at the deadline with ctx->timed_out,
+ * and may wait again. A ticket is good for one wait of one client: a late one, or one of a client that has gone, is
+ * found out and does nothing; so nobody needs to be told when a client goes. */
+#ifndef FRESHET_CACHE_CLIENT_H
+#define FRESHET_CACHE_CLIENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cache/command.h"
+
+struct client;
+struct fetched_rows;
+struct worker;
+
+/* Names one wait; copied freely, outlives the client, never the worker. */
+struct client_ticket {
+    struct worker *worker;
+    uint32_t slot;
+    uint64_t wait; /* never 0, never used again in this worker */
+};
+
+/* The ticket of this run of the command; the same for all calls in one run. */
+struct client_ticket client_ticket(struct command_context *ctx);
+
+/* Waits for client_wake or until deadline_us (monotonic; 0: none). The command returns at once, having composed nothing. */
+void client_block(struct command_context *ctx, int64_t deadline_us);
+
+enum client_resumed {
+    RESUMED_DONE,    /* it has answered */
+    RESUMED_WAITING, /* it waits again, on a new ticket */
+    RESUMED_GONE,    /* there is no such wait any more */
+};
+
+/* Runs the waiting command again, at once, and what the client had sent behind it. `fetched` is borrowed for the call.
+ * Never from inside a command's function (keyspace_read and below): a rows wait that needs nothing is answered there. */
+enum client_resumed client_resume(struct client_ticket ticket, struct fetched_rows *fetched);
+
+/* Any thread: has the worker run the waiting command again (ctx->woken). */
+void client_wake(struct client_ticket ticket);
+
+/* Process-wide unique, ascending: CLIENT ID. */
+uint64_t client_id(const struct client *client);
+
+/* FRESHET.MINLSN: reads of this connection bypass memory until the cache has applied that LSN. 0: none. RESET clears it. */
+uint64_t client_min_lsn(const struct client *client);
+void client_set_min_lsn(struct client *client, uint64_t min_lsn);
+
+#endif

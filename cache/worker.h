@@ -1,0 +1,60 @@
+/* worker.h: one thread that serves clients: its loop, its clients, its buffers.
+ *
+ *     struct worker *worker = worker_create(&deps, index, err);
+ *     readthrough attaches its loader here: before the thread runs
+ *     worker_start(worker, err);
+ *     worker_adopt(worker, fd);            any thread: a new connection
+ *     worker_drain(worker, deadline_us);   any thread: replies on the way are sent, then the loop ends
+ *     worker_join(worker); worker_destroy(&worker);
+ *
+ * A turn of the loop is one reading section of the store. A batch of a client is one read, the commands in it run in
+ * order, and one write. The clients of a worker share its read and reply buffers; only what could not be parsed
+ * or sent at once is kept in memory of the client's own, so an idle client costs its struct alone. */
+#ifndef FRESHET_CACHE_WORKER_H
+#define FRESHET_CACHE_WORKER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/loop.h"
+
+struct cache_config;
+struct keyspace;
+struct loader;
+struct log;
+struct metrics;
+struct roster;
+struct server_info;
+struct store;
+struct worker;
+
+/* Shared by all workers; borrowed, and outlives them. */
+struct worker_deps {
+    const struct cache_config *config;
+    const struct server_info *info; /* what INFO and HELLO tell: server_info.h */
+    struct store *store;
+    struct roster *roster;
+    struct log *log;
+    struct metrics *metrics;
+    uint32_t n_workers;
+};
+
+struct worker *worker_create(const struct worker_deps *deps, uint32_t index, struct error *err);
+void worker_destroy(struct worker **worker);
+bool worker_start(struct worker *worker, struct error *err) MUST_CHECK;
+void worker_adopt(struct worker *worker, int fd);
+void worker_drain(struct worker *worker, int64_t deadline_us);
+void worker_join(struct worker *worker);
+
+/* For the wing's other parts, on the worker's thread or before it runs. */
+uint32_t worker_index(const struct worker *worker);
+struct loop *worker_loop(struct worker *worker);
+const struct worker_deps *worker_deps(const struct worker *worker);
+int64_t worker_now_ms(const struct worker *worker); /* wall clock of this turn */
+
+/* Read-through's objects of this worker; NULL until attached. The worker hands the keyspace to each command. */
+void worker_attach(struct worker *worker, struct keyspace *keyspace, struct loader *loader);
+struct loader *worker_loader(const struct worker *worker);
+
+#endif
