@@ -2,19 +2,16 @@
  * row is read, what may be kept of it, and what a committed transaction takes out again.
  *
  *     cache.c     rt = readthrough_create(&config, &deps, err);      the store exists already
- *                 readthrough_start(rt, err);  ...  readthrough_stop(rt);  readthrough_destroy(&rt);
- *     worker.c    keyspace = keyspace_attach(rt, loop, worker);      before loop_run; goes into command_context
- *                 keyspace_end_turn(keyspace);                       at the end of each loop turn, before replies go out
- *                 keyspace_detach(&keyspace);                        after loop_run has returned
+ *                 readthrough_attach(rt, worker);                    each worker, before it runs
+ *                 readthrough_start(rt, err);  ...  readthrough_stop(rt);
+ *                 readthrough_detach(rt, worker);                    each worker, after it was joined
+ *                 readthrough_destroy(&rt);
+ *     worker.c    keyspace_end_turn(keyspace);     at the end of each loop turn, in the reading section, replies sent
  *
- *     dispatcher  command->run(&ctx);
- *                 if (ctx.n_pending > 0) {
- *                     drop what was composed; hold back the client's further commands;
- *                     rows = keyspace_fetch(&ctx, resume, client);
- *                 }
- *                 resume(client, rows):  ctx.fetched = rows; command->run(&ctx) as before (it may even pend again);
- *                                        fetched_rows_release(&rows);
- *                 client closes while it waits:  fetched_rows_release(&rows), and resume is not called.
+ * A command whose run left ctx->n_pending > 0 has a client that waits for client_ticket(ctx) (client.h): the keyspace
+ * gathers what the turn's commands miss, sends it as few queries at the end of the turn, and calls
+ * client_resume(ticket, rows) from the worker's loop when all rows of that ticket are here, or with their failures when
+ * the deadline has passed. It always does so, once, while the worker runs.
  *
  * A database need not be configured, nor be up: plain keys are served all the same. */
 #ifndef FRESHET_CACHE_READTHROUGH_H
@@ -36,7 +33,7 @@
 
 struct readthrough;
 struct keyspace;
-struct fetched_rows;
+struct worker;
 
 struct readthrough_deps {
     struct log *log;
@@ -63,19 +60,11 @@ json_t *readthrough_status(struct readthrough *rt); /* a new reference */
 /* Lines "name:value\r\n" for INFO's section on Freshet. */
 void readthrough_info(struct readthrough *rt, struct buf *out);
 
-/* On the worker's thread, or before it runs. `worker` is a number below the configured workers (store_config.max_readers). */
-struct keyspace *keyspace_attach(struct readthrough *rt, struct loop *loop, uint32_t worker);
-void keyspace_detach(struct keyspace **keyspace);
-/* Sends the queries that the turn's misses gathered. */
-void keyspace_end_turn(struct keyspace *keyspace);
+/* Makes the keyspace of a worker and hands it over by worker_attach; ends its waits and frees it. */
+void readthrough_attach(struct readthrough *rt, struct worker *worker);
+void readthrough_detach(struct readthrough *rt, struct worker *worker);
 
-/* Starts to fetch what the run that just ended was missing (ctx->n_pending > 0). Called after the command's locks are
- * released and before ctx->argv changes; ctx is not kept. `resume` is called once, from the worker's loop and never from
- * within this call: when all rows are here, or with their failures when the deadline has passed. */
-struct fetched_rows *keyspace_fetch(struct command_context *ctx,
-                                    void (*resume)(void *arg, struct fetched_rows *rows),
-                                    void *arg);
-/* Gives the rows back, or gives up waiting for them. NULL is allowed. */
-void fetched_rows_release(struct fetched_rows **rows);
+/* Sends the queries that the turn's misses gathered. On the worker's thread. */
+void keyspace_end_turn(struct keyspace *keyspace);
 
 #endif
