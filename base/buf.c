@@ -1,6 +1,5 @@
 #include "base/buf.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 
 #include "base/assert.h"
@@ -41,9 +40,7 @@ void buf_append_i64(struct buf *buf, int64_t value) {
     }
 }
 
-void buf_printf(struct buf *buf, const char *format, ...) {
-    va_list args;
-    va_start(args, format);
+void buf_vprintf(struct buf *buf, const char *format, va_list args) {
     va_list again;
     va_copy(again, args);
     int len = vsnprintf(NULL, 0, format, args);
@@ -52,6 +49,12 @@ void buf_printf(struct buf *buf, const char *format, ...) {
     vsnprintf(at, (size_t)len + 1, format, again);
     buf->len += (size_t)len;
     va_end(again);
+}
+
+void buf_printf(struct buf *buf, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    buf_vprintf(buf, format, args);
     va_end(args);
 }
 

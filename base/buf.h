@@ -8,6 +8,7 @@
 #ifndef FRESHET_BASE_BUF_H
 #define FRESHET_BASE_BUF_H
 
+#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -52,6 +53,8 @@ static inline void buf_append_char(struct buf *buf, char c) {
 void buf_append_i64(struct buf *buf, int64_t value);
 void buf_append_u64(struct buf *buf, uint64_t value);
 void buf_printf(struct buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void buf_vprintf(struct buf *buf, const char *format, va_list args)
+    __attribute__((format(printf, 2, 0)));
 /* Drops the first n bytes, moving the rest to the front. */
 void buf_consume(struct buf *buf, size_t n);
 

@@ -14,6 +14,7 @@
 struct reply {
     struct buf *out;
     uint8_t protocol; /* 2 or 3 */
+    uint32_t errors;  /* error replies composed so far */
 };
 
 void reply_ok(struct reply *reply);
