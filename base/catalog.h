@@ -47,19 +47,26 @@ struct catalog_table {
     uint32_t oid;
     const char *schema;
     const char *name;
-    char kind;             /* pg_class.relkind: r, p (partitioned), f, v, m */
+    /* pg_class.relkind: r, p (partitioned), f, v, m. Read an `r` with FROM ONLY: rows of tables that inherit
+     * from it are published under their own names. */
+    char kind;
     char replica_identity; /* d, n, f, i */
     bool unlogged;
     bool row_security_active; /* for the connected role */
     bool selectable;          /* the connected role may SELECT it */
     bool owned;               /* the connected role may add it to a publication */
+    /* Of a partitioned table: every partition has a replica identity in force. True for all others. */
+    bool partitions_identified;
     double estimated_rows;
     uint16_t n_columns;
     const struct catalog_column *columns; /* in attnum order, dropped ones left out */
     uint16_t n_indexes;                   /* unique ones alone */
     const struct catalog_index *indexes;
-    const struct catalog_index *primary_key; /* NULL: none */
-    /* Over everything above that a cached row depends on: differs after any DDL that matters. */
+    const struct catalog_index
+        *primary_key; /* NULL: none. Deferrable ones have usable_as_key false */
+    /* Over everything that a cached row depends on: columns and their types (labels of enums, fields of
+     * composites), keys, identity, rights, policies, partitions and the table's file, which a rewrite such as
+     * ALTER COLUMN ... TYPE ... USING replaces. Differs after any DDL that matters. */
     uint64_t fingerprint;
 };
 
@@ -68,18 +75,20 @@ struct catalog {
     int server_version; /* PQserverVersion: 150018 */
     uint32_t n_tables;
     const struct catalog_table *tables;
-    struct arena *arena; /* owns all of it */
+    const uint32_t *by_oid; /* places in tables, in the order of their OIDs */
+    struct arena *arena;    /* owns all of it */
 };
 
-/* NULL on error. */
+/* NULL on error. Reads one snapshot, in a transaction of its own unless one is open. */
 struct catalog *catalog_load(PGconn *conn, struct error *err);
 void catalog_destroy(struct catalog **catalog);
 const struct catalog_table *catalog_find(const struct catalog *catalog, const char *schema,
                                          const char *name);
 const struct catalog_table *catalog_find_oid(const struct catalog *catalog, uint32_t oid);
 
-/* Can this table's UPDATE and DELETE be published without making them fail? (A primary key or other replica
- * identity that is in force.) */
+/* Can this table's UPDATE and DELETE be published without making them fail? (A primary key that is not
+ * deferrable, or another replica identity in force; of a partitioned table also in each partition, now and
+ * for partitions to come.) */
 bool catalog_table_publishable(const struct catalog_table *table);
 
 #endif
