@@ -1,0 +1,190 @@
+"""A Kafka broker (KRaft, one node) for the tests, and what a test asks of it."""
+
+import json
+import signal
+import uuid
+from dataclasses import dataclass
+
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from .process import Process, free_port
+from .waiting import PATIENCE, wait_until
+
+SERVER = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs={folder}/data
+num.partitions=3
+group.initial.rebalance.delay.ms=0
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+"""
+
+LOGGING = """\
+Configuration:
+  Appenders:
+    Console: {name: STDOUT, PatternLayout: {pattern: "%d %p %m (%c)%n"}}
+  Loggers:
+    Root: {level: WARN, AppenderRef: {ref: STDOUT}}
+"""
+
+
+@dataclass(frozen=True)
+class Record:
+    topic: str
+    partition: int
+    offset: int
+    key: object  # JSON, decoded; None
+    value: object  # JSON, decoded; None for a tombstone
+    headers: dict  # name -> text
+    raw_key: bytes
+    raw_value: bytes
+
+
+def decode(data):
+    if data is None:
+        return None
+    try:
+        return json.loads(data)
+    except ValueError:
+        return data.decode(errors="replace")
+
+
+def record_of(message):
+    return Record(
+        message.topic(),
+        message.partition(),
+        message.offset(),
+        decode(message.key()),
+        decode(message.value()),
+        {name: value.decode() if value is not None else None for name, value in message.headers() or []},
+        message.key(),
+        message.value(),
+    )
+
+
+class Kafka:
+    """One broker.
+
+    kafka.brokers                                    "127.0.0.1:29092"
+    kafka.topics("shop.")                            names that begin so
+    kafka.read("shop.public.users", ...)             all committed records of these topics so far, as Record
+    kafka.wait_for("shop.public.users", 3)           the same, once there are at least 3
+    kafka.consumer(**settings)                       a confluent_kafka.Consumer of your own
+    kafka.create_topic(name, partitions=1, **config), kafka.produce(topic, key, value)
+    kafka.stop(), kafka.start(), kafka.kill9()       it keeps its data and port
+    kafka.pause(), kafka.resume()                    SIGSTOP, SIGCONT
+    """
+
+    def __init__(self, workshop, **settings):
+        self._workshop = workshop
+        self._folder = workshop.make_folder("kafka", unprivileged=True)
+        self.port = free_port()
+        self.brokers = f"127.0.0.1:{self.port}"
+        self.process = None
+        config = SERVER.format(port=self.port, controller=free_port(), folder=self._folder)
+        config += "".join(f"{name.replace('__', '.')}={value}\n" for name, value in settings.items())
+        (self._folder / "server.properties").write_text(config)
+        (self._folder / "log4j2.yaml").write_text(LOGGING)
+        workshop.run(
+            self._java("kafka.tools.StorageTool", "format", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c", "server.properties"),
+            unprivileged=True,
+            cwd=self._folder,
+        )
+        self.start()
+
+    def _java(self, main, *args):
+        jars = self._workshop.part("kafka")
+        return ["java", "-Xmx512m", "-Xms256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+                f"-Dlog4j2.configurationFile={self._folder}/log4j2.yaml", "-cp", f"{jars}/*", main, *args]
+
+    def start(self):
+        self.process = Process(
+            self._workshop, self._java("kafka.Kafka", "server.properties"), self._folder, name="kafka", unprivileged=True
+        )
+        wait_until(self._answers, 60, "kafka answers")
+
+    def _answers(self):
+        self.process.assert_running()
+        return self.admin().list_topics(timeout=2).brokers
+
+    def stop(self):
+        self.process.end(20)
+
+    def kill9(self):
+        self.process.kill9()
+
+    def pause(self):
+        self.process.signal(signal.SIGSTOP)
+
+    def resume(self):
+        self.process.signal(signal.SIGCONT)
+
+    def admin(self):
+        return AdminClient({"bootstrap.servers": self.brokers, "log_level": 0})
+
+    def topics(self, prefix=""):
+        return sorted(t for t in self.admin().list_topics(timeout=10).topics if t.startswith(prefix) and t[0] != "_")
+
+    def create_topic(self, name, partitions=1, **config):
+        settings = {key.replace("__", "."): str(value) for key, value in config.items()}
+        admin = self.admin()  # the result comes only while it lives
+        admin.create_topics([NewTopic(name, partitions, 1, config=settings)])[name].result()
+
+    def produce(self, topic, key, value, headers=None):
+        producer = Producer({"bootstrap.servers": self.brokers})
+        producer.produce(topic, key=key, value=value, headers=headers)
+        producer.flush(10)
+
+    def consumer(self, **settings):
+        return Consumer({
+            "bootstrap.servers": self.brokers,
+            "group.id": f"test-{uuid.uuid4()}",
+            "isolation.level": "read_committed",
+            "auto.offset.reset": "earliest",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "log_level": 0,
+            **{key.replace("__", "."): value for key, value in settings.items()},
+        })
+
+    def read(self, *topics, isolation="read_committed", timeout=30):
+        """Every record of the topics up to their ends, by topic, partition and offset. A topic that is not there has none."""
+        consumer = self.consumer(isolation__level=isolation)
+        try:
+            known = consumer.list_topics(timeout=10).topics
+            places = [TopicPartition(topic, p, 0) for topic in topics if topic in known for p in known[topic].partitions]
+            consumer.assign(places)
+            open_places = {(place.topic, place.partition) for place in places}
+            records = []
+            while open_places:
+                message = consumer.poll(timeout * PATIENCE)
+                assert message, f"{open_places}: no end within {timeout} s"
+                place = (message.topic(), message.partition())
+                if message.error() is None:
+                    records.append(record_of(message))
+                elif message.error().code() == KafkaError._PARTITION_EOF:
+                    open_places.discard(place)
+                else:
+                    raise AssertionError(str(message.error()))
+            return sorted(records, key=lambda record: (record.topic, record.partition, record.offset))
+        finally:
+            consumer.close()
+
+    def wait_for(self, topic, n, timeout=30, **options):
+        def enough():
+            records = self.read(topic, **options)
+            return records if len(records) >= n else None
+
+        return wait_until(enough, timeout, f"{n} records in {topic}", every=0.1)

@@ -1,0 +1,94 @@
+"""OpenSearch, one node without its security plugin."""
+
+import os
+import shutil
+from pathlib import Path
+
+import requests
+
+from .process import Process, free_port
+from .waiting import wait_until
+
+
+def java_home():
+    return Path(os.path.realpath(shutil.which("java"))).parents[1]
+
+
+class OpenSearch:
+    """One node.
+
+    opensearch.url
+    opensearch.call("GET", "/users/_mapping", json=None) -> decoded answer (asserts 2xx unless ok=False)
+    opensearch.documents("users") -> {_id: _source}, after a refresh; {} where there is no such index
+    opensearch.delete_index("users"), opensearch.stop(), opensearch.start()
+    """
+
+    def __init__(self, workshop):
+        self._workshop = workshop
+        self._folder = workshop.make_folder("opensearch", unprivileged=True)
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        home = workshop.part("opensearch") / "home"
+        workshop.run(["cp", "-r", home / "config", self._folder / "config"], unprivileged=True)
+        # Its own options write a log of the collector below its home, which is not ours to write to.
+        options = self._folder / "config" / "jvm.options"
+        options.write_text("".join(line for line in options.open() if "gc.log" not in line and "logs/" not in line))
+        self._home = home
+        self.process = None
+        self.start()
+
+    def start(self):
+        settings = {
+            "discovery.type": "single-node",
+            "http.port": self.port,
+            "transport.port": free_port(),
+            "path.data": self._folder / "data",
+            "path.logs": self._folder / "logs",
+            "cluster.routing.allocation.disk.threshold_enabled": "false",
+            "action.auto_create_index": "false",
+        }
+        self.process = Process(
+            self._workshop,
+            [self._home / "bin" / "opensearch", *(word for k, v in settings.items() for word in ("-E", f"{k}={v}"))],
+            self._folder,
+            name="opensearch",
+            unprivileged=True,
+            env={
+                "OPENSEARCH_JAVA_HOME": java_home(),
+                "OPENSEARCH_PATH_CONF": self._folder / "config",
+                "OPENSEARCH_JAVA_OPTS": "-Xms512m -Xmx512m -XX:TieredStopAtLevel=1",
+                "OPENSEARCH_TMPDIR": self._folder,
+                "HOME": self._folder,
+            },
+        )
+        wait_until(self._answers, 90, "opensearch answers", every=0.2)
+
+    def _answers(self):
+        self.process.assert_running()
+        return self.call("GET", "/_cluster/health")["status"] in ("green", "yellow")
+
+    def stop(self):
+        self.process.end(30)
+
+    def call(self, method, path, ok=True, **options):
+        answer = requests.request(method, self.url + path, timeout=30, **options)
+        assert not ok or answer.ok, f"{method} {path}: {answer.status_code} {answer.text[:500]}"
+        return answer.json()
+
+    def documents(self, index):
+        if not requests.head(f"{self.url}/{index}", timeout=30).ok:
+            return {}
+        self.call("POST", f"/{index}/_refresh")
+        found, after = {}, None
+        while True:
+            query = {"size": 5000, "query": {"match_all": {}}, "sort": [{"_id": "asc"}]}
+            if after:
+                query["search_after"] = after
+            hits = self.call("POST", f"/{index}/_search", json=query)["hits"]["hits"]
+            if not hits:
+                return found
+            found.update((hit["_id"], hit["_source"]) for hit in hits)
+            after = hits[-1]["sort"]
+
+    def delete_index(self, index):
+        self.call("DELETE", f"/{index}", ok=False)
