@@ -170,7 +170,7 @@ class Kafka:
             records = []
             while open_places:
                 message = consumer.poll(timeout * PATIENCE)
-                assert message, f"{open_places}: no end within {timeout} s"
+                assert message is not None, f"{open_places}: no end within {timeout} s"
                 place = (message.topic(), message.partition())
                 if message.error() is None:
                     records.append(record_of(message))
