@@ -155,6 +155,7 @@ class Kafka:
             "auto.offset.reset": "earliest",
             "enable.auto.commit": False,
             "enable.partition.eof": True,
+            "fetch.wait.max.ms": 20,
             "log_level": 0,
             **{key.replace("__", "."): value for key, value in settings.items()},
         })
