@@ -1,12 +1,21 @@
-/* entry.h: one key's value in the store. A single allocation: header, key bytes, payload.
+/* entry.h: one key's value in the store: a single allocation.
  *
- * Strings and rows are immutable once put. A big plain hash is changed in place under its shard's lock; commands that
- * read one hold the lock too (command flag LOCKS_KEYS), so store_peek suffices for strings and rows alone.
+ *     | struct entry | timing (only with TTL) | row part or table pointer | key | value bytes |
+ *       16 bytes       24 bytes                 by kind                     ^ key_at
+ *
+ * Entries are immutable once put, with three exceptions: the eviction policy's byte and the expiry (atomic, so that a
+ * reader without a lock may look), and a big plain hash, whose fields live in a table that is changed in place under its
+ * shard's lock; commands that read hashes hold that lock too (command flag LOCKS_KEYS). Strings, rows and small hashes
+ * are safe behind store_peek.
+ *
+ * Turned down: room to grow inside a string. APPEND and SETRANGE copy the value, and in exchange a reader never sees
+ * half a write and never takes a lock.
  *
  * ENTRY_ROW holds what was read of a table row: up to two forms of it, both true to every applied transaction. */
 #ifndef FRESHET_CACHE_ENTRY_H
 #define FRESHET_CACHE_ENTRY_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -14,52 +23,117 @@
 #include "base/slice.h"
 #include "cache/fields.h"
 
+struct hash_table;
+
 enum entry_kind { ENTRY_STRING, ENTRY_HASH, ENTRY_ROW };
 
-struct entry {
-    uint64_t hash;
-    int64_t expire_at_ms; /* wall clock; STORE_NEVER: no TTL */
-    uint32_t key_len;
-    uint8_t kind;
-    uint8_t policy; /* the eviction policy's own bits, written without a lock */
-    uint16_t flags;
-    uint32_t size;                         /* bytes that it is accounted for, everything included */
-    struct entry *chain;                   /* the index's own */
-    struct entry *wheel_next, *wheel_prev; /* the timing wheel's own */
-    /* key bytes and payload follow: only entry.c looks there */
+enum { STORE_NEVER = 0 }; /* an expiry of "none" */
+
+enum entry_flag {
+    ENTRY_TIMED = 1 << 0,  /* has room for an expiry (which may still be STORE_NEVER) */
+    ENTRY_TABLE = 1 << 1,  /* ENTRY_HASH: a table, not packed fields */
+    ENTRY_ABSENT = 1 << 2, /* ENTRY_ROW: a negative entry */
+    ENTRY_RAW = 1 << 3,    /* ENTRY_STRING made by APPEND or SETRANGE: OBJECT ENCODING says raw */
 };
 
-/* A row as read by a fill (cache/row.h writes it). `table` is the table map's stable number. */
+struct entry {
+    uint32_t key_len;
+    uint32_t value_len; /* bytes behind the key */
+    uint32_t hash;      /* the low half of store_hash(key) */
+    uint8_t kind;
+    uint8_t flags;
+    _Atomic uint8_t policy; /* the eviction policy's own, written without a lock */
+    uint8_t key_at;         /* where the key begins, from the start of this struct */
+};
+
+/* Follows the header of a timed entry. The links are the timing wheel's (wheel.h), under the shard's lock. */
+struct entry_timing {
+    _Atomic int64_t expire_at_ms; /* wall clock */
+    struct entry *next;
+    struct entry **link; /* what points here; NULL: in no list */
+};
+
+/* A row as read by a fill. `table` is the table map's stable number. */
 struct row_stamp {
     uint32_t table;
-    uint64_t
-        generation; /* of the table when the fill was installed: whole-table eviction is a new generation */
+    bool absent;         /* the row did not exist: a negative entry */
+    uint64_t generation; /* of the table when it was installed: whole-table eviction is a new one */
     uint64_t snapshot_xmin; /* of the fill that is the older of the forms */
     uint64_t snapshot_xmax;
     uint64_t applied_lsn; /* when installed */
     int64_t filled_at_us; /* wall clock */
-    bool absent;          /* the row did not exist: a negative entry */
 };
 
 static inline struct slice entry_key(const struct entry *entry) {
-    return slice_make((const char *)(entry + 1), entry->key_len);
+    return slice_make((const char *)entry + entry->key_at, entry->key_len);
 }
 
+static inline const char *entry_value_bytes(const struct entry *entry) {
+    return (const char *)entry + entry->key_at + entry->key_len;
+}
+
+static inline struct entry_timing *entry_timing(struct entry *entry) {
+    return (struct entry_timing *)(entry + 1);
+}
+
+/* STORE_NEVER: no TTL. */
+static inline int64_t entry_expiry(const struct entry *entry) {
+    if (!(entry->flags & ENTRY_TIMED)) return STORE_NEVER;
+    const struct entry_timing *timing = (const struct entry_timing *)(entry + 1);
+    return atomic_load_explicit(&timing->expire_at_ms, memory_order_relaxed);
+}
+
+static inline bool entry_is_expired(const struct entry *entry, int64_t now_ms) {
+    int64_t expire_at_ms = entry_expiry(entry);
+    return expire_at_ms != STORE_NEVER && expire_at_ms <= now_ms;
+}
+
+/* A negative entry: remembered that the row is not there. Absent to every command. */
+static inline bool entry_is_absent(const struct entry *entry) {
+    return (entry->flags & ENTRY_ABSENT) != 0;
+}
+
+/* All of these copy what they are given; keys and values are at most 4 GiB - 1 each (the protocol's limits lie far
+ * below). `hash` is store_hash(key). The caller owns the entry until store_put takes it. */
 struct entry *entry_create_string(struct slice key, uint64_t hash, struct slice value,
                                   int64_t expire_at_ms);
-/* An empty plain hash; fields are set through hash.h. */
-struct entry *entry_create_hash(struct slice key, uint64_t hash, int64_t expire_at_ms);
-/* Either form may be missing (data NULL); `fields` is a packed field list (fields.h). */
+/* The value's bytes are left for the caller to write, before the entry is put. */
+struct entry *entry_create_string_sized(struct slice key, uint64_t hash, size_t value_len,
+                                        int64_t expire_at_ms, char **value);
+/* A small plain hash: a packed field list (fields.h). */
+struct entry *entry_create_hash(struct slice key, uint64_t hash, int64_t expire_at_ms,
+                                struct slice packed);
+/* A big plain hash: takes the table (hash.h). */
+struct entry *entry_create_hash_table(struct slice key, uint64_t hash, int64_t expire_at_ms,
+                                      struct hash_table **table);
+/* Either form may be missing (data NULL); `fields` is a packed field list (fields.h). With stamp->absent both are. */
 struct entry *entry_create_row(struct slice key, uint64_t hash, int64_t expire_at_ms,
                                const struct row_stamp *stamp, struct slice json,
                                struct slice fields);
 void entry_destroy(struct entry **entry);
 
-struct slice entry_string(const struct entry *entry); /* ENTRY_STRING */
-const struct row_stamp *
-entry_row_stamp(const struct entry *entry); /* ENTRY_ROW, and the next two */
-bool entry_row_json(const struct entry *entry,
-                    struct slice *json); /* false: this form was not read */
+/* A copy with room for an expiry, set to expire_at_ms. A hash's table moves to the copy: the old entry's memory
+ * is then given back with mem_free, not entry_destroy. */
+struct entry *entry_move_timed(struct entry *entry, int64_t expire_at_ms);
+
+/* Bytes of memory that the entry takes, as the allocator rounds them, a hash's table included. */
+size_t entry_size(const struct entry *entry);
+
+/* ENTRY_STRING. */
+static inline struct slice entry_string(const struct entry *entry) {
+    return slice_make(entry_value_bytes(entry), entry->value_len);
+}
+
+/* ENTRY_HASH without ENTRY_TABLE. */
+static inline struct slice entry_packed(const struct entry *entry) {
+    return slice_make(entry_value_bytes(entry), entry->value_len);
+}
+
+struct hash_table *entry_table(const struct entry *entry); /* ENTRY_HASH with ENTRY_TABLE */
+
+/* ENTRY_ROW. False: this form was not read (or the row is absent). */
+const struct row_stamp *entry_row_stamp(const struct entry *entry);
+bool entry_row_json(const struct entry *entry, struct slice *json);
 bool entry_row_fields(const struct entry *entry, struct slice *fields);
 
 #endif

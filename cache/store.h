@@ -1,34 +1,39 @@
-/* store.h: the one store of all workers: keys to immutable entries, sharded, bounded, expiring.
+/* store.h: the one store of all workers: keys to entries, sharded, bounded, expiring.
  *
- *     hit:    entry = store_peek(store, key, hash, now_ms);              in a reading section, no lock held after
+ *     hit:    entry = store_peek(store, key, hash, now_ms);              in a reading section, no lock held
  *     write:  store_lock(store, hashes, n, &guard);
  *             old = store_find(store, &guard, key, hash, now_ms);
  *             store_put(store, &guard, &entry);  or  store_remove(...)
  *             store_unlock(store, &guard);
  *
- * Reading sections: a worker is in one from the start of a loop turn to its end (store_reader_enter, _leave around the
- * loop's sleep). An entry that was reachable in the section stays readable until it ends, even if it was replaced;
- * its memory is given back once every reader has left (quiescent-state reclamation). Other threads than workers
- * use store_lock, under which entries are stable too.
+ * Reading sections: a worker is in one from the start of a loop turn to its end (store_reader_enter; store_reader_leave at the
+ * end of each turn, also where it does not sleep). An entry that was reachable in the section stays readable until it
+ * ends, even if it was replaced; its memory is given back once every reader has left (reclaim.h). Other threads than
+ * workers use store_lock, under which the entries of the locked shards are stable too, but for those that the
+ * holder's own store_put evicts: after a put, find again.
  *
  * A guard locks the shards of a command's keys in ascending order, so a command on several keys is atomic. That is the
- * first lock of the lock order; under it only the recent set (recent.h) and the allocator are touched.
+ * first lock of the lock order; under it only the recent set (recent.h) and the allocator are touched. (store_put may try
+ * other shards' locks to evict there, and never waits for one.)
  *
- * Memory: the bound is on what entries and index take; past it store_put evicts by the policy (evict.h) in the
- * shard it has locked. Expiry: each shard keeps its entries in a timing wheel; store_expire is O(1) an entry. */
+ * Memory: the bound is on what entries and index take; past it store_put evicts by the policy (evict.h), in its own shard
+ * while that holds its share, else around the shards. Expiry: each shard keeps its timed entries in a wheel (wheel.h).
+ *
+ * A hit takes no lock and waits for none (index.h): a hash, one line of the shard, one of the directory, the bucket, the entry. */
 #ifndef FRESHET_CACHE_STORE_H
 #define FRESHET_CACHE_STORE_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/error.h"
 #include "base/metrics.h"
 #include "base/slice.h"
 #include "cache/entry.h"
 
 struct store;
 
-enum { STORE_SHARDS = 256, STORE_NEVER = 0 };
+enum { STORE_SHARDS = 256 };
 
 struct store_guard {
     uint64_t shards[STORE_SHARDS / 64]; /* a bit a locked shard */
@@ -45,10 +50,13 @@ enum store_removal {
     REMOVED_EXPIRED,
     REMOVED_EVICTED_MEMORY,
     REMOVED_COMMIT,
-    REMOVED_FLUSHED
+    REMOVED_FLUSHED,
+    REMOVED_CAUSES
 };
 
+/* `metrics` may be NULL. */
 struct store *store_create(const struct store_config *config, struct metrics *metrics);
+/* No reader is inside, nobody holds a guard. */
 void store_destroy(struct store **store);
 
 uint64_t store_hash(const struct store *store, struct slice key);
@@ -63,48 +71,57 @@ const struct entry *store_peek(struct store *store, struct slice key, uint64_t h
 /* A hint for a following peek. */
 void store_prefetch(const struct store *store, uint64_t hash);
 
+/* Locks the shards of these hashes; n may be 0. A thread holds one guard at a time. */
 void store_lock(struct store *store, const uint64_t *hashes, uint32_t n, struct store_guard *guard);
 void store_lock_all(struct store *store, struct store_guard *guard);
 void store_unlock(struct store *store, struct store_guard *guard);
+bool store_is_locked(const struct store_guard *guard, uint64_t hash);
 
-/* The live entry of a locked shard, for change in place where its kind allows that (entry.h). */
+/* The live entry of a locked shard; an expired one is removed. Marks it as used. */
 struct entry *store_find(struct store *store, const struct store_guard *guard, struct slice key,
                          uint64_t hash, int64_t now_ms);
-/* Takes the entry, replacing one of the same key. Its key, hash, expiry and size are read from it. False: it does not
- * fit under the memory bound at all (it is destroyed). */
-bool store_put(struct store *store, const struct store_guard *guard, struct entry **entry);
+/* Takes the entry, replacing one of the same key. Its key, hash and expiry are read from it. False: it does not
+ * fit under the memory bound at all (it is destroyed, the old one stays). */
+bool store_put(struct store *store, const struct store_guard *guard,
+               struct entry **entry) MUST_CHECK;
+/* False: it was not there. An expired one counts as there; store_find first where that matters. */
 bool store_remove(struct store *store, const struct store_guard *guard, struct slice key,
                   uint64_t hash, enum store_removal cause);
-/* Moves the expiry of a found entry; STORE_NEVER: none. */
-void store_set_expiry(struct store *store, const struct store_guard *guard, struct entry *entry,
-                      int64_t expire_at_ms);
-/* Tells the accounting that an entry changed in place grew or shrank. */
+/* Sets the expiry of a found entry; STORE_NEVER: none. Returns the entry that now stands for the key: one that had
+ * no room for an expiry is replaced by a copy. */
+struct entry *store_set_expiry(struct store *store, const struct store_guard *guard,
+                               struct entry *entry, int64_t expire_at_ms);
+/* Tells the accounting that a hash changed in place; `old_size` is entry_size() from before. May evict others. */
 void store_resized(struct store *store, const struct store_guard *guard, struct entry *entry,
                    size_t old_size);
+/* Could something of this size be kept, were all else evicted? */
+bool store_fits(const struct store *store, size_t bytes);
 
-/* Removes what is due, up to `budget` entries, in the shards of `part` of `parts`. Returns how many. */
+/* Removes what is due, up to `budget` entries, in the shards of `part` of `parts`, and gives retired memory back.
+ * Returns how many. Each worker calls it for its part about every 100 ms. Holding no guard, as the following. */
 uint32_t store_expire(struct store *store, uint32_t part, uint32_t parts, int64_t now_ms,
                       uint32_t budget);
 void store_flush(struct store *store, enum store_removal cause);
-/* Removes every entry for which `match` says so (whole-table eviction's sweep, never the promise itself). */
+/* Removes every entry for which `match` says so (whole-table eviction's sweep, never the promise itself). Locks one
+ * shard after the other, a few hundred entries at a time. `match` runs under the shard's lock. */
 typedef bool store_match(const struct entry *entry, void *arg);
 uint64_t store_sweep(struct store *store, store_match *match, void *arg, enum store_removal cause);
 
-/* SCAN: from a cursor (0 to begin) visits about `count` entries and returns the next cursor, 0 at the end. Every entry
- * that is there from begin to end is seen at least once. */
+/* SCAN: from a cursor (0 to begin) visits about `count` live entries and returns the next cursor, 0 at the end. Every
+ * entry that is there from begin to end is seen at least once. `visit` runs under the shard's lock. */
 typedef void store_visit(const struct entry *entry, void *arg);
 uint64_t store_scan(struct store *store, uint64_t cursor, uint32_t count, int64_t now_ms,
                     store_visit *visit, void *arg);
-/* Any live entry, or NULL: RANDOMKEY. `random` is the caller's. In a reading section. */
+/* Any live entry that is not a negative one, or NULL: RANDOMKEY. `random` is the caller's. In a reading section. */
 const struct entry *store_random(struct store *store, uint64_t random, int64_t now_ms);
 
 struct store_stats {
-    uint64_t entries;
+    uint64_t entries; /* negative ones and expired ones not yet removed included */
+    uint64_t absent;  /* negative ones */
     uint64_t with_expiry;
     uint64_t bytes;
     uint64_t max_bytes;
-    uint64_t evicted;
-    uint64_t expired;
+    uint64_t removed[REMOVED_CAUSES]; /* since the start */
 };
 void store_stats(struct store *store, struct store_stats *stats);
 

@@ -1,0 +1,183 @@
+#include "cache/entry.h"
+
+#include <malloc.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "cache/hash.h"
+
+_Static_assert(sizeof(struct entry) == 16, "the header of every key: keep it small");
+
+enum { JSON_KNOWN = 1, FIELDS_KNOWN = 2 };
+
+/* The fixed part of ENTRY_ROW; the value bytes are the JSON, then the packed fields. */
+struct row_part {
+    struct row_stamp stamp;
+    uint32_t json_len;
+    uint32_t known;
+};
+
+/* The fixed part of a big hash. */
+struct table_part {
+    struct hash_table *table;
+};
+
+static size_t timing_size(const struct entry *entry) {
+    return entry->flags & ENTRY_TIMED ? sizeof(struct entry_timing) : 0;
+}
+
+/* The fixed part by kind lies between the timing and the key. */
+static void *entry_part(struct entry *entry) { return (char *)(entry + 1) + timing_size(entry); }
+
+static const void *entry_const_part(const struct entry *entry) {
+    return (const char *)(entry + 1) + timing_size(entry);
+}
+
+static struct entry *entry_alloc(enum entry_kind kind, struct slice key, uint64_t hash,
+                                 int64_t expire_at_ms, size_t part_size, size_t value_len) {
+    ASSERT(key.len < UINT32_MAX && value_len < UINT32_MAX);
+    bool timed = expire_at_ms != STORE_NEVER;
+    size_t key_at = sizeof(struct entry) + (timed ? sizeof(struct entry_timing) : 0) + part_size;
+    struct entry *entry = mem_alloc(key_at + key.len + value_len);
+    entry->key_len = (uint32_t)key.len;
+    entry->value_len = (uint32_t)value_len;
+    entry->hash = (uint32_t)hash;
+    entry->kind = (uint8_t)kind;
+    entry->flags = timed ? ENTRY_TIMED : 0;
+    atomic_init(&entry->policy, 0);
+    entry->key_at = (uint8_t)key_at;
+    if (timed) {
+        struct entry_timing *timing = entry_timing(entry);
+        atomic_init(&timing->expire_at_ms, expire_at_ms);
+        timing->next = NULL;
+        timing->link = NULL;
+    }
+    if (key.len) memcpy((char *)entry + key_at, key.data, key.len);
+    return entry;
+}
+
+static char *value_of(struct entry *entry) {
+    return (char *)entry + entry->key_at + entry->key_len;
+}
+
+struct entry *entry_create_string_sized(struct slice key, uint64_t hash, size_t value_len,
+                                        int64_t expire_at_ms, char **value) {
+    struct entry *entry = entry_alloc(ENTRY_STRING, key, hash, expire_at_ms, 0, value_len);
+    *value = value_of(entry);
+    return entry;
+}
+
+struct entry *entry_create_string(struct slice key, uint64_t hash, struct slice value,
+                                  int64_t expire_at_ms) {
+    char *bytes;
+    struct entry *entry = entry_create_string_sized(key, hash, value.len, expire_at_ms, &bytes);
+    if (value.len) memcpy(bytes, value.data, value.len);
+    return entry;
+}
+
+struct entry *entry_create_hash(struct slice key, uint64_t hash, int64_t expire_at_ms,
+                                struct slice packed) {
+    struct entry *entry = entry_alloc(ENTRY_HASH, key, hash, expire_at_ms, 0, packed.len);
+    if (packed.len) memcpy(value_of(entry), packed.data, packed.len);
+    return entry;
+}
+
+struct entry *entry_create_hash_table(struct slice key, uint64_t hash, int64_t expire_at_ms,
+                                      struct hash_table **table) {
+    struct entry *entry =
+        entry_alloc(ENTRY_HASH, key, hash, expire_at_ms, sizeof(struct table_part), 0);
+    entry->flags |= ENTRY_TABLE;
+    *(struct table_part *)entry_part(entry) = (struct table_part){*table};
+    *table = NULL;
+    return entry;
+}
+
+struct entry *entry_create_row(struct slice key, uint64_t hash, int64_t expire_at_ms,
+                               const struct row_stamp *stamp, struct slice json,
+                               struct slice fields) {
+    ASSERT(!stamp->absent || (!json.data && !fields.data));
+    struct entry *entry = entry_alloc(ENTRY_ROW, key, hash, expire_at_ms, sizeof(struct row_part),
+                                      json.len + fields.len);
+    if (stamp->absent) entry->flags |= ENTRY_ABSENT;
+    uint32_t known = (json.data ? JSON_KNOWN : 0) | (fields.data ? FIELDS_KNOWN : 0);
+    *(struct row_part *)entry_part(entry) = (struct row_part){*stamp, (uint32_t)json.len, known};
+    if (json.len) memcpy(value_of(entry), json.data, json.len);
+    if (fields.len) memcpy(value_of(entry) + json.len, fields.data, fields.len);
+    return entry;
+}
+
+struct entry *entry_move_timed(struct entry *entry, int64_t expire_at_ms) {
+    ASSERT(!(entry->flags & ENTRY_TIMED));
+    size_t part_size = entry->key_at - sizeof(struct entry);
+    size_t len = sizeof(struct entry) + sizeof(struct entry_timing) + part_size + entry->key_len +
+                 entry->value_len;
+    struct entry *moved = mem_alloc(len);
+    moved->key_len = entry->key_len;
+    moved->value_len = entry->value_len;
+    moved->hash = entry->hash;
+    moved->kind = entry->kind;
+    moved->flags = entry->flags | ENTRY_TIMED;
+    atomic_init(&moved->policy, atomic_load_explicit(&entry->policy, memory_order_relaxed));
+    moved->key_at = entry->key_at + sizeof(struct entry_timing);
+    struct entry_timing *timing = entry_timing(moved);
+    atomic_init(&timing->expire_at_ms, expire_at_ms);
+    timing->next = NULL;
+    timing->link = NULL;
+    memcpy(timing + 1, entry + 1, part_size + entry->key_len + entry->value_len);
+    return moved;
+}
+
+void entry_destroy(struct entry **entry) {
+    struct entry *gone = *entry;
+    *entry = NULL;
+    if (!gone) return;
+    if (gone->flags & ENTRY_TABLE) {
+        struct hash_table *table = entry_table(gone);
+        hash_table_destroy(&table);
+    }
+    mem_free(gone);
+}
+
+/* malloc_usable_size only reads what the allocator keeps about the block. */
+static size_t block_size(const void *block) {
+    union {
+        const void *in;
+        void *out;
+    } cast = {.in = block};
+    return malloc_usable_size(cast.out);
+}
+
+size_t entry_size(const struct entry *entry) {
+    size_t size = block_size(entry);
+    if (entry->flags & ENTRY_TABLE) size += hash_table_size(entry_table(entry));
+    return size;
+}
+
+struct hash_table *entry_table(const struct entry *entry) {
+    ASSERT(entry->flags & ENTRY_TABLE);
+    return ((const struct table_part *)entry_const_part(entry))->table;
+}
+
+static const struct row_part *row_part(const struct entry *entry) {
+    ASSERT(entry->kind == ENTRY_ROW);
+    return entry_const_part(entry);
+}
+
+const struct row_stamp *entry_row_stamp(const struct entry *entry) {
+    return &row_part(entry)->stamp;
+}
+
+bool entry_row_json(const struct entry *entry, struct slice *json) {
+    const struct row_part *part = row_part(entry);
+    if (!(part->known & JSON_KNOWN)) return false;
+    *json = slice_make(entry_value_bytes(entry), part->json_len);
+    return true;
+}
+
+bool entry_row_fields(const struct entry *entry, struct slice *fields) {
+    const struct row_part *part = row_part(entry);
+    if (!(part->known & FIELDS_KNOWN)) return false;
+    *fields =
+        slice_make(entry_value_bytes(entry) + part->json_len, entry->value_len - part->json_len);
+    return true;
+}

@@ -1,0 +1,514 @@
+#include "cache/store.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <xxhash.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "cache/evict.h"
+#include "cache/index.h"
+#include "cache/reclaim.h"
+#include "cache/wheel.h"
+
+_Static_assert(STORE_SHARDS == 1 << (32 - INDEX_HASH_BITS), "entry.hash is shard and bucket");
+
+/* Under its mutex, but for what index_find reads. The counts are written under it, and read by anyone. */
+struct shard {
+    _Alignas(64) struct index index;
+    _Alignas(64) pthread_mutex_t mutex;
+    struct limbo limbo;
+    struct evict evict;
+    size_t entry_bytes;
+    size_t accounted; /* of entry_bytes and the index: what is in store.used */
+    _Atomic uint64_t entries;
+    _Atomic uint64_t absent;
+    _Atomic uint64_t timed;
+    struct wheel wheel;
+};
+
+struct store {
+    struct store_config config;
+    struct reclaim *reclaim;
+    struct metrics *metrics;
+    struct metric *removal_metrics[REMOVED_CAUSES];
+    _Alignas(64) _Atomic uint64_t used;
+    _Atomic uint32_t next_victim; /* the shard to evict in, where the own one is below its share */
+    _Atomic uint64_t removed[REMOVED_CAUSES];
+    struct shard shards[STORE_SHARDS];
+};
+
+static uint32_t shard_number(uint64_t hash) { return (uint32_t)hash >> INDEX_HASH_BITS; }
+
+static struct shard *shard_of(struct store *store, uint64_t hash) {
+    return &store->shards[shard_number(hash)];
+}
+
+bool store_is_locked(const struct store_guard *guard, uint64_t hash) {
+    uint32_t n = shard_number(hash);
+    return guard->shards[n / 64] >> (n % 64) & 1;
+}
+
+static struct shard *locked_shard(struct store *store, const struct store_guard *guard,
+                                  uint64_t hash) {
+    ASSERT(guard && store_is_locked(guard, hash));
+    return shard_of(store, hash);
+}
+
+/* For counts that only the holder of the shard's lock writes. */
+static void count(_Atomic uint64_t *counter, int64_t n) {
+    uint64_t value = atomic_load_explicit(counter, memory_order_relaxed);
+    atomic_store_explicit(counter, value + (uint64_t)n, memory_order_relaxed);
+}
+
+static uint64_t used_bytes(const struct store *store) {
+    return atomic_load_explicit(&store->used, memory_order_relaxed);
+}
+
+/* --- life --- */
+
+static const char *const removal_labels[REMOVED_CAUSES] = {
+    [REMOVED_DELETED] = "cause=\"deleted\"",       [REMOVED_EXPIRED] = "cause=\"expired\"",
+    [REMOVED_EVICTED_MEMORY] = "cause=\"memory\"", [REMOVED_COMMIT] = "cause=\"commit\"",
+    [REMOVED_FLUSHED] = "cause=\"flushed\"",
+};
+
+static double read_entries(void *owner) {
+    struct store_stats stats;
+    store_stats(owner, &stats);
+    return (double)stats.entries;
+}
+
+static double read_bytes(void *owner) { return (double)used_bytes(owner); }
+
+static double read_max_bytes(void *owner) {
+    return (double)((struct store *)owner)->config.max_memory_bytes;
+}
+
+static void register_metrics(struct store *store, struct metrics *metrics) {
+    for (uint32_t cause = 0; cause < REMOVED_CAUSES; cause++)
+        store->removal_metrics[cause] =
+            metrics_counter(metrics, "freshet_cache_evictions_total",
+                            "Entries that left memory, by cause.", removal_labels[cause]);
+    metrics_gauge_fn(metrics, "freshet_cache_entries", "Entries in memory, negative ones included.",
+                     NULL, read_entries, store);
+    metrics_gauge_fn(metrics, "freshet_cache_memory_bytes", "Bytes that entries and index take.",
+                     NULL, read_bytes, store);
+    metrics_gauge_fn(metrics, "freshet_cache_memory_limit_bytes",
+                     "What entries and index may take at the most (cache.max_memory).", NULL,
+                     read_max_bytes, store);
+}
+
+struct store *store_create(const struct store_config *config, struct metrics *metrics) {
+    struct store *store = mem_aligned(64, sizeof *store);
+    memset(store, 0, sizeof *store);
+    store->config = *config;
+    store->reclaim = reclaim_create(config->max_readers);
+    for (uint32_t i = 0; i < STORE_SHARDS; i++) {
+        struct shard *shard = &store->shards[i];
+        pthread_mutex_init(&shard->mutex, NULL);
+        limbo_init(&shard->limbo, store->reclaim);
+        index_init(&shard->index, &shard->limbo);
+        evict_init(&shard->evict);
+        wheel_init(&shard->wheel);
+    }
+    store->metrics = metrics;
+    if (metrics) register_metrics(store, metrics);
+    return store;
+}
+
+static void destroy_entry(struct entry *entry, void *arg) {
+    (void)arg;
+    entry_destroy(&entry);
+}
+
+void store_destroy(struct store **store) {
+    struct store *gone = *store;
+    *store = NULL;
+    if (!gone) return;
+    if (gone->metrics) metrics_forget(gone->metrics, gone);
+    for (uint32_t i = 0; i < STORE_SHARDS; i++) {
+        struct shard *shard = &gone->shards[i];
+        index_each(&shard->index, destroy_entry, NULL);
+        index_deinit(&shard->index);
+        limbo_deinit(&shard->limbo);
+        pthread_mutex_destroy(&shard->mutex);
+    }
+    reclaim_destroy(&gone->reclaim);
+    mem_free(gone);
+}
+
+uint64_t store_hash(const struct store *store, struct slice key) {
+    return XXH3_64bits_withSeed(key.data, key.len, store->config.seed);
+}
+
+/* --- reading --- */
+
+void store_reader_enter(struct store *store, uint32_t reader) {
+    reclaim_enter(store->reclaim, reader);
+}
+
+void store_reader_leave(struct store *store, uint32_t reader) {
+    reclaim_leave(store->reclaim, reader);
+}
+
+const struct entry *store_peek(struct store *store, struct slice key, uint64_t hash,
+                               int64_t now_ms) {
+    struct entry *entry = index_find(&shard_of(store, hash)->index, key, (uint32_t)hash);
+    if (!entry || entry_is_expired(entry, now_ms)) return NULL;
+    evict_touch(entry);
+    return entry;
+}
+
+void store_prefetch(const struct store *store, uint64_t hash) {
+    index_prefetch(&store->shards[shard_number(hash)].index, (uint32_t)hash);
+}
+
+/* --- locking --- */
+
+void store_lock(struct store *store, const uint64_t *hashes, uint32_t n,
+                struct store_guard *guard) {
+    *guard = (struct store_guard){0};
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t number = shard_number(hashes[i]);
+        guard->shards[number / 64] |= UINT64_C(1) << (number % 64);
+    }
+    for (uint32_t word = 0; word < STORE_SHARDS / 64; word++)
+        for (uint64_t bits = guard->shards[word]; bits; bits &= bits - 1)
+            pthread_mutex_lock(&store->shards[word * 64 + __builtin_ctzll(bits)].mutex);
+}
+
+void store_lock_all(struct store *store, struct store_guard *guard) {
+    memset(guard, 0xff, sizeof *guard);
+    for (uint32_t i = 0; i < STORE_SHARDS; i++)
+        pthread_mutex_lock(&store->shards[i].mutex);
+}
+
+void store_unlock(struct store *store, struct store_guard *guard) {
+    for (uint32_t word = 0; word < STORE_SHARDS / 64; word++)
+        for (uint64_t bits = guard->shards[word]; bits; bits &= bits - 1)
+            pthread_mutex_unlock(&store->shards[word * 64 + __builtin_ctzll(bits)].mutex);
+    *guard = (struct store_guard){0};
+}
+
+/* --- writing, under the shard's lock --- */
+
+/* Brings the store's sum to what the shard takes now. */
+static void account(struct store *store, struct shard *shard) {
+    size_t now = shard->entry_bytes + shard->index.bytes;
+    if (now == shard->accounted) return;
+    atomic_fetch_add_explicit(&store->used, now - shard->accounted, memory_order_relaxed);
+    shard->accounted = now;
+}
+
+static void note_removed(struct store *store, enum store_removal cause, uint64_t n) {
+    atomic_fetch_add_explicit(&store->removed[cause], n, memory_order_relaxed);
+    if (store->removal_metrics[cause]) metric_add(store->removal_metrics[cause], (int64_t)n);
+}
+
+static bool has_expiry(const struct entry *entry) { return entry_expiry(entry) != STORE_NEVER; }
+
+/* What every way into the shard has in common, and every way out. */
+static void attach(struct shard *shard, struct entry *entry) {
+    shard->entry_bytes += entry_size(entry);
+    count(&shard->entries, 1);
+    if (entry_is_absent(entry)) count(&shard->absent, 1);
+    if (!has_expiry(entry)) return;
+    count(&shard->timed, 1);
+    wheel_add(&shard->wheel, entry);
+}
+
+static void detach(struct shard *shard, struct entry *entry) {
+    shard->entry_bytes -= entry_size(entry);
+    count(&shard->entries, -1);
+    if (entry_is_absent(entry)) count(&shard->absent, -1);
+    if (!has_expiry(entry)) return;
+    count(&shard->timed, -1);
+    wheel_remove(&shard->wheel, entry);
+}
+
+static void drop(struct store *store, struct shard *shard, struct entry *entry,
+                 enum store_removal cause) {
+    evict_remove(&shard->evict, entry);
+    detach(shard, entry);
+    index_remove(&shard->index, entry);
+    limbo_add(&shard->limbo, entry, RETIRED_ENTRY);
+    account(store, shard);
+    note_removed(store, cause, 1);
+}
+
+static bool evict_one(struct store *store, struct shard *shard, const struct entry *keep) {
+    struct entry *victim = evict_victim(&shard->evict, &shard->index, keep);
+    if (!victim) return false;
+    drop(store, shard, victim, REMOVED_EVICTED_MEMORY);
+    return true;
+}
+
+/* In the next shard that is ours or free. Only tried, since the lock order is ascending. */
+static bool evict_elsewhere(struct store *store, const struct store_guard *guard,
+                            const struct entry *keep) {
+    uint32_t n =
+        atomic_fetch_add_explicit(&store->next_victim, 1, memory_order_relaxed) % STORE_SHARDS;
+    struct shard *shard = &store->shards[n];
+    if (guard->shards[n / 64] >> (n % 64) & 1) return evict_one(store, shard, keep);
+    if (pthread_mutex_trylock(&shard->mutex) != 0) return false;
+    bool evicted = evict_one(store, shard, keep);
+    pthread_mutex_unlock(&shard->mutex);
+    return evicted;
+}
+
+static void make_room(struct store *store, const struct store_guard *guard, struct shard *shard,
+                      const struct entry *keep) {
+    uint32_t failures = 0;
+    while (used_bytes(store) > store->config.max_memory_bytes && failures < STORE_SHARDS) {
+        bool has_its_share = shard->accounted >= used_bytes(store) / STORE_SHARDS;
+        if (has_its_share && evict_one(store, shard, keep)) continue;
+        failures = evict_elsewhere(store, guard, keep) ? 0 : failures + 1;
+    }
+}
+
+bool store_fits(const struct store *store, size_t bytes) {
+    return bytes <= store->config.max_memory_bytes;
+}
+
+struct entry *store_find(struct store *store, const struct store_guard *guard, struct slice key,
+                         uint64_t hash, int64_t now_ms) {
+    struct shard *shard = locked_shard(store, guard, hash);
+    struct entry *entry = index_find(&shard->index, key, (uint32_t)hash);
+    if (!entry) return NULL;
+    if (entry_is_expired(entry, now_ms)) {
+        drop(store, shard, entry, REMOVED_EXPIRED);
+        return NULL;
+    }
+    evict_touch(entry);
+    return entry;
+}
+
+bool store_put(struct store *store, const struct store_guard *guard, struct entry **entry) {
+    struct entry *fresh = *entry;
+    *entry = NULL;
+    if (!store_fits(store, entry_size(fresh))) {
+        entry_destroy(&fresh);
+        return false;
+    }
+    struct shard *shard = locked_shard(store, guard, fresh->hash);
+    struct entry *old = index_find(&shard->index, entry_key(fresh), fresh->hash);
+    if (old) {
+        evict_replace(&shard->evict, old, fresh);
+        detach(shard, old);
+        attach(shard, fresh);
+        index_replace(&shard->index, old, fresh);
+        limbo_add(&shard->limbo, old, RETIRED_ENTRY);
+    } else {
+        evict_insert(&shard->evict, fresh);
+        attach(shard, fresh);
+        index_insert(&shard->index, fresh);
+    }
+    account(store, shard);
+    make_room(store, guard, shard, fresh);
+    return true;
+}
+
+bool store_remove(struct store *store, const struct store_guard *guard, struct slice key,
+                  uint64_t hash, enum store_removal cause) {
+    struct shard *shard = locked_shard(store, guard, hash);
+    struct entry *entry = index_find(&shard->index, key, (uint32_t)hash);
+    if (!entry) return false;
+    drop(store, shard, entry, cause);
+    return true;
+}
+
+struct entry *store_set_expiry(struct store *store, const struct store_guard *guard,
+                               struct entry *entry, int64_t expire_at_ms) {
+    struct shard *shard = locked_shard(store, guard, entry->hash);
+    if (expire_at_ms == entry_expiry(entry)) return entry;
+    detach(shard, entry);
+    if (entry->flags & ENTRY_TIMED) {
+        atomic_store_explicit(&entry_timing(entry)->expire_at_ms, expire_at_ms,
+                              memory_order_relaxed);
+        attach(shard, entry);
+        return entry;
+    }
+    struct entry *moved = entry_move_timed(entry, expire_at_ms);
+    attach(shard, moved);
+    index_replace(&shard->index, entry, moved);
+    limbo_add(&shard->limbo, entry, RETIRED_MEMORY);
+    account(store, shard);
+    make_room(store, guard, shard, moved);
+    return moved;
+}
+
+void store_resized(struct store *store, const struct store_guard *guard, struct entry *entry,
+                   size_t old_size) {
+    struct shard *shard = locked_shard(store, guard, entry->hash);
+    shard->entry_bytes += entry_size(entry) - old_size;
+    account(store, shard);
+    make_room(store, guard, shard, entry);
+}
+
+/* --- the whole store --- */
+
+uint32_t store_expire(struct store *store, uint32_t part, uint32_t parts, int64_t now_ms,
+                      uint32_t budget) {
+    ASSERT(part < parts);
+    uint32_t expired = 0;
+    for (uint32_t i = part; i < STORE_SHARDS; i += parts) {
+        struct shard *shard = &store->shards[i];
+        pthread_mutex_lock(&shard->mutex);
+        struct entry *entry;
+        while (expired < budget && (entry = wheel_due(&shard->wheel, now_ms))) {
+            drop(store, shard, entry, REMOVED_EXPIRED);
+            expired++;
+        }
+        limbo_drain(&shard->limbo);
+        pthread_mutex_unlock(&shard->mutex);
+    }
+    return expired;
+}
+
+struct entry_list {
+    struct entry **entries;
+    uint32_t n, cap;
+    store_match *match;
+    void *arg;
+};
+
+static void entry_list_add(struct entry *entry, void *arg) {
+    struct entry_list *list = arg;
+    if (list->match && !list->match(entry, list->arg)) return;
+    if (list->n == list->cap) {
+        list->cap = list->cap ? list->cap * 2 : 64;
+        list->entries = mem_realloc(list->entries, list->cap * sizeof(struct entry *));
+    }
+    list->entries[list->n++] = entry;
+}
+
+static void shard_flush(struct store *store, struct shard *shard, enum store_removal cause) {
+    struct entry_list all = {0};
+    index_each(&shard->index, entry_list_add, &all);
+    for (uint32_t i = 0; i < all.n; i++) {
+        evict_remove(&shard->evict, all.entries[i]);
+        detach(shard, all.entries[i]);
+    }
+    index_clear(&shard->index);
+    for (uint32_t i = 0; i < all.n; i++)
+        limbo_add(&shard->limbo, all.entries[i], RETIRED_ENTRY);
+    limbo_drain(&shard->limbo);
+    account(store, shard);
+    note_removed(store, cause, all.n);
+    mem_free(all.entries);
+}
+
+void store_flush(struct store *store, enum store_removal cause) {
+    for (uint32_t i = 0; i < STORE_SHARDS; i++) {
+        struct shard *shard = &store->shards[i];
+        pthread_mutex_lock(&shard->mutex);
+        shard_flush(store, shard, cause);
+        pthread_mutex_unlock(&shard->mutex);
+    }
+}
+
+enum { SWEEP_BUCKETS = 64 };
+
+/* One hold of the lock: returns where to go on, 0 at the end of the shard. */
+static uint32_t sweep_some(struct store *store, struct shard *shard, uint32_t cursor,
+                           struct entry_list *found, enum store_removal cause) {
+    found->n = 0;
+    pthread_mutex_lock(&shard->mutex);
+    uint32_t buckets = 0;
+    do
+        cursor = index_scan(&shard->index, cursor, entry_list_add, found);
+    while (cursor != 0 && ++buckets < SWEEP_BUCKETS);
+    for (uint32_t i = 0; i < found->n; i++)
+        drop(store, shard, found->entries[i], cause);
+    pthread_mutex_unlock(&shard->mutex);
+    return cursor;
+}
+
+uint64_t store_sweep(struct store *store, store_match *match, void *arg, enum store_removal cause) {
+    struct entry_list found = {.match = match, .arg = arg};
+    uint64_t swept = 0;
+    for (uint32_t i = 0; i < STORE_SHARDS; i++) {
+        uint32_t cursor = 0;
+        do {
+            cursor = sweep_some(store, &store->shards[i], cursor, &found, cause);
+            swept += found.n;
+        } while (cursor != 0);
+    }
+    mem_free(found.entries);
+    return swept;
+}
+
+struct live_visit {
+    store_visit *visit;
+    void *arg;
+    int64_t now_ms;
+    uint32_t n;
+};
+
+static void visit_live(struct entry *entry, void *arg) {
+    struct live_visit *live = arg;
+    if (entry_is_expired(entry, live->now_ms)) return;
+    live->n++;
+    live->visit(entry, live->arg);
+}
+
+uint64_t store_scan(struct store *store, uint64_t cursor, uint32_t count_wanted, int64_t now_ms,
+                    store_visit *visit, void *arg) {
+    struct live_visit live = {visit, arg, now_ms, 0};
+    if (cursor > UINT32_MAX) return 0;
+    uint32_t within = (uint32_t)cursor & ((1u << INDEX_HASH_BITS) - 1);
+    for (uint32_t i = shard_number(cursor); i < STORE_SHARDS; i++, within = 0) {
+        struct shard *shard = &store->shards[i];
+        pthread_mutex_lock(&shard->mutex);
+        do
+            within = index_scan(&shard->index, within, visit_live, &live);
+        while (within != 0 && live.n < count_wanted);
+        pthread_mutex_unlock(&shard->mutex);
+        if (within != 0) return (uint64_t)i << INDEX_HASH_BITS | within;
+        if (live.n >= count_wanted && i + 1 < STORE_SHARDS)
+            return (uint64_t)(i + 1) << INDEX_HASH_BITS;
+    }
+    return 0;
+}
+
+/* One of the bucket's live entries, or NULL. */
+static const struct entry *random_of_bucket(const struct index *index, uint32_t bucket,
+                                            uint64_t random, int64_t now_ms) {
+    enum { MOST = 32 };
+    const struct entry *live[MOST];
+    uint32_t n = 0;
+    struct index_iter iter = index_bucket(index, bucket);
+    struct entry *entry;
+    while (n < MOST && (entry = index_next(&iter)))
+        if (!entry_is_expired(entry, now_ms) && !entry_is_absent(entry)) live[n++] = entry;
+    return n ? live[random % n] : NULL;
+}
+
+const struct entry *store_random(struct store *store, uint64_t random, int64_t now_ms) {
+    for (uint32_t i = 0; i < STORE_SHARDS; i++) {
+        struct shard *shard = &store->shards[(i + random) % STORE_SHARDS];
+        const struct entry *entry = NULL;
+        pthread_mutex_lock(&shard->mutex);
+        uint32_t n = index_buckets(&shard->index);
+        for (uint32_t b = 0; b < n && !entry; b++)
+            entry = random_of_bucket(&shard->index, (uint32_t)(b + (random >> 8)) % n, random >> 40,
+                                     now_ms);
+        pthread_mutex_unlock(&shard->mutex);
+        if (entry) return entry;
+    }
+    return NULL;
+}
+
+void store_stats(struct store *store, struct store_stats *stats) {
+    *stats = (struct store_stats){.bytes = used_bytes(store),
+                                  .max_bytes = store->config.max_memory_bytes};
+    for (uint32_t i = 0; i < STORE_SHARDS; i++) {
+        struct shard *shard = &store->shards[i];
+        stats->entries += atomic_load_explicit(&shard->entries, memory_order_relaxed);
+        stats->absent += atomic_load_explicit(&shard->absent, memory_order_relaxed);
+        stats->with_expiry += atomic_load_explicit(&shard->timed, memory_order_relaxed);
+    }
+    for (uint32_t cause = 0; cause < REMOVED_CAUSES; cause++)
+        stats->removed[cause] = atomic_load_explicit(&store->removed[cause], memory_order_relaxed);
+}
