@@ -1,7 +1,7 @@
 # Freshet. `make help` lists the targets.
 #
-# One build folder a mode: build/ (release), build/asan, build/tsan, build/fuzz. Each wing becomes a library, so that
-# a wing's unit tests link that wing and base alone.
+# A mode has its own folder: build/ (release), build/asan, build/tsan, build/fuzz. Each wing becomes a library, so that
+# a wing's unit tests link that wing and base alone. `V=1` shows the commands.
 
 MODE ?= release
 ifeq ($(MODE),release)
@@ -9,69 +9,171 @@ B ?= build
 else
 B ?= build/$(MODE)
 endif
+ifeq ($(MAKELEVEL)$(findstring -j,$(MAKEFLAGS)),0)
+MAKEFLAGS += -j$(shell nproc)
+endif
+Q := $(if $(V),,@)
 
-CC ?= cc
+VERSION := 0.1.0
+PREFIX ?= /usr/local
 WINGS := base cache cdc connectors
 PKGS := libpq rdkafka hiredis yaml-0.1 libcurl libmicrohttpd jansson libxxhash
-VERSION := 0.1.0
 
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wcast-qual -Wwrite-strings -Wno-format-truncation -Werror
 CFLAGS_release := -O2 -g -fno-omit-frame-pointer
 CFLAGS_asan := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 CFLAGS_tsan := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
 LIBS_release := -ljemalloc
+
+# Fuzz targets: libFuzzer where clang has it, else our own mutator with gcc (tests/fuzz/mutator.c).
+LIBFUZZER := $(and $(filter fuzz,$(MODE)),$(wildcard $(shell clang -print-file-name=libclang_rt.fuzzer-$(shell uname -m).a 2>/dev/null)))
+ifeq ($(MODE),fuzz)
+CFLAGS_fuzz := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+ifneq ($(LIBFUZZER),)
+CC := clang
+CFLAGS_fuzz += -fsanitize=fuzzer-no-link -Wno-unknown-warning-option
+endif
+endif
+
 CFLAGS := -std=gnu17 -D_GNU_SOURCE -I. -pthread $(WARN) $(CFLAGS_$(MODE)) \
           -DFRESHET_VERSION='"$(VERSION)"' $(shell pkg-config --cflags $(PKGS) 2>/dev/null) $(EXTRA_CFLAGS)
 LDFLAGS := -pthread $(filter -fsanitize=%,$(CFLAGS_$(MODE)))
 LDLIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm $(LIBS_$(MODE))
 
-sources = $(wildcard $(1)/*.c $(1)/*/*.c)
-objects = $(patsubst %.c,$(B)/obj/%.o,$(call sources,$(1)))
-
 .DEFAULT_GOAL := all
 .PHONY: all
 all: $(B)/freshet walls   ## build build/freshet (release, jemalloc, asserts on)
 
-$(B)/obj/%.o: %.c Makefile
+# ---- compiling and linking
+
+sources = $(wildcard $(1)/*.c $(1)/*/*.c)
+objects = $(patsubst %.c,$(B)/obj/%.o,$(call sources,$(1)))
+
+# A file that holds its text and is written only when the text differs: what depends on it follows a change of flags, or
+# of a list of sources.
+.PHONY: always
+always:
+keep_text = mkdir -p $(@D) && { echo '$(subst ','\'',$(1))' | cmp -s - $@ || echo '$(subst ','\'',$(1))' >$@; }
+
+$(B)/flags: always
+	@pkg-config --exists --print-errors $(PKGS) || { echo "make: run tests/deps build, which installs what is missing"; exit 1; }
+	@$(call keep_text,$(CC) $(CFLAGS) $(LDFLAGS) $(LDLIBS))
+
+$(B)/obj/%.o: %.c $(B)/flags
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -MMD -MP -c $< -o $@
+	$(if $(V),,@echo "  cc   $<")
+	$(Q)$(CC) $(CFLAGS) -MMD -MP -c $< -o $@
 
-define wing_rule
-$(B)/lib/$(1).a: $$(call objects,$(1))
-	@mkdir -p $$(@D)
-	@rm -f $$@
-	ar rcs $$@ $$^
+define library_rule
+$(B)/lib/$(1).list: always
+	@$$(call keep_text,$(2))
+$(B)/lib/$(1).a: $(2) $(B)/lib/$(1).list
+	$(if $(V),,@echo "  ar   $$@")
+	@mkdir -p $$(@D) && rm -f $$@
+	$(Q)ar rcs $$@ $$(filter %.o,$$^)
 endef
-$(foreach wing,$(WINGS),$(eval $(call wing_rule,$(wing))))
+$(foreach wing,$(WINGS),$(eval $(call library_rule,$(wing),$(call objects,$(wing)))))
+# The composition root too, so that its tests link all of it but main.
+$(eval $(call library_rule,server,$(filter-out %/main.o,$(call objects,server))))
 
-LIBRARIES := $(patsubst %,$(B)/lib/%.a,cache cdc connectors base)
-$(B)/freshet: $(call objects,server) $(LIBRARIES)
-	$(CC) $(LDFLAGS) $^ $(LDLIBS) -o $@
+LIBRARIES := $(patsubst %,$(B)/lib/%.a,server cache cdc connectors base)
+LINK = $(if $(V),,@echo "  link $@" &&) $(CC) $(CFLAGS) $(LDFLAGS)
+
+$(B)/freshet: $(B)/obj/server/main.o $(LIBRARIES)
+	$(LINK) $^ $(LDLIBS) -o $@
 
 # The walls: a wing includes base and itself; base includes itself; only server sees them all.
 .PHONY: walls
 walls:   ## fail when a wing includes another wing
 	@bad=0; for wing in $(WINGS); do \
-	  if grep -nE '#include "(base|cache|cdc|connectors|server)/' -r $$wing --include=*.[ch] \
-	     | grep -vE "#include \"(base|$$wing)/"; then echo "walls: $$wing includes another wing"; bad=1; fi; \
+	  if grep -rnE '#[[:space:]]*include[[:space:]]*["<]([.][.]/|(base|cache|cdc|connectors|server)/)' $$wing --include='*.[ch]' \
+	     | grep -vE "include[[:space:]]*\"(base|$$wing)/"; then echo "walls: $$wing includes another wing"; bad=1; fi; \
 	done; exit $$bad
 
-# Unit tests: tests/unit/<wing>/test_<subject>.c, one program each, linked with its wing and base.
-UNIT_SOURCES := $(wildcard tests/unit/*/test_*.c)
-UNIT_PROGRAMS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(UNIT_SOURCES))
-$(B)/unit/server/%: tests/unit/server/%.c $(filter-out %/main.o,$(call objects,server)) $(LIBRARIES)
-	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -MMD -MP $(LDFLAGS) $^ $(LDLIBS) -lcmocka -o $@
+.PHONY: install
+install: $(B)/freshet   ## install to PREFIX (/usr/local)
+	install -D -m 755 $(B)/freshet $(DESTDIR)$(PREFIX)/bin/freshet
+
+# ---- the two commands
+
+.PHONY: demo
+demo:   ## the main job on a throwaway database; KEEP=1 leaves it running, KAFKA=1 adds a broker
+	@tests/deps demo
+	$(if $(KAFKA),@tests/deps java && tests/maven/fetch kafka)
+	@$(MAKE) --no-print-directory all
+	@KEEP=$(KEEP) KAFKA=$(KAFKA) tests/demo/run
+
+.PHONY: test
+test:   ## install what is missing, build, run every test
+	@tests/deps test
+	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory fuzz
+	@$(MAKE) --no-print-directory integration
+
+# ---- tests
+
+# tests/unit/<wing>/test_<subject>.c: one program each, linked with its wing and base; those of server with everything.
+UNIT_PROGRAMS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/*/test_*.c))
 define unit_rule
-$(B)/unit/$(1)/%: tests/unit/$(1)/%.c $(sort $(B)/lib/$(1).a $(B)/lib/base.a)
+$(B)/unit/$(1)/%: tests/unit/$(1)/%.c $(B)/flags $(2)
 	@mkdir -p $$(@D)
-	$(CC) $(CFLAGS) -MMD -MP $(LDFLAGS) $$(filter %.c,$$^) $(B)/lib/$(1).a $(B)/lib/base.a $(LDLIBS) -lcmocka -o $$@
+	$$(LINK) -MMD -MP $$< $(2) $$(LDLIBS) -lcmocka -o $$@
 endef
-$(foreach wing,$(WINGS),$(eval $(call unit_rule,$(wing))))
+$(foreach wing,$(WINGS),$(eval $(call unit_rule,$(wing),$(B)/lib/$(wing).a $(filter-out $(B)/lib/$(wing).a,$(B)/lib/base.a))))
+$(eval $(call unit_rule,server,$(LIBRARIES)))
+
+SANITIZERS := ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1 \
+              LSAN_OPTIONS=suppressions=$(CURDIR)/tests/sanitizers/lsan.supp:print_suppressions=0 \
+              TSAN_OPTIONS=suppressions=$(CURDIR)/tests/sanitizers/tsan.supp:halt_on_error=1:second_deadlock_stack=1
 
 .PHONY: unit
-unit: $(UNIT_PROGRAMS)   ## build and run the unit tests
-	@set -e; for test in $(UNIT_PROGRAMS); do echo "== $$test"; $$test; done
+unit: $(UNIT_PROGRAMS)   ## build and run the unit tests (UNIT=pattern for some)
+	@$(SANITIZERS) tests/unit/run $(filter $(B)/unit/$(or $(UNIT),%),$(UNIT_PROGRAMS))
+
+build/venv/.complete: tests/requirements.txt
+	@echo "  venv build/venv"
+	@rm -rf build/venv && python3 -m venv build/venv && build/venv/bin/pip install -q -r $<
+	@cp $< $@
+
+.PHONY: integration
+integration: $(B)/freshet build/venv/.complete   ## tests against real servers (ARGS for pytest)
+	@tests/maven/fetch
+	@$(SANITIZERS) FRESHET_BINARY=$(B)/freshet build/venv/bin/python -m pytest tests/integration $(ARGS)
+
+# tests/fuzz/fuzz_<parser>.c, with the corpus tests/fuzz/corpus/<parser>/; what is found anew stays below build/.
+FUZZ_SECONDS ?= 10
+FUZZ_PROGRAMS := $(patsubst tests/fuzz/%.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
+$(B)/fuzz_%: tests/fuzz/fuzz_%.c $(B)/flags $(LIBRARIES) tests/fuzz/mutator.c
+	@mkdir -p $(@D)
+	$(LINK) $(if $(LIBFUZZER),-fsanitize=fuzzer $<,$< tests/fuzz/mutator.c) $(LIBRARIES) $(LDLIBS) -o $@
+
+.PHONY: fuzz
+ifeq ($(MODE),fuzz)
+fuzz: $(FUZZ_PROGRAMS)
+	@$(SANITIZERS) FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run $(FUZZ_PROGRAMS)
+else
+fuzz:   ## hostile bytes for every parser, FUZZ_SECONDS (10) each
+	@$(MAKE) --no-print-directory MODE=fuzz B=build/fuzz fuzz
+endif
+
+.PHONY: check-asan check-tsan
+check-asan check-tsan: check-%:   ## unit and integration tests under ASan+UBSan, under TSan
+	@tests/deps test
+	@$(MAKE) --no-print-directory MODE=$* B=build/$* unit
+	@FRESHET_TEST_PATIENCE=4 $(MAKE) --no-print-directory MODE=$* B=build/$* integration
+
+.PHONY: test-compose
+test-compose: build/venv/.complete   ## docker-compose.yml as it stands, on the Docker engine that is there
+	@tests/compose/run
+
+.PHONY: lint
+lint:   ## clang-format, clang-tidy, cppcheck
+	clang-format --dry-run -Werror $(foreach dir,$(WINGS) server tests/unit tests/fuzz tests/bench,$(wildcard $(dir)/*.[ch] $(dir)/*/*.[ch]))
+	cppcheck -q --std=c11 --enable=warning,portability,performance --inline-suppr --error-exitcode=1 -I. \
+	  --suppress=missingIncludeSystem --check-level=exhaustive $(WINGS) server 2>/dev/null || \
+	cppcheck -q --std=c11 --enable=warning,portability,performance --inline-suppr --error-exitcode=1 -I. $(WINGS) server
+	printf '%s\n' $(foreach dir,$(WINGS) server,$(call sources,$(dir))) | xargs -P $$(nproc) -n 4 clang-tidy --quiet -- $(CFLAGS)
 
 .PHONY: clean
 clean:   ## remove what was built (build/)
@@ -79,6 +181,6 @@ clean:   ## remove what was built (build/)
 
 .PHONY: help
 help:   ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##[ ]*/\t/' | expand -t 20
+	@sed -nE 's/^([a-z][a-z -]*):.*##[ ]*/\1\t/p' $(MAKEFILE_LIST) | expand -t 24
 
 -include $(shell find $(B)/obj $(B)/unit -name '*.d' 2>/dev/null)
