@@ -1,0 +1,32 @@
+/* deadletter.h: the file of what a sink refused for good: JSON lines, one a document, with the cause.
+ *
+ *     struct deadletters *letters = deadletters_create(path, err);
+ *     deadletters_add(letters, &letter, err);     buffered
+ *     deadletters_sync(letters, err);             written and synced: before the position passes them
+ *
+ * One thread. After a crash a letter may be there twice (same id and version): its position was not reached.
+ * Past DEADLETTER_FILE_MAX bytes the file becomes `path`.1, which replaces the one before: the newest letters of
+ * twice that size are kept. */
+#ifndef FRESHET_CONNECTORS_DEADLETTER_H
+#define FRESHET_CONNECTORS_DEADLETTER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "connectors/batch.h"
+
+enum { DEADLETTER_FILE_MAX = 64 * 1024 * 1024 };
+
+struct deadletters;
+
+/* Makes the file, or goes on behind what it holds; a line that a crash cut off is ended first. */
+struct deadletters *deadletters_create(const char *path, uint64_t max_bytes, struct error *err);
+void deadletters_destroy(struct deadletters **letters);
+
+/* One refused write of the batch. */
+void deadletters_add(struct deadletters *letters, const char *connector, const struct batch *batch,
+                     const struct write *write, int64_t now_wall_us);
+bool deadletters_sync(struct deadletters *letters, struct error *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,125 @@
+#include "connectors/shape.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+
+/* OIDs are fixed for all versions (pg_type.dat). What is missing here is CLASS_KEYWORD. */
+static const struct builtin_type {
+    uint32_t oid;
+    uint32_t array_oid;
+    enum value_class class;
+} builtin_types[] = {
+    {16, 1000, CLASS_BOOL},        {17, 1001, CLASS_BYTES},
+    {18, 1002, CLASS_KEYWORD}, /* "char" */
+    {19, 1003, CLASS_KEYWORD}, /* name */
+    {20, 1016, CLASS_LONG},        {21, 1005, CLASS_SHORT},
+    {23, 1007, CLASS_INTEGER},     {25, 1009, CLASS_TEXT},
+    {26, 1028, CLASS_LONG},                                /* oid: 32 bits without a sign */
+    {114, 199, CLASS_JSON},        {142, 143, CLASS_TEXT}, /* xml */
+    {650, 651, CLASS_KEYWORD},                             /* cidr */
+    {700, 1021, CLASS_FLOAT},      {701, 1022, CLASS_DOUBLE},
+    {774, 775, CLASS_KEYWORD},  /* macaddr8 */
+    {790, 791, CLASS_KEYWORD},  /* money: its text depends on lc_monetary */
+    {829, 1040, CLASS_KEYWORD}, /* macaddr */
+    {869, 1041, CLASS_KEYWORD}, /* inet */
+    {1042, 1014, CLASS_TEXT},   /* char(n) */
+    {1043, 1015, CLASS_TEXT},   /* varchar */
+    {1082, 1182, CLASS_DATE},      {1083, 1183, CLASS_KEYWORD}, /* time */
+    {1114, 1115, CLASS_TIMESTAMP}, {1184, 1185, CLASS_TIMESTAMPTZ},
+    {1186, 1187, CLASS_KEYWORD},                                /* interval */
+    {1266, 1270, CLASS_KEYWORD},                                /* timetz */
+    {1560, 1561, CLASS_KEYWORD},                                /* bit */
+    {1562, 1563, CLASS_KEYWORD},                                /* varbit */
+    {1700, 1231, CLASS_NUMERIC},   {2950, 2951, CLASS_KEYWORD}, /* uuid */
+    {3614, 3643, CLASS_TEXT},                                   /* tsvector */
+    {3802, 3807, CLASS_JSON},                                   /* jsonb */
+    {3904, 3905, CLASS_KEYWORD}, /* int4range, and the ranges and multiranges after it */
+    {3906, 3907, CLASS_KEYWORD},   {3908, 3909, CLASS_KEYWORD},
+    {3910, 3911, CLASS_KEYWORD},   {3912, 3913, CLASS_KEYWORD},
+    {3926, 3927, CLASS_KEYWORD},   {4451, 6150, CLASS_KEYWORD},
+    {4532, 6151, CLASS_KEYWORD},   {4533, 6152, CLASS_KEYWORD},
+    {4534, 6153, CLASS_KEYWORD},   {4535, 6155, CLASS_KEYWORD},
+    {4536, 6157, CLASS_KEYWORD},
+};
+
+bool shape_builtin_type(uint32_t type_oid, struct shape_column *column) {
+    for (size_t i = 0; i < sizeof builtin_types / sizeof builtin_types[0]; i++) {
+        const struct builtin_type *type = &builtin_types[i];
+        if (type_oid != type->oid && type_oid != type->array_oid) continue;
+        column->class = type->class;
+        column->array = type_oid == type->array_oid;
+        return true;
+    }
+    return false;
+}
+
+struct shape *shape_create(const char *schema, const char *table, uint16_t n_columns,
+                           const struct shape_column *columns, uint16_t n_keys,
+                           const uint16_t *keys) {
+    ASSERT(n_keys > 0);
+    struct shape *shape = mem_zalloc(sizeof *shape);
+    atomic_init(&shape->references, 1);
+    shape->schema = mem_strdup(schema);
+    shape->table = mem_strdup(table);
+    struct shape_column *own_columns = mem_calloc(n_columns, sizeof *own_columns);
+    for (uint16_t i = 0; i < n_columns; i++) {
+        own_columns[i] = columns[i];
+        own_columns[i].name = mem_strdup(columns[i].name);
+    }
+    uint16_t *own_keys = mem_calloc(n_keys, sizeof *own_keys);
+    memcpy(own_keys, keys, n_keys * sizeof *own_keys);
+    shape->n_columns = n_columns;
+    shape->columns = own_columns;
+    shape->n_keys = n_keys;
+    shape->keys = own_keys;
+    return shape;
+}
+
+struct shape *shape_acquire(struct shape *shape) {
+    atomic_fetch_add_explicit(&shape->references, 1, memory_order_relaxed);
+    return shape;
+}
+
+static void free_const(const void *memory) { mem_free((void *)(uintptr_t)memory); }
+
+void shape_release(struct shape **shape) {
+    struct shape *old = *shape;
+    *shape = NULL;
+    if (!old) return;
+    if (atomic_fetch_sub_explicit(&old->references, 1, memory_order_acq_rel) > 1) return;
+    for (uint16_t i = 0; i < old->n_columns; i++)
+        free_const(old->columns[i].name);
+    free_const(old->columns);
+    free_const(old->keys);
+    free_const(old->schema);
+    free_const(old->table);
+    mem_free(old);
+}
+
+static void append_key_part(struct buf *out, const struct value *value) {
+    for (uint32_t i = 0; i < value->len; i++) {
+        char c = value->data[i];
+        if (c == ':')
+            buf_append_text(out, "%3A");
+        else if (c == '%')
+            buf_append_text(out, "%25");
+        else
+            buf_append_char(out, c);
+    }
+}
+
+bool shape_append_key(const struct shape *shape, const struct value *row, struct buf *out) {
+    for (uint16_t i = 0; i < shape->n_keys; i++) {
+        const struct value *value = &row[shape->keys[i]];
+        if (value->kind != VALUE_TEXT) return false;
+        if (i) buf_append_char(out, ':');
+        if (shape->n_keys == 1)
+            buf_append(out, value->data, value->len);
+        else
+            append_key_part(out, value);
+    }
+    return true;
+}

@@ -1,0 +1,67 @@
+/* shape.h: what a sink knows of the rows that it is given: columns, the kind of value each holds, the key.
+ *
+ *     struct shape *shape = shape_create("public", "users", n_columns, columns, n_keys, keys);
+ *     batch->shape = shape_acquire(shape);  ...  shape_release(&batch->shape);
+ *
+ * Immutable and counted: the feed's thread makes one for each version of a relation, the sender's thread
+ * reads them, and the last batch that holds one frees it. */
+#ifndef FRESHET_CONNECTORS_SHAPE_H
+#define FRESHET_CONNECTORS_SHAPE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/change.h"
+
+/* What a column's text stands for, as far as sinks care. */
+enum value_class {
+    CLASS_KEYWORD, /* a string that is taken whole: uuid, enums, inet, ranges, and all that has no rule */
+    CLASS_TEXT,
+    CLASS_BOOL,
+    CLASS_SHORT,
+    CLASS_INTEGER,
+    CLASS_LONG,
+    CLASS_FLOAT,
+    CLASS_DOUBLE,
+    CLASS_NUMERIC,
+    CLASS_DATE,
+    CLASS_TIMESTAMP,
+    CLASS_TIMESTAMPTZ,
+    CLASS_JSON,
+    CLASS_BYTES,
+    N_CLASSES
+};
+
+struct shape_column {
+    const char *name;
+    enum value_class class;
+    bool array; /* of elements of that class, in any number of dimensions */
+};
+
+struct shape {
+    _Atomic int references;
+    const char *schema;
+    const char *table;
+    uint16_t n_columns;
+    const struct shape_column *columns;
+    uint16_t n_keys;
+    const uint16_t *keys; /* places in columns, in the key's order */
+};
+
+/* Copies everything. One reference is the caller's. */
+struct shape *shape_create(const char *schema, const char *table, uint16_t n_columns,
+                           const struct shape_column *columns, uint16_t n_keys,
+                           const uint16_t *keys);
+struct shape *shape_acquire(struct shape *shape);
+void shape_release(struct shape **shape);
+
+/* The class of one of PostgreSQL's own types; false where the OID is none of them. */
+bool shape_builtin_type(uint32_t type_oid, struct shape_column *column);
+
+/* Appends the row's key as users write it: the value as it is, or with several columns their values with
+ * ':' and '%' percent-encoded and ':' between. False if a key column is not in the row (NULL or
+ * unchanged). */
+bool shape_append_key(const struct shape *shape, const struct value *row, struct buf *out);
+
+#endif

@@ -1,0 +1,73 @@
+/* sink.h: what a connector's sink implements: a row in registry.c and these functions.
+ *
+ *     open -> { reshape | apply | clear_older | flush }... -> open (a new session) ...
+ *
+ * All calls come from the connector's sender thread, one at a time, and may block; a blocking call looks at
+ * deps->stop at least once a second and gives up when it is set. The runtime retries, keeps order, writes dead
+ * letters and the position. A sink does one attempt of one thing and says how it went:
+ *
+ * - false with a retriable error: nothing is lost, the runtime calls again after a backoff;
+ * - false with ERROR_NOT_FOUND: the target that `open` found is gone; the runtime loads it anew;
+ * - false with another error: tried again, slowly, and shown as the connector's last error. */
+#ifndef FRESHET_CONNECTORS_SINK_H
+#define FRESHET_CONNECTORS_SINK_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/change.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "connectors/batch.h"
+#include "connectors/connector.h"
+#include "connectors/shape.h"
+
+struct sink; /* each type's own */
+
+struct sink_deps {
+    struct log *log;
+    const _Atomic bool *stop;
+};
+
+/* What the rows go into. */
+struct sink_target {
+    char id
+        [64]; /* differs after it was dropped and made anew, or restored: its position is void then */
+    bool made; /* by this very call: it is empty */
+    bool ours; /* made by a connector for this table, whether now or in the past */
+    bool empty;
+};
+
+struct sink_ops {
+    /* Checks the configuration; no I/O. */
+    struct sink *(*create)(const struct connector_config *config, const struct sink_deps *deps,
+                           struct error *err);
+    void (*destroy)(struct sink **sink);
+
+    /* Connects and makes the target where it is absent. `system_identifier` is the database's: what was
+     * filled from another one must go, since its versions compare with nothing. */
+    bool (*open)(struct sink *sink, const struct shape *shape, uint64_t system_identifier,
+                 struct sink_target *target, struct error *err);
+    /* The rows have other columns from now on. */
+    bool (*reshape)(struct sink *sink, const struct shape *shape, struct error *err);
+    /* One attempt at the writes that batch_next gives. True: each has its outcome. False: *err says why some are
+     * still WRITE_PENDING; what the others came to stays. No two writes of a batch have one key. */
+    bool (*apply)(struct sink *sink, struct batch *batch, struct error *err);
+    /* Removes what was written with a version below `version`, and nothing that is newer. */
+    bool (*clear_older)(struct sink *sink, uint64_t version, uint64_t *removed, struct error *err);
+    /* What was applied will survive the target's crash, and the target is still the one that was opened.
+     * `position` is what the runtime is about to record; a sink that can keep it with its data does, and
+     * gives it back in load_position. */
+    bool (*flush)(struct sink *sink, const struct change_position *position, struct error *err);
+    /* NULL: the runtime's position file is used. */
+    bool (*load_position)(struct sink *sink, struct change_position *position, struct error *err);
+};
+
+struct sink_type {
+    const char *name;
+    const char *help;
+    struct sink_ops ops;
+};
+
+#endif
