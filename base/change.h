@@ -98,7 +98,9 @@ struct transaction {
     uint64_t
         end_lsn; /* end of the commit record: the transaction's position. Known from commit on; 0 before */
     int64_t commit_time_us; /* Unix epoch */
-    bool snapshot; /* rows of CHANGE_READ; commit_lsn = end_lsn = the slot's consistent point */
+    /* Rows of CHANGE_READ, all tables in this one transaction; commit_lsn = end_lsn = the slot's consistent point,
+     * commit_time_us = when it began. */
+    bool snapshot;
 };
 
 /* What the feed is attached to. A sink compares it with what its position was made under. */
@@ -128,10 +130,12 @@ struct change_sink_ops {
     bool (*prepare)(void *self, struct change_position *position, struct error *err);
     /* The slot exists and its stream, or the snapshot before it, is about to run / runs. */
     bool (*started)(void *self, const struct feed_identity *identity, struct error *err);
-    /* The session is over (connection lost, sink failed, stop): an open transaction never came. NULL allowed. */
+    /* The session is over (connection lost, sink failed, stop): an open transaction never came. Called once for
+     * each `started` that returned true. NULL allowed. */
     void (*ended)(void *self, const struct error *cause);
 
-    /* A relation was described for the first time or anew (version grew). NULL allowed. */
+    /* A relation was described: for the first time in this session, or anew. Compare `version`: it grows only
+     * when something differs, across sessions too. NULL allowed. */
     bool (*relation)(void *self, const struct relation *relation, struct error *err);
 
     bool (*begin)(void *self, const struct transaction *tx, struct error *err);
@@ -151,7 +155,9 @@ struct change_sink_ops {
     bool (*ready)(void *self);
     /* True: ask the server for a keepalive now (the sink waits for progress). NULL: never. */
     bool (*wants_progress)(void *self);
-    /* The LSN that may be confirmed to the server as written, flushed and applied. */
+    /* The LSN that may be confirmed to the server as written, flushed and applied. Of a sink with a durable
+     * position never more than `prepare` would read after a crash now: a slot that has confirmed more than the
+     * position is taken for one that somebody else has used. */
     uint64_t (*confirmed_lsn)(void *self);
 };
 

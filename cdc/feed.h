@@ -56,8 +56,9 @@ struct feed_status {
     int64_t last_commit_time_us; /* of the last transaction delivered; Unix epoch; 0: none */
     int64_t last_message_us;     /* monotonic time of the last byte from the server */
     uint64_t transactions;
-    uint64_t changes;
-    char cause[512]; /* of WAITING and FAILED; else "" */
+    uint64_t changes; /* snapshot rows too */
+    int64_t lag_us;   /* age of the oldest commit that the sink has not confirmed; 0: none */
+    char cause[512];  /* of WAITING and FAILED; else "" */
 };
 
 struct feed;

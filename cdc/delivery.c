@@ -1,0 +1,187 @@
+#include "cdc/delivery.h"
+
+#include "base/assert.h"
+#include "base/lsn.h"
+#include "cdc/xid.h"
+
+void delivery_init(struct delivery *delivery, struct change_sink sink) {
+    *delivery = (struct delivery){
+        .sink = sink, .decoder = pgoutput_create(), .relations = relations_create()};
+}
+
+void delivery_deinit(struct delivery *delivery) {
+    pgoutput_destroy(&delivery->decoder);
+    relations_destroy(&delivery->relations);
+}
+
+void delivery_new_session(struct delivery *delivery, uint64_t xid_reference) {
+    pgoutput_reset(delivery->decoder);
+    relations_new_session(delivery->relations);
+    delivery->xid_reference = xid_reference;
+    delivery->open = false;
+    delivery->last_end_lsn = 0;
+}
+
+static bool invalid(struct delivery *delivery, const struct frame *frame, struct error *err,
+                    const char *what) {
+    delivery->invalid++;
+    return error_set(err, ERROR_PROTOCOL, true,
+                     "pgoutput message at " LSN_FMT " (type byte 0x%02x, %zu bytes): %s",
+                     LSN_ARG(frame->start_lsn),
+                     frame->payload.len ? (unsigned char)frame->payload.data[0] : 0,
+                     frame->payload.len, what);
+}
+
+static bool on_begin(struct delivery *d, const struct frame *frame,
+                     const struct pgoutput_message *m, struct error *err) {
+    if (d->open) return invalid(d, frame, err, "a transaction is open already");
+    d->xid_reference = xid_extend(d->xid_reference, m->xid);
+    d->tx = (struct transaction){.xid = d->xid_reference,
+                                 .commit_lsn = m->begin.final_lsn,
+                                 .commit_time_us = m->begin.commit_time_us};
+    d->next_index = 0;
+    d->open = true;
+    return d->sink.ops->begin(d->sink.self, &d->tx, err);
+}
+
+static void count_commit(struct delivery *d) {
+    d->transactions++;
+    d->last_end_lsn = d->tx.end_lsn;
+    d->last_commit_time_us = d->tx.commit_time_us;
+}
+
+static bool on_commit(struct delivery *d, const struct frame *frame,
+                      const struct pgoutput_message *m, struct error *err) {
+    if (!d->open) return invalid(d, frame, err, "no transaction is open");
+    d->tx.commit_lsn = m->commit.commit_lsn;
+    d->tx.end_lsn = m->commit.end_lsn;
+    d->tx.commit_time_us = m->commit.commit_time_us;
+    if (!d->sink.ops->commit(d->sink.self, &d->tx, err)) return false;
+    d->open = false;
+    count_commit(d);
+    return true;
+}
+
+static bool on_relation(struct delivery *d, const struct frame *frame,
+                        const struct pgoutput_message *m, struct error *err) {
+    (void)frame;
+    struct relation_draft draft = {.oid = m->relation.oid,
+                                   .schema = m->relation.schema,
+                                   .name = m->relation.name,
+                                   .replica_identity = m->relation.replica_identity,
+                                   .n_columns = m->relation.n_columns,
+                                   .columns = m->relation.columns};
+    bool announce;
+    const struct relation *relation = relations_put(d->relations, &draft, &announce);
+    bool ok =
+        !announce || !d->sink.ops->relation || d->sink.ops->relation(d->sink.self, relation, err);
+    relations_sweep(d->relations);
+    return ok;
+}
+
+static bool give_change(struct delivery *d, struct change *change, struct error *err) {
+    change->index = d->next_index++;
+    d->changes++;
+    return d->sink.ops->change(d->sink.self, &d->tx, change, err);
+}
+
+/* INSERT, UPDATE and DELETE differ only in which rows they carry, which the decoder saw to. */
+static bool on_row(struct delivery *d, const struct frame *frame, const struct pgoutput_message *m,
+                   struct error *err) {
+    static const enum change_operation operations[] = {
+        [PGOUTPUT_INSERT] = CHANGE_INSERT,
+        [PGOUTPUT_UPDATE] = CHANGE_UPDATE,
+        [PGOUTPUT_DELETE] = CHANGE_DELETE,
+    };
+    if (!d->open) return invalid(d, frame, err, "a row outside a transaction");
+    const struct relation *relation = relations_find(d->relations, m->row.relation_oid);
+    if (!relation) return invalid(d, frame, err, "a relation that was never described");
+    const struct pgoutput_row *old_row = &m->row.old_row;
+    const struct pgoutput_row *new_row = &m->row.new_row;
+    if ((old_row->values && old_row->n_values != relation->n_columns) ||
+        (new_row->values && new_row->n_values != relation->n_columns))
+        return invalid(d, frame, err, "a row with another number of columns than its relation");
+    struct change change = {.operation = operations[m->kind],
+                            .relation = relation,
+                            .row_lsn = frame->start_lsn,
+                            .old_row = old_row->values,
+                            .new_row = new_row->values,
+                            .old_is_key = m->row.old_is_key};
+    return give_change(d, &change, err);
+}
+
+static bool on_truncate(struct delivery *d, const struct frame *frame,
+                        const struct pgoutput_message *m, struct error *err) {
+    if (!d->open) return invalid(d, frame, err, "a truncate outside a transaction");
+    for (uint32_t i = 0; i < m->truncate.n_relations; i++) {
+        const struct relation *relation = relations_find(d->relations, pgoutput_truncated(m, i));
+        if (!relation) return invalid(d, frame, err, "a relation that was never described");
+        struct change change = {.operation = CHANGE_TRUNCATE,
+                                .relation = relation,
+                                .row_lsn = frame->start_lsn,
+                                .cascade = m->truncate.cascade,
+                                .restart_identity = m->truncate.restart_identity};
+        if (!give_change(d, &change, err)) return false;
+    }
+    return true;
+}
+
+/* A message outside a transaction is one of its own: no xid, its record's end as position, and the time of the
+ * commit before it, since it has none. */
+static bool give_lone_message(struct delivery *d, struct change *change, struct error *err) {
+    d->tx = (struct transaction){.commit_lsn = change->row_lsn,
+                                 .end_lsn = change->row_lsn,
+                                 .commit_time_us = d->last_commit_time_us};
+    d->next_index = 0;
+    if (!d->sink.ops->begin(d->sink.self, &d->tx, err) || !give_change(d, change, err) ||
+        !d->sink.ops->commit(d->sink.self, &d->tx, err))
+        return false;
+    count_commit(d);
+    return true;
+}
+
+static bool on_message(struct delivery *d, const struct frame *frame,
+                       const struct pgoutput_message *m, struct error *err) {
+    struct change change = {.operation = CHANGE_MESSAGE,
+                            .row_lsn = m->message.lsn,
+                            .transactional = m->message.transactional,
+                            .message_prefix = m->message.prefix,
+                            .message_content = m->message.content};
+    if (m->message.transactional != d->open)
+        return invalid(d, frame, err, "a logical message on the wrong side of a transaction");
+    return d->open ? give_change(d, &change, err) : give_lone_message(d, &change, err);
+}
+
+/* Types are read from the catalog by those who need more than an OID; origins concern nobody yet. */
+static bool on_ignored(struct delivery *d, const struct frame *frame,
+                       const struct pgoutput_message *m, struct error *err) {
+    (void)d;
+    (void)frame;
+    (void)m;
+    (void)err;
+    return true;
+}
+
+typedef bool message_handler(struct delivery *d, const struct frame *frame,
+                             const struct pgoutput_message *m, struct error *err);
+
+/* The STREAM kinds come only when START_REPLICATION asks for them. */
+static message_handler *const handlers[] = {
+    [PGOUTPUT_BEGIN] = on_begin,       [PGOUTPUT_COMMIT] = on_commit,
+    [PGOUTPUT_ORIGIN] = on_ignored,    [PGOUTPUT_RELATION] = on_relation,
+    [PGOUTPUT_TYPE] = on_ignored,      [PGOUTPUT_INSERT] = on_row,
+    [PGOUTPUT_UPDATE] = on_row,        [PGOUTPUT_DELETE] = on_row,
+    [PGOUTPUT_TRUNCATE] = on_truncate, [PGOUTPUT_MESSAGE] = on_message,
+    [PGOUTPUT_STREAM_START] = NULL,    [PGOUTPUT_STREAM_STOP] = NULL,
+    [PGOUTPUT_STREAM_COMMIT] = NULL,   [PGOUTPUT_STREAM_ABORT] = NULL,
+};
+
+bool delivery_frame(struct delivery *delivery, const struct frame *frame, struct error *err) {
+    ASSERT(frame->kind == FRAME_DATA);
+    struct pgoutput_message message;
+    if (!pgoutput_decode(delivery->decoder, frame->payload, &message))
+        return invalid(delivery, frame, err, "cannot be decoded");
+    message_handler *handler = handlers[message.kind];
+    if (!handler) return invalid(delivery, frame, err, "streaming of open transactions is off");
+    return handler(delivery, frame, &message, err);
+}

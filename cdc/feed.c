@@ -1,0 +1,213 @@
+#include "cdc/feed.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "cdc/board.h"
+#include "cdc/delivery.h"
+#include "cdc/session.h"
+
+enum {
+    BACKOFF_FIRST_MS = 100,
+    BACKOFF_MAX_MS = 10000,
+    WELL_US = 10000000, /* a session that streamed so long makes the next failure a first one */
+};
+
+struct feed {
+    struct feed_config config; /* its texts are copies */
+    struct change_sink sink;
+    struct log *log;
+    struct board *board;
+    struct delivery delivery; /* of the thread, while it runs */
+    int stop_fd;
+    pthread_t thread;
+    bool running;
+};
+
+/* ---- configuration ---- */
+
+static char *copy(const char *text) { return text ? mem_strdup(text) : NULL; }
+
+static const char *const *copy_patterns(uint32_t n, const char *const *patterns) {
+    char **copies = mem_calloc((size_t)n + 1, sizeof *copies);
+    for (uint32_t i = 0; i < n; i++)
+        copies[i] = mem_strdup(patterns[i]);
+    return (const char *const *)copies;
+}
+
+static void copy_config(struct feed_config *to, const struct feed_config *from) {
+    *to = *from;
+    to->database_url = copy(from->database_url);
+    to->application_name = copy(from->application_name);
+    to->slot = copy(from->slot);
+    to->publication = copy(from->publication);
+    to->server_options = copy(from->server_options);
+    to->patterns = copy_patterns(from->n_patterns, from->patterns);
+}
+
+/* The const is the readers'; the memory was ours all along. */
+static void free_text(const char *text) { mem_free((void *)(uintptr_t)text); }
+
+static void free_config(struct feed_config *config) {
+    free_text(config->database_url);
+    free_text(config->application_name);
+    free_text(config->slot);
+    free_text(config->publication);
+    free_text(config->server_options);
+    for (uint32_t i = 0; i < config->n_patterns; i++)
+        free_text(config->patterns[i]);
+    mem_free((void *)(uintptr_t)config->patterns);
+}
+
+struct feed *feed_create(const struct feed_config *config, struct change_sink sink,
+                         const struct feed_deps *deps) {
+    ASSERT(config->database_url && config->slot && config->publication);
+    struct feed *feed = mem_zalloc(sizeof *feed);
+    copy_config(&feed->config, config);
+    feed->sink = sink;
+    feed->log = deps->log;
+    feed->board = board_create(sink.name, deps->metrics);
+    delivery_init(&feed->delivery, sink);
+    feed->stop_fd = -1;
+    return feed;
+}
+
+void feed_destroy(struct feed **feed) {
+    struct feed *self = *feed;
+    if (!self) return;
+    feed_stop(self);
+    delivery_deinit(&self->delivery);
+    board_destroy(&self->board);
+    free_config(&self->config);
+    mem_free(self);
+    *feed = NULL;
+}
+
+/* ---- the thread ---- */
+
+static uint64_t random_u64(void) {
+    uint64_t value = (uint64_t)clock_mono_us();
+    if (getrandom(&value, sizeof value, GRND_NONBLOCK) < 0) value ^= (uint64_t)getpid() << 32;
+    return value;
+}
+
+/* A feed that streamed once does not give up over what an operator may be mending right now (rights, limits,
+ * a missing publication). What contradicts the sink's position stays fatal. */
+static bool may_retry(const struct error *err, bool streamed) {
+    if (err->retriable) return true;
+    return streamed &&
+           (err->code == ERROR_REFUSED || err->code == ERROR_LIMIT || err->code == ERROR_NOT_FOUND);
+}
+
+/* False: stopped meanwhile. The delay doubles; half of it is drawn by lot. */
+static bool back_off(struct feed *feed, unsigned attempt) {
+    int64_t delay_ms = BACKOFF_FIRST_MS;
+    for (unsigned i = 1; i < attempt && delay_ms < BACKOFF_MAX_MS; i++)
+        delay_ms *= 2;
+    if (delay_ms > BACKOFF_MAX_MS) delay_ms = BACKOFF_MAX_MS;
+    delay_ms = delay_ms / 2 + (int64_t)(random_u64() % (uint64_t)(delay_ms / 2 + 1));
+    struct pollfd fd = {.fd = feed->stop_fd, .events = POLLIN};
+    int64_t deadline_us = clock_mono_us() + delay_ms * 1000;
+    int64_t left_us;
+    while ((left_us = deadline_us - clock_mono_us()) > 0) {
+        if (poll(&fd, 1, (int)(left_us / 1000) + 1) > 0) return false;
+    }
+    return true;
+}
+
+/* One session. *streamed: it got as far as the stream. */
+static void run_session(struct feed *feed, bool *streamed, struct error *err) {
+    struct session session = {.config = &feed->config,
+                              .sink = feed->sink,
+                              .delivery = &feed->delivery,
+                              .board = feed->board,
+                              .log = feed->log,
+                              .stop_fd = feed->stop_fd,
+                              .random = random_u64()};
+    board_state(feed->board, FEED_CONNECTING, "");
+    session_run(&session, err);
+    *streamed = session.streamed;
+}
+
+static void *feed_main(void *arg) {
+    struct feed *feed = arg;
+    bool streamed_once = false;
+    unsigned attempt = 0;
+    while (true) {
+        bool streamed = false;
+        struct error err = {0};
+        int64_t began_us = clock_mono_us();
+        run_session(feed, &streamed, &err);
+        if (err.code == ERROR_STOPPED) break;
+        streamed_once |= streamed;
+        bool was_well = streamed && clock_mono_us() - began_us > WELL_US;
+        attempt = was_well ? 1 : attempt + 1;
+        if (!may_retry(&err, streamed_once)) {
+            board_state(feed->board, FEED_FAILED, err.message);
+            log_error(feed->log, "feed_failed", "feed=%s code=%s cause=\"%s\"", feed->sink.name,
+                      error_code_name(err.code), err.message);
+            return NULL;
+        }
+        board_reconnect(feed->board);
+        board_state(feed->board, FEED_WAITING, err.message);
+        log_warn(feed->log, "feed_waiting", "feed=%s attempt=%u code=%s cause=\"%s\"",
+                 feed->sink.name, attempt, error_code_name(err.code), err.message);
+        if (!back_off(feed, attempt)) break;
+    }
+    board_state(feed->board, FEED_STOPPED, "");
+    log_info(feed->log, "feed_stopped", "feed=%s", feed->sink.name);
+    return NULL;
+}
+
+/* ---- start and stop ---- */
+
+/* Signals are the main thread's. */
+static int create_thread(struct feed *feed) {
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int failed = pthread_create(&feed->thread, NULL, feed_main, feed);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (!failed) pthread_setname_np(feed->thread, "feed");
+    return failed;
+}
+
+bool feed_start(struct feed *feed, struct error *err) {
+    ASSERT(!feed->running);
+    feed->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (feed->stop_fd < 0)
+        return error_set(err, ERROR_SYSTEM, false, "feed %s: eventfd: %s", feed->sink.name,
+                         strerror(errno));
+    int failed = create_thread(feed);
+    if (failed) {
+        close(feed->stop_fd);
+        feed->stop_fd = -1;
+        return error_set(err, ERROR_SYSTEM, false, "feed %s: no thread: %s", feed->sink.name,
+                         strerror(failed));
+    }
+    feed->running = true;
+    return true;
+}
+
+void feed_stop(struct feed *feed) {
+    if (!feed->running) return;
+    uint64_t one = 1;
+    ssize_t written = write(feed->stop_fd, &one, sizeof one);
+    ASSERT(written == sizeof one);
+    pthread_join(feed->thread, NULL);
+    close(feed->stop_fd);
+    feed->stop_fd = -1;
+    feed->running = false;
+}
+
+void feed_status(struct feed *feed, struct feed_status *status) { board_read(feed->board, status); }

@@ -1,0 +1,235 @@
+#include "cdc/session.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/lsn.h"
+#include "base/mem.h"
+#include "cdc/slot.h"
+
+enum { DEFAULT_STATUS_INTERVAL_MS = 1000, BLOCKER_EVERY_US = 5000000 };
+
+/* The text of values is what these settings make it, whatever the role's or the database's defaults are; and no
+ * timeout of theirs may end a session that waits by design. */
+static const char session_settings[] =
+    "-c datestyle=ISO -c intervalstyle=postgres -c extra_float_digits=1 -c timezone=UTC"
+    " -c bytea_output=hex -c statement_timeout=0 -c lock_timeout=0"
+    " -c idle_in_transaction_session_timeout=0";
+
+/* ---- while libpq waits ---- */
+
+void session_publish(struct session *s) {
+    struct board_figures figures = {
+        .received_lsn = s->received_lsn,
+        .confirmed_lsn = s->confirmed_lsn,
+        .last_end_lsn = s->delivery->last_end_lsn,
+        .last_commit_time_us = s->delivery->last_commit_time_us,
+        .last_message_us = s->last_message_us,
+        .transactions = s->delivery->transactions,
+        .changes = s->delivery->changes,
+        .bytes = s->bytes,
+        .invalid = s->delivery->invalid,
+    };
+    board_update(s->board, &figures, clock_wall_us());
+}
+
+bool session_tick(struct session *s, int64_t now_us, struct error *err) {
+    s->last_tick_us = now_us;
+    return !s->sink.ops->tick || s->sink.ops->tick(s->sink.self, now_us, err);
+}
+
+/* Before the sink has been told of a start it gets no ticks; what is told is why a slot takes long to make. */
+static bool attach_turn(void *arg, int64_t waited_us, struct error *err) {
+    (void)waited_us;
+    (void)err;
+    struct session *s = arg;
+    int64_t now_us = clock_mono_us();
+    if (!s->tell_blocker_us || now_us < s->tell_blocker_us) return true;
+    s->tell_blocker_us = now_us + BLOCKER_EVERY_US;
+    char who[256];
+    slot_blocker(s->config->database_url, PQbackendPID(s->conn), who, sizeof who);
+    if (!who[0]) return true;
+    char cause[400];
+    snprintf(cause, sizeof cause, "creating slot \"%s\" waits for %s", s->slot, who);
+    board_state(s->board, FEED_CONNECTING, cause);
+    log_warn(s->log, "slot_waiting", "feed=%s slot=%s cause=\"%s\"", s->sink.name, s->slot, cause);
+    return true;
+}
+
+static bool snapshot_turn(void *arg, int64_t waited_us, struct error *err) {
+    (void)waited_us;
+    struct session *s = arg;
+    s->delivery->changes = s->changes_before_snapshot + s->snapshot_counts.rows;
+    s->bytes = s->bytes_before_snapshot + s->snapshot_counts.bytes;
+    s->last_message_us = clock_mono_us();
+    session_publish(s);
+    return session_tick(s, s->last_message_us, err);
+}
+
+/* ---- connecting ---- */
+
+static struct pg_options connection_options(const struct session *s, bool replication) {
+    return (struct pg_options){.application_name = s->config->application_name,
+                               .replication = replication,
+                               .server_options = s->server_options};
+}
+
+/* IDENTIFY_SYSTEM: systemid, timeline, xlogpos, dbname. */
+static bool identify_system(struct session *s, struct error *err) {
+    PGresult *rows = pgwait_query(&s->wait, s->conn, "IDENTIFY_SYSTEM", err);
+    if (!rows) return false;
+    bool ok = PQntuples(rows) == 1 && PQnfields(rows) >= 4;
+    if (ok) {
+        s->identity.system_identifier = strtoull(PQgetvalue(rows, 0, 0), NULL, 10);
+        s->identity.timeline = (uint32_t)strtoul(PQgetvalue(rows, 0, 1), NULL, 10);
+        ok = lsn_parse(PQgetvalue(rows, 0, 2), &s->wal_lsn);
+        snprintf(s->database, sizeof s->database, "%s", PQgetvalue(rows, 0, 3));
+    }
+    PQclear(rows);
+    return ok || error_set(err, ERROR_PROTOCOL, false, "unexpected answer of IDENTIFY_SYSTEM");
+}
+
+static void set_status_interval(struct session *s, int64_t wal_sender_timeout_ms) {
+    int64_t interval_ms = s->config->status_interval_ms;
+    if (interval_ms <= 0) interval_ms = DEFAULT_STATUS_INTERVAL_MS;
+    if (wal_sender_timeout_ms > 0 && interval_ms > wal_sender_timeout_ms / 4)
+        interval_ms = wal_sender_timeout_ms / 4 + 1;
+    s->status_every_us = interval_ms * 1000;
+}
+
+static bool read_server(struct session *s, struct error *err) {
+    static const char sql[] =
+        "SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint,"
+        " pg_snapshot_xmax(pg_current_snapshot()),"
+        " (SELECT setting FROM pg_settings WHERE name = 'wal_sender_timeout')";
+    PGresult *rows = pgwait_query(&s->wait, s->conn, sql, err);
+    if (!rows) return false;
+    s->identity.server_start_us = strtoll(PQgetvalue(rows, 0, 0), NULL, 10);
+    s->xid_reference = strtoull(PQgetvalue(rows, 0, 1), NULL, 10);
+    set_status_interval(s, strtoll(PQgetvalue(rows, 0, 2), NULL, 10));
+    PQclear(rows);
+    return true;
+}
+
+/* pgoutput would notice a missing publication only with the first change, and then for good. */
+static bool check_publication(struct session *s, struct error *err) {
+    struct buf sql = {0};
+    buf_append_text(&sql, "SELECT FROM pg_publication WHERE pubname = ");
+    pg_quote_literal(&sql, s->config->publication);
+    PGresult *rows = pgwait_query(&s->wait, s->conn, buf_text(&sql), err);
+    buf_deinit(&sql);
+    if (!rows) return false;
+    bool exists = PQntuples(rows) == 1;
+    PQclear(rows);
+    return exists || error_set(err, ERROR_NOT_FOUND, false,
+                               "publication \"%s\" does not exist in database \"%s\"",
+                               s->config->publication, s->database);
+}
+
+static bool connect_walsender(struct session *s, struct error *err) {
+    struct pg_options options = connection_options(s, true);
+    s->conn = pgwait_connect(&s->wait, s->config->database_url, &options, err);
+    if (!s->conn) return false;
+    if (!identify_system(s, err) || !read_server(s, err) || !check_publication(s, err))
+        return false;
+    s->identity.database = s->database;
+    return true;
+}
+
+/* ---- snapshot, START_REPLICATION ---- */
+
+static bool take_snapshot(struct session *s, struct error *err) {
+    board_state(s->board, FEED_SNAPSHOTTING, "");
+    int64_t began_us = clock_mono_us();
+    s->changes_before_snapshot = s->delivery->changes;
+    s->bytes_before_snapshot = s->bytes;
+    struct pgwait wait = {.stop_fd = s->stop_fd, .turn = snapshot_turn, .arg = s};
+    struct snapshot_plan plan = {
+        .database_url = s->config->database_url,
+        .options = connection_options(s, false),
+        .publication = s->config->publication,
+        .n_patterns = s->config->n_patterns,
+        .patterns = s->config->patterns,
+        .exported = s->exported_snapshot,
+        .consistent_lsn = s->identity.slot_lsn,
+        .sink = s->sink,
+        .relations = s->delivery->relations,
+        .wait = &wait,
+        .log = s->log,
+    };
+    log_info(s->log, "snapshot_started", "feed=%s lsn=" LSN_FMT, s->sink.name,
+             LSN_ARG(s->identity.slot_lsn));
+    if (!snapshot_run(&plan, &s->snapshot_counts, err)) return false;
+    if (!snapshot_turn(s, 0, err)) return false;
+    double seconds = (double)(clock_mono_us() - began_us) / 1e6;
+    log_info(s->log, "snapshot_done", "feed=%s tables=%llu rows=%llu bytes=%llu seconds=%.3f",
+             s->sink.name, (unsigned long long)s->snapshot_counts.tables,
+             (unsigned long long)s->snapshot_counts.rows,
+             (unsigned long long)s->snapshot_counts.bytes, seconds);
+    return true;
+}
+
+/* The replication grammar knows 'text' with quotes doubled, and no other escape. */
+static void append_option(struct buf *sql, const char *name, const char *value) {
+    buf_printf(sql, "%s '", name);
+    for (const char *c = value; *c; c++) {
+        if (*c == '\'') buf_append_char(sql, '\'');
+        buf_append_char(sql, *c);
+    }
+    buf_append_char(sql, '\'');
+}
+
+static bool start_replication(struct session *s, struct error *err) {
+    struct buf publication = {0};
+    pg_quote_ident(&publication, s->config->publication);
+    struct buf sql = {0};
+    buf_append_text(&sql, "START_REPLICATION SLOT ");
+    pg_quote_ident(&sql, s->slot);
+    buf_printf(&sql, " LOGICAL " LSN_FMT " (proto_version '1', ", LSN_ARG(s->start_lsn));
+    append_option(&sql, "publication_names", buf_text(&publication));
+    if (s->config->messages) buf_append_text(&sql, ", messages 'true'");
+    buf_append_char(&sql, ')');
+    PGresult *result = pgwait_query(&s->wait, s->conn, buf_text(&sql), err);
+    buf_deinit(&sql);
+    buf_deinit(&publication);
+    if (!result) return false;
+    bool ok = PQresultStatus(result) == PGRES_COPY_BOTH;
+    PQclear(result);
+    if (!ok) return error_set(err, ERROR_PROTOCOL, false, "unexpected answer of START_REPLICATION");
+    s->stream = stream_open(&s->conn);
+    s->streamed = true;
+    board_state(s->board, FEED_STREAMING, "");
+    log_info(s->log, "feed_streaming", "feed=%s slot=%s lsn=" LSN_FMT " publication=%s",
+             s->sink.name, s->slot, LSN_ARG(s->start_lsn), s->config->publication);
+    return true;
+}
+
+static bool run_started(struct session *s, struct error *err) {
+    if (s->snapshot_due && !take_snapshot(s, err)) return false;
+    delivery_new_session(s->delivery, s->xid_reference);
+    return start_replication(s, err) && session_stream(s, err);
+}
+
+bool session_run(struct session *s, struct error *err) {
+    s->wait = (struct pgwait){.stop_fd = s->stop_fd, .turn = attach_turn, .arg = s};
+    s->server_options = mem_printf("%s %s", session_settings,
+                                   s->config->server_options ? s->config->server_options : "");
+    bool started = false;
+    if (s->sink.ops->prepare(s->sink.self, &s->position, err) && connect_walsender(s, err) &&
+        session_attach_slot(s, err)) {
+        s->identity.slot = s->slot;
+        board_slot(s->board, s->slot);
+        started = s->sink.ops->started(s->sink.self, &s->identity, err);
+    }
+    if (started) {
+        run_started(s, err);
+        session_publish(s);
+        if (s->sink.ops->ended) s->sink.ops->ended(s->sink.self, err);
+    }
+    stream_close(&s->stream);
+    if (s->conn) PQfinish(s->conn);
+    s->conn = NULL;
+    mem_free(s->server_options);
+    return false;
+}

@@ -1,0 +1,79 @@
+/* session.h: one session of a feed: prepare the sink, connect, attach the slot, snapshot where it is due, stream
+ * until something ends it.
+ *
+ *     session_run(&session, err);     always comes back with the cause in *err; ERROR_STOPPED after a stop
+ *
+ * The feed's thread. What outlives sessions (relations, counts) is in the delivery, which the feed owns. */
+#ifndef FRESHET_CDC_SESSION_H
+#define FRESHET_CDC_SESSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/change.h"
+#include "base/log.h"
+#include "cdc/board.h"
+#include "cdc/delivery.h"
+#include "cdc/feed.h"
+#include "cdc/pgwait.h"
+#include "cdc/snapshot.h"
+#include "cdc/stream.h"
+
+struct session {
+    /* Given by the feed. */
+    const struct feed_config *config;
+    struct change_sink sink;
+    struct delivery *delivery;
+    struct board *board;
+    struct log *log;
+    int stop_fd;
+    uint64_t random; /* for a temporary slot's name */
+
+    /* Told to the feed: the stream ran, so what stands in the way later may well go away by itself. */
+    bool streamed;
+
+    /* The session's own. */
+    PGconn *conn;
+    struct stream *stream;
+    char *server_options;
+    struct pgwait wait;
+    struct feed_identity identity;
+    char database[64];
+    char slot[64];
+    struct change_position position;
+    uint64_t start_lsn;
+    bool snapshot_due;
+    char exported_snapshot[64];
+    struct snapshot_counts snapshot_counts;
+    uint64_t changes_before_snapshot;
+    uint64_t bytes_before_snapshot;
+    int64_t status_every_us;
+    uint64_t xid_reference;
+    uint64_t wal_lsn;        /* the server's flush position at the start */
+    int64_t tell_blocker_us; /* when to say what the slot's creation waits for; 0: not now */
+
+    uint64_t received_lsn;
+    uint64_t confirmed_lsn; /* last told to the server */
+    uint64_t bytes;
+    bool reply_requested;
+    bool sink_full; /* nothing is read until it has room */
+    bool stopping;  /* since stopped_us */
+    int64_t stopped_us;
+    bool backlog; /* frames are left that need no waiting for */
+    int64_t last_message_us;
+    int64_t last_status_us;
+    int64_t last_tick_us;
+    int64_t asked_us; /* for a keepalive; 0: no question is open */
+};
+
+/* Always false: a session ends by its cause. */
+bool session_run(struct session *session, struct error *err);
+
+/* Parts of it, each in a file of its own. */
+bool session_attach_slot(struct session *session,
+                         struct error *err) MUST_CHECK;          /* session_slot.c */
+bool session_stream(struct session *session, struct error *err); /* session_stream.c */
+void session_publish(struct session *session);
+bool session_tick(struct session *session, int64_t now_us, struct error *err) MUST_CHECK;
+
+#endif
