@@ -10,6 +10,12 @@ from .process import Process, free_port
 from .waiting import wait_until
 
 
+def data_folder(workshop):
+    """Java finds no mount point for a file below the root of a chroot, and OpenSearch asks for one: there it is /dev/shm."""
+    mounts = {line.split()[1] for line in open("/proc/self/mounts")}
+    return workshop.make_folder("opensearch-data", unprivileged=True, below=None if "/" in mounts else Path("/dev/shm"))
+
+
 def java_home():
     return Path(os.path.realpath(shutil.which("java"))).parents[1]
 
@@ -26,6 +32,7 @@ class OpenSearch:
     def __init__(self, workshop):
         self._workshop = workshop
         self._folder = workshop.make_folder("opensearch", unprivileged=True)
+        self._data = data_folder(workshop)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         home = workshop.part("opensearch") / "home"
@@ -42,7 +49,7 @@ class OpenSearch:
             "discovery.type": "single-node",
             "http.port": self.port,
             "transport.port": free_port(),
-            "path.data": self._folder / "data",
+            "path.data": self._data,
             "path.logs": self._folder / "logs",
             "cluster.routing.allocation.disk.threshold_enabled": "false",
             "action.auto_create_index": "false",

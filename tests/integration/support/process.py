@@ -57,10 +57,14 @@ class Workshop:
         self.user = unprivileged_user()
         self._n = 0
 
-    def make_folder(self, name, unprivileged=False):
+    def make_folder(self, name, unprivileged=False, below=None):
         self._n += 1
-        folder = self.folder / f"{name}-{self._n}"
-        folder.mkdir()
+        if below:
+            folder = Path(tempfile.mkdtemp(prefix=f"freshet-test-{name}-", dir=below))
+            self.reaper.folder(str(folder))
+        else:
+            folder = self.folder / f"{name}-{self._n}"
+            folder.mkdir()
         if unprivileged and self.user:
             os.chown(folder, self.user.pw_uid, self.user.pw_gid)
         return folder
