@@ -136,8 +136,14 @@ build/venv/.complete: tests/requirements.txt
 	@rm -rf build/venv && python3 -m venv build/venv && build/venv/bin/pip install -q -r $<
 	@cp $< $@
 
+# tests/integration/drivers/<name>.c: small programs that tests drive a part with.
+DRIVERS := $(patsubst tests/integration/drivers/%.c,$(B)/drivers/%,$(wildcard tests/integration/drivers/*.c))
+$(B)/drivers/%: tests/integration/drivers/%.c $(B)/flags $(B)/lib/cdc.a $(B)/lib/base.a
+	@mkdir -p $(@D)
+	$(LINK) $< $(B)/lib/cdc.a $(B)/lib/base.a $(LDLIBS) -o $@
+
 .PHONY: integration
-integration: $(B)/freshet build/venv/.complete   ## tests against real servers (ARGS for pytest)
+integration: $(B)/freshet $(DRIVERS) build/venv/.complete   ## tests against real servers (ARGS for pytest)
 	@tests/maven/fetch
 	@$(SANITIZERS) FRESHET_BINARY=$(B)/freshet build/venv/bin/python -m pytest tests/integration $(ARGS)
 
