@@ -2,8 +2,8 @@
  *
  * A client belongs to its worker: every call is for that worker's thread, but client_wake.
  *
- * A command that cannot answer yet composes nothing and returns; its client is then neither parsed nor read, so its
- * arguments (slices of the query buffer) stay where they are. Two reasons to wait:
+ * A command that cannot answer yet composes nothing and returns; its client is then neither parsed nor read. The slices of
+ * ctx->argv are good for one run: who keeps a key of it copies the bytes. Two reasons to wait:
  *
  *   rows     keyspace_read answered READ_PENDING: the loader has kept client_ticket(ctx), fetches, and calls
  *            client_resume(ticket, rows).
@@ -21,6 +21,7 @@
 
 #include "cache/command.h"
 
+struct card;
 struct client;
 struct fetched_rows;
 struct worker;
@@ -51,11 +52,36 @@ enum client_resumed client_resume(struct client_ticket ticket, struct fetched_ro
 /* Any thread: has the worker run the waiting command again (ctx->woken). */
 void client_wake(struct client_ticket ticket);
 
+/* --- the connection's state, for the commands that read or change it --------------------------------------- */
+
 /* Process-wide unique, ascending: CLIENT ID. */
 uint64_t client_id(const struct client *client);
+struct card *client_card(struct client *client);
+
+bool client_is_authenticated(const struct client *client);
+void client_set_authenticated(struct client *client, bool authenticated);
+
+/* 2 or 3; holds from the next reply on: who composes one in the same run sets ctx->reply->protocol too. */
+uint8_t client_protocol(const struct client *client);
+void client_set_protocol(struct client *client, uint8_t protocol);
+
+/* Nothing more is read; closed once the replies so far are sent. */
+void client_close_after_reply(struct client *client);
 
 /* FRESHET.MINLSN: reads of this connection bypass memory until the cache has applied that LSN. 0: none. RESET clears it. */
 uint64_t client_min_lsn(const struct client *client);
 void client_set_min_lsn(struct client *client, uint64_t min_lsn);
+
+/* --- for the worker ----------------------------------------------------------------------------------------- */
+
+/* Takes the descriptor. NULL: there were too many clients, which it was told, and it is closed. */
+struct client *client_open(struct worker *worker, uint32_t slot, int fd);
+void client_close(struct client *client);
+/* Goes on with requests that a turn's quantum has left over, if there are any. */
+void client_continue(struct client *client);
+/* Once a second: closes one that has held more than the output limit for too long. */
+void client_tick(struct client *client, int64_t now_us);
+/* Stops reading, and closes once what was asked is answered. */
+void client_drain(struct client *client);
 
 #endif

@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/slice.h"
 #include "cache/store.h"
 
@@ -106,10 +107,29 @@ extern const struct command commands_connection[]; /* cmd_connection.c: HELLO, C
 extern const struct command commands_server[];     /* cmd_server.c: INFO, COMMAND, CONFIG, ... */
 extern const struct command commands_freshet[];    /* cmd_freshet.c: FRESHET.* */
 
-/* Case-insensitive; NULL where there is none. */
-const struct command *command_find(struct slice name);
-const struct command *command_find_sub(const struct command *command, struct slice name);
 /* Walks the whole table: i from 0 until NULL. For COMMAND and for the reference. */
 const struct command *command_at(uint32_t i);
+
+/* The rows by name. Immutable once made: shared by all workers. */
+struct command_table;
+struct command_table *command_table_create(void);
+void command_table_destroy(struct command_table **table);
+/* Case-insensitive; NULL where there is none. */
+const struct command *command_find(const struct command_table *table, struct slice name);
+const struct command *command_find_sub(const struct command *command, struct slice name);
+/* The container that a subcommand's row belongs to; NULL for a row of its own. */
+const struct command *command_parent(const struct command *command);
+
+/* The positions of a request's keys, by its row: argv[first], argv[first + step], ... up to argv[last].
+ * False: it has none. */
+struct command_key_range {
+    uint32_t first, last, step;
+};
+bool command_key_range(const struct command *command, uint32_t argc,
+                       struct command_key_range *range);
+
+/* Runs the request in ctx (argv, argc and everything but command and guard are set): looks the row up, refuses what has to be
+ * refused, locks, runs, unlocks. `named` is the row of argv[0], or NULL where there is none; `hashes` is scratch. */
+void command_run(struct command_context *ctx, const struct command *named, struct buf *hashes);
 
 #endif

@@ -20,6 +20,7 @@
 #include "base/loop.h"
 
 struct cache_config;
+struct command_table;
 struct keyspace;
 struct loader;
 struct log;
@@ -32,7 +33,8 @@ struct worker;
 /* Shared by all workers; borrowed, and outlives them. */
 struct worker_deps {
     const struct cache_config *config;
-    const struct server_info *info; /* what INFO and HELLO tell: server_info.h */
+    struct server_info *info; /* what INFO and HELLO tell: server_info.h */
+    const struct command_table *commands;
     struct store *store;
     struct roster *roster;
     struct log *log;
@@ -44,6 +46,10 @@ struct worker *worker_create(const struct worker_deps *deps, uint32_t index, str
 void worker_destroy(struct worker **worker);
 bool worker_start(struct worker *worker, struct error *err) MUST_CHECK;
 void worker_adopt(struct worker *worker, int fd);
+/* Any thread: closes the client that has this slot and id, if it is still there. */
+void worker_kill(struct worker *worker, uint32_t slot, uint64_t client_id);
+/* Any thread: clients, with those that it was handed and has not met yet. */
+uint32_t worker_load(const struct worker *worker);
 void worker_drain(struct worker *worker, int64_t deadline_us);
 void worker_join(struct worker *worker);
 

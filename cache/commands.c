@@ -1,0 +1,209 @@
+#include <ctype.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "cache/client.h"
+#include "cache/command.h"
+#include "cache/keyspace.h"
+#include "cache/reply.h"
+
+/* Every file of commands. */
+static const struct command *const groups[] = {commands_string,  commands_hash,
+                                               commands_generic, commands_connection,
+                                               commands_server,  commands_freshet};
+
+enum {
+    SLOTS =
+        1024, /* of the hash table: several times the commands, so a probe is nearly always the first */
+    LONGEST_NAME = 32,
+    SHOWN_MAX = 128, /* bytes of the client's own words in an error */
+};
+
+struct command_table {
+    const struct command *slots[SLOTS];
+};
+
+const struct command *command_at(uint32_t i) {
+    for (size_t g = 0; g < sizeof groups / sizeof groups[0]; g++)
+        for (const struct command *row = groups[g]; row->name; row++)
+            if (i-- == 0) return row;
+    return NULL;
+}
+
+static uint32_t name_slot(struct slice name) {
+    uint32_t hash = (uint32_t)name.len;
+    for (size_t i = 0; i < name.len; i++)
+        hash = hash * 31 + ((unsigned char)name.data[i] | 0x20);
+    return (hash ^ hash >> 10) % SLOTS;
+}
+
+struct command_table *command_table_create(void) {
+    struct command_table *table = mem_zalloc(sizeof *table);
+    const struct command *row;
+    for (uint32_t i = 0; (row = command_at(i)); i++) {
+        struct slice name = slice_from(row->name);
+        ASSERT(name.len <= LONGEST_NAME && !command_find(table, name));
+        uint32_t slot = name_slot(name);
+        while (table->slots[slot])
+            slot = (slot + 1) % SLOTS;
+        table->slots[slot] = row;
+    }
+    return table;
+}
+
+void command_table_destroy(struct command_table **table) {
+    mem_free(*table);
+    *table = NULL;
+}
+
+/* `row` is lower case; so is `name`, or not. */
+static bool name_matches(const char *row, struct slice name) {
+    for (size_t i = 0; i < name.len; i++) {
+        unsigned char c = (unsigned char)name.data[i];
+        if (c >= 'A' && c <= 'Z') c |= 0x20;
+        if (c != (unsigned char)row[i] || c == '\0') return false;
+    }
+    return row[name.len] == '\0';
+}
+
+const struct command *command_find(const struct command_table *table, struct slice name) {
+    if (name.len > LONGEST_NAME) return NULL;
+    for (uint32_t slot = name_slot(name); table->slots[slot]; slot = (slot + 1) % SLOTS)
+        if (name_matches(table->slots[slot]->name, name)) return table->slots[slot];
+    return NULL;
+}
+
+const struct command *command_find_sub(const struct command *command, struct slice name) {
+    for (const struct command *row = command->subcommands; row && row->name; row++)
+        if (name_matches(row->name, name)) return row;
+    return NULL;
+}
+
+const struct command *command_parent(const struct command *command) {
+    const struct command *row;
+    for (uint32_t i = 0; (row = command_at(i)); i++)
+        for (const struct command *sub = row->subcommands; sub && sub->name; sub++)
+            if (sub == command) return row;
+    return NULL;
+}
+
+bool command_key_range(const struct command *command, uint32_t argc,
+                       struct command_key_range *range) {
+    if (command->keys.first <= 0 || (uint32_t)command->keys.first >= argc) return false;
+    int64_t last = command->keys.last;
+    if (last < 0) last += argc;
+    if (last >= argc) last = argc - 1;
+    if (last < command->keys.first) return false;
+    *range = (struct command_key_range){(uint32_t)command->keys.first, (uint32_t)last,
+                                        (uint32_t)command->keys.step};
+    return true;
+}
+
+/* --- refusals, worded as Redis 7.0 words them ---------------------------------------------------------------- */
+
+static struct slice shown(struct slice word) {
+    return slice_make(word.data, word.len < SHOWN_MAX ? word.len : SHOWN_MAX);
+}
+
+static void refuse_unknown(struct command_context *ctx) {
+    struct buf args = {0};
+    for (uint32_t i = 1; i < ctx->argc && args.len < SHOWN_MAX; i++) {
+        struct slice word = ctx->argv[i];
+        size_t room = SHOWN_MAX - args.len;
+        buf_append_char(&args, '\'');
+        buf_append(&args, word.data, word.len < room ? word.len : room);
+        buf_append(&args, "' ", 2);
+    }
+    struct slice name = shown(ctx->argv[0]);
+    reply_error(ctx->reply, "ERR unknown command '%.*s', with args beginning with: %s",
+                (int)name.len, name.data, buf_text(&args));
+    buf_deinit(&args);
+}
+
+static void refuse_unknown_sub(struct command_context *ctx, const struct command *named) {
+    char upper[LONGEST_NAME + 1] = {0};
+    for (size_t i = 0; named->name[i]; i++)
+        upper[i] = (char)toupper((unsigned char)named->name[i]);
+    struct slice name = shown(ctx->argv[1]);
+    reply_error(ctx->reply, "ERR unknown subcommand '%.*s'. Try %s HELP.", (int)name.len, name.data,
+                upper);
+}
+
+static void refuse_arity(struct command_context *ctx, const struct command *named) {
+    bool is_sub = ctx->command != named;
+    reply_error(ctx->reply, "ERR wrong number of arguments for '%s%s%s' command", named->name,
+                is_sub ? "|" : "", is_sub ? ctx->command->name : "");
+}
+
+static bool arity_fits(const struct command *command, uint32_t argc) {
+    return command->arity >= 0 ? argc == (uint32_t)command->arity
+                               : argc >= (uint32_t)-command->arity;
+}
+
+/* Rows are written in the database; a plain write to a row's key would be a lie about it. */
+static bool refuse_row_keys(struct command_context *ctx, const struct command_key_range *range) {
+    if (!(ctx->command->flags & CMD_WRITE) || ctx->command->flags & CMD_ROW_WRITE) return false;
+    if (!ctx->keyspace) return false;
+    for (uint32_t i = range->first; i <= range->last; i += range->step) {
+        if (!keyspace_is_row_key(ctx, ctx->argv[i])) continue;
+        struct slice key = shown(ctx->argv[i]);
+        reply_error(ctx->reply,
+                    "READONLY '%.*s' is a row of a table: change it in the database (cache.writes "
+                    "is refuse)",
+                    (int)key.len, key.data);
+        return true;
+    }
+    return false;
+}
+
+/* --- running ----------------------------------------------------------------------------------------------- */
+
+static void run_locked(struct command_context *ctx, const struct command_key_range *range,
+                       struct buf *hashes) {
+    hashes->len = 0;
+    for (uint32_t i = range->first; i <= range->last; i += range->step) {
+        uint64_t hash = store_hash(ctx->store, ctx->argv[i]);
+        buf_append(hashes, &hash, sizeof hash);
+    }
+    struct store_guard guard;
+    /* buf memory comes from the allocator: aligned for any type */
+    store_lock(ctx->store, (const uint64_t *)(const void *)hashes->data,
+               (uint32_t)(hashes->len / sizeof(uint64_t)), &guard);
+    ctx->guard = &guard;
+    ctx->command->run(ctx);
+    ctx->guard = NULL;
+    store_unlock(ctx->store, &guard);
+}
+
+void command_run(struct command_context *ctx, const struct command *named, struct buf *hashes) {
+    if (__builtin_expect(!named, 0)) {
+        refuse_unknown(ctx);
+        return;
+    }
+    ctx->command = named;
+    if (named->subcommands && ctx->argc >= 2) {
+        ctx->command = command_find_sub(named, ctx->argv[1]);
+        if (!ctx->command) {
+            refuse_unknown_sub(ctx, named);
+            return;
+        }
+    }
+    if (!arity_fits(ctx->command, ctx->argc)) {
+        refuse_arity(ctx, named);
+        return;
+    }
+    if (!client_is_authenticated(ctx->client) && !(ctx->command->flags & CMD_NO_AUTH)) {
+        reply_error(ctx->reply, "NOAUTH Authentication required.");
+        return;
+    }
+    struct command_key_range range;
+    if (!(ctx->command->flags & (CMD_WRITE | CMD_LOCKS_KEYS)) ||
+        !command_key_range(ctx->command, ctx->argc, &range)) {
+        ctx->command->run(ctx);
+        return;
+    }
+    if (refuse_row_keys(ctx, &range)) return;
+    run_locked(ctx, &range, hashes);
+}

@@ -1,0 +1,184 @@
+#include "cache/roster.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "cache/command.h"
+
+struct roster {
+    pthread_mutex_t lock;
+    uint32_t max_clients;
+    uint32_t count;
+    uint64_t last_id;
+    struct card *first, *last; /* in the order of arrival, as CLIENT LIST shows them */
+};
+
+struct roster *roster_create(uint32_t max_clients) {
+    struct roster *roster = mem_zalloc(sizeof *roster);
+    pthread_mutex_init(&roster->lock, NULL);
+    roster->max_clients = max_clients;
+    return roster;
+}
+
+void roster_destroy(struct roster **roster) {
+    if (!*roster) return;
+    ASSERT((*roster)->count == 0);
+    pthread_mutex_destroy(&(*roster)->lock);
+    mem_free(*roster);
+    *roster = NULL;
+}
+
+bool roster_enter(struct roster *roster, struct card *card) {
+    pthread_mutex_lock(&roster->lock);
+    bool room = roster->count < roster->max_clients;
+    if (room) {
+        card->id = ++roster->last_id;
+        card->killed = false;
+        card->next = NULL;
+        card->previous = roster->last;
+        *(roster->last ? &roster->last->next : &roster->first) = card;
+        roster->last = card;
+        roster->count++;
+    }
+    pthread_mutex_unlock(&roster->lock);
+    return room;
+}
+
+void roster_leave(struct roster *roster, struct card *card) {
+    pthread_mutex_lock(&roster->lock);
+    *(card->previous ? &card->previous->next : &roster->first) = card->next;
+    *(card->next ? &card->next->previous : &roster->last) = card->previous;
+    roster->count--;
+    for (int i = 0; i < CARD_WORDS; i++) {
+        mem_free(card->words[i]);
+        card->words[i] = NULL;
+    }
+    pthread_mutex_unlock(&roster->lock);
+}
+
+uint32_t roster_count(struct roster *roster) {
+    pthread_mutex_lock(&roster->lock);
+    uint32_t count = roster->count;
+    pthread_mutex_unlock(&roster->lock);
+    return count;
+}
+
+uint32_t roster_max(const struct roster *roster) { return roster->max_clients; }
+
+void roster_set_word(struct roster *roster, struct card *card, enum card_word word,
+                     struct slice text) {
+    pthread_mutex_lock(&roster->lock);
+    mem_free(card->words[word]);
+    card->words[word] = text.len ? mem_slicedup(text) : NULL;
+    pthread_mutex_unlock(&roster->lock);
+}
+
+void roster_word(struct roster *roster, const struct card *card, enum card_word word,
+                 struct buf *out) {
+    pthread_mutex_lock(&roster->lock);
+    if (card->words[word]) buf_append_text(out, card->words[word]);
+    pthread_mutex_unlock(&roster->lock);
+}
+
+/* --- CLIENT LIST -------------------------------------------------------------------------------------------- */
+
+static bool contains(const uint64_t *ids, uint32_t n, uint64_t id) {
+    for (uint32_t i = 0; i < n; i++)
+        if (ids[i] == id) return true;
+    return false;
+}
+
+static bool matches(const struct card *card, const struct roster_filter *filter, int64_t now_ms) {
+    if (filter->nobody || card->killed || card->id == filter->skip_id) return false;
+    if (filter->n_ids && !contains(filter->ids, filter->n_ids, card->id)) return false;
+    if (filter->address.len && !slice_equal(filter->address, slice_from(card->address)))
+        return false;
+    if (filter->local_address.len &&
+        !slice_equal(filter->local_address, slice_from(card->local_address)))
+        return false;
+    return !filter->older_than_ms || now_ms - card->since_ms >= filter->older_than_ms;
+}
+
+static void append_flags(uint32_t flags, struct buf *out) {
+    static const struct {
+        uint32_t flag;
+        char letter;
+    } letters[] = {
+        {CARD_BLOCKED, 'b'}, {CARD_CLOSING, 'c'}, {CARD_NO_EVICT, 'e'}, {CARD_NO_TOUCH, 'T'}};
+    size_t begin = out->len;
+    for (size_t i = 0; i < sizeof letters / sizeof letters[0]; i++)
+        if (flags & letters[i].flag) buf_append_char(out, letters[i].letter);
+    if (out->len == begin) buf_append_char(out, 'N');
+}
+
+static void append_command(const struct command *command, struct buf *out) {
+    if (!command) {
+        buf_append_text(out, "NULL");
+        return;
+    }
+    const struct command *parent = command_parent(command);
+    if (parent) buf_printf(out, "%s|", parent->name);
+    buf_append_text(out, command->name);
+}
+
+static const char *word_of(const struct card *card, enum card_word word) {
+    return card->words[word] ? card->words[word] : "";
+}
+
+/* Caller holds the lock. */
+static void describe(const struct card *card, int64_t now_ms, struct buf *out) {
+    uint32_t flags = atomic_load_explicit(&card->flags, memory_order_relaxed);
+    int64_t idle_ms = now_ms - atomic_load_explicit(&card->active_ms, memory_order_relaxed);
+    uint64_t query = atomic_load_explicit(&card->query_bytes, memory_order_relaxed);
+    uint64_t output = atomic_load_explicit(&card->output_bytes, memory_order_relaxed);
+    buf_printf(out,
+               "id=%" PRIu64 " addr=%s laddr=%s fd=%d name=%s age=%" PRId64 " idle=%" PRId64
+               " flags=",
+               card->id, card->address, card->local_address, card->fd, word_of(card, CARD_NAME),
+               (now_ms - card->since_ms) / 1000, idle_ms > 0 ? idle_ms / 1000 : 0);
+    append_flags(flags, out);
+    buf_printf(out,
+               " db=0 sub=0 psub=0 ssub=0 multi=-1 qbuf=%" PRIu64
+               " qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=%d omem=%" PRIu64
+               " tot-mem=%" PRIu64 " events=%s cmd=",
+               query, output > 0, output, query + output + sizeof *card, output ? "rw" : "r");
+    append_command(atomic_load_explicit(&card->command, memory_order_relaxed), out);
+    buf_printf(out, " user=default redir=-1 resp=%d lib-name=%s lib-ver=%s",
+               flags & CARD_RESP3 ? 3 : 2, word_of(card, CARD_LIB_NAME),
+               word_of(card, CARD_LIB_VERSION));
+}
+
+void roster_describe(struct roster *roster, const struct card *card, int64_t now_ms,
+                     struct buf *out) {
+    pthread_mutex_lock(&roster->lock);
+    describe(card, now_ms, out);
+    pthread_mutex_unlock(&roster->lock);
+}
+
+void roster_list(struct roster *roster, const struct roster_filter *filter, int64_t now_ms,
+                 struct buf *out) {
+    pthread_mutex_lock(&roster->lock);
+    for (const struct card *card = roster->first; card; card = card->next) {
+        if (!matches(card, filter, now_ms)) continue;
+        describe(card, now_ms, out);
+        buf_append_char(out, '\n');
+    }
+    pthread_mutex_unlock(&roster->lock);
+}
+
+uint32_t roster_kill(struct roster *roster, const struct roster_filter *filter, int64_t now_ms,
+                     roster_kill_fn *kill, void *arg) {
+    uint32_t killed = 0;
+    pthread_mutex_lock(&roster->lock);
+    for (struct card *card = roster->first; card; card = card->next) {
+        if (!matches(card, filter, now_ms)) continue;
+        card->killed = true;
+        kill(card, arg);
+        killed++;
+    }
+    pthread_mutex_unlock(&roster->lock);
+    return killed;
+}
