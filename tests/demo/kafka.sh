@@ -52,7 +52,7 @@ kafka_start() {
 kafka_records() {
     kafka_java org.apache.kafka.tools.consumer.ConsoleConsumer --bootstrap-server "$kafka_brokers" --topic "$1" --max-messages "$2" \
         --from-beginning --isolation-level read_committed --timeout-ms 20000 \
-        --formatter-property print.key=true 2>"$kafka_dir/consumer.log"
+        --property print.key=true 2>"$kafka_dir/consumer.log"
 }
 
 kafka_stop() {
