@@ -101,8 +101,12 @@ struct command_context {
 
 /* One table a file of commands; each ends with a NULL name. commands.c lists them, and nothing else knows them all. */
 extern const struct command commands_string[];     /* cmd_string.c */
-extern const struct command commands_hash[];       /* cmd_hash.c */
-extern const struct command commands_generic[];    /* cmd_generic.c: DEL, EXPIRE, SCAN, ... */
+extern const struct command commands_counter[];    /* cmd_counter.c: INCR, ... */
+extern const struct command commands_hash[];       /* cmd_hash.c: what reads */
+extern const struct command commands_hash_write[]; /* cmd_hash_write.c */
+extern const struct command commands_generic[];    /* cmd_generic.c: DEL, EXISTS, TYPE, OBJECT */
+extern const struct command commands_expire[];     /* cmd_expire.c: EXPIRE, TTL, ... */
+extern const struct command commands_scan[];       /* cmd_scan.c: SCAN, KEYS, RANDOMKEY */
 extern const struct command commands_connection[]; /* cmd_connection.c: HELLO, CLIENT, ... */
 extern const struct command commands_server[];     /* cmd_server.c: INFO, COMMAND, CONFIG, ... */
 extern const struct command commands_freshet[];    /* cmd_freshet.c: FRESHET.* */

@@ -1,0 +1,139 @@
+#include "cache/cmd.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/random.h>
+
+#include "base/assert.h"
+#include "cache/number.h"
+
+void cmd_answer_zero(struct reply *reply) { reply_integer(reply, 0); }
+void cmd_answer_empty_array(struct reply *reply) { reply_array(reply, 0); }
+void cmd_answer_empty_map(struct reply *reply) { reply_map(reply, 0); }
+
+bool cmd_read(struct command_context *ctx, struct slice key, enum key_form form,
+              struct key_value *value, void (*absent)(struct reply *reply)) {
+    switch (keyspace_read(ctx, key, form, value)) {
+    case READ_FOUND: return true;
+    case READ_ABSENT: absent(ctx->reply); return false;
+    case READ_WRONG_TYPE: reply_wrong_type(ctx->reply); return false;
+    case READ_PENDING: return false;
+    case READ_FAILED: reply_error(ctx->reply, "%s", value->failure); return false;
+    }
+    ASSERT_UNREACHABLE();
+}
+
+struct hash_view cmd_fields(const struct key_value *value) {
+    if (value->row || value->fields.data) return hash_view_packed(value->fields);
+    return hash_view_entry(value->entry);
+}
+
+void cmd_fail(struct command_context *ctx, size_t mark, const struct key_value *value) {
+    ctx->reply->out->len = mark;
+    if (ctx->n_pending == 0) reply_error(ctx->reply, "%s", value->failure);
+}
+
+bool cmd_is_pending(struct command_context *ctx, size_t mark) {
+    if (ctx->n_pending == 0) return false;
+    ctx->reply->out->len = mark;
+    return true;
+}
+
+struct entry *cmd_find(struct command_context *ctx, struct slice key, uint64_t *hash) {
+    *hash = store_hash(ctx->store, key);
+    return store_find(ctx->store, ctx->guard, key, *hash, ctx->now_ms);
+}
+
+bool cmd_find_kind(struct command_context *ctx, struct slice key, enum entry_kind kind,
+                   uint64_t *hash, struct entry **entry) {
+    *entry = cmd_find(ctx, key, hash);
+    if (!*entry || (*entry)->kind == kind) return true;
+    reply_wrong_type(ctx->reply);
+    return false;
+}
+
+void cmd_answer_oom(struct reply *reply) {
+    reply_error(reply, "OOM command not allowed when used memory > 'maxmemory'.");
+}
+
+bool cmd_put(struct command_context *ctx, struct entry **entry) {
+    if (store_put(ctx->store, ctx->guard, entry)) return true;
+    cmd_answer_oom(ctx->reply);
+    return false;
+}
+
+bool cmd_integer(struct command_context *ctx, struct slice text, int64_t *value) {
+    if (number_parse_i64(text, value)) return true;
+    reply_not_an_integer(ctx->reply);
+    return false;
+}
+
+bool cmd_float(struct command_context *ctx, struct slice text, long double *value) {
+    if (number_parse_long_double(text, value)) return true;
+    reply_not_a_float(ctx->reply);
+    return false;
+}
+
+void cmd_answer_arity(struct command_context *ctx) {
+    reply_error(ctx->reply, "ERR wrong number of arguments for '%s' command", ctx->command->name);
+}
+
+void cmd_answer_expiry(struct command_context *ctx) {
+    reply_error(ctx->reply, "ERR invalid expire time in '%s' command", ctx->command->name);
+}
+
+bool cmd_expiry(struct command_context *ctx, struct slice text, int64_t unit_ms, int64_t base_ms,
+                int64_t *at_ms) {
+    if (!cmd_integer(ctx, text, at_ms)) return false;
+    bool fits = *at_ms > 0 && !__builtin_mul_overflow(*at_ms, unit_ms, at_ms) &&
+                !__builtin_add_overflow(*at_ms, base_ms, at_ms);
+    if (!fits) cmd_answer_expiry(ctx);
+    return fits;
+}
+
+bool cmd_cursor(struct command_context *ctx, struct slice text, uint64_t *cursor) {
+    if (number_parse_cursor(text, cursor)) return true;
+    reply_error(ctx->reply, "ERR invalid cursor");
+    return false;
+}
+
+void cmd_answer_cursor(struct reply *reply, uint64_t cursor) {
+    char digits[24];
+    int len = snprintf(digits, sizeof digits, "%" PRIu64, cursor);
+    reply_bulk(reply, slice_make(digits, (size_t)len));
+}
+
+bool cmd_scan_options(struct command_context *ctx, uint32_t from, struct scan_options *options,
+                      struct slice *type) {
+    *options = (struct scan_options){.count = 10};
+    for (uint32_t i = from; i < ctx->argc; i += 2) {
+        struct slice name = ctx->argv[i];
+        bool has_value = i + 1 < ctx->argc;
+        struct slice value = has_value ? ctx->argv[i + 1] : (struct slice){0};
+        int64_t count;
+        if (has_value && slice_equal_nocase(name, SLICE("count"))) {
+            if (!cmd_integer(ctx, value, &count)) return false;
+            if (count < 1) {
+                reply_syntax_error(ctx->reply);
+                return false;
+            }
+            options->count = count < UINT32_MAX ? (uint32_t)count : UINT32_MAX;
+        } else if (has_value && slice_equal_nocase(name, SLICE("match"))) {
+            options->pattern = value;
+            options->filtered = !(value.len == 1 && value.data[0] == '*');
+        } else if (has_value && type && slice_equal_nocase(name, SLICE("type"))) {
+            *type = value;
+        } else {
+            reply_syntax_error(ctx->reply);
+            return false;
+        }
+    }
+    return true;
+}
+
+uint64_t cmd_random_seed(void) {
+    uint64_t seed = 0;
+    ssize_t n = getrandom(&seed, sizeof seed, 0);
+    ASSERT(n == sizeof seed); /* never short for so few bytes */
+    return seed;
+}
