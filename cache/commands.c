@@ -10,9 +10,9 @@
 #include "cache/reply.h"
 
 /* Every file of commands. */
-static const struct command *const groups[] = {commands_string,  commands_hash,
-                                               commands_generic, commands_connection,
-                                               commands_server,  commands_freshet};
+static const struct command *const groups[] = {
+    commands_string, commands_counter, commands_hash,       commands_hash_write, commands_generic,
+    commands_expire, commands_scan,    commands_connection, commands_server,     commands_freshet};
 
 enum {
     SLOTS =
