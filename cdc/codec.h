@@ -1,0 +1,43 @@
+/* codec.h: one column's values as JSON: PostgreSQL's text in, JSON's out, by the rule of the column's type.
+ *
+ *     struct codec *codec = codec_resolve(types, oid, typmod, format, arena);      once a relation
+ *     codec_encode(codec, text, &out)                                              once a value; no allocation
+ *
+ * The rules are Debezium's (PostgreSQL connector, "Data type mappings"). A new type is one row of the table in
+ * codec.c and one function in codec_<family>.c. Codecs are immutable; any thread. */
+#ifndef FRESHET_CDC_CODEC_H
+#define FRESHET_CDC_CODEC_H
+
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/slice.h"
+#include "cdc/format.h"
+#include "cdc/types.h"
+
+enum codec_result {
+    CODEC_DONE,
+    CODEC_AS_TEXT, /* what came was not what the type prints, or has no rule: written as a JSON string */
+    CODEC_REFUSED, /* the configuration wants no such value (format.non_finite) */
+};
+
+struct codec;
+
+/* Appends the value. *out is as it was on CODEC_REFUSED. */
+enum codec_result codec_encode(const struct codec *codec, struct slice text, struct buf *out);
+
+/* Never fails: an unknown type's codec writes text. `format` must outlive the codec. */
+const struct codec *codec_resolve(const struct types *types, uint32_t type_oid, int32_t typmod,
+                                  const struct event_format *format, struct arena *arena);
+
+/* What stands in a delete for a NOT NULL column that is not in the stream: the column's default where that is
+ * a literal (`default_sql` as pg_get_expr prints it; NULL for none), else the type's zero. */
+void codec_filler(const struct codec *codec, const char *default_sql, struct buf *out);
+
+/* What stands for an unchanged TOASTed value that is not in the stream, in the column's own form. */
+void codec_placeholder(const struct codec *codec, struct buf *out);
+
+#define CODEC_PLACEHOLDER "__debezium_unavailable_value"
+
+#endif
