@@ -1,0 +1,283 @@
+#include "connectors/connector.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/lsn.h"
+#include "base/mem.h"
+#include "connectors/deadletter.h"
+#include "connectors/figures.h"
+#include "connectors/registry.h"
+#include "connectors/runtime.h"
+#include "connectors/sender.h"
+#include "connectors/table_source.h"
+
+enum {
+    DEFAULT_BATCH_BYTES = 4 * 1024 * 1024,
+    DEFAULT_BATCH_INTERVAL_MS = 100,
+    QUEUE_BATCHES = 4, /* waiting and in hand; one more is open */
+    SAVE_INTERVAL_MS = 500,
+    NAME_MAX_CHARS = 63 - 8, /* "freshet_" before it is a slot's name */
+};
+
+struct connector {
+    char *name;
+    char *table;
+    char *target;
+    const struct sink_type *type;
+    struct metrics *metrics;
+    _Atomic bool stop;
+    struct figures figures;
+    struct sink *sink;
+    struct table_source *source;
+    struct deadletters *deadletters;
+    struct sender *sender;
+    struct runtime *runtime;
+};
+
+static bool check_name(const char *name, struct error *err) {
+    size_t len = strlen(name);
+    bool fits = len > 0 && len <= NAME_MAX_CHARS;
+    for (const char *c = name; *c && fits; c++)
+        fits = isalnum((unsigned char)*c) || *c == '-' || *c == '_';
+    return fits || error_set(err, ERROR_CONFIG, false,
+                             "connector \"%s\": a name has 1 to %d of a-z, 0-9, - and _", name,
+                             NAME_MAX_CHARS);
+}
+
+/* With its parents: "state/connectors" in a fresh folder. */
+static bool make_directory(const char *path, struct error *err) {
+    char *copy = mem_strdup(path);
+    for (char *slash = copy + 1; (slash = strchr(slash, '/')); slash++) {
+        *slash = '\0';
+        mkdir(copy, 0700);
+        *slash = '/';
+    }
+    mkdir(copy, 0700);
+    mem_free(copy);
+    if (access(path, W_OK | X_OK) == 0) return true;
+    return error_set(err, ERROR_CONFIG, false,
+                     "state directory %s: cannot write there: %s; name another with state_dir",
+                     path, strerror(errno));
+}
+
+/* ---- metrics that are read when asked for ---- */
+
+static int64_t oldest_waiting_us(const struct sender_status *sender,
+                                 const struct runtime_status *runtime) {
+    return sender->oldest_commit_us ? sender->oldest_commit_us : runtime->open_commit_us;
+}
+
+static double lag_seconds(const struct sender_status *sender,
+                          const struct runtime_status *runtime) {
+    int64_t oldest_us = oldest_waiting_us(sender, runtime);
+    double seconds = oldest_us ? (double)(clock_wall_us() - oldest_us) / 1e6 : 0;
+    return seconds > 0 ? seconds : 0;
+}
+
+static uint64_t lag_bytes(const struct sender_status *sender,
+                          const struct runtime_status *runtime) {
+    if (!sender->applied_lsn || runtime->seen_lsn <= sender->applied_lsn) return 0;
+    return runtime->seen_lsn - sender->applied_lsn;
+}
+
+static void read_status(struct connector *connector, struct sender_status *sender,
+                        struct runtime_status *runtime) {
+    sender_status(connector->sender, sender);
+    runtime_status(connector->runtime, runtime);
+}
+
+#define READER(name, expression)                                                                   \
+    static double name(void *owner) {                                                              \
+        struct sender_status sender;                                                               \
+        struct runtime_status runtime;                                                             \
+        read_status(owner, &sender, &runtime);                                                     \
+        return (double)(expression);                                                               \
+    }
+READER(read_lag_seconds, lag_seconds(&sender, &runtime))
+READER(read_lag_bytes, lag_bytes(&sender, &runtime))
+READER(read_queue_bytes, sender.queue_bytes)
+READER(read_applied_lsn, sender.applied_lsn)
+READER(read_retrying, sender.state == SENDER_RETRYING)
+READER(read_last_error, (double)sender.last_error_us / 1e6)
+#undef READER
+
+static void register_gauges(struct connector *connector) {
+    static const struct {
+        const char *name;
+        const char *help;
+        metric_reader *read;
+    } gauges[] = {
+        {"freshet_connector_lag_seconds",
+         "Age of the oldest commit that is not in the sink yet; while a load runs, its duration.",
+         read_lag_seconds},
+        {"freshet_connector_lag_bytes", "WAL read and not applied to the sink yet.",
+         read_lag_bytes},
+        {"freshet_connector_queue_bytes", "Memory of the batches that wait or are being applied.",
+         read_queue_bytes},
+        {"freshet_connector_applied_lsn", "Everything up to this LSN is in the sink.",
+         read_applied_lsn},
+        {"freshet_connector_retrying", "1 while the sink is away and the connector waits for it.",
+         read_retrying},
+        {"freshet_connector_last_error_timestamp_seconds",
+         "When the sink last failed (Unix time); 0: never.", read_last_error},
+    };
+    for (size_t i = 0; i < sizeof gauges / sizeof gauges[0]; i++)
+        metrics_gauge_fn(connector->metrics, gauges[i].name, gauges[i].help,
+                         connector->figures.labels, gauges[i].read, connector);
+}
+
+/* ---- making one ---- */
+
+static bool create_sink(struct connector *connector, const struct connector_config *config,
+                        const struct connector_deps *deps, struct error *err) {
+    struct connector_config filled = *config;
+    if (!filled.batch_bytes) filled.batch_bytes = DEFAULT_BATCH_BYTES;
+    struct sink_deps sink_deps = {.log = deps->log, .stop = &connector->stop};
+    connector->sink = connector->type->ops.create(&filled, &sink_deps, err);
+    return connector->sink != NULL;
+}
+
+static bool create_source(struct connector *connector, const struct connector_config *config,
+                          const struct connector_deps *deps, struct error *err) {
+    char *name = mem_printf("freshet_%s", config->name);
+    for (char *c = name; *c; c++)
+        *c = *c == '-' ? '_' : (char)tolower((unsigned char)*c);
+    const char *slot = config->slot && config->slot[0] ? config->slot : name;
+    bool named = config->publication && config->publication[0];
+    connector->source = table_source_create(
+        &(struct table_source_config){.database_url = config->database_url,
+                                      .application_name = name,
+                                      .table = config->table,
+                                      .publication = named ? config->publication : slot,
+                                      .log = deps->log},
+        err);
+    mem_free(name);
+    return connector->source != NULL;
+}
+
+static bool create_deadletters(struct connector *connector, const struct connector_config *config,
+                               struct error *err) {
+    char *path = mem_printf("%s/%s.deadletters.jsonl", config->state_dir, config->name);
+    connector->deadletters = deadletters_create(path, DEADLETTER_FILE_MAX, err);
+    mem_free(path);
+    return connector->deadletters != NULL;
+}
+
+static void create_threads_side(struct connector *connector, const struct connector_config *config,
+                                const struct connector_deps *deps) {
+    size_t batch_bytes = config->batch_bytes ? config->batch_bytes : DEFAULT_BATCH_BYTES;
+    int64_t interval_ms =
+        config->batch_interval_ms > 0 ? config->batch_interval_ms : DEFAULT_BATCH_INTERVAL_MS;
+    struct source source = table_source_as_source(connector->source);
+    char *path = mem_printf("%s/%s.position", config->state_dir, config->name);
+    connector->sender = sender_create(
+        &(struct sender_config){.name = config->name,
+                                .table = config->table,
+                                .position_path = path,
+                                .queue_bytes = QUEUE_BATCHES * batch_bytes,
+                                .save_interval_us = SAVE_INTERVAL_MS * 1000,
+                                .seed = (uint64_t)clock_wall_us() ^ (uint64_t)getpid() << 32},
+        &(struct sender_deps){.ops = &connector->type->ops,
+                              .sink = connector->sink,
+                              .source = source,
+                              .deadletters = connector->deadletters,
+                              .figures = &connector->figures,
+                              .log = deps->log},
+        &connector->stop);
+    mem_free(path);
+    connector->runtime =
+        runtime_create(&(struct runtime_config){.name = config->name,
+                                                .batch_bytes = batch_bytes,
+                                                .batch_interval_us = interval_ms * 1000},
+                       &(struct runtime_deps){.sender = connector->sender,
+                                              .source = source,
+                                              .figures = &connector->figures,
+                                              .log = deps->log});
+}
+
+struct connector *connector_create(const struct connector_config *config,
+                                   const struct connector_deps *deps, struct error *err) {
+    const struct sink_type *type = registry_find(config->type);
+    if (!type) {
+        error_set(err, ERROR_CONFIG, false, "connector %s: there is no type \"%s\"", config->name,
+                  config->type);
+        return NULL;
+    }
+    struct connector *connector = mem_zalloc(sizeof *connector);
+    connector->name = mem_strdup(config->name);
+    connector->table = mem_strdup(config->table);
+    connector->target = mem_strdup(config->index ? config->index : "");
+    connector->type = type;
+    connector->metrics = deps->metrics;
+    if (!check_name(config->name, err) || !make_directory(config->state_dir, err) ||
+        !create_sink(connector, config, deps, err) ||
+        !create_source(connector, config, deps, err) ||
+        !create_deadletters(connector, config, err)) {
+        error_prefix(err, "connector %s", config->name);
+        connector_destroy(&connector);
+        return NULL;
+    }
+    figures_init(&connector->figures, deps->metrics, config->name);
+    create_threads_side(connector, config, deps);
+    register_gauges(connector);
+    return connector;
+}
+
+bool connector_start(struct connector *connector, struct error *err) {
+    return sender_start(connector->sender, err);
+}
+
+void connector_stop(struct connector *connector) { sender_stop(connector->sender); }
+
+void connector_destroy(struct connector **connector) {
+    struct connector *old = *connector;
+    *connector = NULL;
+    if (!old) return;
+    metrics_forget(old->metrics, old);
+    runtime_destroy(&old->runtime);
+    sender_destroy(&old->sender);
+    if (old->sink) old->type->ops.destroy(&old->sink);
+    table_source_destroy(&old->source);
+    deadletters_destroy(&old->deadletters);
+    mem_free(old->name);
+    mem_free(old->table);
+    mem_free(old->target);
+    mem_free(old);
+}
+
+struct change_sink connector_sink(struct connector *connector) {
+    return runtime_sink(connector->runtime);
+}
+
+static const char *phase(const struct sender_status *sender, const struct runtime_status *runtime) {
+    if (sender->state == SENDER_RETRYING) return "retrying";
+    if (runtime->loading || (!sender->loaded && sender->state == SENDER_SENDING)) return "loading";
+    return sender->loaded ? "streaming" : "waiting";
+}
+
+json_t *connector_status(struct connector *connector) {
+    struct sender_status sender;
+    struct runtime_status runtime;
+    read_status(connector, &sender, &runtime);
+    const struct figures *figures = &connector->figures;
+    char lsn[32];
+    snprintf(lsn, sizeof lsn, LSN_FMT, LSN_ARG(sender.applied_lsn));
+    return json_pack(
+        "{s:s, s:s, s:s, s:s, s:s, s:b, s:s, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:f}",
+        "name", connector->name, "type", connector->type->name, "table", connector->table, "state",
+        phase(&sender, &runtime), "sender", sender_state_name(sender.state), "loaded",
+        sender.loaded, "applied_lsn", lsn, "lag_seconds", lag_seconds(&sender, &runtime),
+        "lag_bytes", (json_int_t)lag_bytes(&sender, &runtime), "queue_bytes",
+        (json_int_t)sender.queue_bytes, "indexed", (json_int_t)figures->indexed->value, "deleted",
+        (json_int_t)figures->deleted->value, "dead_letters",
+        (json_int_t)figures->dead_letters->value, "retries", (json_int_t)figures->retries->value,
+        "batches", (json_int_t)figures->batches->value, "last_error", sender.last_error,
+        "last_error_time", (double)sender.last_error_us / 1e6);
+}

@@ -1,0 +1,332 @@
+#include "connectors/runtime.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/mem.h"
+
+struct runtime {
+    char *name;
+    size_t batch_bytes;
+    int64_t batch_interval_us;
+    struct sender *sender;
+    struct source source;
+    struct figures *figures;
+    struct log *log;
+
+    /* The feed's thread alone. */
+    struct shape *shape; /* of the relation's version below */
+    uint32_t relation_oid;
+    uint32_t relation_version;
+    struct batch *open; /* NULL: none */
+    bool load_due;      /* the position is zero: the snapshot's rows are loaded */
+    uint64_t load_version;
+    uint64_t committed_lsn; /* end of the last transaction whose changes were all given to us */
+    struct buf key;
+    struct buf old_key;
+
+    /* Any thread. */
+    _Atomic bool loading;
+    _Atomic uint64_t seen_lsn;
+    _Atomic int64_t open_commit_us;
+};
+
+struct runtime *runtime_create(const struct runtime_config *config,
+                               const struct runtime_deps *deps) {
+    struct runtime *runtime = mem_zalloc(sizeof *runtime);
+    runtime->name = mem_strdup(config->name);
+    runtime->batch_bytes = config->batch_bytes;
+    runtime->batch_interval_us = config->batch_interval_us;
+    runtime->sender = deps->sender;
+    runtime->source = deps->source;
+    runtime->figures = deps->figures;
+    runtime->log = deps->log;
+    return runtime;
+}
+
+void runtime_destroy(struct runtime **runtime) {
+    struct runtime *old = *runtime;
+    *runtime = NULL;
+    if (!old) return;
+    batch_destroy(&old->open);
+    shape_release(&old->shape);
+    buf_deinit(&old->key);
+    buf_deinit(&old->old_key);
+    mem_free(old->name);
+    mem_free(old);
+}
+
+static void see(struct runtime *runtime, uint64_t lsn) {
+    if (lsn > atomic_load_explicit(&runtime->seen_lsn, memory_order_relaxed))
+        atomic_store_explicit(&runtime->seen_lsn, lsn, memory_order_relaxed);
+}
+
+/* ---- batches ---- */
+
+/* The position of a batch that closes in mid-transaction is that of the transaction before: the rest of the
+ * open one is in later batches. */
+static void close_batch(struct runtime *runtime) {
+    if (!runtime->open) return;
+    runtime->open->position_lsn = runtime->committed_lsn;
+    sender_enqueue(runtime->sender, &runtime->open);
+    atomic_store_explicit(&runtime->open_commit_us, 0, memory_order_relaxed);
+}
+
+static struct batch *open_batch(struct runtime *runtime, const struct transaction *tx) {
+    if (runtime->open) return runtime->open;
+    runtime->open = batch_create(BATCH_WRITES, runtime->shape, clock_mono_us());
+    if (!tx->snapshot) {
+        runtime->open->commit_time_us = tx->commit_time_us;
+        atomic_store_explicit(&runtime->open_commit_us, tx->commit_time_us, memory_order_relaxed);
+    }
+    return runtime->open;
+}
+
+static void enqueue_barrier(struct runtime *runtime, enum batch_kind kind, uint64_t version,
+                            int64_t commit_time_us) {
+    close_batch(runtime);
+    struct batch *barrier = batch_create(kind, NULL, clock_mono_us());
+    barrier->version = version;
+    barrier->position_lsn = runtime->committed_lsn;
+    barrier->commit_time_us = commit_time_us;
+    sender_enqueue(runtime->sender, &barrier);
+}
+
+/* ---- a session's start and end ---- */
+
+static bool on_prepare(void *self, struct change_position *position, struct error *err) {
+    struct runtime *runtime = self;
+    batch_destroy(&runtime->open);
+    atomic_store(&runtime->open_commit_us, 0);
+    struct shape *shape = NULL;
+    uint64_t system_identifier = 0;
+    const struct source *source = &runtime->source;
+    if (!source->ops->prepare(source->self, &shape, &system_identifier, err)) return false;
+    bool opened = sender_open(runtime->sender, shape, system_identifier, position, err);
+    shape_release(&runtime->shape);
+    runtime->relation_oid = 0; /* the next relation is looked at anew */
+    shape_release(&shape);
+    if (!opened) return false;
+    runtime->committed_lsn = position->end_lsn;
+    runtime->load_due = !position->snapshot_done;
+    return true;
+}
+
+static bool begin_load(struct runtime *runtime, const struct feed_identity *identity,
+                       struct error *err) {
+    uint64_t floor_lsn;
+    const struct source *source = &runtime->source;
+    if (!source->ops->load_floor(source->self, identity->slot, &floor_lsn, err)) return false;
+    if (floor_lsn > identity->slot_lsn || floor_lsn < 2)
+        return error_set(err, ERROR_PROTOCOL, true,
+                         "slot \"%s\": restart_lsn " LSN_FMT " does not go with its consistent "
+                         "point " LSN_FMT,
+                         identity->slot, LSN_ARG(floor_lsn), LSN_ARG(identity->slot_lsn));
+    runtime->load_version = floor_lsn - 1;
+    runtime->committed_lsn = 0;
+    atomic_store(&runtime->loading, true);
+    metric_add(runtime->figures->loads, 1);
+    enqueue_barrier(runtime, BATCH_LOADING, 0, 0);
+    log_info(runtime->log, "connector_loading", "connector=%s slot=%s version=%llu", runtime->name,
+             identity->slot, (unsigned long long)runtime->load_version);
+    return true;
+}
+
+static bool on_started(void *self, const struct feed_identity *identity, struct error *err) {
+    struct runtime *runtime = self;
+    atomic_store(&runtime->loading, false);
+    see(runtime, identity->slot_lsn);
+    return !runtime->load_due || begin_load(runtime, identity, err);
+}
+
+/* What is open is of committed transactions, so it may go; a session that follows has its own queue. */
+static void on_ended(void *self, const struct error *cause) {
+    (void)cause;
+    struct runtime *runtime = self;
+    close_batch(runtime);
+    runtime->relation_oid = 0;
+}
+
+/* ---- changes ---- */
+
+static bool take_relation(struct runtime *runtime, const struct relation *relation,
+                          struct error *err) {
+    struct shape *shape;
+    const struct source *source = &runtime->source;
+    if (!source->ops->shape_of(source->self, relation, &shape, err)) return false;
+    close_batch(runtime);
+    shape_release(&runtime->shape);
+    runtime->shape = shape;
+    runtime->relation_oid = relation->oid;
+    runtime->relation_version = relation->version;
+    return true;
+}
+
+static bool read_key(const struct runtime *runtime, const struct value *row, struct buf *key) {
+    key->len = 0;
+    return row && shape_append_key(runtime->shape, row, key);
+}
+
+static bool no_key(const struct change *change, struct error *err) {
+    return error_set(err, ERROR_PROTOCOL, false,
+                     "a change of %s.%s at " LSN_FMT " does not hold the row's key",
+                     change->relation->schema, change->relation->name, LSN_ARG(change->row_lsn));
+}
+
+/* A key column that the update did not touch may itself be a TOASTed value, and is then in the old key alone. */
+static const struct value *with_key_from(const struct runtime *runtime, struct value *merged,
+                                         const struct value *row, const struct value *old_row) {
+    memcpy(merged, row, runtime->shape->n_columns * sizeof *merged);
+    for (uint16_t i = 0; i < runtime->shape->n_keys; i++) {
+        uint16_t at = runtime->shape->keys[i];
+        if (merged[at].kind == VALUE_UNCHANGED) merged[at] = old_row[at];
+    }
+    return merged;
+}
+
+/* A changed key moves the row: the old document goes, at the same version, which is another key's. */
+static bool put_row(struct runtime *runtime, const struct transaction *tx,
+                    const struct change *change, const struct write_stamp *stamp,
+                    struct error *err) {
+    struct batch *batch = open_batch(runtime, tx);
+    const struct value *row = change->new_row;
+    const struct value *old_row = change->old_row;
+    struct value *merged = NULL;
+    if (!read_key(runtime, row, &runtime->key) && old_row) {
+        merged = mem_calloc(runtime->shape->n_columns, sizeof *merged);
+        row = with_key_from(runtime, merged, row, old_row);
+    }
+    bool known = read_key(runtime, row, &runtime->key);
+    if (known) {
+        struct slice key = buf_slice(&runtime->key);
+        if (read_key(runtime, old_row, &runtime->old_key) &&
+            !slice_equal(key, buf_slice(&runtime->old_key)))
+            batch_remove(batch, buf_slice(&runtime->old_key), stamp);
+        batch_put(batch, key, stamp, row, change->old_is_key ? NULL : old_row);
+    }
+    mem_free(merged);
+    return known || no_key(change, err);
+}
+
+static bool remove_row(struct runtime *runtime, const struct transaction *tx,
+                       const struct change *change, const struct write_stamp *stamp,
+                       struct error *err) {
+    if (!read_key(runtime, change->old_row, &runtime->key)) return no_key(change, err);
+    batch_remove(open_batch(runtime, tx), buf_slice(&runtime->key), stamp);
+    return true;
+}
+
+static bool take_change(struct runtime *runtime, const struct transaction *tx,
+                        const struct change *change, struct error *err) {
+    struct write_stamp stamp = {.version = change->row_lsn, .xid = tx->xid};
+    switch (change->operation) {
+    case CHANGE_READ:
+        stamp.version = runtime->load_version;
+        return put_row(runtime, tx, change, &stamp, err);
+    case CHANGE_INSERT:
+    case CHANGE_UPDATE: return put_row(runtime, tx, change, &stamp, err);
+    case CHANGE_DELETE: return remove_row(runtime, tx, change, &stamp, err);
+    case CHANGE_TRUNCATE:
+        enqueue_barrier(runtime, BATCH_CLEAR, change->row_lsn, tx->commit_time_us);
+        return true;
+    case CHANGE_MESSAGE: return true;
+    }
+    ASSERT_UNREACHABLE();
+}
+
+static bool on_begin(void *self, const struct transaction *tx, struct error *err) {
+    (void)err;
+    struct runtime *runtime = self;
+    see(runtime, tx->commit_lsn);
+    return true;
+}
+
+static bool on_change(void *self, const struct transaction *tx, const struct change *change,
+                      struct error *err) {
+    struct runtime *runtime = self;
+    const struct relation *relation = change->relation;
+    if (!relation || !runtime->source.ops->follows(runtime->source.self, relation)) return true;
+    if (relation->oid != runtime->relation_oid || relation->version != runtime->relation_version) {
+        if (!take_relation(runtime, relation, err)) return false;
+    }
+    if (!take_change(runtime, tx, change, err)) return false;
+    if (runtime->open && runtime->open->bytes >= runtime->batch_bytes) close_batch(runtime);
+    return true;
+}
+
+/* Everything up to here was given to us: it is in the open batch, in the queue, or in the sink. */
+static void reach(struct runtime *runtime, uint64_t end_lsn) {
+    see(runtime, end_lsn);
+    if (end_lsn <= runtime->committed_lsn) return;
+    runtime->committed_lsn = end_lsn;
+    if (!runtime->open) sender_reached(runtime->sender, end_lsn);
+}
+
+static bool on_commit(void *self, const struct transaction *tx, struct error *err) {
+    (void)err;
+    if (!tx->snapshot) reach(self, tx->end_lsn);
+    return true;
+}
+
+static bool on_snapshot_done(void *self, uint64_t slot_lsn, struct error *err) {
+    (void)err;
+    struct runtime *runtime = self;
+    close_batch(runtime);
+    runtime->committed_lsn = slot_lsn;
+    enqueue_barrier(runtime, BATCH_LOADED, runtime->load_version, 0);
+    atomic_store(&runtime->loading, false);
+    log_info(runtime->log, "connector_load_read", "connector=%s lsn=" LSN_FMT, runtime->name,
+             LSN_ARG(slot_lsn));
+    return true;
+}
+
+static bool on_progress(void *self, uint64_t wal_end_lsn, struct error *err) {
+    (void)err;
+    reach(self, wal_end_lsn);
+    return true;
+}
+
+static bool on_tick(void *self, int64_t now_us, struct error *err) {
+    struct runtime *runtime = self;
+    if (sender_must_restart(runtime->sender, err)) return false;
+    if (runtime->open && now_us - runtime->open->opened_us >= runtime->batch_interval_us)
+        close_batch(runtime);
+    return true;
+}
+
+static bool is_ready(void *self) {
+    struct runtime *runtime = self;
+    return sender_has_room(runtime->sender);
+}
+
+static uint64_t confirmed_lsn(void *self) {
+    struct runtime *runtime = self;
+    return sender_confirmed_lsn(runtime->sender);
+}
+
+struct change_sink runtime_sink(struct runtime *runtime) {
+    static const struct change_sink_ops ops = {
+        .prepare = on_prepare,
+        .started = on_started,
+        .ended = on_ended,
+        .begin = on_begin,
+        .change = on_change,
+        .commit = on_commit,
+        .snapshot_done = on_snapshot_done,
+        .progress = on_progress,
+        .tick = on_tick,
+        .ready = is_ready,
+        .confirmed_lsn = confirmed_lsn,
+    };
+    return (struct change_sink){.ops = &ops, .self = runtime, .name = runtime->name};
+}
+
+void runtime_status(struct runtime *runtime, struct runtime_status *status) {
+    *status = (struct runtime_status){
+        .loading = atomic_load(&runtime->loading),
+        .seen_lsn = atomic_load(&runtime->seen_lsn),
+        .open_commit_us = atomic_load(&runtime->open_commit_us),
+    };
+}

@@ -1,0 +1,601 @@
+#include "connectors/sender.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "connectors/backoff.h"
+#include "connectors/position.h"
+
+enum { DRAIN_US = 3000000, LOG_RETRY_EVERY = 8 };
+
+struct opening {
+    bool asked;
+    bool answered;
+    bool ok;
+    const struct shape *shape;
+    uint64_t system_identifier;
+    struct change_position position;
+    struct error err;
+};
+
+struct sender {
+    char *name;
+    char *position_path;
+    size_t queue_max_bytes;
+    int64_t save_interval_us;
+    const struct sink_ops *ops;
+    struct sink *sink;
+    struct source source;
+    struct deadletters *deadletters;
+    struct figures *figures;
+    struct log *log;
+    _Atomic bool *stop;
+    pthread_t thread;
+    bool started;
+
+    /* The sender's thread alone. */
+    struct backoff backoff;
+    struct position_record record;
+    const struct shape *shape; /* that the sink was last told of; held by `held_shape` */
+    struct shape *held_shape;
+    struct sink_target target;
+    int64_t saved_us; /* monotonic */
+
+    pthread_mutex_t lock; /* guards all below */
+    pthread_cond_t wake;  /* the sender's thread waits */
+    pthread_cond_t done;  /* others wait for it */
+    struct batch *head;   /* the first is the one in hand */
+    struct batch *tail;
+    size_t queued_bytes;
+    uint64_t session;
+    struct opening opening;
+    bool draining;
+    bool finished;
+    bool restart;
+    struct error restart_cause;
+    uint64_t applied_lsn;
+    uint64_t saved_lsn;
+    bool loaded;
+    bool unsaved;
+    int64_t load_began_us; /* Unix epoch, while a load runs */
+    enum sender_state state;
+    int64_t last_error_us;
+    struct error last_error;
+};
+
+struct sender *sender_create(const struct sender_config *config, const struct sender_deps *deps,
+                             _Atomic bool *stop) {
+    struct sender *sender = mem_zalloc(sizeof *sender);
+    sender->name = mem_strdup(config->name);
+    sender->position_path = mem_strdup(config->position_path);
+    sender->queue_max_bytes = config->queue_bytes;
+    sender->save_interval_us = config->save_interval_us;
+    snprintf(sender->record.table, sizeof sender->record.table, "%s", config->table);
+    sender->ops = deps->ops;
+    sender->sink = deps->sink;
+    sender->source = deps->source;
+    sender->deadletters = deps->deadletters;
+    sender->figures = deps->figures;
+    sender->log = deps->log;
+    sender->stop = stop;
+    backoff_init(&sender->backoff, config->seed);
+    pthread_mutex_init(&sender->lock, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&sender->wake, &monotonic);
+    pthread_cond_init(&sender->done, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    return sender;
+}
+
+static void drop_queue(struct sender *sender) {
+    while (sender->head) {
+        struct batch *batch = sender->head;
+        sender->head = batch->next;
+        batch_destroy(&batch);
+    }
+    sender->tail = NULL;
+    sender->queued_bytes = 0;
+}
+
+void sender_destroy(struct sender **sender) {
+    struct sender *old = *sender;
+    *sender = NULL;
+    if (!old) return;
+    ASSERT(!old->started);
+    drop_queue(old);
+    shape_release(&old->held_shape);
+    pthread_cond_destroy(&old->wake);
+    pthread_cond_destroy(&old->done);
+    pthread_mutex_destroy(&old->lock);
+    mem_free(old->name);
+    mem_free(old->position_path);
+    mem_free(old);
+}
+
+/* ---- the sender's thread; the lock is held unless a function says otherwise ---- */
+
+/* Sleeps until `due_us` (monotonic) or until somebody wakes us. */
+static void sleep_until(struct sender *sender, int64_t due_us) {
+    struct timespec due = {.tv_sec = due_us / 1000000, .tv_nsec = due_us % 1000000 * 1000};
+    pthread_cond_timedwait(&sender->wake, &sender->lock, &due);
+}
+
+static bool must_stop(const struct sender *sender) {
+    return atomic_load_explicit(sender->stop, memory_order_relaxed);
+}
+
+static void note_error(struct sender *sender, const struct error *err) {
+    sender->last_error = *err;
+    sender->last_error_us = clock_wall_us();
+}
+
+/* Not holding the lock. */
+static bool save_record(struct sender *sender, const struct change_position *position,
+                        struct error *err) {
+    if (!sender->ops->flush(sender->sink, position, err)) return false;
+    sender->record.position = *position;
+    sender->saved_us = clock_mono_us();
+    if (sender->ops->load_position) return true; /* the sink keeps it */
+    if (!position_save(sender->position_path, &sender->record, err)) return false;
+    metric_add(sender->figures->position_saves, 1);
+    return true;
+}
+
+/* Makes durable what was applied. True: saved, or nothing to save. */
+static bool save_applied(struct sender *sender) {
+    struct change_position position = {.end_lsn = sender->applied_lsn,
+                                       .snapshot_done = sender->loaded,
+                                       .system_identifier =
+                                           sender->record.position.system_identifier};
+    if (!sender->unsaved) return true;
+    sender->unsaved = false;
+    pthread_mutex_unlock(&sender->lock);
+    struct error err = {0};
+    bool saved = save_record(sender, &position, &err);
+    pthread_mutex_lock(&sender->lock);
+    if (saved) {
+        sender->saved_lsn = position.end_lsn;
+    } else {
+        sender->unsaved = true;
+        note_error(sender, &err);
+        log_error(sender->log, "position_not_saved", "connector=%s cause=\"%s\"", sender->name,
+                  err.message);
+    }
+    return saved;
+}
+
+/* Why what we find on disk is not where we are; NULL: it is. */
+static const char *void_because(const struct sender *sender, enum position_state state,
+                                const struct position_record *found) {
+    if (state == POSITION_DAMAGED) return "the position file is damaged";
+    if (sender->target.made) return "the target was absent and has been made";
+    if (strcmp(found->target, sender->record.target) != 0)
+        return "the target is another one than was filled";
+    if (strcmp(found->table, sender->record.table) != 0) return "another table was followed";
+    if (strcmp(found->keys, sender->record.keys) != 0) return "the table's key is another one";
+    return NULL;
+}
+
+/* Rows that nobody knows of would be swept away after the load: refused instead, where it was not us. */
+static bool check_owner(const struct sender *sender, enum position_state state,
+                        const struct position_record *found, struct error *err) {
+    if (sender->target.made || sender->target.ours || sender->target.empty) return true;
+    if (state == POSITION_LOADED && strcmp(found->target, sender->target.id) == 0) return true;
+    return error_set(err, ERROR_CONFLICT, false,
+                     "the target of connector %s holds documents that Freshet did not write, and "
+                     "would lose them: empty it, or name another",
+                     sender->name);
+}
+
+/* The position that belongs to this target, table and key; zero where there is none. Not holding the lock. */
+static bool find_position(struct sender *sender, uint64_t system_identifier,
+                          struct change_position *position, struct error *err) {
+    struct position_record found = {0};
+    enum position_state state = POSITION_ABSENT;
+    *position = (struct change_position){.system_identifier = system_identifier};
+    if (sender->ops->load_position) return sender->ops->load_position(sender->sink, position, err);
+    if (!position_load(sender->position_path, &found, &state, err)) return false;
+    if (!check_owner(sender, state, &found, err)) return false;
+    const char *why = state == POSITION_ABSENT ? NULL : void_because(sender, state, &found);
+    if (why) {
+        log_warn(sender->log, "position_void", "connector=%s cause=\"%s\"", sender->name, why);
+    } else if (state == POSITION_LOADED && found.position.snapshot_done) {
+        *position = found.position;
+    }
+    return true;
+}
+
+static void name_keys(const struct shape *shape, char *text, size_t size) {
+    size_t len = 0;
+    text[0] = '\0';
+    for (uint16_t i = 0; i < shape->n_keys && len < size; i++)
+        len += (size_t)snprintf(text + len, size - len, "%s%s", i ? "," : "",
+                                shape->columns[shape->keys[i]].name);
+}
+
+/* Not holding the lock. */
+static bool open_sink(struct sender *sender, const struct shape *shape, uint64_t system_identifier,
+                      struct change_position *position, struct error *err) {
+    if (!sender->ops->open(sender->sink, shape, system_identifier, &sender->target, err))
+        return false;
+    snprintf(sender->record.target, sizeof sender->record.target, "%s", sender->target.id);
+    name_keys(shape, sender->record.keys, sizeof sender->record.keys);
+    sender->shape = NULL;
+    if (!find_position(sender, system_identifier, position, err)) return false;
+    sender->record.position = *position;
+    return true;
+}
+
+static void handle_opening(struct sender *sender) {
+    struct opening *opening = &sender->opening;
+    opening->asked = false;
+    sender->state = SENDER_OPENING;
+    drop_queue(sender);
+    (void)save_applied(sender);
+    pthread_mutex_unlock(&sender->lock);
+    struct error err = {0};
+    struct change_position position;
+    bool ok = open_sink(sender, opening->shape, opening->system_identifier, &position, &err);
+    pthread_mutex_lock(&sender->lock);
+    opening->answered = true;
+    opening->ok = ok;
+    opening->err = err;
+    sender->restart = false;
+    if (ok) {
+        opening->position = position;
+        sender->applied_lsn = sender->saved_lsn = position.end_lsn;
+        sender->loaded = position.snapshot_done;
+        sender->unsaved = false;
+        backoff_reset(&sender->backoff);
+    } else {
+        note_error(sender, &err);
+    }
+    sender->state = SENDER_IDLE;
+    pthread_cond_broadcast(&sender->done);
+}
+
+/* ---- one batch; not holding the lock ---- */
+
+static bool tell_shape(struct sender *sender, struct batch *batch, struct error *err) {
+    if (!batch->shape || batch->shape == sender->shape) return true;
+    if (!sender->ops->reshape(sender->sink, batch->shape, err)) return false;
+    shape_release(&sender->held_shape);
+    sender->held_shape = shape_acquire(batch->shape);
+    sender->shape = sender->held_shape;
+    return true;
+}
+
+static bool reread(struct sender *sender, struct batch *batch, struct error *err) {
+    uint64_t rows = 0;
+    bool done = sender->source.ops->reread(sender->source.self, batch, &rows, err);
+    metric_add(sender->figures->reread, (int64_t)rows);
+    /* NOT_FOUND is for a sink to say. */
+    if (!done && err->code == ERROR_NOT_FOUND) err->code = ERROR_REFUSED;
+    return done;
+}
+
+static bool apply_writes(struct sender *sender, struct batch *batch, struct error *err) {
+    return tell_shape(sender, batch, err) && reread(sender, batch, err) &&
+           sender->ops->apply(sender->sink, batch, err);
+}
+
+static bool clear(struct sender *sender, struct batch *batch, struct error *err) {
+    uint64_t removed = 0;
+    if (!sender->ops->clear_older(sender->sink, batch->version, &removed, err)) return false;
+    metric_add(sender->figures->cleared, (int64_t)removed);
+    log_info(sender->log, "connector_cleared", "connector=%s cause=%s rows=%llu", sender->name,
+             batch->kind == BATCH_CLEAR ? "truncate" : "load", (unsigned long long)removed);
+    return true;
+}
+
+/* The file says whose target it is before the first row goes there: an interrupted load is known as ours. */
+static bool begin_load(struct sender *sender, struct batch *batch, struct error *err) {
+    (void)batch;
+    struct change_position none = {.system_identifier = sender->record.position.system_identifier};
+    return save_record(sender, &none, err);
+}
+
+/* What was in the target before this load and is in the table no more has no event to remove it. */
+static bool end_load(struct sender *sender, struct batch *batch, struct error *err) {
+    return sender->target.made || clear(sender, batch, err);
+}
+
+static bool attempt(struct sender *sender, struct batch *batch, struct error *err) {
+    static bool (*const handlers[])(struct sender *, struct batch *, struct error *) = {
+        [BATCH_WRITES] = apply_writes,
+        [BATCH_LOADING] = begin_load,
+        [BATCH_LOADED] = end_load,
+        [BATCH_CLEAR] = clear,
+    };
+    return handlers[batch->kind](sender, batch, err);
+}
+
+static void count_outcomes(struct sender *sender, struct batch *batch) {
+    const struct figures *figures = sender->figures;
+    int64_t now_us = clock_wall_us();
+    for (size_t i = 0; i < batch->n_writes; i++) {
+        const struct write *write = &batch->writes[i];
+        if (write->superseded || write->vanished) continue;
+        switch (write->outcome) {
+        case WRITE_DONE:
+            metric_add(write->operation == WRITE_PUT ? figures->indexed : figures->deleted, 1);
+            break;
+        case WRITE_STALE: metric_add(figures->stale, 1); break;
+        case WRITE_REFUSED:
+            metric_add(figures->dead_letters, 1);
+            deadletters_add(sender->deadletters, sender->name, batch, write, now_us);
+            log_warn(sender->log, "document_refused", "connector=%s id=%.*s status=%d cause=\"%s\"",
+                     sender->name, (int)write->key.len, write->key.data, write->status,
+                     write->cause);
+            break;
+        case WRITE_PENDING: ASSERT_UNREACHABLE();
+        }
+    }
+    metric_add(figures->coalesced, (int64_t)batch->n_superseded);
+    metric_add(figures->batches, 1);
+}
+
+/* ---- the queue; holding the lock ---- */
+
+static void pop(struct sender *sender) {
+    struct batch *batch = sender->head;
+    sender->head = batch->next;
+    if (!sender->head) sender->tail = NULL;
+    sender->queued_bytes -= batch->bytes;
+    batch_destroy(&batch);
+}
+
+static void accept_result(struct sender *sender, const struct batch *batch) {
+    if (batch->kind == BATCH_LOADING) {
+        sender->loaded = false;
+        sender->applied_lsn = sender->saved_lsn = 0;
+        sender->unsaved = false;
+        sender->load_began_us = clock_wall_us();
+        return;
+    }
+    if (batch->kind == BATCH_LOADED) {
+        sender->loaded = true;
+        sender->load_began_us = 0;
+        sender->unsaved = true;
+        sender->saved_us = 0; /* at once */
+    }
+    if (batch->position_lsn > sender->applied_lsn) {
+        sender->applied_lsn = batch->position_lsn;
+        sender->unsaved = true;
+    }
+}
+
+/* Waits for the next try. False: it is no use: stopping, or the session is another one. */
+static bool wait_to_retry(struct sender *sender, const struct batch *batch,
+                          const struct error *err) {
+    metric_add(sender->figures->retries, 1);
+    note_error(sender, err);
+    if (sender->draining || must_stop(sender)) return false;
+    uint32_t tries = sender->backoff.tries;
+    int64_t wait_us = backoff_next_us(&sender->backoff);
+    if (tries % LOG_RETRY_EVERY == 0)
+        log_warn(sender->log, "connector_retrying",
+                 "connector=%s tries=%u wait_ms=%lld cause=\"%s\"", sender->name, tries + 1,
+                 (long long)(wait_us / 1000), err->message);
+    sender->state = SENDER_RETRYING;
+    int64_t due_us = clock_mono_us() + wait_us;
+    while (clock_mono_us() < due_us) {
+        if (must_stop(sender) || sender->draining || batch->session != sender->session)
+            return false;
+        sleep_until(sender, due_us);
+    }
+    sender->state = SENDER_SENDING;
+    return true;
+}
+
+/* The target is gone, and what was in it: the next session loads anew. */
+static void lose_target(struct sender *sender, const struct error *err) {
+    log_error(sender->log, "target_lost", "connector=%s cause=\"%s\"", sender->name, err->message);
+    note_error(sender, err);
+    sender->restart = true;
+    sender->restart_cause = *err;
+    sender->unsaved = false;
+    drop_queue(sender);
+}
+
+/* Applies the first batch of the queue, however often that takes. False: given up, it stays in the queue. */
+static bool handle_batch(struct sender *sender) {
+    struct batch *batch = sender->head;
+    sender->state = SENDER_SENDING;
+    bool applied = false;
+    bool counted = false;
+    while (!applied && batch->session == sender->session) {
+        pthread_mutex_unlock(&sender->lock);
+        struct error err = {0};
+        if (!counted && attempt(sender, batch, &err)) {
+            count_outcomes(sender, batch);
+            counted = true;
+        }
+        /* Before the position passes them. */
+        applied = counted && deadletters_sync(sender->deadletters, &err);
+        pthread_mutex_lock(&sender->lock);
+        if (applied) break;
+        if (!counted && err.code == ERROR_NOT_FOUND) {
+            lose_target(sender, &err);
+            return true;
+        }
+        if (!wait_to_retry(sender, batch, &err)) break;
+    }
+    if (batch->session != sender->session) return true; /* handle_opening drops it */
+    if (!applied) return false;
+    backoff_reset(&sender->backoff);
+    accept_result(sender, batch);
+    pop(sender);
+    return true;
+}
+
+static void *run(void *arg) {
+    struct sender *sender = arg;
+    pthread_mutex_lock(&sender->lock);
+    while (!must_stop(sender)) {
+        int64_t save_due_us = sender->saved_us + sender->save_interval_us;
+        if (sender->opening.asked) {
+            handle_opening(sender);
+        } else if (sender->unsaved && clock_mono_us() >= save_due_us) {
+            if (!save_applied(sender)) sender->saved_us = clock_mono_us();
+        } else if (sender->head) {
+            if (!handle_batch(sender) && sender->draining) break;
+        } else if (sender->draining) {
+            break;
+        } else {
+            sender->state = SENDER_IDLE;
+            if (sender->unsaved)
+                sleep_until(sender, save_due_us);
+            else
+                pthread_cond_wait(&sender->wake, &sender->lock);
+        }
+    }
+    (void)save_applied(sender);
+    sender->state = SENDER_STOPPED;
+    sender->finished = true;
+    pthread_cond_broadcast(&sender->done);
+    pthread_mutex_unlock(&sender->lock);
+    return NULL;
+}
+
+/* ---- other threads ---- */
+
+bool sender_start(struct sender *sender, struct error *err) {
+    ASSERT(!sender->started);
+    int code = pthread_create(&sender->thread, NULL, run, sender);
+    if (code != 0)
+        return error_set(err, ERROR_SYSTEM, true, "connector %s: cannot start its thread: %s",
+                         sender->name, strerror(code));
+    sender->started = true;
+    return true;
+}
+
+void sender_stop(struct sender *sender) {
+    if (!sender->started) return;
+    pthread_mutex_lock(&sender->lock);
+    sender->draining = true;
+    pthread_cond_broadcast(&sender->wake);
+    int64_t due_us = clock_mono_us() + DRAIN_US;
+    struct timespec due = {.tv_sec = due_us / 1000000, .tv_nsec = due_us % 1000000 * 1000};
+    while (!sender->finished &&
+           pthread_cond_timedwait(&sender->done, &sender->lock, &due) != ETIMEDOUT)
+        continue;
+    atomic_store(sender->stop, true);
+    pthread_cond_broadcast(&sender->wake);
+    pthread_mutex_unlock(&sender->lock);
+    pthread_join(sender->thread, NULL);
+    sender->started = false;
+}
+
+bool sender_open(struct sender *sender, const struct shape *shape, uint64_t system_identifier,
+                 struct change_position *position, struct error *err) {
+    pthread_mutex_lock(&sender->lock);
+    sender->session++;
+    sender->opening =
+        (struct opening){.asked = true, .shape = shape, .system_identifier = system_identifier};
+    pthread_cond_broadcast(&sender->wake);
+    while (!sender->opening.answered && !sender->finished)
+        pthread_cond_wait(&sender->done, &sender->lock);
+    bool ok = sender->opening.answered && sender->opening.ok;
+    if (ok)
+        *position = sender->opening.position;
+    else if (sender->opening.answered)
+        *err = sender->opening.err;
+    else
+        error_set(err, ERROR_STOPPED, false, "connector %s is stopping", sender->name);
+    sender->opening = (struct opening){0};
+    pthread_mutex_unlock(&sender->lock);
+    return ok;
+}
+
+void sender_enqueue(struct sender *sender, struct batch **batch) {
+    struct batch *given = *batch;
+    *batch = NULL;
+    pthread_mutex_lock(&sender->lock);
+    if (sender->restart) { /* the session is lost: the next one reads it again */
+        pthread_mutex_unlock(&sender->lock);
+        batch_destroy(&given);
+        return;
+    }
+    given->session = sender->session;
+    given->next = NULL;
+    if (sender->tail)
+        sender->tail->next = given;
+    else
+        sender->head = given;
+    sender->tail = given;
+    sender->queued_bytes += given->bytes;
+    pthread_cond_signal(&sender->wake);
+    pthread_mutex_unlock(&sender->lock);
+}
+
+void sender_reached(struct sender *sender, uint64_t end_lsn) {
+    pthread_mutex_lock(&sender->lock);
+    if (sender->tail) {
+        if (end_lsn > sender->tail->position_lsn) sender->tail->position_lsn = end_lsn;
+    } else if (end_lsn > sender->applied_lsn && !sender->restart) {
+        sender->applied_lsn = end_lsn;
+        sender->unsaved = true;
+        pthread_cond_signal(&sender->wake);
+    }
+    pthread_mutex_unlock(&sender->lock);
+}
+
+bool sender_has_room(struct sender *sender) {
+    pthread_mutex_lock(&sender->lock);
+    bool room = sender->queued_bytes < sender->queue_max_bytes;
+    pthread_mutex_unlock(&sender->lock);
+    return room;
+}
+
+uint64_t sender_confirmed_lsn(struct sender *sender) {
+    pthread_mutex_lock(&sender->lock);
+    uint64_t saved_lsn = sender->saved_lsn;
+    pthread_mutex_unlock(&sender->lock);
+    return saved_lsn;
+}
+
+bool sender_must_restart(struct sender *sender, struct error *err) {
+    pthread_mutex_lock(&sender->lock);
+    bool restart = sender->restart;
+    if (restart) {
+        *err = sender->restart_cause;
+        err->retriable = true;
+    }
+    pthread_mutex_unlock(&sender->lock);
+    return restart;
+}
+
+void sender_status(struct sender *sender, struct sender_status *status) {
+    pthread_mutex_lock(&sender->lock);
+    *status = (struct sender_status){.state = sender->state,
+                                     .loaded = sender->loaded,
+                                     .applied_lsn = sender->applied_lsn,
+                                     .saved_lsn = sender->saved_lsn,
+                                     .queue_bytes = sender->queued_bytes,
+                                     .oldest_commit_us = sender->load_began_us,
+                                     .last_error_us = sender->last_error_us};
+    for (const struct batch *batch = sender->head; batch && !status->oldest_commit_us;
+         batch = batch->next)
+        status->oldest_commit_us = batch->commit_time_us;
+    snprintf(status->last_error, sizeof status->last_error, "%.*s",
+             (int)sizeof status->last_error - 1, sender->last_error.message);
+    pthread_mutex_unlock(&sender->lock);
+}
+
+const char *sender_state_name(enum sender_state state) {
+    static const char *const names[] = {
+        [SENDER_IDLE] = "idle",         [SENDER_OPENING] = "opening", [SENDER_SENDING] = "sending",
+        [SENDER_RETRYING] = "retrying", [SENDER_STOPPED] = "stopped",
+    };
+    return names[state];
+}

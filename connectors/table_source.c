@@ -1,0 +1,312 @@
+#include "connectors/table_source.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/catalog.h"
+#include "base/mem.h"
+#include "base/pg.h"
+#include "base/publication.h"
+#include "connectors/reread.h"
+
+/* The same text for every value as the feed's session gives. */
+static const char session_settings[] =
+    "-c datestyle=ISO -c intervalstyle=postgres -c extra_float_digits=1 -c timezone=UTC"
+    " -c bytea_output=hex -c default_transaction_isolation=read\\ committed"
+    " -c statement_timeout=30s";
+
+struct table_source {
+    char *database_url;
+    char *application_name;
+    char *schema;
+    char *table;
+    char *publication;
+    struct log *log;
+
+    /* Feed's thread. */
+    struct catalog *catalog;
+    const struct catalog_table *described; /* in the catalog */
+
+    /* Sender's thread. */
+    PGconn *conn;
+    struct shape *prepared; /* what REREAD_STATEMENT was prepared for */
+};
+
+struct table_source *table_source_create(const struct table_source_config *config,
+                                         struct error *err) {
+    const char *dot = strchr(config->table, '.');
+    if (!config->table[0] || (dot && (dot == config->table || !dot[1]))) {
+        error_set(err, ERROR_CONFIG, false, "table \"%s\": write schema.table", config->table);
+        return NULL;
+    }
+    struct table_source *source = mem_zalloc(sizeof *source);
+    source->database_url = mem_strdup(config->database_url);
+    source->application_name = mem_strdup(config->application_name);
+    source->schema = dot ? mem_slicedup(slice_make(config->table, (size_t)(dot - config->table)))
+                         : mem_strdup("public");
+    source->table = mem_strdup(dot ? dot + 1 : config->table);
+    source->publication = mem_strdup(config->publication);
+    source->log = config->log;
+    return source;
+}
+
+void table_source_destroy(struct table_source **source) {
+    struct table_source *old = *source;
+    *source = NULL;
+    if (!old) return;
+    if (old->conn) PQfinish(old->conn);
+    shape_release(&old->prepared);
+    catalog_destroy(&old->catalog);
+    mem_free(old->database_url);
+    mem_free(old->application_name);
+    mem_free(old->schema);
+    mem_free(old->table);
+    mem_free(old->publication);
+    mem_free(old);
+}
+
+static PGconn *connect_plain(const struct table_source *source, struct error *err) {
+    return pg_connect(source->database_url,
+                      &(struct pg_options){.application_name = source->application_name,
+                                           .server_options = session_settings},
+                      err);
+}
+
+/* ---- the table as the catalog has it; feed's thread ---- */
+
+static bool load_table(struct table_source *source, PGconn *conn, struct error *err) {
+    struct catalog *catalog = catalog_load(conn, err);
+    if (!catalog) return false;
+    catalog_destroy(&source->catalog);
+    source->catalog = catalog;
+    source->described = catalog_find(catalog, source->schema, source->table);
+    if (source->described) return true;
+    return error_set(err, ERROR_CONFIG, false, "table %s.%s does not exist in database \"%s\"",
+                     source->schema, source->table, catalog->database);
+}
+
+/* The columns that name a row in the sink: those that the stream has of a deleted row. */
+static const struct catalog_index *key_of(const struct catalog_table *table) {
+    for (uint16_t i = 0; i < table->n_indexes && table->replica_identity == 'i'; i++) {
+        if (table->indexes[i].replica_identity) return &table->indexes[i];
+    }
+    return table->primary_key;
+}
+
+static bool check_table(const struct catalog_table *table, struct error *err) {
+    const struct catalog_index *key = key_of(table);
+    if (!key || !key->usable_as_key)
+        return error_set(err, ERROR_CONFIG, false,
+                         "table %s.%s has no primary key (or REPLICA IDENTITY USING INDEX), so its "
+                         "rows have no name in a sink",
+                         table->schema, table->name);
+    if (!catalog_table_publishable(table))
+        return error_set(err, ERROR_CONFIG, false,
+                         "table %s.%s cannot be followed: its replica identity is not in force; "
+                         "ALTER TABLE ... REPLICA IDENTITY DEFAULT mends it",
+                         table->schema, table->name);
+    if (!table->selectable)
+        return error_set(err, ERROR_REFUSED, false,
+                         "table %s.%s: no right to read it; GRANT SELECT mends it", table->schema,
+                         table->name);
+    return true;
+}
+
+/* What the type's own OID does not tell: a domain has its base type's class; citext is text; an array of what we
+ * do not know is an array of strings. */
+static struct shape_column classify(const struct catalog_column *column) {
+    struct shape_column shape = {.name = column->name, .class = CLASS_KEYWORD};
+    if (shape_builtin_type(column->base_type_oid, &shape)) return shape;
+    if (strcmp(column->base_type_name, "citext") == 0) shape.class = CLASS_TEXT;
+    shape.array = column->element_type_oid != 0 && column->base_type_name[0] == '_';
+    return shape;
+}
+
+static struct shape *shape_of_table(const struct catalog_table *table) {
+    struct shape_column *columns = mem_calloc(table->n_columns + 1u, sizeof *columns);
+    for (uint16_t i = 0; i < table->n_columns; i++)
+        columns[i] = classify(&table->columns[i]);
+    const struct catalog_index *key = key_of(table);
+    struct shape *shape = shape_create(table->schema, table->name, table->n_columns, columns,
+                                       key->n_columns, key->columns);
+    mem_free(columns);
+    return shape;
+}
+
+static bool ensure_publication(struct table_source *source, PGconn *conn, struct error *err) {
+    struct publication_table table = {.table = source->described};
+    struct publication_plan plan = {.name = source->publication, .n_tables = 1, .tables = &table};
+    bool changed = false;
+    if (!publication_ensure(conn, &plan, &changed, err)) return false;
+    if (changed)
+        log_info(source->log, "publication_changed", "publication=%s table=%s.%s",
+                 source->publication, source->schema, source->table);
+    return true;
+}
+
+static bool read_system(PGconn *conn, uint64_t *system_identifier, struct error *err) {
+    PGresult *rows =
+        pg_query(conn, "SELECT system_identifier FROM pg_catalog.pg_control_system()", err);
+    if (!rows) return false;
+    *system_identifier = strtoull(PQgetvalue(rows, 0, 0), NULL, 10);
+    PQclear(rows);
+    return true;
+}
+
+static bool prepare(void *self, struct shape **shape, uint64_t *system_identifier,
+                    struct error *err) {
+    struct table_source *source = self;
+    PGconn *conn = connect_plain(source, err);
+    if (!conn) return false;
+    bool ready = load_table(source, conn, err) && check_table(source->described, err) &&
+                 ensure_publication(source, conn, err) && read_system(conn, system_identifier, err);
+    PQfinish(conn);
+    if (ready) *shape = shape_of_table(source->described);
+    return ready;
+}
+
+/* The slot decodes from restart_lsn on. Its consistent point will not do: a transaction that wrote before it
+ * and commits after it is streamed. */
+static bool load_floor(void *self, const char *slot, uint64_t *floor_lsn, struct error *err) {
+    struct table_source *source = self;
+    PGconn *conn = connect_plain(source, err);
+    if (!conn) return false;
+    const char *params[] = {slot};
+    PGresult *rows = pg_query_params(
+        conn, "SELECT restart_lsn FROM pg_catalog.pg_replication_slots WHERE slot_name = $1", 1,
+        params, err);
+    bool found = rows && PQntuples(rows) == 1 && lsn_parse(PQgetvalue(rows, 0, 0), floor_lsn);
+    if (rows && !found)
+        error_set(err, ERROR_CONFLICT, true, "slot \"%s\" has no restart_lsn", slot);
+    PQclear(rows);
+    PQfinish(conn);
+    return found;
+}
+
+static bool follows(void *self, const struct relation *relation) {
+    const struct table_source *source = self;
+    return strcmp(relation->name, source->table) == 0 &&
+           strcmp(relation->schema, source->schema) == 0;
+}
+
+/* ---- shapes of streamed relations; feed's thread ---- */
+
+static const struct catalog_column *find_column(const struct catalog_table *table,
+                                                const struct relation_column *column) {
+    for (uint16_t i = 0; i < table->n_columns; i++) {
+        const struct catalog_column *known = &table->columns[i];
+        if (known->type_oid == column->type_oid && strcmp(known->name, column->name) == 0)
+            return known;
+    }
+    return NULL;
+}
+
+/* Own types (enums, domains, extensions') are told by the catalog alone. */
+static bool needs_catalog(const struct catalog_table *table, const struct relation *relation) {
+    struct shape_column ignored;
+    for (uint16_t i = 0; i < relation->n_columns; i++) {
+        if (!shape_builtin_type(relation->columns[i].type_oid, &ignored) &&
+            !find_column(table, &relation->columns[i]))
+            return true;
+    }
+    return false;
+}
+
+static bool reload_table(struct table_source *source, struct error *err) {
+    PGconn *conn = connect_plain(source, err);
+    if (!conn) return false;
+    bool loaded = load_table(source, conn, err);
+    PQfinish(conn);
+    return loaded;
+}
+
+static struct shape_column classify_streamed(const struct catalog_table *table,
+                                             const struct relation_column *column) {
+    struct shape_column shape = {.name = column->name, .class = CLASS_KEYWORD};
+    if (shape_builtin_type(column->type_oid, &shape)) return shape;
+    const struct catalog_column *known = find_column(table, column);
+    if (known) shape = classify(known);
+    shape.name = column->name;
+    return shape;
+}
+
+static bool find_keys(const struct catalog_table *table, const struct relation *relation,
+                      uint16_t *keys, uint16_t *n_keys) {
+    const struct catalog_index *key = key_of(table);
+    for (uint16_t i = 0; key && i < key->n_columns; i++) {
+        const char *name = table->columns[key->columns[i]].name;
+        uint16_t at = 0;
+        while (at < relation->n_columns && strcmp(relation->columns[at].name, name) != 0)
+            at++;
+        if (at == relation->n_columns || !relation->columns[at].identity) return false;
+        keys[(*n_keys)++] = at;
+    }
+    return *n_keys > 0;
+}
+
+static bool shape_of(void *self, const struct relation *relation, struct shape **shape,
+                     struct error *err) {
+    struct table_source *source = self;
+    if (needs_catalog(source->described, relation) && !reload_table(source, err)) return false;
+    const struct catalog_table *table = source->described;
+    struct shape_column *columns = mem_calloc(relation->n_columns + 1u, sizeof *columns);
+    uint16_t *keys = mem_calloc(relation->n_columns + 1u, sizeof *keys);
+    uint16_t n_keys = 0;
+    for (uint16_t i = 0; i < relation->n_columns; i++)
+        columns[i] = classify_streamed(table, &relation->columns[i]);
+    bool found = find_keys(table, relation, keys, &n_keys);
+    if (found)
+        *shape = shape_create(relation->schema, relation->name, relation->n_columns, columns,
+                              n_keys, keys);
+    else
+        error_set(err, ERROR_CONFLICT, true,
+                  "table %s.%s: the key's columns or the replica identity have changed",
+                  relation->schema, relation->name);
+    mem_free(keys);
+    mem_free(columns);
+    return found;
+}
+
+/* ---- reading again; sender's thread ---- */
+
+static bool has_incomplete(struct batch *batch) {
+    const struct write *write;
+    for (size_t at = 0; (write = batch_next(batch, &at, batch->n_writes));) {
+        if (write->incomplete) return true;
+    }
+    return false;
+}
+
+static void disconnect(struct table_source *source) {
+    if (source->conn) PQfinish(source->conn);
+    source->conn = NULL;
+    shape_release(&source->prepared);
+}
+
+static bool reread(void *self, struct batch *batch, uint64_t *rows, struct error *err) {
+    struct table_source *source = self;
+    if (!has_incomplete(batch)) return true;
+    if (!source->conn && !(source->conn = connect_plain(source, err))) return false;
+    if (source->prepared != batch->shape) {
+        shape_release(&source->prepared);
+        if (!reread_prepare(source->conn, batch->shape, err)) {
+            disconnect(source);
+            return false;
+        }
+        source->prepared = shape_acquire(batch->shape);
+    }
+    if (reread_batch(source->conn, batch, rows, err)) return true;
+    /* Anew next time: a dropped column, a changed type, a lost connection. Not for a wait alone. */
+    if (err->code != ERROR_TIMEOUT) disconnect(source);
+    return false;
+}
+
+struct source table_source_as_source(struct table_source *source) {
+    static const struct source_ops ops = {.prepare = prepare,
+                                          .load_floor = load_floor,
+                                          .follows = follows,
+                                          .shape_of = shape_of,
+                                          .reread = reread};
+    return (struct source){.ops = &ops, .self = source};
+}

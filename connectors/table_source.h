@@ -1,0 +1,32 @@
+/* table_source.h: the source of a connector that follows one table of PostgreSQL.
+ *
+ *     struct table_source *source = table_source_create(&config, err);
+ *     runtime ... table_source_as_source(source) ...
+ *     table_source_destroy(&source);
+ *
+ * Two connections: a short one at each session's start (feed's thread) and one for reading rows again that is opened when
+ * it is first needed (sender's thread). */
+#ifndef FRESHET_CONNECTORS_TABLE_SOURCE_H
+#define FRESHET_CONNECTORS_TABLE_SOURCE_H
+
+#include "base/error.h"
+#include "base/log.h"
+#include "connectors/source.h"
+
+struct table_source_config {
+    const char *database_url;
+    const char *application_name;
+    const char *table;       /* "public.users"; without a schema: public */
+    const char *publication; /* made where it is absent; holds this table alone */
+    struct log *log;
+};
+
+struct table_source;
+
+/* Copies the configuration. */
+struct table_source *table_source_create(const struct table_source_config *config,
+                                         struct error *err);
+void table_source_destroy(struct table_source **source);
+struct source table_source_as_source(struct table_source *source);
+
+#endif
