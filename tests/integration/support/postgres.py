@@ -34,10 +34,11 @@ def programs(workshop, version):
     """The folder of initdb and postgres."""
     if version == "18":
         return workshop.part("postgres18") / "bin"
-    found = DISTRIBUTION / version / "bin"
-    if not found.exists():
-        raise RuntimeError(f"PostgreSQL {version} is not installed: run tests/deps test")
-    return found
+    installed = sorted(DISTRIBUTION.glob("*/bin"), key=lambda found: int(found.parent.name))
+    if not installed:
+        raise RuntimeError("PostgreSQL is not installed: run tests/deps test")
+    # 15 is Debian 12's; a newer distribution's own takes its place.
+    return next((found for found in installed if found.parent.name == version), installed[-1])
 
 
 class Postgres:
