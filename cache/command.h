@@ -44,6 +44,7 @@ enum command_flag {
     CMD_PUBSUB = 1 << 10,
     CMD_NOSCRIPT = 1 << 11,
     CMD_STALE = 1 << 12,
+    CMD_DANGEROUS = 1 << 13, /* in the ACL category of that name without being CMD_ADMIN */
 };
 
 enum command_group {
@@ -135,5 +136,8 @@ bool command_key_range(const struct command *command, uint32_t argc,
 /* Runs the request in ctx (argv, argc and everything but command and guard are set): looks the row up, refuses what has to be
  * refused, locks, runs, unlocks. `named` is the row of argv[0], or NULL where there is none; `hashes` is scratch. */
 void command_run(struct command_context *ctx, const struct command *named, struct buf *hashes);
+
+/* The function of every container's HELP row: its subcommands with their summaries. */
+void command_help(struct command_context *ctx);
 
 #endif

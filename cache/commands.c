@@ -107,6 +107,11 @@ static struct slice shown(struct slice word) {
     return slice_make(word.data, word.len < SHOWN_MAX ? word.len : SHOWN_MAX);
 }
 
+static void append_upper(struct buf *out, const char *name) {
+    for (; *name; name++)
+        buf_append_char(out, (char)toupper((unsigned char)*name));
+}
+
 static void refuse_unknown(struct command_context *ctx) {
     struct buf args = {0};
     for (uint32_t i = 1; i < ctx->argc && args.len < SHOWN_MAX; i++) {
@@ -123,12 +128,12 @@ static void refuse_unknown(struct command_context *ctx) {
 }
 
 static void refuse_unknown_sub(struct command_context *ctx, const struct command *named) {
-    char upper[LONGEST_NAME + 1] = {0};
-    for (size_t i = 0; named->name[i]; i++)
-        upper[i] = (char)toupper((unsigned char)named->name[i]);
+    struct buf upper = {0};
+    append_upper(&upper, named->name);
     struct slice name = shown(ctx->argv[1]);
     reply_error(ctx->reply, "ERR unknown subcommand '%.*s'. Try %s HELP.", (int)name.len, name.data,
-                upper);
+                buf_text(&upper));
+    buf_deinit(&upper);
 }
 
 static void refuse_arity(struct command_context *ctx, const struct command *named) {
@@ -156,6 +161,27 @@ static bool refuse_row_keys(struct command_context *ctx, const struct command_ke
         return true;
     }
     return false;
+}
+
+void command_help(struct command_context *ctx) {
+    const struct command *container = command_parent(ctx->command);
+    struct buf line = {0};
+    size_t n = 1;
+    for (const struct command *row = container->subcommands; row->name; row++)
+        n += 2;
+    reply_array(ctx->reply, n);
+    append_upper(&line, container->name);
+    buf_append_text(&line, " <subcommand> [<arg> [value] [opt] ...]. Subcommands are:");
+    reply_simple(ctx->reply, buf_text(&line));
+    for (const struct command *row = container->subcommands; row->name; row++) {
+        line.len = 0;
+        append_upper(&line, row->name);
+        reply_simple(ctx->reply, buf_text(&line));
+        line.len = 0;
+        buf_printf(&line, "    %s", row->summary);
+        reply_simple(ctx->reply, buf_text(&line));
+    }
+    buf_deinit(&line);
 }
 
 /* --- running ----------------------------------------------------------------------------------------------- */

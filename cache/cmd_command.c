@@ -1,0 +1,324 @@
+/* cmd_command.c: COMMAND and its subcommands: what the tables say, in the shapes of Redis 7.0. */
+#include <string.h>
+
+#include "cache/cmd_server.h"
+#include "cache/glob.h"
+#include "cache/reply.h"
+#include "cache/worker.h"
+
+static const struct {
+    uint32_t flag;
+    const char *name;
+} flag_names[] = {
+    {CMD_WRITE, "write"},       {CMD_READONLY, "readonly"}, {CMD_DENYOOM, "denyoom"},
+    {CMD_ADMIN, "admin"},       {CMD_PUBSUB, "pubsub"},     {CMD_NOSCRIPT, "noscript"},
+    {CMD_BLOCKING, "blocking"}, {CMD_LOADING, "loading"},   {CMD_STALE, "stale"},
+    {CMD_FAST, "fast"},         {CMD_NO_AUTH, "no_auth"},
+};
+enum { N_FLAGS = sizeof flag_names / sizeof flag_names[0] };
+
+static const char *const group_names[] = {
+    [GROUP_STRING] = "string",         [GROUP_HASH] = "hash",     [GROUP_GENERIC] = "generic",
+    [GROUP_CONNECTION] = "connection", [GROUP_SERVER] = "server", [GROUP_FRESHET] = "freshet",
+};
+
+/* --- the shape of one command ------------------------------------------------------------------------------ */
+
+static void answer_name(struct reply *reply, const struct command *command,
+                        const struct command *parent) {
+    struct buf name = {0};
+    if (parent) buf_printf(&name, "%s|", parent->name);
+    buf_append_text(&name, command->name);
+    reply_bulk(reply, buf_slice(&name));
+    buf_deinit(&name);
+}
+
+static void answer_flags(struct reply *reply, uint32_t flags) {
+    size_t n = 0;
+    for (size_t i = 0; i < N_FLAGS; i++)
+        n += (flags & flag_names[i].flag) != 0;
+    reply_set(reply, n);
+    for (size_t i = 0; i < N_FLAGS; i++)
+        if (flags & flag_names[i].flag) reply_simple(reply, flag_names[i].name);
+}
+
+enum { CATEGORIES_MAX = 8 };
+
+/* ACL categories, as Redis derives them from flags and group. */
+static size_t list_categories(const struct command *command, const char *names[CATEGORIES_MAX]) {
+    uint32_t flags = command->flags;
+    bool has_keys = command->keys.first > 0;
+    size_t n = 0;
+    if (flags & CMD_WRITE) names[n++] = "@write";
+    if (flags & CMD_READONLY) names[n++] = "@read";
+    if (flags & CMD_ADMIN) names[n++] = "@admin";
+    if (flags & (CMD_ADMIN | CMD_DANGEROUS)) names[n++] = "@dangerous";
+    if (command->group == GROUP_STRING) names[n++] = "@string";
+    if (command->group == GROUP_HASH) names[n++] = "@hash";
+    if (command->group == GROUP_CONNECTION) names[n++] = "@connection";
+    if (command->group == GROUP_GENERIC ||
+        (command->group == GROUP_SERVER && !has_keys && flags & (CMD_WRITE | CMD_READONLY)))
+        names[n++] = "@keyspace";
+    names[n++] = flags & CMD_FAST ? "@fast" : "@slow";
+    return n;
+}
+
+static void answer_categories(struct reply *reply, const struct command *command) {
+    const char *names[CATEGORIES_MAX];
+    size_t n = list_categories(command, names);
+    reply_set(reply, n);
+    for (size_t i = 0; i < n; i++)
+        reply_simple(reply, names[i]);
+}
+
+static void answer_key_specs(struct reply *reply, const struct command *command) {
+    if (command->keys.first <= 0) {
+        reply_array(reply, 0);
+        return;
+    }
+    bool writes = command->flags & CMD_WRITE;
+    reply_array(reply, 1);
+    reply_map(reply, 3);
+    reply_text(reply, "flags");
+    reply_set(reply, 2);
+    reply_simple(reply, writes ? "RW" : "RO");
+    reply_simple(reply, writes ? "update" : "access");
+    reply_text(reply, "begin_search");
+    reply_map(reply, 2);
+    reply_text(reply, "type");
+    reply_text(reply, "index");
+    reply_text(reply, "spec");
+    reply_map(reply, 1);
+    reply_text(reply, "index");
+    reply_integer(reply, command->keys.first);
+    reply_text(reply, "find_keys");
+    reply_map(reply, 2);
+    reply_text(reply, "type");
+    reply_text(reply, "range");
+    reply_text(reply, "spec");
+    reply_map(reply, 3);
+    reply_text(reply, "lastkey");
+    reply_integer(reply, command->keys.last < 0 ? command->keys.last
+                                                : command->keys.last - command->keys.first);
+    reply_text(reply, "keystep");
+    reply_integer(reply, command->keys.step);
+    reply_text(reply, "limit");
+    reply_integer(reply, 0);
+}
+
+static size_t count_subcommands(const struct command *command) {
+    size_t n = 0;
+    for (const struct command *sub = command->subcommands; sub && sub->name; sub++)
+        n++;
+    return n;
+}
+
+static void answer_info(struct reply *reply, const struct command *command,
+                        const struct command *parent) {
+    reply_array(reply, 10);
+    answer_name(reply, command, parent);
+    reply_integer(reply, command->arity);
+    answer_flags(reply, command->flags);
+    reply_integer(reply, command->keys.first);
+    reply_integer(reply, command->keys.last);
+    reply_integer(reply, command->keys.step);
+    answer_categories(reply, command);
+    reply_array(reply, 0); /* tips */
+    answer_key_specs(reply, command);
+    reply_array(reply, count_subcommands(command));
+    for (const struct command *sub = command->subcommands; sub && sub->name; sub++)
+        answer_info(reply, sub, command);
+}
+
+static void answer_docs(struct reply *reply, const struct command *command,
+                        const struct command *parent) {
+    answer_name(reply, command, parent);
+    reply_map(reply, command->subcommands ? 5 : 4);
+    reply_text(reply, "summary");
+    reply_text(reply, command->summary);
+    reply_text(reply, "since");
+    reply_text(reply, command->since);
+    reply_text(reply, "group");
+    reply_text(reply, group_names[command->group]);
+    reply_text(reply, "complexity");
+    reply_text(reply, command->complexity);
+    if (!command->subcommands) return;
+    reply_text(reply, "subcommands");
+    reply_map(reply, count_subcommands(command));
+    for (const struct command *sub = command->subcommands; sub->name; sub++)
+        answer_docs(reply, sub, command);
+}
+
+/* --- which commands ---------------------------------------------------------------------------------------- */
+
+static uint32_t count_commands(void) {
+    uint32_t n = 0;
+    while (command_at(n))
+        n++;
+    return n;
+}
+
+/* "get", or "client|kill" with its container in *parent. */
+static const struct command *find_named(struct command_context *ctx, struct slice name,
+                                        const struct command **parent) {
+    const char *bar = memchr(name.data, '|', name.len);
+    size_t len = bar ? (size_t)(bar - name.data) : name.len;
+    const struct command *command =
+        command_find(worker_deps(ctx->worker)->commands, slice_make(name.data, len));
+    *parent = NULL;
+    if (!command || !bar) return command;
+    *parent = command;
+    return command_find_sub(command, slice_make(bar + 1, name.len - len - 1));
+}
+
+void cmd_command(struct command_context *ctx) {
+    reply_array(ctx->reply, count_commands());
+    const struct command *command;
+    for (uint32_t i = 0; (command = command_at(i)); i++)
+        answer_info(ctx->reply, command, NULL);
+}
+
+static void command_cmd_count(struct command_context *ctx) {
+    reply_integer(ctx->reply, count_commands());
+}
+
+static void command_cmd_info(struct command_context *ctx) {
+    if (ctx->argc == 2) {
+        cmd_command(ctx);
+        return;
+    }
+    reply_array(ctx->reply, ctx->argc - 2);
+    for (uint32_t i = 2; i < ctx->argc; i++) {
+        const struct command *parent;
+        const struct command *command = find_named(ctx, ctx->argv[i], &parent);
+        if (command)
+            answer_info(ctx->reply, command, parent);
+        else
+            reply_null_array(ctx->reply);
+    }
+}
+
+static void command_cmd_docs(struct command_context *ctx) {
+    const struct command *command, *parent;
+    if (ctx->argc == 2) {
+        reply_map(ctx->reply, count_commands());
+        for (uint32_t i = 0; (command = command_at(i)); i++)
+            answer_docs(ctx->reply, command, NULL);
+        return;
+    }
+    size_t found = 0;
+    for (uint32_t i = 2; i < ctx->argc; i++)
+        found += find_named(ctx, ctx->argv[i], &parent) != NULL;
+    reply_map(ctx->reply, found);
+    for (uint32_t i = 2; i < ctx->argc; i++)
+        if ((command = find_named(ctx, ctx->argv[i], &parent)))
+            answer_docs(ctx->reply, command, parent);
+}
+
+/* --- LIST -------------------------------------------------------------------------------------------------- */
+
+static bool is_in_category(const struct command *command, struct slice category) {
+    const char *names[CATEGORIES_MAX];
+    size_t n = list_categories(command, names);
+    for (size_t i = 0; i < n; i++)
+        if (slice_equal_nocase(slice_from(names[i] + 1), category)) return true;
+    return false;
+}
+
+static bool is_of_module(const struct command *command, struct slice module) {
+    (void)command;
+    (void)module;
+    return false; /* there are none */
+}
+
+static bool is_like(const struct command *command, struct slice pattern) {
+    return glob_match(pattern, slice_from(command->name));
+}
+
+static bool is_any(const struct command *command, struct slice argument) {
+    (void)command;
+    (void)argument;
+    return true;
+}
+
+typedef bool command_filter(const struct command *command, struct slice argument);
+
+static void answer_list(struct command_context *ctx, command_filter *passes,
+                        struct slice argument) {
+    const struct command *command;
+    size_t n = 0;
+    for (uint32_t i = 0; (command = command_at(i)); i++)
+        n += passes(command, argument);
+    reply_array(ctx->reply, n);
+    for (uint32_t i = 0; (command = command_at(i)); i++)
+        if (passes(command, argument)) reply_text(ctx->reply, command->name);
+}
+
+static void command_cmd_list(struct command_context *ctx) {
+    static const struct {
+        const char *name;
+        command_filter *passes;
+    } filters[] = {{"module", is_of_module}, {"aclcat", is_in_category}, {"pattern", is_like}};
+
+    if (ctx->argc == 2) {
+        answer_list(ctx, is_any, SLICE(""));
+        return;
+    }
+    if (ctx->argc == 5 && slice_equal_nocase(ctx->argv[2], SLICE("filterby"))) {
+        for (size_t i = 0; i < sizeof filters / sizeof filters[0]; i++) {
+            if (!slice_equal_nocase(ctx->argv[3], slice_from(filters[i].name))) continue;
+            answer_list(ctx, filters[i].passes, ctx->argv[4]);
+            return;
+        }
+    }
+    reply_syntax_error(ctx->reply);
+}
+
+/* --- GETKEYS ----------------------------------------------------------------------------------------------- */
+
+static void command_cmd_getkeys(struct command_context *ctx) {
+    struct slice *argv = ctx->argv + 2;
+    uint32_t argc = ctx->argc - 2;
+    const struct command *command = command_find(worker_deps(ctx->worker)->commands, argv[0]);
+    if (command && command->subcommands && argc > 1) {
+        const struct command *sub = command_find_sub(command, argv[1]);
+        if (sub) command = sub;
+    }
+    if (!command) {
+        reply_error(ctx->reply, "ERR Invalid command specified");
+        return;
+    }
+    if (command->keys.first <= 0) {
+        reply_error(ctx->reply, "ERR The command has no key arguments");
+        return;
+    }
+    struct command_key_range range;
+    bool fits =
+        command->arity >= 0 ? argc == (uint32_t)command->arity : argc >= (uint32_t)-command->arity;
+    if (!fits || !command_key_range(command, argc, &range)) {
+        reply_error(ctx->reply, "ERR Invalid number of arguments specified for command");
+        return;
+    }
+    reply_array(ctx->reply, (range.last - range.first) / range.step + 1);
+    for (uint32_t i = range.first; i <= range.last; i += range.step)
+        reply_bulk(ctx->reply, argv[i]);
+}
+
+const struct command command_subcommands[] = {
+    {"count", command_cmd_count, 2, CMD_LOADING | CMD_STALE, NO_KEYS, "2.8.13", GROUP_SERVER,
+     "Returns a count of commands.", "O(1)", NULL},
+    {"docs", command_cmd_docs, -2, CMD_LOADING | CMD_STALE, NO_KEYS, "7.0.0", GROUP_SERVER,
+     "Returns documentary information about one, multiple or all commands.",
+     "O(N) where N is the number of commands to look up", NULL},
+    {"getkeys", command_cmd_getkeys, -3, CMD_LOADING | CMD_STALE, NO_KEYS, "2.8.13", GROUP_SERVER,
+     "Extracts the key names from an arbitrary command.",
+     "O(N) where N is the number of arguments to the command", NULL},
+    {"help", command_help, 2, CMD_LOADING | CMD_STALE, NO_KEYS, "5.0.0", GROUP_SERVER,
+     "Returns helpful text about the different subcommands.", "O(1)", NULL},
+    {"info", command_cmd_info, -2, CMD_LOADING | CMD_STALE, NO_KEYS, "2.8.13", GROUP_SERVER,
+     "Returns information about one, multiple or all commands.",
+     "O(N) where N is the number of commands to look up", NULL},
+    {"list", command_cmd_list, -2, CMD_LOADING | CMD_STALE, NO_KEYS, "7.0.0", GROUP_SERVER,
+     "Returns a list of command names.", "O(N) where N is the total number of commands", NULL},
+    {0},
+};
