@@ -26,6 +26,7 @@ COPY --from=build /src/build/freshet /usr/local/bin/freshet
 USER freshet
 WORKDIR /var/lib/freshet
 # Positions and dead letters of the connectors.
+ENV FRESHET_STATE_DIR=/var/lib/freshet
 VOLUME /var/lib/freshet
 EXPOSE 6380 9180
 HEALTHCHECK --interval=5s --timeout=3s --start-period=20s CMD ["freshet", "status"]

@@ -167,7 +167,7 @@ endif
 check-asan check-tsan: check-%:   ## unit and integration tests under ASan+UBSan, under TSan
 	@tests/deps test
 	@$(MAKE) --no-print-directory MODE=$* B=build/$* unit
-	@FRESHET_TEST_PATIENCE=4 $(MAKE) --no-print-directory MODE=$* B=build/$* integration
+	@FRESHET_TEST_PATIENCE=4 PYTEST_TIMEOUT=720 $(MAKE) --no-print-directory MODE=$* B=build/$* integration
 
 .PHONY: test-compose
 test-compose:   ## docker-compose.yml as it stands, on the Docker engine that is there

@@ -216,9 +216,3 @@ def pytest_runtest_makereport(item, call):
     if keep and call.when == "call":
         for one in getattr(item, "freshets", []):
             shutil.copytree(one.folder, os.path.join(keep, item.name, one.folder.name), dirs_exist_ok=True)
-
-
-def pytest_configure(config):
-    # Patience stretches the limit of a whole test as it does each deadline.
-    if waiting.PATIENCE > 1 and config.inicfg.get("timeout") and not config.getoption("timeout", None):
-        config.option.timeout = 180 * waiting.PATIENCE
