@@ -1,0 +1,60 @@
+#include "server/checks.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+/* In the order in which a user would mend things. `database`: needs a connection. */
+static const struct check {
+    const char *name;
+    void (*run)(struct check_context *context);
+    bool database;
+    bool at_start;
+} checks[] = {
+    {"database", check_connection, false, true},
+    {"server version", check_version, true, true},
+    {"primary", check_primary, true, true},
+    {"wal_level", check_wal_level, true, true},
+    {"replication right", check_replication_right, true, true},
+    {"replication slots", check_slots, true, true},
+    {"wal senders", check_senders, true, true},
+    {"named tables", check_names, true, true},
+    {"publication", check_publications, true, true},
+    {"table", check_tables, true, false},
+    {"kafka", check_kafka, false, false},
+    {"connector", check_connectors, false, false},
+    {"state_dir", check_state_dir, false, true},
+    {"listener", check_listeners, false, false},
+};
+
+void check_report(struct check_context *context, enum check_result result, const char *mend,
+                  const char *format, ...) {
+    char what[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(what, sizeof what, format, args);
+    va_end(args);
+    if (result == CHECK_FAIL) context->failures++;
+    if (result == CHECK_WARN) context->warnings++;
+    context->report(context->arg, context->check, result, what, mend);
+}
+
+bool check_streams(const struct check_context *context) {
+    const struct config *config = context->config;
+    if (config->roles & (ROLE_CDC | ROLE_CONNECTORS)) return true;
+    return config->cache_read_through && config->cache.coherence == COHERENCE_STREAM;
+}
+
+void checks_run(struct check_context *context, enum check_scope scope) {
+    for (size_t i = 0; i < sizeof checks / sizeof *checks; i++) {
+        if (scope == CHECK_START && !checks[i].at_start) continue;
+        if (checks[i].database && !context->conn) continue;
+        context->check = checks[i].name;
+        checks[i].run(context);
+    }
+}
+
+void checks_deinit(struct check_context *context) {
+    catalog_destroy(&context->catalog);
+    PQfinish(context->conn);
+    context->conn = NULL;
+}

@@ -1,0 +1,63 @@
+/* checks.h: the checks of `freshet check`, one row and one function each; `run` takes those that it cannot start without.
+ *
+ *     struct check_context context = {.config = config, .report = print, .arg = stdout};
+ *     checks_run(&context, CHECK_ALL);
+ *     if (context.failures) ...
+ *     checks_deinit(&context);
+ *
+ * Nothing is changed anywhere. */
+#ifndef FRESHET_SERVER_CHECKS_H
+#define FRESHET_SERVER_CHECKS_H
+
+#include <libpq-fe.h>
+#include <stdbool.h>
+
+#include "base/catalog.h"
+#include "server/config.h"
+
+enum check_result { CHECK_OK, CHECK_WARN, CHECK_FAIL };
+enum check_scope { CHECK_ALL, CHECK_START /* what `run` looks at before it starts */ };
+
+struct check_context {
+    struct config *config;
+    /* One finding: what was seen, and what mends it, which may be several lines of SQL (NULL: nothing needs to be). */
+    void (*report)(void *arg, const char *check, enum check_result result, const char *what,
+                   const char *mend);
+    void *arg;
+    /* Filled in by the checks as they go. */
+    const char *check; /* the row that runs */
+    PGconn *conn;      /* NULL: no database, or none that answers */
+    struct catalog *catalog;
+    unsigned failures;
+    unsigned warnings;
+    unsigned mistakes; /* failures of the configuration's own */
+};
+
+void checks_run(struct check_context *context, enum check_scope scope);
+void checks_deinit(struct check_context *context);
+
+/* For the checks' own files. */
+void check_report(struct check_context *context, enum check_result result, const char *mend,
+                  const char *format, ...) __attribute__((format(printf, 4, 5)));
+/* Does a role that runs read the WAL? */
+bool check_streams(const struct check_context *context);
+
+/* checks_database.c */
+void check_connection(struct check_context *context);
+void check_version(struct check_context *context);
+void check_primary(struct check_context *context);
+void check_wal_level(struct check_context *context);
+void check_replication_right(struct check_context *context);
+void check_slots(struct check_context *context);
+void check_senders(struct check_context *context);
+/* checks_tables.c */
+void check_names(struct check_context *context);
+void check_publications(struct check_context *context);
+void check_tables(struct check_context *context);
+/* checks_outside.c */
+void check_kafka(struct check_context *context);
+void check_connectors(struct check_context *context);
+void check_state_dir(struct check_context *context);
+void check_listeners(struct check_context *context);
+
+#endif

@@ -1,0 +1,137 @@
+/* What lies outside the database: brokers, targets of connectors, folders, ports. */
+#include <curl/curl.h>
+#include <errno.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/kafka.h"
+#include "base/mem.h"
+#include "server/checks.h"
+
+enum { PROBE_TIMEOUT_MS = 10 * 1000 };
+
+void check_kafka(struct check_context *context) {
+    const struct publisher_config *cdc = &context->config->cdc;
+    if (!(context->config->roles & ROLE_CDC) || cdc->output != OUTPUT_KAFKA) return;
+    struct log *log = log_create(STDERR_FILENO, LOG_ERROR);
+    struct kafka_probe probe;
+    struct error err;
+    static const char mend[] = "start Kafka, or correct cdc.kafka.brokers (--kafka); the cache "
+                               "runs without it all the same";
+    if (!kafka_probe(&cdc->kafka, PROBE_TIMEOUT_MS, log, &probe, &err))
+        check_report(context, CHECK_FAIL, mend, "%s", err.message);
+    else if (!probe.transactional && cdc->delivery == DELIVERY_EXACTLY_ONCE)
+        check_report(context, CHECK_FAIL,
+                     "mend the brokers' transaction.state.log.* settings, or set "
+                     "cdc.kafka.delivery: at-least-once",
+                     "%s is there (%d brokers) but offers no transactions", cdc->kafka.brokers,
+                     probe.n_brokers);
+    else
+        check_report(context, CHECK_OK, NULL, "%s: %d broker%s%s", cdc->kafka.brokers,
+                     probe.n_brokers, probe.n_brokers == 1 ? "" : "s",
+                     probe.transactional ? ", transactional" : "");
+    log_destroy(&log);
+}
+
+static size_t ignore_body(char *data, size_t size, size_t n, void *arg) {
+    (void)data;
+    (void)arg;
+    return size * n;
+}
+
+/* Any answer below 400 says that the target is there and lets us in. */
+static void check_target(struct check_context *context, const struct connector_config *connector) {
+    CURL *curl = curl_easy_init();
+    char cause[CURL_ERROR_SIZE] = "";
+    long code = 0;
+    curl_easy_setopt(curl, CURLOPT_URL, connector->url);
+    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, cause);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, ignore_body);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)PROBE_TIMEOUT_MS);
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    if (connector->user) curl_easy_setopt(curl, CURLOPT_USERNAME, connector->user);
+    if (connector->password) curl_easy_setopt(curl, CURLOPT_PASSWORD, connector->password);
+    CURLcode done = curl_easy_perform(curl);
+    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &code);
+    curl_easy_cleanup(curl);
+    if (done != CURLE_OK)
+        check_report(context, CHECK_FAIL, "start it, or correct the connector's url", "\"%s\": %s",
+                     connector->name, *cause ? cause : curl_easy_strerror(done));
+    else if (code >= 400)
+        check_report(context, CHECK_FAIL, "correct the connector's url, user or password",
+                     "\"%s\": the target answers %ld", connector->name, code);
+    else
+        check_report(context, CHECK_OK, NULL, "\"%s\": the %s target answers", connector->name,
+                     connector->type);
+}
+
+void check_connectors(struct check_context *context) {
+    const struct config *config = context->config;
+    if (!(config->roles & ROLE_CONNECTORS)) return;
+    for (uint32_t i = 0; i < config->n_connectors; i++)
+        check_target(context, &config->connectors[i]);
+}
+
+/* The folder itself, or the nearest one above it that exists: it is made at the start. */
+void check_state_dir(struct check_context *context) {
+    if (!(context->config->roles & ROLE_CONNECTORS)) return;
+    char *path = mem_strdup(context->config->state_dir);
+    while (access(path, F_OK) < 0 && errno == ENOENT) {
+        char *slash = strrchr(path, '/');
+        if (!slash || slash == path) {
+            strcpy(path, slash ? "/" : "."); /* at least one byte was there */
+            break;
+        }
+        *slash = '\0';
+    }
+    if (access(path, W_OK | X_OK) < 0)
+        check_report(context, CHECK_FAIL, "set state_dir to a folder that Freshet may write",
+                     "\"%s\" cannot be written: %s: %s", context->config->state_dir, path,
+                     strerror(errno));
+    else
+        check_report(context, CHECK_OK, NULL, "\"%s\" can be written", context->config->state_dir);
+    mem_free(path);
+}
+
+/* Bound for a moment, and given back. 0 or an errno. */
+static int try_bind(const struct addrinfo *at) {
+    int fd = socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return errno;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
+    int failed = bind(fd, at->ai_addr, at->ai_addrlen) < 0 ? errno : 0;
+    close(fd);
+    return failed;
+}
+
+static void check_listener(struct check_context *context, const char *option, const char *text) {
+    struct address address;
+    struct why why;
+    if (!units_address(text, &address, &why)) return;
+    char port[8];
+    snprintf(port, sizeof port, "%u", address.port);
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
+    struct addrinfo *found = NULL;
+    int failed = getaddrinfo(address.host, port, &hints, &found);
+    const char *cause = failed ? gai_strerror(failed) : NULL;
+    if (!failed) {
+        int refused = try_bind(found);
+        if (refused) cause = strerror(refused);
+        freeaddrinfo(found);
+    }
+    if (cause)
+        check_report(context, CHECK_FAIL,
+                     "stop what listens there (perhaps a Freshet that runs), or choose another",
+                     "%s: cannot listen on %s: %s", option, text, cause);
+    else
+        check_report(context, CHECK_OK, NULL, "%s: %s is free", option, text);
+}
+
+void check_listeners(struct check_context *context) {
+    if (context->config->roles & ROLE_CACHE)
+        check_listener(context, "cache.listen", context->config->cache.listen);
+    check_listener(context, "admin.listen", context->config->admin_listen);
+}

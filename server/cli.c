@@ -1,0 +1,193 @@
+#include "server/cli.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "server/commands.h"
+#include "server/suggest.h"
+
+const struct cli_command cli_commands[] = {
+    {"run", cli_run, .configured = true,
+     .summary = "Run the cache, the change stream and the connectors, in the foreground.",
+     .details =
+         "What runs follows from the configuration: a database alone runs the cache; brokers add\n"
+         "the publisher, connectors add themselves. It ends with 0 after SIGTERM or SIGINT, with "
+         "1\n"
+         "after a failure, with 2 when the configuration is wrong. SIGHUP reads it again."},
+    {"check", cli_check, .configured = true,
+     .summary = "Tell what is right, what is missing, and the SQL that mends it.",
+     .details =
+         "Connects to everything that `run` would use, and changes nothing. Exit 0: `run` would\n"
+         "work."},
+    {"status", cli_status, .configured = true, .partial = true, .prints_json = true,
+     .summary = "Ask a running Freshet how it is.",
+     .details = "Asks the admin address of the configuration: --admin HOST:PORT for another."},
+    {"reference", cli_reference,
+     .summary = "Print the reference of options and commands, in Markdown."},
+    {"help", cli_help, .summary = "Print the help of a command: freshet help run."},
+    {0},
+};
+
+static const struct cli_command *find_command(const char *name) {
+    for (const struct cli_command *command = cli_commands; command->name; command++) {
+        if (strcmp(command->name, name) == 0) return command;
+    }
+    return NULL;
+}
+
+/* The arguments not yet looked at. */
+struct cursor {
+    int argc;
+    char **argv;
+    int at;
+    struct command_line *line;
+    struct mistakes *mistakes;
+};
+
+static const char *const plain_flags[] = {"--help", "--version", "--config", "--set", "--json"};
+
+static void unknown_flag(struct cursor *cursor, const char *flag) {
+    struct suggestion suggestion = {.word = flag};
+    for (size_t i = 0; i < sizeof plain_flags / sizeof *plain_flags; i++)
+        suggest(&suggestion, plain_flags[i]);
+    for (const struct option *option = options; option->path; option++) {
+        if (option->flag) suggest(&suggestion, option->flag);
+    }
+    if (suggestion.best)
+        mistakes_add(cursor->mistakes, "command line", flag, "is unknown, did you mean \"%s\"?",
+                     suggestion.best);
+    else
+        mistakes_add(cursor->mistakes, "command line", flag, "is unknown, see freshet %s--help",
+                     cursor->line->command ? "COMMAND " : "");
+}
+
+static void add_setting(struct cursor *cursor, const char *name, const char *path,
+                        const char *text) {
+    struct config_sources *sources = &cursor->line->sources;
+    struct config_flag *flags =
+        arena_alloc(cursor->line->arena, (sources->n_flags + 1) * sizeof *flags);
+    if (sources->n_flags) memcpy(flags, sources->flags, sources->n_flags * sizeof *flags);
+    flags[sources->n_flags++] = (struct config_flag){.name = name, .path = path, .text = text};
+    sources->flags = flags;
+}
+
+/* --set cache.ttl=5m */
+static void add_set(struct cursor *cursor, const char *text) {
+    const char *equals = strchr(text, '=');
+    if (!equals || equals == text) {
+        mistakes_add(cursor->mistakes, "command line", "--set", "\"%.80s\" is not KEY=VALUE", text);
+        return;
+    }
+    struct arena *arena = cursor->line->arena;
+    const char *path = arena_dup(arena, slice_make(text, (size_t)(equals - text))).data;
+    add_setting(cursor, "--set", path, equals + 1);
+}
+
+static bool set_value_flag(struct cursor *cursor, const char *flag, const char *value) {
+    if (strcmp(flag, "-c") == 0 || strcmp(flag, "--config") == 0) {
+        if (cursor->line->sources.file)
+            mistakes_add(cursor->mistakes, "command line", flag, "stands there twice");
+        cursor->line->sources.file = value;
+        return true;
+    }
+    if (strcmp(flag, "--set") == 0) {
+        add_set(cursor, value);
+        return true;
+    }
+    for (const struct option *option = options; option->path; option++) {
+        if (!option->flag || strcmp(option->flag, flag) != 0) continue;
+        add_setting(cursor, option->flag, option->path, value);
+        return true;
+    }
+    return false;
+}
+
+static bool takes_value(const char *flag) {
+    if (strcmp(flag, "-c") == 0 || strcmp(flag, "--config") == 0) return true;
+    if (strcmp(flag, "--set") == 0) return true;
+    for (const struct option *option = options; option->path; option++) {
+        if (option->flag && strcmp(option->flag, flag) == 0) return true;
+    }
+    return false;
+}
+
+static bool set_plain_flag(struct command_line *line, const char *flag) {
+    if (strcmp(flag, "--help") == 0 || strcmp(flag, "-h") == 0) return line->help = true;
+    if (strcmp(flag, "--version") == 0) return line->version = true;
+    if (strcmp(flag, "--json") == 0 && line->command && line->command->prints_json)
+        return line->json = true;
+    return false;
+}
+
+/* "--name value", "--name=value", "-c value". */
+static void parse_flag(struct cursor *cursor) {
+    char *argument = cursor->argv[cursor->at++];
+    if (set_plain_flag(cursor->line, argument)) return;
+    size_t len = strcspn(argument, "=");
+    const char *flag = arena_dup(cursor->line->arena, slice_make(argument, len)).data;
+    bool configured = cursor->line->command && cursor->line->command->configured;
+    if (!configured || !takes_value(flag)) {
+        unknown_flag(cursor, flag);
+        return;
+    }
+    const char *value = NULL;
+    if (argument[len] == '=')
+        value = argument + len + 1;
+    else if (cursor->at < cursor->argc)
+        value = cursor->argv[cursor->at++];
+    if (!value) {
+        mistakes_add(cursor->mistakes, "command line", flag, "needs a value");
+        return;
+    }
+    bool known = set_value_flag(cursor, flag, value);
+    ASSERT(known);
+}
+
+static void parse_word(struct cursor *cursor) {
+    const char *word = cursor->argv[cursor->at++];
+    struct command_line *line = cursor->line;
+    if (!line->command) {
+        line->command = find_command(word);
+        if (line->command) return;
+        struct suggestion suggestion = {.word = word};
+        for (const struct cli_command *command = cli_commands; command->name; command++)
+            suggest(&suggestion, command->name);
+        mistakes_add(cursor->mistakes, "command line", word, "is no command, %s%s%s",
+                     suggestion.best ? "did you mean \"" : "see freshet --help",
+                     suggestion.best ? suggestion.best : "", suggestion.best ? "\"?" : "");
+        cursor->at = cursor->argc; /* what follows cannot be judged */
+    } else if (line->command->run == cli_help && !line->topic) {
+        line->topic = word;
+    } else {
+        mistakes_add(cursor->mistakes, "command line", word, "is one word too many");
+    }
+}
+
+void cli_parse(struct command_line *line, int argc, char **argv, char *const *environment,
+               struct mistakes *mistakes) {
+    *line = (struct command_line){.arena = arena_create(4096)};
+    line->sources.environment = environment;
+    struct cursor cursor = {
+        .argc = argc, .argv = argv, .at = 1, .line = line, .mistakes = mistakes};
+    while (cursor.at < argc) {
+        if (argv[cursor.at][0] == '-')
+            parse_flag(&cursor);
+        else
+            parse_word(&cursor);
+    }
+}
+
+void cli_deinit(struct command_line *line) { arena_destroy(&line->arena); }
+
+struct config *cli_config(const struct command_line *line) {
+    struct mistakes *mistakes = mistakes_create();
+    struct config *config = config_load(&line->sources, mistakes);
+    if (mistakes_count(mistakes)) {
+        mistakes_print(mistakes, stderr);
+        config_destroy(&config);
+    }
+    mistakes_destroy(&mistakes);
+    return config;
+}

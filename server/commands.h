@@ -1,0 +1,13 @@
+/* commands.h: the functions behind the rows of cli_commands[]; each answers the exit code. */
+#ifndef FRESHET_SERVER_COMMANDS_H
+#define FRESHET_SERVER_COMMANDS_H
+
+#include "server/cli.h"
+
+int cli_run(const struct command_line *line);       /* run.c */
+int cli_check(const struct command_line *line);     /* check.c */
+int cli_status(const struct command_line *line);    /* status.c */
+int cli_reference(const struct command_line *line); /* reference.c */
+int cli_help(const struct command_line *line);      /* help.c */
+
+#endif

@@ -1,0 +1,100 @@
+/* config.h: the whole configuration, typed, from its four sources: flag > environment > file > default.
+ *
+ *     struct config *config = config_load(&sources, mistakes);
+ *     if (mistakes_count(mistakes)) ...                               all of them; the config is for reading only
+ *     config_finish(config, database_name);                           what depends on the database's name
+ *
+ * The structs of the wings lie in it and are filled through the option table; strings live as long as it. */
+#ifndef FRESHET_SERVER_CONFIG_H
+#define FRESHET_SERVER_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/catalog.h"
+#include "base/log.h"
+#include "cache/cache.h"
+#include "cdc/feed.h"
+#include "cdc/publisher.h"
+#include "connectors/connector.h"
+#include "server/mistakes.h"
+#include "server/options.h"
+
+enum config_strength { FROM_DEFAULT, FROM_FILE, FROM_ENVIRONMENT, FROM_FLAG };
+
+/* What was said of one option, by the strongest that said anything. */
+struct config_value {
+    enum config_strength strength;
+    const char *where; /* "freshet.yml:3:5", "FRESHET_CACHE_TTL", "--listen" */
+    const char *text;  /* as written, expanded; a secret's stays in memory alone */
+};
+
+enum { ROLE_CACHE = 1, ROLE_CDC = 2, ROLE_CONNECTORS = 4 /* the order of the option's choices */ };
+
+struct config {
+    struct arena *arena;
+    const char *database_url;
+    uint32_t roles; /* ROLE_*: after config_load those that run */
+    uint32_t log_level;
+    const char *state_dir;
+
+    struct cache_config cache;
+    bool cache_read_through;
+    bool cache_protected_mode;
+    uint32_t cache_writes;
+
+    struct publisher_config cdc;
+    uint32_t cdc_snapshot; /* enum config_snapshot */
+
+    const char *admin_listen;
+    bool admin_allow_remote;
+
+    uint32_t n_connectors;
+    struct connector_config *connectors;
+
+    /* Where things were said, for messages: one a row of options[]; one a key of cache.tables; one a connector. */
+    struct config_value *values;
+    const char **table_places;
+    const char **connector_places;
+};
+
+enum config_snapshot { CONFIG_SNAPSHOT_INITIAL, CONFIG_SNAPSHOT_NEVER };
+
+/* `path` as in the table; or beyond it into a map or a structure ("cdc.kafka.properties.compression.type"). */
+struct config_flag {
+    const char *name; /* as the user wrote it: "--listen", "--set cache.ttl" */
+    const char *path;
+    const char *text;
+};
+
+struct config_sources {
+    const char *file; /* NULL: none */
+    char *const *environment;
+    uint32_t n_flags;
+    const struct config_flag *flags;
+    bool partial; /* each option is judged alone, and none is missing */
+};
+
+/* Never NULL; what could not be read has its default. */
+struct config *config_load(const struct config_sources *sources, struct mistakes *mistakes);
+/* The same with the file's text at hand; `file` is its name in messages. For tests. */
+struct config *config_load_text(const struct config_sources *sources, const char *text, size_t len,
+                                struct mistakes *mistakes);
+void config_destroy(struct config **config);
+
+/* Fills in what defaults to the database's name. */
+void config_finish(struct config *config, const char *database);
+
+/* What fits each option alone and not together, and what is missing; decides the roles. config_load calls it. */
+void config_check(struct config *config, const struct config_sources *sources,
+                  struct mistakes *mistakes);
+
+/* Tables and columns that are named but not there. */
+void config_verify(const struct config *config, const struct catalog *catalog,
+                   struct mistakes *mistakes);
+
+const struct config_value *config_value(const struct config *config, const char *path);
+/* The text of a value as it may be shown: secrets and passwords in URLs are hidden. Into `out`. */
+void config_show(const struct option *option, const char *text, struct buf *out);
+
+#endif

@@ -1,0 +1,325 @@
+/* What fits each option alone and not together; and the tables and columns that must exist. */
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/kafka.h"
+#include "base/mem.h"
+#include "base/pattern.h"
+#include "base/pg.h"
+#include "server/config.h"
+
+enum { NAME_MAX_BYTES = 63 /* NAMEDATALEN - 1 */ };
+
+struct checker {
+    struct config *config;
+    const struct config_sources *sources;
+    struct mistakes *mistakes;
+};
+
+/* Where an option was said; of one that was not, where it could have been. */
+static const char *where(const struct checker *c, const char *path) {
+    const struct config_value *value = config_value(c->config, path);
+    if (value->strength != FROM_DEFAULT) return value->where;
+    return c->sources->file ? c->sources->file : "configuration";
+}
+
+#define WRONG(checker, path, ...)                                                                  \
+    mistakes_add((checker)->mistakes, where(checker, path), path, __VA_ARGS__)
+
+static bool only_has(const char *text, const char *allowed) {
+    return *text && text[strspn(text, allowed)] == '\0';
+}
+
+#define DIGITS  "0123456789"
+#define LOWER   "abcdefghijklmnopqrstuvwxyz"
+#define LETTERS LOWER "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+static bool slot_name_valid(const char *name) {
+    return only_has(name, LOWER DIGITS "_") && strlen(name) <= NAME_MAX_BYTES;
+}
+
+static void check_roles(struct checker *c) {
+    struct config *config = c->config;
+    bool to_stdout = config->cdc.output == OUTPUT_STDOUT;
+    if (config->roles == 0) {
+        config->roles = ROLE_CACHE;
+        if (config->cdc.kafka.brokers || to_stdout) config->roles |= ROLE_CDC;
+        if (config->n_connectors) config->roles |= ROLE_CONNECTORS;
+        return;
+    }
+    if (config->roles & ROLE_CDC && !config->cdc.kafka.brokers && !to_stdout)
+        WRONG(
+            c, "cdc.kafka.brokers",
+            "is not set, and the role cdc needs it: give --kafka HOST:PORT, or cdc.output: stdout");
+    if (config->roles & ROLE_CONNECTORS && config->n_connectors == 0)
+        WRONG(c, "connectors", "is empty, and the role connectors needs one at least");
+}
+
+static void check_database(struct checker *c) {
+    const struct config *config = c->config;
+    bool needed = config->cache_read_through || config->roles != ROLE_CACHE;
+    if (!config->database_url) {
+        if (needed)
+            WRONG(
+                c, "database.url",
+                "is not set: give --database URL, FRESHET_DATABASE_URL, or database.url in a file "
+                "(cache.read_through: false runs plain keys alone)");
+        return;
+    }
+    struct error err;
+    char *conninfo = pg_conninfo(config->database_url, &(struct pg_options){0}, &err);
+    if (!conninfo) WRONG(c, "database.url", "%s", err.message);
+    mem_free(conninfo);
+}
+
+static void check_listeners(struct checker *c) {
+    const struct config *config = c->config;
+    struct address address;
+    struct why why;
+    bool open = units_address(config->cache.listen, &address, &why) &&
+                !address_is_loopback(&address) && !config->cache.password;
+    if (open && config->cache_protected_mode && config->roles & ROLE_CACHE)
+        WRONG(c, "cache.listen",
+              "\"%.80s\" is beyond loopback and there is no password: set cache.password, or "
+              "cache.protected_mode: false where the network is trusted",
+              config->cache.listen);
+    if (units_address(config->admin_listen, &address, &why) && !address_is_loopback(&address) &&
+        !config->admin_allow_remote)
+        WRONG(c, "admin.listen",
+              "\"%.80s\" is beyond loopback, and this port asks for no password: set "
+              "admin.allow_remote: true where the network is trusted",
+              config->admin_listen);
+}
+
+static void check_names(struct checker *c) {
+    const struct config *config = c->config;
+    static const char slot_rule[] = "\"%.80s\" is no slot name, write lower-case letters, digits "
+                                    "and _, at most 63";
+    if (!slot_name_valid(config->cdc.slot)) WRONG(c, "cdc.slot", slot_rule, config->cdc.slot);
+    if (strlen(config->cdc.publication) > NAME_MAX_BYTES)
+        WRONG(c, "cdc.publication", "is longer than %d bytes", NAME_MAX_BYTES);
+    if (strlen(config->cache.publication) > NAME_MAX_BYTES)
+        WRONG(c, "cache.publication", "is longer than %d bytes", NAME_MAX_BYTES);
+    if (strcmp(config->cache.publication, config->cdc.publication) == 0)
+        WRONG(c, "cache.publication",
+              "is the same as cdc.publication; the cache needs its own, without row filters");
+    if (strlen(config->cache.feed_name) > NAME_MAX_BYTES)
+        WRONG(c, "cache.name", "is longer than %d bytes", NAME_MAX_BYTES);
+    if (config->cdc.prefix && !only_has(config->cdc.prefix, LETTERS DIGITS "._-"))
+        WRONG(c, "cdc.prefix",
+              "\"%.80s\" cannot begin a topic's name, write letters, digits, dot, _ and -",
+              config->cdc.prefix);
+    if (config->cache.max_staleness_ms < 2 * config->cache.sample_interval_ms)
+        WRONG(c, "cache.max_staleness",
+              "must be at least twice cache.sample_interval (%lld ms), or it can never be proved",
+              (long long)config->cache.sample_interval_ms);
+}
+
+static void check_kafka(struct checker *c) {
+    const struct kafka_config *kafka = &c->config->cdc.kafka;
+    if (!kafka->n_properties) return;
+    struct error err;
+    struct log *log = log_create(2, LOG_ERROR);
+    rd_kafka_conf_t *conf = kafka_conf(kafka, log, &err);
+    if (conf)
+        rd_kafka_conf_destroy(conf);
+    else
+        WRONG(c, "cdc.kafka.properties", "%s", err.message);
+    log_destroy(&log);
+}
+
+static bool names_one_table(const char *name) { return pattern_valid(name) && !strchr(name, '*'); }
+
+static void check_tables(struct checker *c) {
+    struct config *config = c->config;
+    /* The table is const to all readers; here it gets the default that no text stands for. */
+    struct cache_table_config *tables =
+        (struct cache_table_config *)(uintptr_t)config->cache.tables;
+    for (uint32_t i = 0; i < config->cache.n_tables; i++) {
+        struct cache_table_config *table = &tables[i];
+        if (table->ttl_ms == 0) table->ttl_ms = -1;
+        if (!table->table) continue;
+        char *path = mem_printf("cache.tables.%s", table->table);
+        const char *at = config->table_places[i];
+        if (!names_one_table(table->table))
+            mistakes_add(c->mistakes, at, path, "names no table, write schema.table");
+        if (table->prefix && strpbrk(table->prefix, ":= "))
+            mistakes_add(c->mistakes, at, path, "the prefix \"%.60s\" holds a colon, = or space",
+                         table->prefix);
+        for (uint32_t j = 0; j < i && table->prefix; j++) {
+            if (tables[j].prefix && strcmp(tables[j].prefix, table->prefix) == 0)
+                mistakes_add(c->mistakes, at, path, "has the prefix \"%.60s\" of %.100s",
+                             table->prefix, tables[j].table);
+        }
+        mem_free(path);
+    }
+}
+
+static const char *default_slot(struct config *config, const char *name) {
+    char *text = mem_printf("freshet_%s", name);
+    for (char *letter = text; *letter; letter++) {
+        if (*letter == '-') *letter = '_';
+        if (*letter >= 'A' && *letter <= 'Z') *letter = (char)(*letter - 'A' + 'a');
+    }
+    const char *slot = arena_strdup(config->arena, text);
+    mem_free(text);
+    return slot;
+}
+
+static void check_connector(struct checker *c, uint32_t i) {
+    struct connector_config *connector = &c->config->connectors[i];
+    const char *at = c->config->connector_places[i];
+    char *path = mem_printf("connectors[%u]", i);
+    const struct {
+        const char *name;
+        const char *value;
+    } required[] = {
+        {"name", connector->name},
+        {"type", connector->type},
+        {"table", connector->table},
+        {"url", connector->url},
+    };
+    for (size_t r = 0; r < sizeof required / sizeof *required; r++) {
+        if (!required[r].value) mistakes_add(c->mistakes, at, path, "has no %s", required[r].name);
+    }
+    if (connector->table && !names_one_table(connector->table))
+        mistakes_add(c->mistakes, at, path, "\"%.80s\" names no table, write schema.table",
+                     connector->table);
+    if (connector->name) {
+        if (!only_has(connector->name, LETTERS DIGITS "-_") || strlen(connector->name) > 50)
+            mistakes_add(c->mistakes, at, path,
+                         "the name \"%.80s\" is not letters, digits, - and _, at most 50",
+                         connector->name);
+        if (!connector->slot) connector->slot = default_slot(c->config, connector->name);
+        if (!connector->publication) connector->publication = connector->slot;
+        if (!slot_name_valid(connector->slot))
+            mistakes_add(c->mistakes, at, path, "\"%.80s\" is no slot name", connector->slot);
+    }
+    mem_free(path);
+}
+
+static void check_connectors(struct checker *c) {
+    const struct config *config = c->config;
+    for (uint32_t i = 0; i < config->n_connectors; i++) {
+        check_connector(c, i);
+        const struct connector_config *one = &config->connectors[i];
+        if (!one->name) continue;
+        char *path = mem_printf("connectors[%u]", i);
+        if (strcmp(one->slot, config->cdc.slot) == 0)
+            mistakes_add(c->mistakes, config->connector_places[i], path,
+                         "has the slot of cdc.slot, \"%.80s\"", one->slot);
+        for (uint32_t j = 0; j < i; j++) {
+            const struct connector_config *other = &config->connectors[j];
+            if (!other->name) continue;
+            if (strcmp(one->name, other->name) == 0)
+                mistakes_add(c->mistakes, config->connector_places[i], path,
+                             "has the name of connectors[%u], \"%.80s\"", j, one->name);
+            else if (strcmp(one->slot, other->slot) == 0)
+                mistakes_add(c->mistakes, config->connector_places[i], path,
+                             "has the slot of connectors[%u], \"%.80s\"", j, one->slot);
+        }
+        mem_free(path);
+    }
+}
+
+void config_check(struct config *config, const struct config_sources *sources,
+                  struct mistakes *mistakes) {
+    struct checker checker = {.config = config, .sources = sources, .mistakes = mistakes};
+    check_roles(&checker);
+    check_database(&checker);
+    check_listeners(&checker);
+    check_names(&checker);
+    check_kafka(&checker);
+    check_tables(&checker);
+    check_connectors(&checker);
+}
+
+static const char *table_part(const char *qualified) {
+    const char *dot = strrchr(qualified, '.');
+    return dot ? dot + 1 : qualified;
+}
+
+void config_finish(struct config *config, const char *database) {
+    const char *name = arena_strdup(config->arena, database);
+    if (config->cache_read_through) config->cache.database_url = config->database_url;
+    config->cdc.database_url = config->database_url;
+    config->cdc.database = name;
+    if (!config->cdc.prefix) config->cdc.prefix = name;
+    config->cdc.version = FRESHET_VERSION;
+    config->cdc.output_fd = 1;
+    for (uint32_t i = 0; i < config->n_connectors; i++) {
+        struct connector_config *connector = &config->connectors[i];
+        connector->database_url = config->database_url;
+        connector->state_dir = config->state_dir;
+        if (!connector->index)
+            connector->index = arena_strdup(config->arena, table_part(connector->table));
+    }
+}
+
+static const struct catalog_table *find_named(const struct catalog *catalog, const char *name) {
+    for (uint32_t i = 0; i < catalog->n_tables; i++) {
+        if (pattern_match(name, catalog->tables[i].schema, catalog->tables[i].name))
+            return &catalog->tables[i];
+    }
+    return NULL;
+}
+
+static bool has_column(const struct catalog_table *table, const char *name) {
+    for (uint16_t i = 0; i < table->n_columns; i++) {
+        if (strcmp(table->columns[i].name, name) == 0) return true;
+    }
+    return false;
+}
+
+static bool lists_column(const struct cache_table_config *table, const char *name) {
+    for (uint32_t i = 0; i < table->n_columns; i++) {
+        if (strcmp(table->columns[i], name) == 0) return true;
+    }
+    return false;
+}
+
+static void verify_columns(const struct cache_table_config *wanted,
+                           const struct catalog_table *table, const char *at, const char *path,
+                           struct mistakes *mistakes) {
+    for (uint32_t i = 0; i < wanted->n_columns; i++) {
+        if (!has_column(table, wanted->columns[i]))
+            mistakes_add(mistakes, at, path, "there is no column \"%.80s\" in %s.%s",
+                         wanted->columns[i], table->schema, table->name);
+    }
+    const struct catalog_index *key = table->primary_key;
+    for (uint16_t i = 0; wanted->n_columns && key && i < key->n_columns; i++) {
+        const char *name = table->columns[key->columns[i]].name;
+        if (!lists_column(wanted, name))
+            mistakes_add(mistakes, at, path, "the columns lack \"%.80s\" of the primary key", name);
+    }
+}
+
+void config_verify(const struct config *config, const struct catalog *catalog,
+                   struct mistakes *mistakes) {
+    for (uint32_t i = 0; i < config->cache.n_tables && config->roles & ROLE_CACHE; i++) {
+        const struct cache_table_config *wanted = &config->cache.tables[i];
+        const struct catalog_table *table = find_named(catalog, wanted->table);
+        char *path = mem_printf("cache.tables.%s", wanted->table);
+        if (table)
+            verify_columns(wanted, table, config->table_places[i], path, mistakes);
+        else
+            mistakes_add(mistakes, config->table_places[i], path, "there is no such table in %s",
+                         catalog->database);
+        mem_free(path);
+    }
+    for (uint32_t i = 0; i < config->cdc.n_tables && config->roles & ROLE_CDC; i++) {
+        const char *pattern = config->cdc.tables[i];
+        /* A pattern may wait for tables to come; a name is a promise that it is there. */
+        if (names_one_table(pattern) && !find_named(catalog, pattern))
+            mistakes_add(mistakes, config_value(config, "cdc.tables")->where, "cdc.tables",
+                         "\"%.80s\" matches no table in %s", pattern, catalog->database);
+    }
+    for (uint32_t i = 0; i < config->n_connectors && config->roles & ROLE_CONNECTORS; i++) {
+        const char *name = config->connectors[i].table;
+        char *path = mem_printf("connectors[%u].table", i);
+        if (!find_named(catalog, name))
+            mistakes_add(mistakes, config->connector_places[i], path,
+                         "there is no table \"%.80s\" in %s", name, catalog->database);
+        mem_free(path);
+    }
+}

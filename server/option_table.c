@@ -1,0 +1,205 @@
+/* The table itself. See options.h for what a row means; keep the order of the reference. */
+#include <stddef.h>
+
+#include "server/config.h"
+#include "server/options.h"
+
+#define AT(field) .offset = offsetof(struct config, field), .size = sizeof((struct config){0}.field)
+#define COUNTED(field)                                                                             \
+    .count_offset = offsetof(struct config, field), .count_size = sizeof((struct config){0}.field)
+#define IN(type, field)                                                                            \
+    .offset = offsetof(struct type, field), .size = sizeof((struct type){0}.field)
+
+#define STRING   OPTION_STRING
+#define SECRET   OPTION_SECRET
+#define URL      OPTION_URL
+#define DURATION OPTION_DURATION
+#define SIZE     OPTION_SIZE
+#define COUNT    OPTION_COUNT
+#define BOOL     OPTION_BOOL
+#define CHOICE   OPTION_CHOICE
+#define LETTERS  OPTION_LETTERS
+#define ADDRESS  OPTION_ADDRESS
+#define PATTERNS OPTION_PATTERNS
+#define LATER    OPTION_LATER
+
+static const struct option cache_table_options[] = {
+    {"table", STRING, IN(cache_table_config, table),
+     .help = "`schema.table`, the key of the entry."},
+    {"prefix", STRING, IN(cache_table_config, prefix),
+     .shown = "the table's name; outside `public` with its schema before it",
+     .help = "What stands before the colon in the keys of this table."},
+    {"ttl", DURATION, IN(cache_table_config, ttl_ms), .shown = "`cache.ttl`", .min = 1,
+     .help = "How long a row of this table stays at most."},
+    {"mapped", BOOL, IN(cache_table_config, mapped), .initial = "true",
+     .help = "`false`: this table's name is an ordinary key prefix; its rows cannot be read."},
+    {"columns", OPTION_LIST, IN(cache_table_config, columns),
+     .count_offset = offsetof(struct cache_table_config, n_columns), .count_size = sizeof(uint32_t),
+     .shown = "all", .help = "The columns that can be read; the key's are needed among them."},
+    {0},
+};
+
+static const struct option connector_options[] = {
+    {"name", STRING, IN(connector_config, name), .required = true,
+     .help = "Unique among the connectors: letters, digits, `-` and `_`."},
+    {"type", OPTION_WORD, IN(connector_config, type), .words = connector_types, .required = true,
+     .help = "What it writes to."},
+    {"table", STRING, IN(connector_config, table), .required = true,
+     .help = "`schema.table`, the source."},
+    {"url", URL, IN(connector_config, url), .required = true,
+     .help = "The target: `http://search:9200`."},
+    {"index", STRING, IN(connector_config, index), .shown = "the table's name",
+     .help = "The index that is kept equal to the table; made if absent."},
+    {"user", STRING, IN(connector_config, user), .help = "For the target."},
+    {"password", SECRET, IN(connector_config, password), .help = "For the target."},
+    {"slot", STRING, IN(connector_config, slot), .shown = "`freshet_NAME`",
+     .help = "Its replication slot: lower-case letters, digits and `_`."},
+    {"publication", STRING, IN(connector_config, publication), .shown = "`freshet_NAME`",
+     .help = "Its publication, made if absent and allowed."},
+    {"batch", SIZE, IN(connector_config, batch_bytes), .initial = "4MiB", .min = 1024,
+     .max = 100 * 1024 * 1024,
+     .help = "A write to the target is sent at the latest with this many bytes."},
+    {"batch_interval", DURATION, IN(connector_config, batch_interval_ms), .initial = "100ms",
+     .min = 1, .max = 60 * 1000, .help = "And at the latest after this time."},
+    {0},
+};
+
+const struct option options[] = {
+    {"roles", OPTION_SET, AT(roles), .choices = "cache|cdc|connectors",
+     .shown = "what is configured: the cache; `cdc` with brokers or `cdc.output: stdout`; "
+              "`connectors` where there are any",
+     .help = "What this process runs."},
+    {"database.url", URL, AT(database_url), .flag = "--database", .argument = "URL",
+     .help = "The PostgreSQL database, as a URL or a conninfo string. Its role needs LOGIN, "
+             "REPLICATION and SELECT."},
+    {"database.pool", COUNT, AT(cache.pool), .initial = "4", .min = 1, .max = 1000,
+     .help = "Connections a cache worker keeps for reading rows."},
+    {"database.replicas", LATER, .help = "Read-only URLs for fills."},
+
+    {"cache.listen", ADDRESS, AT(cache.listen), .initial = "127.0.0.1:6380", .flag = "--listen",
+     .argument = "HOST:PORT", .help = "Where Redis clients connect. Port 0 takes a free one."},
+    {"cache.password", SECRET, AT(cache.password), .help = "What clients must AUTH with."},
+    {"cache.protected_mode", BOOL, AT(cache_protected_mode), .initial = "true",
+     .help = "Refuse to listen beyond loopback without a password."},
+    {"cache.workers", COUNT, AT(cache.workers), .initial = "0", .max = 1024,
+     .shown = "0: one a core", .help = "Threads that serve clients."},
+    {"cache.max_memory", SIZE, AT(cache.max_memory_bytes), .initial = "1GiB", .min = 1024 * 1024,
+     .help = "Past it entries are evicted."},
+    {"cache.ttl", DURATION, AT(cache.ttl_ms), .initial = "5m", .min = 1,
+     .help = "How long a row stays in memory at most, changed or not."},
+    {"cache.negative_ttl", DURATION, AT(cache.negative_ttl_ms), .initial = "30s", .min = 1,
+     .help = "How long it is remembered that a row is absent; its INSERT ends that at once."},
+    {"cache.fill_timeout", DURATION, AT(cache.fill_timeout_ms), .initial = "5s", .min = 10,
+     .max = 3600 * 1000,
+     .help = "How long a read waits for the database before it answers an error."},
+    {"cache.read_through", BOOL, AT(cache_read_through), .initial = "true",
+     .help = "`false`: plain keys alone, no database."},
+    {"cache.coherence", CHOICE, AT(cache.coherence), .initial = "stream", .choices = "stream|ttl",
+     .help = "`stream`: each committed change evicts. `ttl`: where there is no logical replication "
+             "to be had; the TTL is then the only bound."},
+    {"cache.max_staleness", DURATION, AT(cache.max_staleness_ms), .initial = "2s", .min = 100,
+     .max = 86400 * 1000,
+     .help = "How far behind the database's commits an answer from memory may be; beyond it "
+             "`on_stale` decides."},
+    {"cache.on_stale", CHOICE, AT(cache.on_stale), .initial = "bypass",
+     .choices = "bypass|serve|error",
+     .help = "`bypass`: read the database. `serve`: answer from memory all the same. `error`: "
+             "answer an error."},
+    {"cache.writes", CHOICE, AT(cache_writes), .initial = "refuse", .choices = "refuse",
+     .later = "through", .help = "What SET and HSET do on a key of a table."},
+    {"cache.sample_interval", DURATION, AT(cache.sample_interval_ms), .initial = "100ms", .min = 10,
+     .max = 60 * 1000,
+     .help = "How often the database's WAL position is asked for, to know how stale memory is."},
+    {"cache.catalog_poll_interval", DURATION, AT(cache.catalog_poll_interval_ms), .initial = "1s",
+     .min = 50, .max = 3600 * 1000,
+     .help = "How often changed table definitions are looked for; the bound on staleness for DDL."},
+    {"cache.max_clients", COUNT, AT(cache.max_clients), .initial = "10000", .min = 1,
+     .max = 1000 * 1000, .help = "One more is answered an error and closed."},
+    {"cache.client_output_limit", SIZE, AT(cache.client_output_limit_bytes), .initial = "64MiB",
+     .min = 64 * 1024, .help = "A client that leaves more replies than this unread is closed."},
+    {"cache.name", STRING, AT(cache.feed_name), .initial = "freshet_cache",
+     .help =
+         "The feed's application_name: what `synchronous_standby_names` names for strict reads."},
+    {"cache.publication", STRING, AT(cache.publication), .initial = "freshet_cache",
+     .help = "The cache's own publication, made if absent and allowed."},
+    {"cache.tables", OPTION_NAMED, AT(cache.tables), COUNTED(cache.n_tables),
+     .items = cache_table_options, .item_size = sizeof(struct cache_table_config),
+     .shown = "every table with a primary key",
+     .help = "What differs from the defaults, by `schema.table`."},
+    {"cache.queries", LATER, .help = "Named queries."},
+
+    {"cdc.prefix", STRING, AT(cdc.prefix), .shown = "the database's name", .flag = "--prefix",
+     .argument = "NAME", .help = "The first part of the topics' names."},
+    {"cdc.tables", PATTERNS, AT(cdc.tables), COUNTED(cdc.n_tables),
+     .shown = "every table with a key", .flag = "--tables", .argument = "LIST",
+     .help = "The tables whose changes are published: `public.*`, `sales.orders`."},
+    {"cdc.slot", STRING, AT(cdc.slot), .initial = "freshet",
+     .help = "The permanent replication slot, made if absent."},
+    {"cdc.publication", STRING, AT(cdc.publication), .initial = "freshet",
+     .help = "Made if absent and allowed; `freshet check` prints the SQL otherwise."},
+    {"cdc.snapshot", CHOICE, AT(cdc_snapshot), .initial = "initial", .choices = "initial|never",
+     .later = "incremental",
+     .help = "Whether the rows that are there when the slot is made are published first."},
+    {"cdc.skip_operations", LETTERS, AT(cdc.skip_operations), .initial = "", .choices = "c|u|d|t",
+     .shown = "none",
+     .help = "Operations that are not published: create, update, delete, truncate."},
+    {"cdc.output", CHOICE, AT(cdc.output), .initial = "kafka", .choices = "kafka|stdout",
+     .help = "`stdout`: events as JSON, one a line, on standard output; no broker."},
+    {"cdc.kafka.brokers", STRING, AT(cdc.kafka.brokers), .joins = true, .flag = "--kafka",
+     .argument = "HOST:PORT,...", .help = "Kafka's bootstrap servers."},
+    {"cdc.kafka.delivery", CHOICE, AT(cdc.delivery), .initial = "exactly-once",
+     .choices = "exactly-once|at-least-once",
+     .help = "`exactly-once`: in Kafka transactions; readers with `read_committed` see each change "
+             "once."},
+    {"cdc.kafka.properties", OPTION_PAIRS, AT(cdc.kafka.properties),
+     COUNTED(cdc.kafka.n_properties),
+     .help = "librdkafka's own settings: `compression.type: lz4`, `security.protocol: ssl`."},
+    {"cdc.kafka.topic_partitions", COUNT, AT(cdc.topic_partitions), .initial = "0", .max = 10000,
+     .shown = "the broker's", .help = "Partitions of topics that are made."},
+    {"cdc.kafka.topic_replication", COUNT, AT(cdc.topic_replication), .initial = "0", .max = 100,
+     .shown = "the broker's", .help = "Replicas of topics that are made."},
+    {"cdc.kafka.transaction_interval", DURATION, AT(cdc.transaction_interval_ms),
+     .initial = "100ms", .min = 1, .max = 60 * 1000,
+     .help = "A Kafka transaction is committed at the latest after this time."},
+    {"cdc.kafka.transaction_records", COUNT, AT(cdc.transaction_records), .initial = "100000",
+     .min = 1, .max = 100 * 1000 * 1000, .help = "And at the latest with this many records."},
+    {"cdc.kafka.queue", SIZE, AT(cdc.queue_bytes), .initial = "64MiB", .min = 1024 * 1024,
+     .help =
+         "Bound on what is sent and not acknowledged; while Kafka is away, reading stops there."},
+    {"cdc.format.encoding", OPTION_WORD, AT(cdc.format.encoding), .initial = "json",
+     .choices = "json", .later = "json-schema|plain|avro|cloudevents",
+     .help = "How an event is written."},
+    {"cdc.format.tombstones", BOOL, AT(cdc.format.tombstones), .initial = "true",
+     .help = "A record with a null value after each delete, for compacted topics."},
+    {"cdc.format.transaction_metadata", BOOL, AT(cdc.format.transaction_metadata),
+     .initial = "false",
+     .help = "BEGIN and END events, and each event's place in its transaction."},
+    {"cdc.format.decimals", CHOICE, AT(cdc.format.decimals), .initial = "precise",
+     .choices = "precise|string|double", .help = "How `numeric` is written."},
+    {"cdc.format.non_finite", CHOICE, AT(cdc.format.non_finite), .initial = "null",
+     .choices = "null|string|error",
+     .help = "NaN and infinities of a `numeric` in precise decimals."},
+    {"cdc.format.times", CHOICE, AT(cdc.format.times), .initial = "adaptive",
+     .choices = "adaptive|adaptive-microseconds|connect",
+     .help = "How times and timestamps are written."},
+    {"cdc.format.bytes", CHOICE, AT(cdc.format.bytes), .initial = "base64",
+     .choices = "base64|base64-url-safe|hex", .help = "How `bytea` is written."},
+    {"cdc.format.intervals", CHOICE, AT(cdc.format.intervals), .initial = "numeric",
+     .choices = "numeric|string", .help = "How `interval` is written."},
+    {"cdc.format.hstore", CHOICE, AT(cdc.format.hstore), .initial = "json", .choices = "json|map",
+     .help = "How `hstore` is written."},
+
+    {"connectors", OPTION_RECORDS, AT(connectors), COUNTED(n_connectors),
+     .items = connector_options, .item_size = sizeof(struct connector_config),
+     .help = "What else is kept equal to tables."},
+
+    {"admin.listen", ADDRESS, AT(admin_listen), .initial = "127.0.0.1:9180", .flag = "--admin",
+     .argument = "HOST:PORT", .help = "`/metrics`, `/healthz`, `/readyz` and `/status` over HTTP."},
+    {"admin.allow_remote", BOOL, AT(admin_allow_remote), .initial = "false",
+     .help = "Allow it to listen beyond loopback: it asks for no password."},
+    {"log.level", CHOICE, AT(log_level), .initial = "info", .choices = "debug|info|warn|error",
+     .reloads = true, .help = "The least important lines that are logged."},
+    {"state_dir", STRING, AT(state_dir), .initial = "freshet-state",
+     .help = "Where connectors keep positions and dead letters."},
+    {0},
+};

@@ -1,0 +1,136 @@
+/* `freshet run`: from the configuration to a running service, and signals while it runs. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "server/admin.h"
+#include "server/commands.h"
+#include "server/preflight.h"
+#include "server/process.h"
+#include "server/reload.h"
+#include "server/sampler.h"
+#include "server/service.h"
+
+enum { SUPERVISE_NS = 50 * 1000 * 1000, SAMPLE_INTERVAL_MS = 5000 };
+
+/* What `run` holds, in the order in which it is made. */
+struct daemon {
+    const struct command_line *line;
+    struct config *config;
+    struct log *log;
+    struct metrics *metrics;
+    struct service *service;
+    struct sampler *sampler;
+    struct admin *admin;
+    bool told_ready;
+};
+
+/* Every thread that is made later inherits the mask, so only the main thread takes these, in sigtimedwait. */
+static sigset_t block_signals(void) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    return set;
+}
+
+static bool fail(struct daemon *daemon, const struct error *err) {
+    log_error(daemon->log, "cannot_run", "cause=\"%s\"", err->message);
+    return false;
+}
+
+static bool create_sampler(struct daemon *daemon) {
+    const struct config *config = daemon->config;
+    if (!config->database_url) return true;
+    uint32_t n = 0;
+    const char **slots = mem_calloc(config->n_connectors + 1, sizeof *slots);
+    if (config->roles & ROLE_CDC) slots[n++] = config->cdc.slot;
+    for (uint32_t i = 0; i < config->n_connectors && config->roles & ROLE_CONNECTORS; i++)
+        slots[n++] = config->connectors[i].slot;
+    struct sampler_deps deps = {.log = daemon->log,
+                                .metrics = daemon->metrics,
+                                .interval_ms = SAMPLE_INTERVAL_MS,
+                                .n_slots = n,
+                                .slots = slots};
+    daemon->sampler = sampler_create(config->database_url, &deps);
+    mem_free(slots);
+    return true;
+}
+
+static bool start(struct daemon *daemon) {
+    struct error err;
+    struct service_deps deps = {.log = daemon->log, .metrics = daemon->metrics};
+    daemon->service = service_create(daemon->config, &deps, &err);
+    if (!daemon->service) return fail(daemon, &err);
+    create_sampler(daemon);
+    struct admin_deps admin_deps = {
+        .metrics = daemon->metrics, .service = daemon->service, .sampler = daemon->sampler};
+    daemon->admin = admin_create(daemon->config->admin_listen, &admin_deps, &err);
+    if (!daemon->admin) return fail(daemon, &err);
+    if (!service_start(daemon->service, &err)) return fail(daemon, &err);
+    return true;
+}
+
+static void tell_ready(struct daemon *daemon) {
+    struct service_health health;
+    if (daemon->told_ready) return;
+    service_health(daemon->service, &health);
+    if (!health.ready) return;
+    daemon->told_ready = true;
+    log_info(daemon->log, "ready", "version=%s cache_port=%u admin_port=%u", FRESHET_VERSION,
+             service_cache_port(daemon->service), admin_port(daemon->admin));
+}
+
+/* Until SIGTERM or SIGINT. */
+static void supervise(struct daemon *daemon, const sigset_t *signals) {
+    for (;;) {
+        struct timespec wait = {.tv_nsec = SUPERVISE_NS};
+        int signal_number = sigtimedwait(signals, NULL, &wait);
+        if (signal_number == SIGTERM || signal_number == SIGINT) {
+            log_info(daemon->log, "stopping", "signal=%s",
+                     signal_number == SIGTERM ? "SIGTERM" : "SIGINT");
+            return;
+        }
+        if (signal_number == SIGHUP) reload(daemon->line, daemon->config, daemon->log);
+        service_supervise(daemon->service, clock_mono_us());
+        tell_ready(daemon);
+    }
+}
+
+static void stop(struct daemon *daemon) {
+    if (daemon->service) service_stop(daemon->service);
+    admin_destroy(&daemon->admin);
+    sampler_destroy(&daemon->sampler);
+    service_destroy(&daemon->service);
+    metrics_destroy(&daemon->metrics);
+}
+
+int cli_run(const struct command_line *line) {
+    struct daemon daemon = {.line = line};
+    daemon.config = cli_config(line);
+    if (!daemon.config) return EXIT_MISUSED;
+    sigset_t signals = block_signals();
+    daemon.log = log_create(STDERR_FILENO, (enum log_level)daemon.config->log_level);
+    daemon.metrics = metrics_create();
+    process_metrics(daemon.metrics);
+    int code = preflight(daemon.config, daemon.log);
+    if (code == EXIT_DONE) {
+        code = EXIT_FAILED;
+        if (start(&daemon)) {
+            supervise(&daemon, &signals);
+            code = EXIT_DONE;
+        }
+    }
+    stop(&daemon);
+    if (code == EXIT_DONE) log_info(daemon.log, "stopped", "code=%d", code);
+    log_destroy(&daemon.log);
+    config_destroy(&daemon.config);
+    return code;
+}

@@ -1,0 +1,317 @@
+#include "server/service.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/mem.h"
+
+enum { FEED_RESTART_US = 5 * 1000 * 1000 };
+
+/* A feed, the object whose sink it drives, and what was last told about it. */
+struct pump {
+    const char *role;     /* "cache", "cdc", "connectors" */
+    const char *name;     /* of the connector; else the role */
+    struct feed *feed;    /* NULL: cache without a stream */
+    enum feed_state told; /* main thread */
+    int64_t restart_us;   /* main thread; 0: none is due */
+};
+
+struct service {
+    const struct config *config;
+    struct log *log;
+    struct metrics *metrics;
+    struct cache *cache;
+    struct publisher *publisher;
+    uint32_t n_connectors;
+    struct connector **connectors;
+    struct pump cache_pump;
+    struct pump cdc_pump;
+    struct pump *connector_pumps;
+    uint32_t n_started_connectors;
+    bool cache_started;
+    int64_t start_us; /* monotonic */
+};
+
+static struct pump pump_create(struct service *s, const char *role, const char *name,
+                               const struct feed_config *config, struct change_sink sink) {
+    struct feed_deps deps = {.log = s->log, .metrics = s->metrics};
+    return (struct pump){.role = role, .name = name, .feed = feed_create(config, sink, &deps)};
+}
+
+static void create_cache_feed(struct service *s) {
+    const struct config *config = s->config;
+    bool streams = config->cache.database_url && config->cache.coherence == COHERENCE_STREAM;
+    if (!streams) return;
+    struct feed_config feed = {
+        .database_url = config->database_url,
+        .application_name = config->cache.feed_name,
+        .slot = "freshet_cache",
+        .temporary = true,
+        .publication = config->cache.publication,
+        .snapshot = FEED_SNAPSHOT_NEVER,
+        /* Large transactions are streamed while they run, instead of all at once at their commit. */
+        .server_options = "-c logical_decoding_work_mem=1MB",
+        .status_interval_ms = 1000,
+    };
+    s->cache_pump = pump_create(s, "cache", "cache", &feed, cache_sink(s->cache));
+}
+
+static bool create_cache(struct service *s, struct error *err) {
+    struct cache_deps deps = {.log = s->log, .metrics = s->metrics, .version = FRESHET_VERSION};
+    s->cache = cache_create(&s->config->cache, &deps, err);
+    if (!s->cache) return error_prefix(err, "cache");
+    create_cache_feed(s);
+    return true;
+}
+
+static bool create_publisher(struct service *s, struct error *err) {
+    const struct config *config = s->config;
+    struct publisher_deps deps = {.log = s->log, .metrics = s->metrics};
+    s->publisher = publisher_create(&config->cdc, &deps, err);
+    if (!s->publisher) return error_prefix(err, "cdc");
+    struct feed_config feed = {
+        .database_url = config->database_url,
+        .application_name = "freshet_cdc",
+        .slot = config->cdc.slot,
+        .publication = config->cdc.publication,
+        .snapshot = config->cdc_snapshot == CONFIG_SNAPSHOT_INITIAL ? FEED_SNAPSHOT_INITIAL
+                                                                    : FEED_SNAPSHOT_NEVER,
+        .n_patterns = config->cdc.n_tables,
+        .patterns = config->cdc.tables,
+        .messages = true,
+        .status_interval_ms = 1000,
+    };
+    s->cdc_pump = pump_create(s, "cdc", "cdc", &feed, publisher_sink(s->publisher));
+    return true;
+}
+
+static bool create_connector(struct service *s, uint32_t i, struct error *err) {
+    const struct connector_config *config = &s->config->connectors[i];
+    struct connector_deps deps = {.log = s->log, .metrics = s->metrics};
+    s->connectors[i] = connector_create(config, &deps, err);
+    if (!s->connectors[i]) return error_prefix(err, "connector \"%s\"", config->name);
+    char *application_name = mem_printf("freshet_%.54s", config->name);
+    struct feed_config feed = {
+        .database_url = config->database_url,
+        .application_name = application_name,
+        .slot = config->slot,
+        .publication = config->publication,
+        .snapshot = FEED_SNAPSHOT_INITIAL,
+        .n_patterns = 1,
+        .patterns = &config->table,
+        .status_interval_ms = 1000,
+    };
+    s->connector_pumps[i] =
+        pump_create(s, "connectors", config->name, &feed, connector_sink(s->connectors[i]));
+    mem_free(application_name);
+    return true;
+}
+
+static bool create_parts(struct service *s, struct error *err) {
+    uint32_t roles = s->config->roles;
+    if (roles & ROLE_CACHE && !create_cache(s, err)) return false;
+    if (roles & ROLE_CDC && !create_publisher(s, err)) return false;
+    uint32_t n = roles & ROLE_CONNECTORS ? s->config->n_connectors : 0;
+    s->connectors = mem_calloc(n + 1, sizeof *s->connectors);
+    s->connector_pumps = mem_calloc(n + 1, sizeof *s->connector_pumps);
+    for (; s->n_connectors < n; s->n_connectors++) {
+        if (!create_connector(s, s->n_connectors, err)) return false;
+    }
+    return true;
+}
+
+struct service *service_create(const struct config *config, const struct service_deps *deps,
+                               struct error *err) {
+    struct service *s = mem_zalloc(sizeof *s);
+    s->config = config;
+    s->log = deps->log;
+    s->metrics = deps->metrics;
+    s->start_us = clock_mono_us();
+    if (!create_parts(s, err)) service_destroy(&s);
+    return s;
+}
+
+void service_destroy(struct service **service) {
+    struct service *s = *service;
+    if (!s) return;
+    *service = NULL;
+    /* Feeds first: a sink must outlive its feed. */
+    for (uint32_t i = 0; i < s->n_connectors; i++) {
+        feed_destroy(&s->connector_pumps[i].feed);
+        connector_destroy(&s->connectors[i]);
+    }
+    if (s->cdc_pump.feed) feed_destroy(&s->cdc_pump.feed);
+    if (s->publisher) publisher_destroy(&s->publisher);
+    if (s->cache_pump.feed) feed_destroy(&s->cache_pump.feed);
+    if (s->cache) cache_destroy(&s->cache);
+    mem_free(s->connectors);
+    mem_free(s->connector_pumps);
+    mem_free(s);
+}
+
+static bool start_parts(struct service *s, struct error *err) {
+    if (s->cache) {
+        if (!cache_start(s->cache, err)) return error_prefix(err, "cache");
+        s->cache_started = true;
+    }
+    if (s->cache_pump.feed && !feed_start(s->cache_pump.feed, err)) return false;
+    if (s->cdc_pump.feed && !feed_start(s->cdc_pump.feed, err)) return false;
+    for (; s->n_started_connectors < s->n_connectors; s->n_started_connectors++) {
+        uint32_t i = s->n_started_connectors;
+        if (!connector_start(s->connectors[i], err) || !feed_start(s->connector_pumps[i].feed, err))
+            return error_prefix(err, "connector \"%s\"", s->connector_pumps[i].name);
+    }
+    return true;
+}
+
+bool service_start(struct service *service, struct error *err) {
+    if (start_parts(service, err)) return true;
+    service_stop(service);
+    return false;
+}
+
+void service_stop(struct service *s) {
+    /* The cache's clients are answered while its feed still streams, so their replies are as fresh as ever. */
+    if (s->cache_started) cache_stop(s->cache);
+    s->cache_started = false;
+    if (s->cache_pump.feed) feed_stop(s->cache_pump.feed);
+    if (s->cdc_pump.feed) feed_stop(s->cdc_pump.feed);
+    for (uint32_t i = 0; i < s->n_started_connectors; i++) {
+        feed_stop(s->connector_pumps[i].feed);
+        connector_stop(s->connectors[i]);
+    }
+    s->n_started_connectors = 0;
+}
+
+static void tell_state(struct service *s, struct pump *pump, const struct feed_status *status) {
+    if (status->state == FEED_FAILED)
+        log_error(s->log, "feed_failed", "role=%s name=%s slot=%s cause=\"%s\"", pump->role,
+                  pump->name, status->slot, status->cause);
+}
+
+static void supervise_pump(struct service *s, struct pump *pump, int64_t now_us) {
+    if (!pump->feed) return;
+    struct feed_status status;
+    feed_status(pump->feed, &status);
+    if (status.state != pump->told) tell_state(s, pump, &status);
+    pump->told = status.state;
+    bool restarts = status.state == FEED_FAILED && pump == &s->cache_pump;
+    if (!restarts) {
+        pump->restart_us = 0;
+    } else if (!pump->restart_us) {
+        pump->restart_us = now_us + FEED_RESTART_US;
+    } else if (now_us >= pump->restart_us) {
+        struct error err;
+        feed_stop(pump->feed);
+        if (!feed_start(pump->feed, &err))
+            log_error(s->log, "feed_failed", "role=%s cause=\"%s\"", pump->role, err.message);
+        pump->restart_us = 0;
+    }
+}
+
+void service_supervise(struct service *s, int64_t now_us) {
+    supervise_pump(s, &s->cache_pump, now_us);
+    supervise_pump(s, &s->cdc_pump, now_us);
+    for (uint32_t i = 0; i < s->n_connectors; i++)
+        supervise_pump(s, &s->connector_pumps[i], now_us);
+}
+
+static void note(char *out, size_t size, const char *name, const struct feed_status *status) {
+    size_t used = strlen(out);
+    snprintf(out + used, size - used, "%s%s: %s%s%s", used ? "; " : "", name,
+             feed_state_name(status->state), *status->cause ? ": " : "", status->cause);
+}
+
+static void judge_pump(struct service *s, struct pump *pump, struct service_health *health) {
+    if (!pump->feed) return;
+    struct feed_status status;
+    feed_status(pump->feed, &status);
+    bool well = status.state == FEED_STREAMING || status.state == FEED_SNAPSHOTTING;
+    if (well) return;
+    if (s->cache) {
+        note(health->degraded, sizeof health->degraded, pump->name, &status);
+    } else {
+        health->ready = false;
+        note(health->reason, sizeof health->reason, pump->name, &status);
+    }
+}
+
+void service_health(struct service *s, struct service_health *health) {
+    *health = (struct service_health){.ready = true};
+    const char *why = NULL;
+    if (s->cache && !cache_ready(s->cache, &why)) {
+        health->ready = false;
+        snprintf(health->reason, sizeof health->reason, "cache: %s", why ? why : "not ready");
+        struct feed_status status;
+        if (s->cache_pump.feed) {
+            feed_status(s->cache_pump.feed, &status);
+            if (*status.cause) note(health->reason, sizeof health->reason, "feed", &status);
+        }
+    }
+    judge_pump(s, &s->cdc_pump, health);
+    for (uint32_t i = 0; i < s->n_connectors; i++)
+        judge_pump(s, &s->connector_pumps[i], health);
+}
+
+static json_t *lsn_json(uint64_t lsn) {
+    return lsn ? json_sprintf(LSN_FMT, LSN_ARG(lsn)) : json_null();
+}
+
+static json_t *feed_json(const struct pump *pump) {
+    if (!pump->feed) return json_null();
+    struct feed_status status;
+    feed_status(pump->feed, &status);
+    int64_t silent_us = status.last_message_us ? clock_mono_us() - status.last_message_us : -1;
+    json_t *json = json_pack(
+        "{s:s, s:s, s:o, s:o, s:I, s:I, s:I, s:f}", "state", feed_state_name(status.state), "slot",
+        status.slot, "received_lsn", lsn_json(status.received_lsn), "confirmed_lsn",
+        lsn_json(status.confirmed_lsn), "transactions", (json_int_t)status.transactions, "changes",
+        (json_int_t)status.changes, "lag_bytes",
+        (json_int_t)(status.received_lsn > status.confirmed_lsn
+                         ? status.received_lsn - status.confirmed_lsn
+                         : 0),
+        "lag_seconds", (double)status.lag_us / 1e6);
+    if (silent_us >= 0)
+        json_object_set_new(json, "silent_seconds", json_real((double)silent_us / 1e6));
+    json_object_set_new(json, "cause", *status.cause ? json_string(status.cause) : json_null());
+    return json;
+}
+
+/* A wing's own status with its feed's beside it. */
+static json_t *with_feed(json_t *status, const struct pump *pump) {
+    if (!status) status = json_object();
+    json_object_set_new(status, "feed", feed_json(pump));
+    return status;
+}
+
+json_t *service_status(struct service *s) {
+    struct service_health health;
+    service_health(s, &health);
+    json_t *roles = json_array();
+    if (s->cache) json_array_append_new(roles, json_string("cache"));
+    if (s->publisher) json_array_append_new(roles, json_string("cdc"));
+    if (s->n_connectors) json_array_append_new(roles, json_string("connectors"));
+    json_t *status = json_pack("{s:s, s:f, s:o, s:b}", "version", FRESHET_VERSION, "uptime_seconds",
+                               (double)(clock_mono_us() - s->start_us) / 1e6, "roles", roles,
+                               "ready", health.ready);
+    json_object_set_new(status, "reason",
+                        *health.reason ? json_string(health.reason) : json_null());
+    json_object_set_new(status, "degraded",
+                        *health.degraded ? json_string(health.degraded) : json_null());
+    if (s->cache)
+        json_object_set_new(status, "cache", with_feed(cache_status(s->cache), &s->cache_pump));
+    if (s->publisher)
+        json_object_set_new(status, "cdc", with_feed(publisher_status(s->publisher), &s->cdc_pump));
+    json_t *connectors = json_array();
+    for (uint32_t i = 0; i < s->n_connectors; i++)
+        json_array_append_new(
+            connectors, with_feed(connector_status(s->connectors[i]), &s->connector_pumps[i]));
+    json_object_set_new(status, "connectors", connectors);
+    return status;
+}
+
+uint16_t service_cache_port(const struct service *service) {
+    return service->cache ? cache_port(service->cache) : 0;
+}

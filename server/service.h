@@ -1,0 +1,52 @@
+/* service.h: the composition root: builds the wings that the roles ask for, ties feeds to sinks, and knows how each is.
+ *
+ *     struct service *service = service_create(config, &deps, err);
+ *     service_start(service, err)   ...   service_stop(service);   service_destroy(&service);
+ *
+ * A publisher or connector that fails for good does not take the cache down: its state is in /status and in the log, and
+ * the process stays ready for the reads that it can serve. Where the cache is no role of the process, readiness is
+ * that of its feeds. */
+#ifndef FRESHET_SERVER_SERVICE_H
+#define FRESHET_SERVER_SERVICE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "server/config.h"
+
+struct service_deps {
+    struct log *log;
+    struct metrics *metrics;
+};
+
+struct service;
+
+/* The configuration, finished, must outlive the service. */
+struct service *service_create(const struct config *config, const struct service_deps *deps,
+                               struct error *err);
+void service_destroy(struct service **service);
+/* False: nothing runs. */
+bool service_start(struct service *service, struct error *err) MUST_CHECK;
+/* Answers what is on its way, confirms what is done. */
+void service_stop(struct service *service);
+
+/* Main thread, a few times a second: tells changed feed states to the log, and starts the cache's feed again where it
+ * failed: its slot is temporary, so nothing can be lost by that. */
+void service_supervise(struct service *service, int64_t now_us);
+
+struct service_health {
+    bool ready;
+    char reason[600];   /* why not */
+    char degraded[600]; /* what does not work although the process is ready; "" */
+};
+/* Any thread. */
+void service_health(struct service *service, struct service_health *health);
+/* For /status: a new reference for the caller. Any thread. */
+json_t *service_status(struct service *service);
+uint16_t service_cache_port(const struct service *service); /* 0: no cache */
+
+#endif
