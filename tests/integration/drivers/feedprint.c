@@ -2,6 +2,7 @@
  *
  *     feedprint URL KEY=VALUE...        slot= publication= temporary=1 snapshot=1 messages=1 pattern= (repeated)
  *                                       position=X/Y snapshot_done=1 system=N quiet=1 (no row lines)
+ *                                       unconfirm=1 fail=1 (the commands, from the start)
  *
  * Commands on standard input, one a line: "hold" (not ready), "go", "unconfirm" (keep what is confirmed),
  * "confirm", "status", "ask" (for a keepalive), "fail" (refuse the next change, retriable), "stop". The process
@@ -125,7 +126,7 @@ static bool change(void *self, const struct transaction *tx, const struct change
     p->rows++;
     if (atomic_exchange(&p->fail, false))
         return error_set(err, ERROR_UNAVAILABLE, true, "told to fail");
-    if (p->quiet) return true;
+    if (p->quiet && c->operation != CHANGE_MESSAGE) return true;
     buf_printf(&p->line, "%s", operations[c->operation]);
     if (c->relation) buf_printf(&p->line, " %s.%s", c->relation->schema, c->relation->name);
     if (c->marker) buf_printf(&p->line, " marker=%s", markers[c->marker]);
@@ -223,6 +224,8 @@ static bool take_argument(struct printer *p, const char *name, const char *value
         c->server_options = value;
     else if (strcmp(name, "quiet") == 0)
         p->quiet = on;
+    else if (strcmp(name, "fail") == 0)
+        atomic_store(&p->fail, on);
     else if (strcmp(name, "unconfirm") == 0)
         atomic_store(&p->unconfirm, on);
     else if (strcmp(name, "snapshot_done") == 0)
