@@ -24,7 +24,7 @@ struct histogram {
     size_t n_bounds;
     double *bounds;
     struct bucket *counts; /* n_bounds + 1, not cumulative */
-    pthread_mutex_t lock;    /* guards sum */
+    pthread_mutex_t lock;  /* guards sum */
     double sum;
 };
 
