@@ -627,4 +627,11 @@ void client_close_after_reply(struct client *client) {
     card_flag(&client->card, CARD_CLOSING, true);
 }
 
+void client_abandon(struct client *client, const char *reason) {
+    metric_bump(client->worker->metrics.protocol_errors, 1);
+    log_warn(client->worker->deps.log, "client_closed", "reason=%s id=%llu addr=%s", reason,
+             (unsigned long long)client->card.id, client->card.address);
+    client->dead = true;
+}
+
 void client_set_min_lsn(struct client *client, uint64_t min_lsn) { client->min_lsn = min_lsn; }

@@ -67,6 +67,8 @@ void client_set_protocol(struct client *client, uint8_t protocol);
 
 /* Nothing more is read; closed once the replies so far are sent. */
 void client_close_after_reply(struct client *client);
+/* Closed with no further word: what it sends is no RESP. Logged and counted as a protocol error. */
+void client_abandon(struct client *client, const char *reason);
 
 /* FRESHET.MINLSN: reads of this connection bypass memory until the cache has applied that LSN. 0: none. RESET clears it. */
 uint64_t client_min_lsn(const struct client *client);

@@ -107,6 +107,12 @@ static struct slice shown(struct slice word) {
     return slice_make(word.data, word.len < SHOWN_MAX ? word.len : SHOWN_MAX);
 }
 
+/* A browser that was made to send HTTP here has its request's lines as inline commands: what its body says must not run.
+ * (Redis: securityWarningCommand.) */
+static bool is_http(struct slice name) {
+    return slice_equal_nocase(name, SLICE("post")) || slice_equal_nocase(name, SLICE("host:"));
+}
+
 static void append_upper(struct buf *out, const char *name) {
     for (; *name; name++)
         buf_append_char(out, (char)toupper((unsigned char)*name));
@@ -205,7 +211,10 @@ static void run_locked(struct command_context *ctx, const struct command_key_ran
 
 void command_run(struct command_context *ctx, const struct command *named, struct buf *hashes) {
     if (__builtin_expect(!named, 0)) {
-        refuse_unknown(ctx);
+        if (is_http(ctx->argv[0]))
+            client_abandon(ctx->client, "cross_protocol");
+        else
+            refuse_unknown(ctx);
         return;
     }
     ctx->command = named;
