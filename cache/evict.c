@@ -2,7 +2,7 @@
 
 #include "cache/index.h"
 
-void evict_init(struct evict *evict) { evict->hand = 0; }
+void evict_init(struct evict *evict) { *evict = (struct evict){0}; }
 
 void evict_insert(struct evict *evict, struct entry *entry) {
     (void)evict;
@@ -22,21 +22,24 @@ void evict_remove(struct evict *evict, struct entry *entry) {
     (void)entry;
 }
 
+/* The hand stands between two entries: behind the first `place` entries of its bucket. */
 struct entry *evict_victim(struct evict *evict, const struct index *index,
                            const struct entry *keep) {
     uint32_t n = index_buckets(index);
     /* After so many rounds every count has come down to 0. */
-    for (uint64_t left = (uint64_t)n * (EVICT_USES_MAX + 1); left > 0; left--) {
-        if (evict->hand >= n) evict->hand = 0;
-        struct index_iter iter = index_bucket(index, evict->hand);
+    for (uint64_t left = (uint64_t)n * (EVICT_USES_MAX + 2); left > 0; left--) {
+        if (evict->bucket >= n) *evict = (struct evict){0};
+        struct index_iter iter = index_bucket(index, evict->bucket);
         struct entry *entry;
-        while ((entry = index_next(&iter))) {
-            if (entry == keep) continue;
+        for (uint32_t place = 0; (entry = index_next(&iter)); place++) {
+            if (place < evict->place) continue;
             uint8_t uses = atomic_load_explicit(&entry->policy, memory_order_relaxed);
-            if (uses == 0) return entry;
-            atomic_store_explicit(&entry->policy, uses - 1, memory_order_relaxed);
+            if (uses == 0 && entry != keep) return entry; /* what follows takes its place */
+            if (uses > 0) atomic_store_explicit(&entry->policy, uses - 1, memory_order_relaxed);
+            evict->place++;
         }
-        evict->hand++;
+        evict->bucket++;
+        evict->place = 0;
     }
     return NULL;
 }

@@ -20,7 +20,8 @@ struct index;
 enum { EVICT_USES_MAX = 3 };
 
 struct evict {
-    uint32_t hand; /* the bucket to look at next */
+    uint32_t bucket; /* the hand's, and how many of its entries are behind it */
+    uint32_t place;
 };
 
 void evict_init(struct evict *evict);

@@ -4,7 +4,12 @@
 
 #include "base/assert.h"
 
-enum { DIGIT_MASK = WHEEL_SLOTS - 1, LONG_JUMP_TICKS = 1 << 16 /* 70 minutes */ };
+enum {
+    DIGIT_MASK = WHEEL_SLOTS - 1,
+    LONG_JUMP_TICKS = 1 << 16, /* 70 minutes */
+    BACK_JUMP_TICKS =
+        1 << 6, /* 4 s: more than callers' clocks differ when each keeps its turn's time */
+};
 
 /* Rounded up: when the tick comes, the expiry has passed. */
 static uint64_t tick_of_expiry(int64_t expire_at_ms) {
@@ -63,12 +68,15 @@ static void advance(struct wheel *wheel) {
     }
 }
 
-/* After a long sleep or a set clock it is cheaper to place everything anew than to walk each tick. */
+/* After a long sleep or when the clock was set it is cheaper to place everything anew than to walk each tick. */
 static void jump(struct wheel *wheel, uint64_t tick) {
-    struct entry *all = wheel->far;
+    struct entry *far = wheel->far;
+    struct entry *due = wheel->due;
     wheel->far = NULL;
+    wheel->due = NULL;
     wheel->tick = tick;
-    place_all(wheel, &all);
+    place_all(wheel, &far);
+    place_all(wheel, &due);
     struct entry *slots[WHEEL_LEVELS][WHEEL_SLOTS];
     memcpy(slots, wheel->slots, sizeof slots);
     memset(wheel->slots, 0, sizeof wheel->slots);
@@ -95,8 +103,10 @@ void wheel_remove(struct wheel *wheel, struct entry *entry) {
 struct entry *wheel_due(struct wheel *wheel, int64_t now_ms) {
     uint64_t now = now_ms > 0 ? (uint64_t)now_ms >> WHEEL_TICK_BITS : 0;
     if (wheel->count == 0 && now > wheel->tick) wheel->tick = now;
-    if (!wheel->due && now > wheel->tick + LONG_JUMP_TICKS) jump(wheel, now);
+    if (now > wheel->tick + LONG_JUMP_TICKS || now + BACK_JUMP_TICKS < wheel->tick)
+        jump(wheel, now);
     while (!wheel->due && wheel->tick < now)
         advance(wheel);
-    return wheel->due;
+    /* what was added behind the present tick need not have expired by this caller's clock */
+    return wheel->due && entry_is_expired(wheel->due, now_ms) ? wheel->due : NULL;
 }
