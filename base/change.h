@@ -39,7 +39,7 @@ struct relation_column {
  * the sink's `relation` function; `version` tells versions apart. */
 struct relation {
     uint32_t oid;
-    uint32_t version; /* grows with each Relation message that differs */
+    uint32_t version; /* 1, and one more with each Relation message that differs */
     const char *schema;
     const char *name;
     char replica_identity; /* d, n, f, i as pg_class.relreplident */

@@ -19,7 +19,6 @@ struct relations {
     struct known **slots; /* open addressing, linear probing; relations are never removed */
     uint32_t n_slots;
     uint32_t n_known;
-    uint32_t last_version;
     struct known *last_found; /* changes come in runs of one table */
     struct known *retired;
 };
@@ -128,6 +127,7 @@ const struct relation *relations_put(struct relations *relations,
         (*slot)->announced = true;
         return &(*slot)->relation;
     }
+    uint32_t version = *slot ? (*slot)->relation.version + 1 : 1;
     if (*slot) {
         (*slot)->next_retired = relations->retired;
         relations->retired = *slot;
@@ -135,7 +135,7 @@ const struct relation *relations_put(struct relations *relations,
         grow(relations);
         slot = find_slot(relations, draft->oid);
     }
-    *slot = build(draft, ++relations->last_version);
+    *slot = build(draft, version);
     (*slot)->announced = true;
     relations->last_found = *slot;
     *announce = true;

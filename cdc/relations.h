@@ -4,7 +4,7 @@
  *     sink->relation(relation);  relations_sweep(relations);      only then is the replaced one freed
  *     relation = relations_find(relations, oid);                  NULL: never described
  *
- * Descriptors survive sessions, and a version never comes twice, so that a sink that keeps something by (oid,
+ * Descriptors survive sessions, and a relation's version (from 1) never comes twice, so that a sink that keeps something by (oid,
  * version) is right after a reconnect. One thread. */
 #ifndef FRESHET_CDC_RELATIONS_H
 #define FRESHET_CDC_RELATIONS_H
