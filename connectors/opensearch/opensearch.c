@@ -9,7 +9,7 @@
 #include "base/mem.h"
 #include "connectors/opensearch/bulk.h"
 #include "connectors/opensearch/http.h"
-#include "connectors/opensearch/index.h"
+#include "connectors/opensearch/search_index.h"
 
 /* A request that outlives its client must be over before the index forgets the tombstones of what was deleted
  * meanwhile (index.gc_deletes, 60 s), or it could bring a row back: so a request is given half of that. */
@@ -18,7 +18,7 @@ enum { CONNECT_TIMEOUT_MS = 3000, REQUEST_TIMEOUT_MS = 30000, INDEX_NAME_MAX_BYT
 struct sink {
     struct log *log;
     struct http *http;
-    struct index index;
+    struct search_index index;
     char *bulk_path;
     size_t max_bytes; /* of a request's body */
     struct buf body;
@@ -53,7 +53,7 @@ static void opensearch_destroy(struct sink **sink) {
     struct sink *old = *sink;
     *sink = NULL;
     if (!old) return;
-    index_deinit(&old->index);
+    search_index_deinit(&old->index);
     http_destroy(&old->http);
     mem_free(old->bulk_path);
     buf_deinit(&old->body);
@@ -79,7 +79,7 @@ static struct sink *opensearch_create(const struct connector_config *config,
         sink->log = deps->log;
         sink->http = http;
         sink->max_bytes = config->batch_bytes;
-        index_init(&sink->index, http, name, deps->log);
+        search_index_init(&sink->index, http, name, deps->log);
         sink->bulk_path = mem_printf("%s/_bulk?require_alias=true", sink->index.alias_path);
     }
     mem_free(name);
@@ -89,13 +89,13 @@ static struct sink *opensearch_create(const struct connector_config *config,
 static bool opensearch_open(struct sink *sink, const struct shape *shape,
                             uint64_t system_identifier, struct sink_target *target,
                             struct error *err) {
-    return index_open(&sink->index, shape, system_identifier, target, err);
+    return search_index_open(&sink->index, shape, system_identifier, target, err);
 }
 
 /* A column whose type changed keeps the mapping that it had: what no longer fits is refused document by document,
  * with the cause. */
 static bool opensearch_reshape(struct sink *sink, const struct shape *shape, struct error *err) {
-    if (index_add_columns(&sink->index, shape, err)) return true;
+    if (search_index_add_columns(&sink->index, shape, err)) return true;
     if (err->retriable || err->code == ERROR_NOT_FOUND) return false;
     log_warn(sink->log, "mapping_not_extended", "index=%s cause=\"%s\"", sink->index.name,
              err->message);
@@ -169,7 +169,7 @@ static bool opensearch_apply(struct sink *sink, struct batch *batch, struct erro
 
 static bool opensearch_clear_older(struct sink *sink, uint64_t version, uint64_t *removed,
                                    struct error *err) {
-    return index_clear_older(&sink->index, version, removed, err);
+    return search_index_clear_older(&sink->index, version, removed, err);
 }
 
 /* Nothing to do: an item's success means that it is in the shard's fsynced translog (index.translog.durability: request,

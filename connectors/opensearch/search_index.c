@@ -1,4 +1,4 @@
-#include "connectors/opensearch/index.h"
+#include "connectors/opensearch/search_index.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -11,8 +11,9 @@
 
 enum { SWEEP_PAGE = 2000, OPEN_TRIES = 3 };
 
-void index_init(struct index *index, struct http *http, const char *name, struct log *log) {
-    *index = (struct index){.http = http, .log = log, .name = mem_strdup(name)};
+void search_index_init(struct search_index *index, struct http *http, const char *name,
+                       struct log *log) {
+    *index = (struct search_index){.http = http, .log = log, .name = mem_strdup(name)};
     index->alias = mem_printf("freshet-%s", name);
     struct buf path = {0};
     buf_append_char(&path, '/');
@@ -24,7 +25,7 @@ void index_init(struct index *index, struct http *http, const char *name, struct
     buf_deinit(&path);
 }
 
-void index_deinit(struct index *index) {
+void search_index_deinit(struct search_index *index) {
     mem_free(index->name);
     mem_free(index->alias);
     mem_free(index->path);
@@ -33,7 +34,7 @@ void index_deinit(struct index *index) {
 
 /* One request with a JSON body (NULL: none; taken) whose answer is parsed into *answer (a new reference, NULL where it
  * is not JSON; may be NULL). *status is the HTTP status. */
-static bool call(struct index *index, const char *method, const char *path, json_t *body,
+static bool call(struct search_index *index, const char *method, const char *path, json_t *body,
                  long *status, json_t **answer, struct error *err) {
     char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
     json_decref(body);
@@ -53,7 +54,7 @@ static bool call(struct index *index, const char *method, const char *path, json
 }
 
 /* The same where anything but a success is an error. */
-static bool must(struct index *index, const char *method, const char *path, json_t *body,
+static bool must(struct search_index *index, const char *method, const char *path, json_t *body,
                  json_t **answer, struct error *err) {
     long status;
     if (!call(index, method, path, body, &status, answer, err)) return false;
@@ -63,8 +64,8 @@ static bool must(struct index *index, const char *method, const char *path, json
     return false;
 }
 
-static bool create(struct index *index, const struct shape *shape, uint64_t system_identifier,
-                   bool *created, struct error *err) {
+static bool create(struct search_index *index, const struct shape *shape,
+                   uint64_t system_identifier, bool *created, struct error *err) {
     long status;
     json_t *body = mapping_index_body(shape, system_identifier, index->alias);
     json_t *answer = NULL;
@@ -78,7 +79,7 @@ static bool create(struct index *index, const struct shape *shape, uint64_t syst
 }
 
 /* The index's own description, out of {"<concrete name>":{...}}. *found false: there is none. */
-static bool describe(struct index *index, bool *found, json_t **root, json_t **description,
+static bool describe(struct search_index *index, bool *found, json_t **root, json_t **description,
                      struct error *err) {
     long status;
     *root = NULL;
@@ -93,7 +94,7 @@ static bool describe(struct index *index, bool *found, json_t **root, json_t **d
     return true;
 }
 
-static bool count_documents(struct index *index, bool *empty, struct error *err) {
+static bool count_documents(struct search_index *index, bool *empty, struct error *err) {
     char *refresh = mem_printf("%s/_refresh", index->path);
     char *count = mem_printf("%s/_count", index->path);
     json_t *answer = NULL;
@@ -106,7 +107,7 @@ static bool count_documents(struct index *index, bool *empty, struct error *err)
     return counted;
 }
 
-static bool ensure_alias(struct index *index, const json_t *description, struct error *err) {
+static bool ensure_alias(struct search_index *index, const json_t *description, struct error *err) {
     if (json_object_get(json_object_get(description, "aliases"), index->alias)) return true;
     char *path = mem_printf("%s/_alias%s", index->path, index->alias_path);
     bool made = must(index, "PUT", path, NULL, NULL, err);
@@ -114,7 +115,7 @@ static bool ensure_alias(struct index *index, const json_t *description, struct 
     return made;
 }
 
-static bool take(struct index *index, json_t *description, struct sink_target *target,
+static bool take(struct search_index *index, json_t *description, struct sink_target *target,
                  struct error *err) {
     const char *uuid = json_string_value(json_object_get(
         json_object_get(json_object_get(description, "settings"), "index"), "uuid"));
@@ -131,8 +132,8 @@ static bool take(struct index *index, json_t *description, struct sink_target *t
     return count_documents(index, &target->empty, err);
 }
 
-bool index_open(struct index *index, const struct shape *shape, uint64_t system_identifier,
-                struct sink_target *target, struct error *err) {
+bool search_index_open(struct search_index *index, const struct shape *shape,
+                       uint64_t system_identifier, struct sink_target *target, struct error *err) {
     *target = (struct sink_target){0};
     for (int i = 0; i < OPEN_TRIES; i++) {
         bool found;
@@ -163,7 +164,8 @@ bool index_open(struct index *index, const struct shape *shape, uint64_t system_
                      index->name);
 }
 
-bool index_add_columns(struct index *index, const struct shape *shape, struct error *err) {
+bool search_index_add_columns(struct search_index *index, const struct shape *shape,
+                              struct error *err) {
     if (!index->made_by_us) return true;
     bool found;
     json_t *root;
@@ -211,7 +213,7 @@ static bool read_deletes(const json_t *answer, struct error *err) {
     return true;
 }
 
-static bool delete_page(struct index *index, const json_t *hits, uint64_t version,
+static bool delete_page(struct search_index *index, const json_t *hits, uint64_t version,
                         uint64_t *removed, struct error *err) {
     struct buf body = {0};
     size_t n = compose_deletes(hits, version, &body);
@@ -235,7 +237,7 @@ static bool delete_page(struct index *index, const json_t *hits, uint64_t versio
     return done;
 }
 
-static void end_scroll(struct index *index, const char *scroll_id) {
+static void end_scroll(struct search_index *index, const char *scroll_id) {
     long status;
     struct error ignored; /* it ends by itself in a minute */
     if (scroll_id)
@@ -245,8 +247,8 @@ static void end_scroll(struct index *index, const char *scroll_id) {
 
 /* Not _delete_by_query: that deletes by internal versions, one above the document's own, and so would
  * keep a replay from putting back a row that came after the TRUNCATE; and it cannot ask for _version. */
-bool index_clear_older(struct index *index, uint64_t version, uint64_t *removed,
-                       struct error *err) {
+bool search_index_clear_older(struct search_index *index, uint64_t version, uint64_t *removed,
+                              struct error *err) {
     *removed = 0;
     char *refresh = mem_printf("%s/_refresh", index->path);
     char *search = mem_printf("%s/_search?scroll=1m", index->path);

@@ -1,6 +1,6 @@
-/* index.h: an index as a whole: made, looked at, swept. One thread; each call is a few HTTP requests. */
-#ifndef FRESHET_CONNECTORS_OPENSEARCH_INDEX_H
-#define FRESHET_CONNECTORS_OPENSEARCH_INDEX_H
+/* search_index.h: an index as a whole: made, looked at, swept. One thread; each call is a few HTTP requests. */
+#ifndef FRESHET_CONNECTORS_OPENSEARCH_SEARCH_INDEX_H
+#define FRESHET_CONNECTORS_OPENSEARCH_SEARCH_INDEX_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -11,7 +11,7 @@
 #include "connectors/shape.h"
 #include "connectors/sink.h"
 
-struct index {
+struct search_index {
     struct http *http;
     struct log *log;
     char *name;
@@ -23,15 +23,18 @@ struct index {
     bool made_by_us;  /* its mapping is ours to add to; a user's own is left alone */
 };
 
-void index_init(struct index *index, struct http *http, const char *name, struct log *log);
-void index_deinit(struct index *index);
+void search_index_init(struct search_index *index, struct http *http, const char *name,
+                       struct log *log);
+void search_index_deinit(struct search_index *index);
 
 /* Finds the index or makes it, with its alias. One that we filled from another database system is made anew. */
-bool index_open(struct index *index, const struct shape *shape, uint64_t system_identifier,
-                struct sink_target *target, struct error *err);
+bool search_index_open(struct search_index *index, const struct shape *shape,
+                       uint64_t system_identifier, struct sink_target *target, struct error *err);
 /* Adds columns that the mapping lacks, where the mapping is ours. */
-bool index_add_columns(struct index *index, const struct shape *shape, struct error *err);
+bool search_index_add_columns(struct search_index *index, const struct shape *shape,
+                              struct error *err);
 /* Deletes every document whose version is below `version`, by a delete of that very version. */
-bool index_clear_older(struct index *index, uint64_t version, uint64_t *removed, struct error *err);
+bool search_index_clear_older(struct search_index *index, uint64_t version, uint64_t *removed,
+                              struct error *err);
 
 #endif
