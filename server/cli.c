@@ -48,6 +48,15 @@ struct cursor {
 
 static const char *const plain_flags[] = {"--help", "--version", "--config", "--set", "--json"};
 
+static bool takes_value(const char *flag) {
+    if (strcmp(flag, "-c") == 0 || strcmp(flag, "--config") == 0) return true;
+    if (strcmp(flag, "--set") == 0) return true;
+    for (const struct option *option = options; option->path; option++) {
+        if (option->flag && strcmp(option->flag, flag) == 0) return true;
+    }
+    return false;
+}
+
 static void unknown_flag(struct cursor *cursor, const char *flag) {
     struct suggestion suggestion = {.word = flag};
     for (size_t i = 0; i < sizeof plain_flags / sizeof *plain_flags; i++)
@@ -55,10 +64,14 @@ static void unknown_flag(struct cursor *cursor, const char *flag) {
     for (const struct option *option = options; option->path; option++) {
         if (option->flag) suggest(&suggestion, option->flag);
     }
-    if (suggestion.best)
+    if (suggestion.best) {
         mistakes_add(cursor->mistakes, "command line", flag, "is unknown, did you mean \"%s\"?",
                      suggestion.best);
-    else
+        /* Its value is no mistake of its own. */
+        bool has_value = cursor->at < cursor->argc && cursor->argv[cursor->at][0] != '-';
+        if (takes_value(suggestion.best) && has_value && !strchr(cursor->argv[cursor->at - 1], '='))
+            cursor->at++;
+    } else
         mistakes_add(cursor->mistakes, "command line", flag, "is unknown, see freshet %s--help",
                      cursor->line->command ? "COMMAND " : "");
 }
@@ -100,15 +113,6 @@ static bool set_value_flag(struct cursor *cursor, const char *flag, const char *
         if (!option->flag || strcmp(option->flag, flag) != 0) continue;
         add_setting(cursor, option->flag, option->path, value);
         return true;
-    }
-    return false;
-}
-
-static bool takes_value(const char *flag) {
-    if (strcmp(flag, "-c") == 0 || strcmp(flag, "--config") == 0) return true;
-    if (strcmp(flag, "--set") == 0) return true;
-    for (const struct option *option = options; option->path; option++) {
-        if (option->flag && strcmp(option->flag, flag) == 0) return true;
     }
     return false;
 }
@@ -177,6 +181,8 @@ void cli_parse(struct command_line *line, int argc, char **argv, char *const *en
         else
             parse_word(&cursor);
     }
+    /* What was not understood may be what seems to be missing. */
+    line->sources.partial = (line->command && line->command->partial) || mistakes_count(mistakes);
 }
 
 void cli_deinit(struct command_line *line) { arena_destroy(&line->arena); }

@@ -47,6 +47,11 @@ static void remember(const struct layer *layer, const struct option *option, con
         .strength = layer->strength, .where = where, .text = arena_strdup(arena_of(layer), text)};
 }
 
+/* So that a value that is wrong is not said to be missing as well. */
+static void remember_wrong(const struct layer *layer, const struct option *option) {
+    if (is_top_level(option)) layer->config->values[option - options].wrong = true;
+}
+
 static void misfit(const struct layer *layer, const struct option *option, const char *path,
                    const struct yaml_node *node) {
     mistakes_add(layer->mistakes, place(layer, node->line, node->column), path, "is %s, write a %s",
@@ -76,11 +81,12 @@ static bool is_repeated(const struct layer *layer, const struct yaml_node *map,
 /* The scalar's text with its references expanded, in the arena; NULL: a mistake was told. */
 static const char *scalar_text(const struct layer *layer, const struct option *option,
                                const char *path, const struct yaml_node *node) {
+    const char *where = place(layer, node->line, node->column);
+    remember_wrong(layer, option); /* until it is found right */
     if (node->type != YAML_SCALAR) {
         misfit(layer, option, path, node);
         return NULL;
     }
-    const char *where = place(layer, node->line, node->column);
     if (yaml_is_null(node)) {
         mistakes_add(layer->mistakes, where, path, "has no value, leave it out for the default");
         return NULL;
@@ -102,10 +108,12 @@ static void apply_scalar(const struct layer *layer, const struct option *option,
     if (!text) return;
     const char *where = place(layer, node->line, node->column);
     struct why why;
-    if (!option_set(option, base, arena_of(layer), text, &why))
-        mistakes_add(layer->mistakes, where, path, "%s", why.text);
-    else if (is_top_level(option))
-        remember(layer, option, where, text);
+    bool done = option_set(option, base, arena_of(layer), text, &why);
+    if (done && is_top_level(option)) remember(layer, option, where, text);
+    if (done) return;
+    mistakes_add(layer->mistakes, where, path, "%s", why.text);
+    /* A record that has the field, wrong as it is, does not lack it. */
+    if (option->required) memcpy((char *)base + option->offset, &text, sizeof text);
 }
 
 static void apply_list(const struct layer *layer, const struct option *option, void *base,
@@ -374,13 +382,15 @@ static void apply_group(const struct layer *layer, const char *path, const struc
     }
 }
 
-static void lay_text(const struct layer *layer, const char *text, size_t len) {
+/* False: not all of it could be read. */
+static bool lay_text(const struct layer *layer, const char *text, size_t len) {
     struct yaml_fault fault;
     const struct yaml_node *root = yaml_parse(text, len, arena_of(layer), &fault);
     if (root) apply_group(layer, "", root);
     if (fault.found)
         mistakes_add(layer->mistakes, place(layer, fault.line, fault.column), NULL, "%s",
                      fault.text);
+    return !fault.found;
 }
 
 /* A structure given on the command line or in the environment is YAML too: '[{name: ...}]'. */
@@ -525,10 +535,10 @@ struct config *config_load_text(const struct config_sources *sources, const char
                   .folder = folder_of(config->arena, sources->file)},
     };
     lay_defaults(config);
-    if (text) lay_text(&layer, text, len);
+    bool whole = !text || lay_text(&layer, text, len);
     lay_environment(layer);
     lay_flags(layer, sources);
-    if (!sources->partial) config_check(config, sources, mistakes);
+    if (whole && !sources->partial) config_check(config, sources, mistakes);
     return config;
 }
 

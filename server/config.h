@@ -25,6 +25,7 @@ enum config_strength { FROM_DEFAULT, FROM_FILE, FROM_ENVIRONMENT, FROM_FLAG };
 /* What was said of one option, by the strongest that said anything. */
 struct config_value {
     enum config_strength strength;
+    bool wrong;        /* something was said, and it was a mistake */
     const char *where; /* "freshet.yml:3:5", "FRESHET_CACHE_TTL", "--listen" */
     const char *text;  /* as written, expanded; a secret's stays in memory alone */
 };

@@ -47,7 +47,8 @@ static void check_roles(struct checker *c) {
         if (config->n_connectors) config->roles |= ROLE_CONNECTORS;
         return;
     }
-    if (config->roles & ROLE_CDC && !config->cdc.kafka.brokers && !to_stdout)
+    bool brokers = config->cdc.kafka.brokers || config_value(config, "cdc.kafka.brokers")->wrong;
+    if (config->roles & ROLE_CDC && !brokers && !to_stdout)
         WRONG(
             c, "cdc.kafka.brokers",
             "is not set, and the role cdc needs it: give --kafka HOST:PORT, or cdc.output: stdout");
@@ -59,7 +60,7 @@ static void check_database(struct checker *c) {
     const struct config *config = c->config;
     bool needed = config->cache_read_through || config->roles != ROLE_CACHE;
     if (!config->database_url) {
-        if (needed)
+        if (needed && !config_value(config, "database.url")->wrong)
             WRONG(
                 c, "database.url",
                 "is not set: give --database URL, FRESHET_DATABASE_URL, or database.url in a file "
@@ -211,12 +212,12 @@ static void check_connectors(struct checker *c) {
         for (uint32_t j = 0; j < i; j++) {
             const struct connector_config *other = &config->connectors[j];
             if (!other->name) continue;
-            if (strcmp(one->name, other->name) == 0)
-                mistakes_add(c->mistakes, config->connector_places[i], path,
-                             "has the name of connectors[%u], \"%.80s\"", j, one->name);
-            else if (strcmp(one->slot, other->slot) == 0)
-                mistakes_add(c->mistakes, config->connector_places[i], path,
-                             "has the slot of connectors[%u], \"%.80s\"", j, one->slot);
+            bool same_name = strcmp(one->name, other->name) == 0;
+            if (!same_name && strcmp(one->slot, other->slot) != 0) continue;
+            mistakes_add(c->mistakes, config->connector_places[i], path,
+                         "has the %s of connectors[%u], \"%.80s\"", same_name ? "name" : "slot", j,
+                         same_name ? one->name : one->slot);
+            break;
         }
         mem_free(path);
     }
