@@ -47,6 +47,7 @@ struct publisher_deps {
 
 struct publisher;
 
+/* The strings of `config` must outlive the publisher. */
 struct publisher *publisher_create(const struct publisher_config *config,
                                    const struct publisher_deps *deps, struct error *err);
 void publisher_destroy(struct publisher **publisher);

@@ -1,0 +1,123 @@
+#include "cdc/kafka_topics.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/mem.h"
+
+enum { CREATE_TIMEOUT_MS = 5000 };
+
+struct kafka_topics {
+    struct log *log;
+    struct arena *arena;
+    const char **names; /* sorted */
+    size_t n;
+};
+
+struct kafka_topics *kafka_topics_create(struct log *log) {
+    struct kafka_topics *topics = mem_zalloc(sizeof *topics);
+    topics->log = log;
+    topics->arena = arena_create(16 * 1024);
+    return topics;
+}
+
+void kafka_topics_destroy(struct kafka_topics **topics) {
+    if (!*topics) return;
+    arena_destroy(&(*topics)->arena);
+    mem_free(*topics);
+    *topics = NULL;
+}
+
+static int by_name(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+bool kafka_topics_refresh(struct kafka_topics *topics, rd_kafka_t *client, int timeout_ms,
+                          struct error *err) {
+    const struct rd_kafka_metadata *metadata;
+    rd_kafka_resp_err_t code = rd_kafka_metadata(client, 1, NULL, &metadata, timeout_ms);
+    if (code) return kafka_error_code(err, code, "asking for the topics");
+    arena_reset(topics->arena);
+    topics->n = 0;
+    topics->names =
+        arena_alloc(topics->arena, ((size_t)metadata->topic_cnt + 1) * sizeof *topics->names);
+    for (int i = 0; i < metadata->topic_cnt; i++) {
+        if (metadata->topics[i].err) continue;
+        topics->names[topics->n++] = arena_strdup(topics->arena, metadata->topics[i].topic);
+    }
+    qsort(topics->names, topics->n, sizeof *topics->names, by_name);
+    rd_kafka_metadata_destroy(metadata);
+    return true;
+}
+
+static rd_kafka_NewTopic_t *new_topic(const char *name, const struct kafka_topic_spec *spec,
+                                      struct error *err) {
+    char why[256];
+    rd_kafka_NewTopic_t *topic =
+        rd_kafka_NewTopic_new(name, spec->partitions ? spec->partitions : -1,
+                              spec->replication ? spec->replication : -1, why, sizeof why);
+    if (!topic) {
+        error_set(err, ERROR_CONFIG, false, "Kafka topic \"%s\": %s", name, why);
+        return NULL;
+    }
+    if (spec->compacted) rd_kafka_NewTopic_set_config(topic, "cleanup.policy", "compact");
+    return topic;
+}
+
+/* The one topic's result. */
+static rd_kafka_resp_err_t outcome(rd_kafka_queue_t *queue, char *why, size_t size) {
+    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, CREATE_TIMEOUT_MS + 1000);
+    if (!event) return RD_KAFKA_RESP_ERR__TIMED_OUT;
+    rd_kafka_resp_err_t code = rd_kafka_event_error(event);
+    snprintf(why, size, "%s", code ? rd_kafka_event_error_string(event) : "");
+    const rd_kafka_CreateTopics_result_t *result = rd_kafka_event_CreateTopics_result(event);
+    size_t n = 0;
+    const rd_kafka_topic_result_t **made =
+        result ? rd_kafka_CreateTopics_result_topics(result, &n) : NULL;
+    if (!code && n == 1) {
+        code = rd_kafka_topic_result_error(made[0]);
+        const char *text = rd_kafka_topic_result_error_string(made[0]);
+        if (text) snprintf(why, size, "%s", text);
+    }
+    rd_kafka_event_destroy(event);
+    return code;
+}
+
+static bool create(struct kafka_topics *topics, rd_kafka_t *client, const char *name,
+                   const struct kafka_topic_spec *spec, struct error *err) {
+    rd_kafka_NewTopic_t *topic = new_topic(name, spec, err);
+    if (!topic) return false;
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(client);
+    rd_kafka_AdminOptions_t *options =
+        rd_kafka_AdminOptions_new(client, RD_KAFKA_ADMIN_OP_CREATETOPICS);
+    char why[256] = "";
+    rd_kafka_AdminOptions_set_request_timeout(options, CREATE_TIMEOUT_MS, why, sizeof why);
+    rd_kafka_CreateTopics(client, &topic, 1, options, queue);
+    rd_kafka_resp_err_t code = outcome(queue, why, sizeof why);
+    rd_kafka_AdminOptions_destroy(options);
+    rd_kafka_queue_destroy(queue);
+    rd_kafka_NewTopic_destroy(topic);
+    switch (code) {
+    case RD_KAFKA_RESP_ERR_NO_ERROR:
+        log_info(topics->log, "topic_created", "topic=%s partitions=%d replication=%d", name,
+                 spec->partitions, spec->replication);
+        return true;
+    case RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS: return true;
+    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR_POLICY_VIOLATION:
+        log_warn(topics->log, "topic_not_created", "topic=%s cause=\"%s\"", name, why);
+        return true;
+    default: break;
+    }
+    kafka_error_code(err, code, "creating a topic");
+    return error_prefix(err, "topic \"%s\" (%s)", name, why);
+}
+
+bool kafka_topics_ensure(struct kafka_topics *topics, rd_kafka_t *client, const char *name,
+                         const struct kafka_topic_spec *spec, struct error *err) {
+    if (topics->n && bsearch(&name, topics->names, topics->n, sizeof *topics->names, by_name))
+        return true;
+    return create(topics, client, name, spec, err);
+}

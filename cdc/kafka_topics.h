@@ -1,0 +1,28 @@
+/* kafka_topics.h: makes the topics that a publisher writes to, as configured, where they are not there yet.
+ *
+ *     kafka_topics_refresh(topics, producer, timeout_ms, err)      what the cluster has
+ *     kafka_topics_ensure(topics, producer, name, &spec, err)      nothing to do, mostly
+ *
+ * One thread. Blocks while a topic is made. */
+#ifndef FRESHET_CDC_KAFKA_TOPICS_H
+#define FRESHET_CDC_KAFKA_TOPICS_H
+
+#include "base/kafka.h"
+
+struct kafka_topic_spec {
+    int partitions;  /* 0: the broker's default */
+    int replication; /* 0: the broker's default */
+    bool compacted;
+};
+
+struct kafka_topics;
+
+struct kafka_topics *kafka_topics_create(struct log *log);
+void kafka_topics_destroy(struct kafka_topics **topics);
+bool kafka_topics_refresh(struct kafka_topics *topics, rd_kafka_t *client, int timeout_ms,
+                          struct error *err) MUST_CHECK;
+/* A role that may not make topics is no error: the topic may appear by other means. */
+bool kafka_topics_ensure(struct kafka_topics *topics, rd_kafka_t *client, const char *name,
+                         const struct kafka_topic_spec *spec, struct error *err) MUST_CHECK;
+
+#endif

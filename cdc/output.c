@@ -1,0 +1,12 @@
+#include "cdc/output.h"
+
+#include "base/assert.h"
+
+const struct output_ops *output_find(enum publisher_output output) {
+    static const struct output_ops *const outputs[] = {
+        [OUTPUT_KAFKA] = &output_kafka,
+        [OUTPUT_STDOUT] = &output_stdout,
+    };
+    ASSERT((size_t)output < sizeof outputs / sizeof *outputs);
+    return outputs[output];
+}

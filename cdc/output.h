@@ -1,0 +1,68 @@
+/* output.h: where a publisher's records go: one of a table of outputs.
+ *
+ *     prepare -> started -> { write... -> commit | progress | tick }... -> ended
+ *
+ * All calls on the feed's thread, as base/change.h has them. A new output is one row of the table in output.c. */
+#ifndef FRESHET_CDC_OUTPUT_H
+#define FRESHET_CDC_OUTPUT_H
+
+#include "base/change.h"
+#include "cdc/publisher.h"
+
+enum { RECORD_HEADERS_MAX = 2 };
+
+struct record_header {
+    const char *name;
+    struct slice value;
+};
+
+/* Borrowed for the call. */
+struct record {
+    void *topic;        /* of output_ops.topic */
+    struct slice key;   /* data NULL: null */
+    struct slice value; /* data NULL: a tombstone */
+    unsigned n_headers;
+    struct record_header headers[RECORD_HEADERS_MAX];
+};
+
+enum write_result {
+    WRITE_DONE,
+    WRITE_REFUSED, /* *err says why: this record can never be written; the stream may go on without it */
+    WRITE_FAILED,
+};
+
+struct output_ops {
+    const char *name;
+    void *(*create)(const struct publisher_config *config, const struct publisher_deps *deps,
+                    struct error *err);
+    void (*destroy)(void *self);
+
+    /* Fences older processes and reads the position. slot_exists: for an output without a store of its own. */
+    bool (*prepare)(void *self, bool slot_exists, struct change_position *position,
+                    struct error *err);
+    bool (*started)(void *self, const struct feed_identity *identity, struct error *err);
+    void (*ended)(void *self);
+
+    /* A handle that lives as long as the output. May create the topic. NULL on error. */
+    void *(*topic)(void *self, const char *name, struct error *err);
+    enum write_result (*write)(void *self, const struct record *record, struct error *err);
+    /* What was written since the last commit is a whole transaction: it becomes durable together with the
+     * position, now or, with others, at a later tick. */
+    bool (*commit)(void *self, const struct change_position *position, int64_t now_us,
+                   struct error *err);
+    /* Nothing is to be published up to end_lsn. */
+    bool (*progress)(void *self, uint64_t end_lsn, int64_t now_us, struct error *err);
+    bool (*tick)(void *self, int64_t now_us, struct error *err);
+    bool (*ready)(void *self);
+    uint64_t (*confirmed_lsn)(void *self);
+    /* True: everything written is durable. */
+    bool (*settled)(void *self);
+    void (*status)(void *self, json_t *into);
+};
+
+const struct output_ops *output_find(enum publisher_output output);
+
+extern const struct output_ops output_kafka;
+extern const struct output_ops output_stdout;
+
+#endif

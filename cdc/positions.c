@@ -1,0 +1,114 @@
+#include "cdc/positions.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/lsn.h"
+
+enum { POLL_MS = 100 };
+
+void position_compose_key(const char *slot, struct buf *out) {
+    buf_append_text(out, "{\"slot\":");
+    json_append_string(out, slice_from(slot));
+    buf_append_char(out, '}');
+}
+
+/* The identifier is a string: it does not fit the integers of every JSON reader. */
+void position_compose_value(const struct change_position *position, struct buf *out) {
+    buf_printf(out,
+               "{\"end_lsn\":%llu,\"lsn\":\"" LSN_FMT
+               "\",\"snapshot_done\":%s,\"system_identifier\":\"%llu\"}",
+               (unsigned long long)position->end_lsn, LSN_ARG(position->end_lsn),
+               position->snapshot_done ? "true" : "false",
+               (unsigned long long)position->system_identifier);
+}
+
+bool position_parse(struct slice value, struct change_position *position) {
+    json_int_t end_lsn;
+    int snapshot_done;
+    const char *system;
+    json_t *json = json_loadb(value.data, value.len, 0, NULL);
+    bool ok = json_unpack(json, "{s:I, s:b, s:s}", "end_lsn", &end_lsn, "snapshot_done",
+                          &snapshot_done, "system_identifier", &system) == 0 &&
+              end_lsn >= 0;
+    if (ok) {
+        char *end;
+        errno = 0;
+        position->end_lsn = (uint64_t)end_lsn;
+        position->snapshot_done = snapshot_done;
+        position->system_identifier = strtoull(system, &end, 10);
+        ok = !errno && *system && !*end;
+    }
+    json_decref(json);
+    return ok;
+}
+
+static rd_kafka_t *open_consumer(const struct kafka_config *config, struct log *log,
+                                 struct error *err) {
+    rd_kafka_conf_t *conf = kafka_conf(config, log, err);
+    if (!conf) return NULL;
+    kafka_conf_set(conf, "group.id", "freshet-positions"); /* never joined, never committed to */
+    kafka_conf_set(conf, "enable.auto.commit", "false");
+    kafka_conf_set(conf, "enable.partition.eof", "true");
+    kafka_conf_set(conf, "isolation.level", "read_committed");
+    kafka_conf_set(conf, "auto.offset.reset", "earliest");
+    rd_kafka_t *consumer = kafka_open(RD_KAFKA_CONSUMER, conf, err);
+    if (consumer) rd_kafka_poll_set_consumer(consumer);
+    return consumer;
+}
+
+/* Takes the record in if it is the slot's. */
+static bool take(const rd_kafka_message_t *message, struct slice key,
+                 struct change_position *position, struct error *err) {
+    if (!slice_equal(slice_make(message->key, message->key_len), key)) return true;
+    *position = (struct change_position){0};
+    if (!message->payload) return true; /* deleted on purpose: a new start */
+    if (position_parse(slice_make(message->payload, message->len), position)) return true;
+    return error_set(
+        err, ERROR_CONFLICT, false,
+        "the position of slot %.*s in topic %s (offset %lld) is malformed; restore it, "
+        "or delete it to start over with a new snapshot",
+        (int)key.len, key.data, rd_kafka_topic_name(message->rkt), (long long)message->offset);
+}
+
+static bool read_to_end(rd_kafka_t *consumer, struct slice key, int timeout_ms,
+                        struct change_position *position, struct error *err) {
+    int64_t deadline_us = clock_mono_us() + (int64_t)timeout_ms * 1000;
+    while (clock_mono_us() < deadline_us) {
+        rd_kafka_message_t *message = rd_kafka_consumer_poll(consumer, POLL_MS);
+        if (!message) continue;
+        rd_kafka_resp_err_t code = message->err;
+        bool ok = code || take(message, key, position, err);
+        rd_kafka_message_destroy(message);
+        if (!ok) return false;
+        if (code == RD_KAFKA_RESP_ERR__PARTITION_EOF) return true;
+        if (code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
+            return kafka_error_code(err, code, "reading the stored position");
+        /* Others pass: a topic just made, a broker on its way. */
+    }
+    return error_set(err, ERROR_TIMEOUT, true, "Kafka: the stored position was not read in %d ms",
+                     timeout_ms);
+}
+
+bool positions_read(const struct kafka_config *config, const char *topic, const char *slot,
+                    struct log *log, int timeout_ms, struct change_position *position,
+                    struct error *err) {
+    *position = (struct change_position){0};
+    rd_kafka_t *consumer = open_consumer(config, log, err);
+    if (!consumer) return false;
+    struct buf key = {0};
+    position_compose_key(slot, &key);
+    rd_kafka_topic_partition_list_t *partitions = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(partitions, topic, 0)->offset = RD_KAFKA_OFFSET_BEGINNING;
+    rd_kafka_resp_err_t code = rd_kafka_assign(consumer, partitions);
+    bool ok = code ? kafka_error_code(err, code, "reading the stored position")
+                   : read_to_end(consumer, buf_slice(&key), timeout_ms, position, err);
+    rd_kafka_topic_partition_list_destroy(partitions);
+    rd_kafka_consumer_close(consumer);
+    rd_kafka_destroy(consumer);
+    buf_deinit(&key);
+    return ok;
+}

@@ -1,0 +1,248 @@
+#include "cdc/tables.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/catalog.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/pattern.h"
+#include "base/pg.h"
+#include "base/publication.h"
+
+struct tables {
+    const struct publisher_config *config;
+    struct log *log;
+    PGconn *conn;
+    struct types *types;
+    struct catalog *catalog;
+    /* By relation OID; open addressing, at most half full. */
+    struct event_table **slots;
+    uint32_t n_slots;
+    uint32_t used;
+    struct event_table **counted; /* in the order of their first event in the transaction */
+    uint32_t n_counted;
+    uint32_t counted_cap;
+};
+
+struct tables *tables_create(const struct publisher_config *config, struct log *log) {
+    struct tables *tables = mem_zalloc(sizeof *tables);
+    tables->config = config;
+    tables->log = log;
+    tables->types = types_create();
+    tables->n_slots = 256;
+    tables->slots = mem_calloc(tables->n_slots, sizeof *tables->slots);
+    return tables;
+}
+
+void tables_destroy(struct tables **tables) {
+    struct tables *t = *tables;
+    if (!t) return;
+    for (uint32_t i = 0; i < t->n_slots; i++)
+        event_table_destroy(&t->slots[i]);
+    mem_free(t->slots);
+    mem_free(t->counted);
+    types_destroy(&t->types);
+    if (t->catalog) catalog_destroy(&t->catalog);
+    if (t->conn) PQfinish(t->conn);
+    mem_free(t);
+    *tables = NULL;
+}
+
+/* ---- the database ---- */
+
+static bool connect_database(struct tables *t, struct error *err) {
+    if (t->conn && PQstatus(t->conn) == CONNECTION_OK) return true;
+    if (t->conn) PQfinish(t->conn);
+    struct pg_options options = {.application_name = "freshet_cdc_catalog"};
+    t->conn = pg_connect(t->config->database_url, &options, err);
+    return t->conn != NULL;
+}
+
+/* Types first: a table that is in the catalog then has its types. */
+static bool read_catalog(struct tables *t, struct error *err) {
+    for (int attempt = 0;; attempt++) {
+        if (!connect_database(t, err)) return false;
+        struct catalog *fresh = NULL;
+        if (types_load(t->types, t->conn, err)) fresh = catalog_load(t->conn, err);
+        if (fresh) {
+            if (t->catalog) catalog_destroy(&t->catalog);
+            t->catalog = fresh;
+            return true;
+        }
+        /* The connection may have been cut long ago, unnoticed. */
+        if (attempt == 1 || PQstatus(t->conn) == CONNECTION_OK) return false;
+    }
+}
+
+static bool read_slot(struct tables *t, struct tables_facts *facts, struct error *err) {
+    const char *params[] = {t->config->slot};
+    PGresult *rows = pg_query_params(
+        t->conn, "SELECT coalesce(active_pid, 0) FROM pg_replication_slots WHERE slot_name = $1", 1,
+        params, err);
+    if (!rows) return false;
+    facts->slot_exists = PQntuples(rows) == 1;
+    facts->slot_active_pid = facts->slot_exists ? atoi(PQgetvalue(rows, 0, 0)) : 0;
+    PQclear(rows);
+    return true;
+}
+
+static bool publication_is_there(PGconn *conn, const char *name) {
+    struct publication *publication = publication_load(conn, name, NULL);
+    bool exists = publication && publication->exists;
+    if (publication) publication_destroy(&publication);
+    return exists;
+}
+
+static bool is_publishable(const struct catalog_table *table,
+                           const struct publisher_config *config) {
+    return (table->kind == 'r' || table->kind == 'p') && !table->unlogged &&
+           catalog_table_publishable(table) &&
+           pattern_match_any(config->n_tables, config->tables, table->schema, table->name);
+}
+
+bool tables_publish(PGconn *conn, const struct publisher_config *config, struct log *log,
+                    const struct catalog *catalog, uint32_t *n_tables, struct error *err) {
+    struct publication_table *members = mem_calloc(catalog->n_tables + 1, sizeof *members);
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < catalog->n_tables; i++) {
+        if (is_publishable(&catalog->tables[i], config))
+            members[n++] = (struct publication_table){.table = &catalog->tables[i]};
+    }
+    struct publication_plan plan = {.name = config->publication, .n_tables = n, .tables = members};
+    bool changed = false;
+    struct error local;
+    bool ok = publication_ensure(conn, &plan, &changed, &local);
+    mem_free(members);
+    *n_tables = n;
+    if (ok) {
+        if (changed)
+            log_info(log, "publication_changed", "publication=%s tables=%u", config->publication,
+                     (unsigned)n);
+        return true;
+    }
+    if (local.code == ERROR_REFUSED && publication_is_there(conn, config->publication)) {
+        log_warn(log, "publication_left", "publication=%s cause=\"%s\"", config->publication,
+                 local.message);
+        return true;
+    }
+    return error_set(err, local.code, local.retriable, "%s", local.message);
+}
+
+bool tables_prepare(struct tables *t, struct tables_facts *facts, struct error *err) {
+    uint32_t n_tables;
+    return read_catalog(t, err) && read_slot(t, facts, err) &&
+           tables_publish(t->conn, t->config, t->log, t->catalog, &n_tables, err);
+}
+
+uint64_t tables_next_xid(struct tables *t) {
+    if (!connect_database(t, NULL)) return 0;
+    PGresult *rows =
+        pg_query(t->conn, "SELECT pg_snapshot_xmax(pg_current_snapshot())::text", NULL);
+    if (!rows) return 0;
+    uint64_t xid = strtoull(PQgetvalue(rows, 0, 0), NULL, 10);
+    PQclear(rows);
+    return xid;
+}
+
+/* ---- tables by relation ---- */
+
+static struct event_table **place(const struct tables *t, uint32_t oid) {
+    uint32_t at = oid * 2654435761u;
+    for (;; at++) {
+        struct event_table **slot = &t->slots[at & (t->n_slots - 1)];
+        if (!*slot || (*slot)->oid == oid) return slot;
+    }
+}
+
+static void grow(struct tables *t) {
+    struct event_table **old = t->slots;
+    uint32_t n_old = t->n_slots;
+    t->n_slots *= 2;
+    t->slots = mem_calloc(t->n_slots, sizeof *t->slots);
+    for (uint32_t i = 0; i < n_old; i++) {
+        if (old[i]) *place(t, old[i]->oid) = old[i];
+    }
+    mem_free(old);
+}
+
+/* Has the catalog, as read, every column of the relation, with its type? */
+static bool catalog_knows(const struct tables *t, const struct relation *relation) {
+    const struct catalog_table *table =
+        t->catalog ? catalog_find_oid(t->catalog, relation->oid) : NULL;
+    if (!table || table->replica_identity != relation->replica_identity) return false;
+    for (uint16_t i = 0; i < relation->n_columns; i++) {
+        const struct relation_column *column = &relation->columns[i];
+        bool found = false;
+        for (uint16_t k = 0; k < table->n_columns && !found; k++)
+            found = table->columns[k].type_oid == column->type_oid &&
+                    strcmp(table->columns[k].name, column->name) == 0;
+        if (!found || !types_find(t->types, column->type_oid)) return false;
+    }
+    return true;
+}
+
+static struct event_table *make(struct tables *t, const struct relation *relation, bool renewed,
+                                struct error *err) {
+    if ((renewed || !catalog_knows(t, relation)) && !read_catalog(t, err)) {
+        error_prefix(err, "table %s.%s", relation->schema, relation->name);
+        return NULL;
+    }
+    struct event_table_plan plan = {.relation = relation,
+                                    .catalog = catalog_find_oid(t->catalog, relation->oid),
+                                    .types = t->types,
+                                    .format = &t->config->format,
+                                    .prefix = t->config->prefix};
+    return event_table_create(&plan);
+}
+
+struct event_table *tables_find(struct tables *t, const struct relation *relation,
+                                struct error *err) {
+    struct event_table **slot = place(t, relation->oid);
+    if (*slot && (*slot)->version == relation->version) return *slot;
+    struct event_table *made = make(t, relation, *slot != NULL, err);
+    if (!made) return NULL;
+    if (*slot) {
+        /* The open transaction's counts outlive a change of the table in it. */
+        made->transaction_events = (*slot)->transaction_events;
+        for (uint32_t i = 0; i < t->n_counted; i++) {
+            if (t->counted[i] == *slot) t->counted[i] = made;
+        }
+        event_table_destroy(slot);
+        *slot = made;
+        return made;
+    }
+    *slot = made;
+    if (++t->used * 2 > t->n_slots) grow(t);
+    return made;
+}
+
+/* ---- transaction metadata ---- */
+
+void tables_count_event(struct tables *t, struct event_table *table) {
+    if (table->transaction_events++) return;
+    if (t->n_counted == t->counted_cap) {
+        t->counted_cap = t->counted_cap ? t->counted_cap * 2 : 16;
+        t->counted = mem_realloc(t->counted, t->counted_cap * sizeof *t->counted);
+    }
+    t->counted[t->n_counted++] = table;
+}
+
+void tables_reset_counts(struct tables *t) {
+    for (uint32_t i = 0; i < t->n_counted; i++)
+        t->counted[i]->transaction_events = 0;
+    t->n_counted = 0;
+}
+
+void tables_append_counts(const struct tables *t, struct buf *out) {
+    buf_append_char(out, '[');
+    for (uint32_t i = 0; i < t->n_counted; i++) {
+        const struct event_table *table = t->counted[i];
+        buf_append_text(out, i ? ",{\"data_collection\":" : "{\"data_collection\":");
+        json_append_string(out, table->collection);
+        buf_append_text(out, ",\"event_count\":");
+        buf_append_u64(out, table->transaction_events);
+        buf_append_char(out, '}');
+    }
+    buf_append_char(out, ']');
+}

@@ -1,0 +1,51 @@
+/* tables.h: what a publisher knows of the database: its publication, and an event_table for each relation of the
+ * stream, made from the Relation message and the catalog.
+ *
+ *     tables_prepare(tables, &facts, err)                 at each session's start: connect, read, publish
+ *     table = tables_find(tables, change->relation, err)  at each change
+ *
+ * The feed's thread. Blocking, on a connection of its own that serves nothing else. */
+#ifndef FRESHET_CDC_TABLES_H
+#define FRESHET_CDC_TABLES_H
+
+#include "base/change.h"
+#include "base/log.h"
+#include "cdc/event_table.h"
+#include "cdc/publisher.h"
+
+struct tables;
+
+struct tables_facts {
+    bool slot_exists;
+    int slot_active_pid; /* 0: nobody streams from it */
+};
+
+/* `config` must outlive it. */
+struct tables *tables_create(const struct publisher_config *config, struct log *log);
+void tables_destroy(struct tables **tables);
+
+/* Makes the publication, or adds to it what the patterns name and lacks; a role that may not is told the SQL,
+ * unless a publication of that name is there. */
+bool tables_prepare(struct tables *tables, struct tables_facts *facts,
+                    struct error *err) MUST_CHECK;
+
+/* Valid until the relation's version grows. NULL on error. */
+struct event_table *tables_find(struct tables *tables, const struct relation *relation,
+                                struct error *err);
+
+/* For what is told of a snapshot: the next transaction's id, 0 where it cannot be had. */
+uint64_t tables_next_xid(struct tables *tables);
+
+/* One more event of the table in the open transaction. */
+void tables_count_event(struct tables *tables, struct event_table *table);
+/* After each transaction: the counts of transaction metadata start over. */
+void tables_reset_counts(struct tables *tables);
+/* {"data_collection":"public.t","event_count":2},... of the open transaction. */
+void tables_append_counts(const struct tables *tables, struct buf *out);
+
+/* Brings the publication to the patterns, on any connection. *n_tables: how many it names. */
+bool tables_publish(PGconn *conn, const struct publisher_config *config, struct log *log,
+                    const struct catalog *catalog, uint32_t *n_tables,
+                    struct error *err) MUST_CHECK;
+
+#endif
