@@ -1,0 +1,38 @@
+/* fetch.h: a command's wait for the rows that it misses, and those rows laid over the store for its second run.
+ *
+ *     fetch_want(keyspace, ctx);              a read was not in memory: the command will wait (its ticket says so)
+ *     fetch_begin(keyspace);                  end of the turn: what the waits want becomes fills, or joins some
+ *     fetch_deliver(keyspace, waiters, value) a row has come; whose last it was runs again
+ *     fetched_find(ctx->fetched, key, hash)   on the second run
+ *
+ * On the keyspace's worker, but for what fetch_deliver posts to others. */
+#ifndef FRESHET_CACHE_FETCH_H
+#define FRESHET_CACHE_FETCH_H
+
+#include "cache/client.h"
+#include "cache/command.h"
+#include "cache/flights.h"
+
+struct fetched_row {
+    struct slice key; /* of the client's arguments, which stay where they are while it waits */
+    uint64_t hash;
+    struct waiter *waiter;  /* not here yet */
+    struct rowvalue *value; /* here */
+};
+
+struct fetched_rows {
+    uint32_t n;
+    uint32_t cap;
+    struct fetched_row *rows;
+};
+
+void fetch_want(struct keyspace *keyspace, struct command_context *ctx, enum key_form form);
+void fetch_begin(struct keyspace *keyspace);
+void fetch_deliver(struct keyspace *from, struct waiter *waiters, struct rowvalue *value);
+/* Frees the waits that are left, running nothing: the worker is gone. */
+void fetch_abandon(struct keyspace *keyspace);
+
+const struct rowvalue *fetched_find(const struct fetched_rows *rows, struct slice key,
+                                    uint64_t hash);
+
+#endif

@@ -1,0 +1,162 @@
+#include "cache/keyspace.h"
+
+#include <string.h>
+
+#include "cache/core.h"
+#include "cache/fetch.h"
+#include "cache/keyspace_state.h"
+#include "cache/loader.h"
+#include "cache/readthrough.h"
+#include "cache/rowkey.h"
+#include "cache/warden.h"
+
+/* May an entry of a row still answer: is its table's generation the one it was stored under? */
+static bool is_current(const struct core *core, const struct row_stamp *stamp) {
+    const struct tablestate *state = tablestates_at(core->states, stamp->table);
+    return stamp->generation == tablestate_generation(state);
+}
+
+static enum read_outcome fail(struct keyspace *keyspace, struct key_value *value) {
+    value->failure = buf_text(&keyspace->failure);
+    return READ_FAILED;
+}
+
+/* ---- what memory has ---- */
+
+static enum read_outcome plain_value(const struct entry *entry, enum key_form form,
+                                     struct key_value *value) {
+    value->entry = entry;
+    value->expire_at_ms = entry_expiry(entry);
+    if (form == FORM_STRING) {
+        if (entry->kind != ENTRY_STRING) return READ_WRONG_TYPE;
+        value->string = entry_string(entry);
+    } else if (form == FORM_HASH) {
+        if (entry->kind != ENTRY_HASH) return READ_WRONG_TYPE;
+        if (!(entry->flags & ENTRY_TABLE)) value->fields = entry_packed(entry);
+    }
+    return READ_FOUND;
+}
+
+/* READ_PENDING: this form of the row is not here. */
+static enum read_outcome row_value(const struct entry *entry, enum key_form form,
+                                   struct key_value *value) {
+    value->row = true;
+    value->entry = entry;
+    value->expire_at_ms = entry_expiry(entry);
+    if (entry_is_absent(entry)) return READ_ABSENT;
+    if (form == FORM_STRING && !entry_row_json(entry, &value->string)) return READ_PENDING;
+    if (form == FORM_HASH && !entry_row_fields(entry, &value->fields)) return READ_PENDING;
+    return READ_FOUND;
+}
+
+static enum read_outcome fetched_value(const struct rowvalue *row, enum key_form form,
+                                       struct key_value *value) {
+    value->row = true;
+    value->expire_at_ms = row->expire_at_ms;
+    if (row->kind == ROWVALUE_ABSENT) return READ_ABSENT;
+    if (row->kind == ROWVALUE_FAILED) {
+        value->failure = row->bytes;
+        return READ_FAILED;
+    }
+    struct slice bytes = slice_make(row->bytes, row->len);
+    if (form == FORM_STRING) value->string = bytes;
+    if (form == FORM_HASH) value->fields = bytes;
+    return READ_FOUND;
+}
+
+/* ---- what it has not ---- */
+
+static enum read_outcome pend(struct keyspace *keyspace, struct command_context *ctx,
+                              enum key_form form) {
+    ctx->n_pending++;
+    fetch_want(keyspace, ctx, form);
+    return READ_PENDING;
+}
+
+/* A key that could be a row, while the database's tables are not known. */
+static enum read_outcome unknown_tables(struct keyspace *keyspace, struct slice key,
+                                        struct key_value *value) {
+    if (!keyspace->core->config->database_url || !memchr(key.data, ':', key.len))
+        return READ_ABSENT;
+    keyspace->failure.len = 0;
+    buf_printf(&keyspace->failure, "ERR %.*s: the database's tables are not known yet: ",
+               (int)((const char *)memchr(key.data, ':', key.len) - key.data), key.data);
+    warden_trouble(keyspace->core->warden, &keyspace->failure);
+    return fail(keyspace, value);
+}
+
+static enum read_outcome missing(struct keyspace *keyspace, struct command_context *ctx,
+                                 struct slice key, enum key_form form, struct key_value *value) {
+    struct slice rest;
+    if (!keyspace->map) return unknown_tables(keyspace, key, value);
+    const struct table *table = tablemap_find_key(keyspace->map, key, &rest);
+    if (!table) return READ_ABSENT;
+    value->row = true;
+    keyspace->failure.len = 0;
+    if (table->refusal) {
+        buf_printf(&keyspace->failure, "ERR %s: cannot be read: %s", table->prefix, table->refusal);
+        return fail(keyspace, value);
+    }
+    struct rowkey row;
+    keyspace->scratch.len = 0;
+    if (!rowkey_parse(table, rest, &keyspace->scratch, &row, &keyspace->failure))
+        return fail(keyspace, value);
+    metric_bump(keyspace->count.misses, 1);
+    return pend(keyspace, ctx, form);
+}
+
+/* Memory has the row, and cannot prove that it is fresh enough. */
+static enum read_outcome stale(struct keyspace *keyspace, struct command_context *ctx,
+                               struct slice key, enum key_form form, struct key_value *value) {
+    const struct core *core = keyspace->core;
+    if (core->config->on_stale == ON_STALE_ERROR) {
+        keyspace->failure.len = 0;
+        buf_printf(&keyspace->failure,
+                   "STALE memory may be more than %lld ms behind the database: ",
+                   (long long)core->config->max_staleness_ms);
+        warden_trouble(core->warden, &keyspace->failure);
+        return fail(keyspace, value);
+    }
+    metric_bump(keyspace->count.bypassed, 1);
+    *value = (struct key_value){0};
+    return missing(keyspace, ctx, key, form, value);
+}
+
+enum read_outcome keyspace_read(struct command_context *ctx, struct slice key, enum key_form form,
+                                struct key_value *value) {
+    struct keyspace *keyspace = ctx->keyspace;
+    struct core *core = keyspace->core;
+    uint64_t hash = store_hash(core->store, key);
+    *value = (struct key_value){0};
+    if (ctx->fetched) {
+        const struct rowvalue *row = fetched_find(ctx->fetched, key, hash);
+        if (row) return fetched_value(row, form, value);
+    }
+    const struct entry *entry = store_peek(core->store, key, hash, ctx->now_ms);
+    if (!entry) return missing(keyspace, ctx, key, form, value);
+    if (entry->kind != ENTRY_ROW) return plain_value(entry, form, value);
+    if (!is_current(core, entry_row_stamp(entry))) return missing(keyspace, ctx, key, form, value);
+    if (!core_lease_holds(core, ctx->now_us)) return stale(keyspace, ctx, key, form, value);
+    enum read_outcome outcome = row_value(entry, form, value);
+    if (outcome == READ_PENDING) {
+        *value = (struct key_value){0};
+        return missing(keyspace, ctx, key, form, value);
+    }
+    metric_bump(outcome == READ_ABSENT ? keyspace->count.negative_hits : keyspace->count.hits, 1);
+    return outcome;
+}
+
+bool keyspace_is_row_key(struct command_context *ctx, struct slice key) {
+    struct slice rest;
+    struct keyspace *keyspace = ctx->keyspace;
+    return keyspace->map && tablemap_find_key(keyspace->map, key, &rest) != NULL;
+}
+
+/* ---- the turn ---- */
+
+void keyspace_end_turn(struct keyspace *keyspace) {
+    if (!keyspace->loader) return;
+    tablemaps_refresh(keyspace->core->maps, &keyspace->map);
+    if (keyspace->gathered) fetch_begin(keyspace);
+    loader_pump(keyspace->loader);
+}
