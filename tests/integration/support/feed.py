@@ -121,7 +121,8 @@ class Feed:
         self.wait_ended()
 
     def close(self):
-        if self._process.poll() is None:
-            self._process.kill()
-        self.wait_ended()
+        """Gently, for what a sanitizer has to say; 1 is a feed that failed."""
+        code = self.stop()
+        log = self.log_text()
         self._log.close()
+        assert code in (0, 1, -9), f"feedprint ended with {code}:\n{log[-4000:]}"

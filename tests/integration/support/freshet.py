@@ -11,7 +11,7 @@ from pathlib import Path
 import redis
 import requests
 
-from .process import ROOT, Process, free_port
+from .process import ROOT, Process, environment, free_port
 from .waiting import PATIENCE, wait_until
 
 SAMPLE = re.compile(r"^(?P<name>[a-zA-Z_:][\w:]*)(?:\{(?P<labels>.*)\})? (?P<value>\S+)$")
@@ -39,7 +39,7 @@ def run_cli(*args, env=None, timeout=60, input=None):
     """`freshet ARGS` to its end: .returncode, .stdout, .stderr (text)."""
     return subprocess.run(
         [str(binary()), *map(str, args)],
-        env={**os.environ, **{k: str(v) for k, v in (env or {}).items()}},
+        env=environment(env),
         capture_output=True,
         text=True,
         timeout=timeout * PATIENCE,

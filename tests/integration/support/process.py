@@ -41,6 +41,12 @@ def unprivileged_user():
     raise RuntimeError("no unprivileged user to run servers as")
 
 
+def environment(more=None):
+    """The tests' own variables are no settings of Freshet."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("FRESHET_")}
+    return {**kept, **{name: str(value) for name, value in (more or {}).items()}}
+
+
 def open_to_all(path):
     """Can any user read below `path`?"""
     return all(folder.stat().st_mode & 0o005 == 0o005 for folder in (path, *path.parents))
@@ -117,7 +123,7 @@ class Process:
             self._popen = subprocess.Popen(
                 [str(word) for word in command],
                 cwd=folder,
-                env={**os.environ, **{k: str(v) for k, v in (env or {}).items()}},
+                env=environment(env),
                 stdin=subprocess.DEVNULL,
                 stdout=out if stdout else log,
                 stderr=log,
