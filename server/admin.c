@@ -143,9 +143,8 @@ static bool start(struct admin *admin, const struct addrinfo *at, const char *li
     errno = 0;
     admin->daemon = MHD_start_daemon(
         flags, 0, NULL, NULL, handle, admin, MHD_OPTION_EXTERNAL_LOGGER, ignore_log, NULL,
-        MHD_OPTION_SOCK_ADDR, at->ai_addr, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned)MAX_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned)IDLE_TIMEOUT_S, MHD_OPTION_END);
+        MHD_OPTION_SOCK_ADDR, at->ai_addr, MHD_OPTION_CONNECTION_LIMIT, (unsigned)MAX_CONNECTIONS,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_TIMEOUT_S, MHD_OPTION_END);
     if (!admin->daemon)
         return error_set(err, ERROR_SYSTEM, false,
                          "admin.listen: cannot listen on %s: %s; choose another with --admin",

@@ -23,7 +23,9 @@ const struct cli_command cli_commands[] = {
          "work."},
     {"status", cli_status, .configured = true, .partial = true, .prints_json = true,
      .summary = "Ask a running Freshet how it is.",
-     .details = "Asks the admin address of the configuration: --admin HOST:PORT for another."},
+     .details =
+         "Asks the admin address of the configuration: --admin HOST:PORT for another. Exit 0:\n"
+         "it is ready; 1: it is not, or does not answer."},
     {"reference", cli_reference,
      .summary = "Print the reference of options and commands, in Markdown."},
     {"help", cli_help, .summary = "Print the help of a command: freshet help run."},

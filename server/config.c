@@ -488,11 +488,38 @@ static void lay_environment(struct layer layer) {
     for (const struct option *option = options; option->path; option++) {
         char name[OPTION_ENVIRONMENT_MAX];
         option_environment_name(option, name);
-        const char *text = environment_get(layer.scope.environment, name, strlen(name));
-        if (!text) continue;
-        layer.name = arena_strdup(layer.config->arena, name);
-        apply_text(&layer, option, layer.config, option->path, text);
+        const char *names[] = {option->variable, name};
+        for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+            const char *text =
+                names[i] ? environment_get(layer.scope.environment, names[i], strlen(names[i]))
+                         : NULL;
+            if (!text) continue;
+            layer.name = arena_strdup(layer.config->arena, names[i]);
+            apply_text(&layer, option, layer.config, option->path, text);
+        }
     }
+}
+
+static bool is_variable(const char *variable, size_t len) {
+    for (const struct option *option = options; option->path; option++) {
+        char name[OPTION_ENVIRONMENT_MAX];
+        option_environment_name(option, name);
+        if (strlen(name) == len && strncmp(name, variable, len) == 0) return true;
+        const char *other = option->variable;
+        if (other && strlen(other) == len && strncmp(other, variable, len) == 0) return true;
+    }
+    return false;
+}
+
+const char *config_unknown_variable(char *const *environment, uint32_t *at, size_t *len) {
+    for (; environment[*at]; ++*at) {
+        const char *variable = environment[*at];
+        *len = strcspn(variable, "=");
+        if (strncmp(variable, "FRESHET_", 8) != 0 || is_variable(variable, *len)) continue;
+        ++*at;
+        return variable;
+    }
+    return NULL;
 }
 
 static void lay_flags(struct layer layer, const struct config_sources *sources) {

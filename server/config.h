@@ -83,6 +83,10 @@ struct config *config_load_text(const struct config_sources *sources, const char
                                 struct mistakes *mistakes);
 void config_destroy(struct config **config);
 
+/* The next variable from *at on that begins with FRESHET_ and is none of ours: worth a warning, since it may be a slip
+ * of the pen; not a mistake, since others may use such names. NULL: there is none. *len is its name's. */
+const char *config_unknown_variable(char *const *environment, uint32_t *at, size_t *len);
+
 /* Fills in what defaults to the database's name. */
 void config_finish(struct config *config, const char *database);
 

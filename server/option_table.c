@@ -146,7 +146,8 @@ const struct option options[] = {
     {"cdc.output", CHOICE, AT(cdc.output), .initial = "kafka", .choices = "kafka|stdout",
      .help = "`stdout`: events as JSON, one a line, on standard output; no broker."},
     {"cdc.kafka.brokers", STRING, AT(cdc.kafka.brokers), .joins = true, .flag = "--kafka",
-     .argument = "HOST:PORT,...", .help = "Kafka's bootstrap servers."},
+     .variable = "FRESHET_KAFKA_BROKERS", .argument = "HOST:PORT,...",
+     .help = "Kafka's bootstrap servers."},
     {"cdc.kafka.delivery", CHOICE, AT(cdc.delivery), .initial = "exactly-once",
      .choices = "exactly-once|at-least-once",
      .help = "`exactly-once`: in Kafka transactions; readers with `read_committed` see each change "

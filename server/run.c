@@ -15,7 +15,7 @@
 #include "server/sampler.h"
 #include "server/service.h"
 
-enum { SUPERVISE_NS = 50 * 1000 * 1000, SAMPLE_INTERVAL_MS = 5000 };
+enum { SUPERVISE_NS = 50 * 1000 * 1000, SAMPLE_INTERVAL_MS = 1000 };
 
 /* What `run` holds, in the order in which it is made. */
 struct daemon {
@@ -46,9 +46,17 @@ static bool fail(struct daemon *daemon, const struct error *err) {
     return false;
 }
 
-static bool create_sampler(struct daemon *daemon) {
+static void warn_of_variables(struct daemon *daemon) {
+    uint32_t at = 0;
+    size_t len;
+    const char *name;
+    while ((name = config_unknown_variable(daemon->line->sources.environment, &at, &len)))
+        log_warn(daemon->log, "variable_ignored", "name=%.*s", (int)(len < 100 ? len : 100), name);
+}
+
+static void create_sampler(struct daemon *daemon) {
     const struct config *config = daemon->config;
-    if (!config->database_url) return true;
+    if (!config->database_url) return;
     uint32_t n = 0;
     const char **slots = mem_calloc(config->n_connectors + 1, sizeof *slots);
     if (config->roles & ROLE_CDC) slots[n++] = config->cdc.slot;
@@ -61,7 +69,6 @@ static bool create_sampler(struct daemon *daemon) {
                                 .slots = slots};
     daemon->sampler = sampler_create(config->database_url, &deps);
     mem_free(slots);
-    return true;
 }
 
 static bool start(struct daemon *daemon) {
@@ -120,6 +127,7 @@ int cli_run(const struct command_line *line) {
     daemon.log = log_create(STDERR_FILENO, (enum log_level)daemon.config->log_level);
     daemon.metrics = metrics_create();
     process_metrics(daemon.metrics);
+    warn_of_variables(&daemon);
     int code = preflight(daemon.config, daemon.log);
     if (code == EXIT_DONE) {
         code = EXIT_FAILED;

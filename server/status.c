@@ -109,6 +109,7 @@ static void print_tree(const json_t *object, int indent) {
     }
 }
 
+/* The exit code: 0 ready, 1 not; so that a container's health check can ask. */
 static int print_status(const struct buf *body, bool as_json) {
     json_error_t error;
     json_t *status = json_loadb(body->data, body->len, 0, &error);
@@ -117,12 +118,12 @@ static int print_status(const struct buf *body, bool as_json) {
         json_decref(status);
         return EXIT_FAILED;
     }
+    bool ready = json_is_true(json_object_get(status, "ready"));
     if (as_json) {
         fwrite(body->data, 1, body->len, stdout);
     } else {
         const char *version = json_string_value(json_object_get(status, "version"));
         const char *reason = json_string_value(json_object_get(status, "reason"));
-        bool ready = json_is_true(json_object_get(status, "ready"));
         printf("freshet %s: %s%s%s\n", version ? version : "?", ready ? "ready" : "not ready",
                reason ? ": " : "", reason ? reason : "");
         json_object_del(status, "version");
@@ -131,7 +132,7 @@ static int print_status(const struct buf *body, bool as_json) {
         print_tree(status, 2);
     }
     json_decref(status);
-    return EXIT_DONE;
+    return ready ? EXIT_DONE : EXIT_FAILED;
 }
 
 int cli_status(const struct command_line *line) {
