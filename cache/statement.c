@@ -94,9 +94,9 @@ void statement_compose(const struct table *table, enum key_form form, struct buf
     uint32_t n_values = form == FORM_STRING ? 1 : table->n_columns;
     for (uint32_t i = 0; i < n_values; i++)
         buf_printf(sql, ", t.c%u", i + 1u);
-    buf_append_text(sql, " FROM pg_catalog.unnest(");
+    buf_append_text(sql, " FROM ROWS FROM (");
     for (uint16_t i = 0; i < table->n_keys; i++)
-        buf_printf(sql, "%s$%u::pg_catalog.text[]", i ? ", " : "", i + 1u);
+        buf_printf(sql, "%spg_catalog.unnest($%u::pg_catalog.text[])", i ? ", " : "", i + 1u);
     buf_append_text(sql, ") WITH ORDINALITY AS k(");
     for (uint16_t i = 0; i < table->n_keys; i++)
         buf_printf(sql, "v%u, ", i + 1u);

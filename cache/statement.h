@@ -1,7 +1,7 @@
 /* statement.h: the SQL that reads rows of a table by primary key: one statement for any number of keys.
  *
  *     SELECT k.i, <snapshot, in the first row>, <row is there>, <identity of each key column>, <the row in its form>
- *     FROM unnest($1::text[], ...) WITH ORDINALITY AS k(v1, ..., i)
+ *     FROM ROWS FROM (unnest($1::text[]), ...) WITH ORDINALITY AS k(v1, ..., i)
  *     LEFT JOIN LATERAL (SELECT ... FROM table WHERE key = k.v1::type ... LIMIT 1) t ON true
  *
  * One row comes for each key asked, in the order of asking, whether its row is there or not; so absent ones too have been
