@@ -73,11 +73,11 @@ static void answer_categories(struct reply *reply, const struct command *command
 
 static void answer_key_specs(struct reply *reply, const struct command *command) {
     if (command->keys.first <= 0) {
-        reply_array(reply, 0);
+        reply_set(reply, 0);
         return;
     }
     bool writes = command->flags & CMD_WRITE;
-    reply_array(reply, 1);
+    reply_set(reply, 1);
     reply_map(reply, 3);
     reply_text(reply, "flags");
     reply_set(reply, 2);
@@ -123,9 +123,9 @@ static void answer_info(struct reply *reply, const struct command *command,
     reply_integer(reply, command->keys.last);
     reply_integer(reply, command->keys.step);
     answer_categories(reply, command);
-    reply_array(reply, 0); /* tips */
+    reply_set(reply, 0); /* tips */
     answer_key_specs(reply, command);
-    reply_array(reply, count_subcommands(command));
+    reply_set(reply, count_subcommands(command));
     for (const struct command *sub = command->subcommands; sub && sub->name; sub++)
         answer_info(reply, sub, command);
 }
@@ -194,7 +194,7 @@ static void command_cmd_info(struct command_context *ctx) {
         if (command)
             answer_info(ctx->reply, command, parent);
         else
-            reply_null_array(ctx->reply);
+            reply_null(ctx->reply);
     }
 }
 
@@ -310,7 +310,7 @@ const struct command command_subcommands[] = {
     {"docs", command_cmd_docs, -2, CMD_LOADING | CMD_STALE, NO_KEYS, "7.0.0", GROUP_SERVER,
      "Returns documentary information about one, multiple or all commands.",
      "O(N) where N is the number of commands to look up", NULL},
-    {"getkeys", command_cmd_getkeys, -3, CMD_LOADING | CMD_STALE, NO_KEYS, "2.8.13", GROUP_SERVER,
+    {"getkeys", command_cmd_getkeys, -4, CMD_LOADING | CMD_STALE, NO_KEYS, "2.8.13", GROUP_SERVER,
      "Extracts the key names from an arbitrary command.",
      "O(N) where N is the number of arguments to the command", NULL},
     {"help", command_help, 2, CMD_LOADING | CMD_STALE, NO_KEYS, "5.0.0", GROUP_SERVER,

@@ -1,85 +1,107 @@
-"""A RESP connection that shows replies as they came: text is not decoded, and types stay apart.
-
-    raw = RawResp(port, protocol=3)
-    raw.call("SET", "k", b"\\x00")                 a reply
-    raw.calls([["GET", "a"], ["GET", "b"]])        a pipeline: a list of replies
-
-Replies: bytes (bulk), Simple("OK"), Error("ERR ..."), int, float, bool, None, list, Map([(k, v), ...]), Set([...]),
-Verbatim("txt", b"...").
-"""
+"""Bare RESP over a socket: what was sent and what came back, byte for byte."""
 
 import socket
-from dataclasses import dataclass
+import time
 
 from .waiting import PATIENCE
 
 
-@dataclass(frozen=True)
-class Simple:
-    text: str
+def command(*words):
+    """A multibulk request."""
+    out = b"*%d\r\n" % len(words)
+    for word in words:
+        word = word if isinstance(word, bytes) else str(word).encode()
+        out += b"$%d\r\n%s\r\n" % (len(word), word)
+    return out
 
 
-@dataclass(frozen=True)
-class Error:
-    text: str
+class Wire:
+    """One connection.
 
+        wire = Wire(port);  wire.send(b"PING\r\n");  wire.expect(b"+PONG\r\n");  wire.read_to_end()
+    """
 
-@dataclass(frozen=True)
-class Verbatim:
-    format: str
-    data: bytes
+    def __init__(self, port, timeout=10, receive_buffer=None):
+        self.socket = socket.socket()
+        if receive_buffer:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.socket.settimeout(timeout * PATIENCE)
+        self.socket.connect(("127.0.0.1", port))
 
+    def __enter__(self):
+        return self
 
-class Map(list):
-    """Pairs in the order of the reply."""
-
-
-class Set(list):
-    pass
-
-
-def encode(*args):
-    words = [arg if isinstance(arg, bytes) else str(arg).encode() for arg in args]
-    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
-
-
-class RawResp:
-    def __init__(self, port, protocol=2, host="127.0.0.1"):
-        self._socket = socket.create_connection((host, port), timeout=20 * PATIENCE)
-        self._stream = self._socket.makefile("rb", buffering=1 << 16)
-        if protocol == 3:
-            self.call("HELLO", 3)
+    def __exit__(self, *_):
+        self.close()
 
     def close(self):
-        self._stream.close()
-        self._socket.close()
+        self.socket.close()
 
-    def call(self, *args):
-        return self.calls([args])[0]
+    def send(self, data):
+        self.socket.sendall(data)
 
-    def calls(self, commands):
-        self._socket.sendall(b"".join(encode(*command) for command in commands))
-        return [self.read() for _ in commands]
+    def call(self, *words):
+        self.send(command(*words))
+        return self.line()
 
-    def read(self):
-        line = self._stream.readline()
-        if not line.endswith(b"\r\n"):
-            raise ConnectionError("the server closed the connection")
-        kind, rest = line[:1], line[1:-2]
-        if kind in b"+-":
-            return (Simple if kind == b"+" else Error)(rest.decode())
-        if kind == b":":
-            return int(rest)
-        if kind == b",":
-            return float(rest)
-        if kind == b"#":
-            return rest == b"t"
-        if kind == b"_" or rest == b"-1":
-            return None
-        if kind in b"$=":
-            data = self._stream.read(int(rest) + 2)[:-2]
-            return data if kind == b"$" else Verbatim(data[:3].decode(), data[4:])
-        if kind == b"%":
-            return Map((self.read(), self.read()) for _ in range(int(rest)))
-        items = [self.read() for _ in range(int(rest))]
-        return Set(items) if kind == b"~" else items
+    def half_close(self):
+        self.socket.shutdown(socket.SHUT_WR)
+
+    def read(self, n):
+        data = b""
+        while len(data) < n:
+            part = self.socket.recv(n - len(data))
+            assert part, f"closed after {data[-200:]!r}"
+            data += part
+        return data
+
+    def line(self):
+        data = b""
+        while not data.endswith(b"\r\n"):
+            data += self.read(1)
+        return data[:-2]
+
+    def bulk(self):
+        header = self.line()
+        assert header.startswith(b"$"), header
+        return self.read(int(header[1:]) + 2)[:-2]
+
+    def expect(self, data):
+        assert self.read(len(data)) == data
+
+    def read_to_end(self):
+        """Until the server closes, or resets."""
+        data = b""
+        try:
+            while part := self.socket.recv(1 << 16):
+                data += part
+        except ConnectionResetError:
+            pass
+        return data
+
+    def is_closed(self):
+        """True once the server has closed, with nothing more to read."""
+        self.socket.settimeout(0.01)
+        try:
+            return self.socket.recv(1) == b""
+        except TimeoutError:
+            return False
+        except ConnectionResetError:
+            return True
+
+
+def exchange(port, data, pause=False):
+    """Sends all of it (byte by byte with `pause`), half-closes, and returns every reply."""
+    with Wire(port) as wire:
+        try:
+            if pause:
+                wire.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                for i in range(len(data)):
+                    wire.send(data[i : i + 1])
+                    time.sleep(0)
+            else:
+                wire.send(data)
+            wire.half_close()
+        except (BrokenPipeError, ConnectionResetError, OSError):
+            pass  # it has closed already: what it said before is still there
+        return wire.read_to_end()
