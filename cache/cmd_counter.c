@@ -55,6 +55,7 @@ static void cmd_incrbyfloat(struct command_context *ctx) {
     struct slice text = slice_make(digits, number_format_long_double(digits, value));
     struct entry *entry =
         entry_create_string(ctx->argv[1], hash, text, old ? entry_expiry(old) : STORE_NEVER);
+    entry->flags |= ENTRY_TEXT;
     if (cmd_put(ctx, &entry)) reply_bulk(ctx->reply, text);
 }
 

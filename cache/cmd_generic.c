@@ -49,7 +49,7 @@ static const char *string_encoding(const struct entry *entry) {
     int64_t number;
     struct slice value = entry_string(entry);
     if (entry->flags & ENTRY_RAW) return "raw";
-    if (number_parse_i64(value, &number)) return "int";
+    if (!(entry->flags & ENTRY_TEXT) && number_parse_i64(value, &number)) return "int";
     return value.len <= EMBEDDED_MAX_LEN ? "embstr" : "raw";
 }
 

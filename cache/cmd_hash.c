@@ -220,7 +220,7 @@ static void cmd_hrandfield(struct command_context *ctx) {
         reply_syntax_error(ctx->reply);
         return;
     }
-    if (count < -(INT64_MAX / 2) || count > INT64_MAX / 2) {
+    if (with_values && (count < -(INT64_MAX / 2) || count > INT64_MAX / 2)) {
         reply_error(ctx->reply, "ERR value is out of range");
         return;
     }

@@ -273,9 +273,10 @@ static bool length_fits(struct command_context *ctx, uint64_t offset, size_t mor
     return false;
 }
 
-/* The old value with `part` laid over it at `offset`, zeros in between where it was shorter. Answers the new length. */
+/* The old value with `part` laid over it at `offset`, zeros in between where it was shorter. Answers the new length.
+ * `flags` of the new entry are for OBJECT ENCODING. */
 static void overlay(struct command_context *ctx, uint64_t hash, const struct entry *old,
-                    size_t offset, struct slice part) {
+                    size_t offset, struct slice part, uint8_t flags) {
     struct slice before = old ? entry_string(old) : (struct slice){0};
     int64_t expire_at_ms = old ? entry_expiry(old) : STORE_NEVER;
     size_t len = offset + part.len > before.len ? offset + part.len : before.len;
@@ -284,7 +285,7 @@ static void overlay(struct command_context *ctx, uint64_t hash, const struct ent
     if (before.len) memcpy(value, before.data, before.len);
     if (offset > before.len) memset(value + before.len, 0, offset - before.len);
     if (part.len) memcpy(value + offset, part.data, part.len);
-    if (old) entry->flags |= ENTRY_RAW;
+    entry->flags |= flags;
     if (cmd_put(ctx, &entry)) reply_integer(ctx->reply, (int64_t)len);
 }
 
@@ -293,7 +294,8 @@ static void cmd_append(struct command_context *ctx) {
     struct entry *old;
     if (!cmd_find_kind(ctx, ctx->argv[1], ENTRY_STRING, &hash, &old)) return;
     size_t offset = old ? old->value_len : 0;
-    if (length_fits(ctx, offset, ctx->argv[2].len)) overlay(ctx, hash, old, offset, ctx->argv[2]);
+    if (length_fits(ctx, offset, ctx->argv[2].len))
+        overlay(ctx, hash, old, offset, ctx->argv[2], old ? ENTRY_RAW : 0);
 }
 
 static void cmd_setrange(struct command_context *ctx) {
@@ -310,7 +312,7 @@ static void cmd_setrange(struct command_context *ctx) {
     if (part.len == 0)
         reply_integer(ctx->reply, old ? old->value_len : 0);
     else if (length_fits(ctx, (uint64_t)offset, part.len))
-        overlay(ctx, hash, old, (size_t)offset, part);
+        overlay(ctx, hash, old, (size_t)offset, part, ENTRY_RAW);
 }
 
 /* clang-format off */

@@ -34,6 +34,7 @@ enum entry_flag {
     ENTRY_TABLE = 1 << 1,  /* ENTRY_HASH: a table, not packed fields */
     ENTRY_ABSENT = 1 << 2, /* ENTRY_ROW: a negative entry */
     ENTRY_RAW = 1 << 3,    /* ENTRY_STRING made by APPEND or SETRANGE: OBJECT ENCODING says raw */
+    ENTRY_TEXT = 1 << 4,   /* ENTRY_STRING made by INCRBYFLOAT: not int, whatever it looks like */
 };
 
 struct entry {

@@ -117,6 +117,8 @@ void reply_push(struct reply *reply, size_t n) {
     append_header(reply, reply->protocol < 3 ? '*' : '>', n);
 }
 
+static bool is_break(char c) { return c == '\r' || c == '\n'; }
+
 void reply_error(struct reply *reply, const char *format, ...) {
     reply->errors++;
     buf_append_char(reply->out, '-');
@@ -125,8 +127,10 @@ void reply_error(struct reply *reply, const char *format, ...) {
     va_start(args, format);
     buf_vprintf(reply->out, format, args);
     va_end(args);
+    while (reply->out->len > begin && is_break(reply->out->data[reply->out->len - 1]))
+        reply->out->len--; /* as Redis does: those at the end go, the others become spaces */
     for (size_t i = begin; i < reply->out->len; i++)
-        if (reply->out->data[i] == '\r' || reply->out->data[i] == '\n') reply->out->data[i] = ' ';
+        if (is_break(reply->out->data[i])) reply->out->data[i] = ' ';
     buf_append(reply->out, "\r\n", 2);
 }
 
