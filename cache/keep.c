@@ -36,9 +36,13 @@ static struct entry *make_entry(const struct keep_row *row, const struct entry *
         bool kept =
             row->form == FORM_STRING ? entry_row_fields(old, &fields) : entry_row_json(old, &json);
         if (kept) {
-            stamp->snapshot_xmin = before->snapshot_xmin;
-            stamp->snapshot_xmax = before->snapshot_xmax;
-            stamp->filled_at_us = before->filled_at_us;
+            /* Fills may end in another order than they began: the stamp must be true to both forms. */
+            if (before->snapshot_xmin < stamp->snapshot_xmin) {
+                stamp->snapshot_xmin = before->snapshot_xmin;
+                stamp->snapshot_xmax = before->snapshot_xmax;
+            }
+            if (before->filled_at_us < stamp->filled_at_us)
+                stamp->filled_at_us = before->filled_at_us;
             int64_t until_ms = entry_expiry(old);
             if (until_ms != STORE_NEVER && (expire_at_ms == STORE_NEVER || until_ms < expire_at_ms))
                 expire_at_ms = until_ms;
