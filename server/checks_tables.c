@@ -1,6 +1,7 @@
 /* The tables: which publication names them, which can be read and evicted, what their events lack. */
 #include <string.h>
 
+#include "base/arena.h"
 #include "base/buf.h"
 #include "base/mem.h"
 #include "base/pattern.h"
@@ -25,10 +26,6 @@ static bool is_mapped(const struct config *config, const struct catalog_table *t
     return true;
 }
 
-static bool cache_wants(const struct config *config, const struct catalog_table *table) {
-    return table->primary_key && table->selectable && is_mapped(config, table);
-}
-
 static bool cdc_wants(const struct config *config, const struct catalog_table *table) {
     return pattern_match_any(config->cdc.n_tables, config->cdc.tables, table->schema, table->name);
 }
@@ -42,11 +39,18 @@ struct wish {
     uint32_t n_tables;
     bool unfiltered;
     bool all_owned;
+    struct arena *arena; /* of the column lists */
 };
 
 static void wish_add(struct wish *wish, const struct catalog_table *table) {
     if (!catalog_table_publishable(table)) return;
-    wish->tables[wish->n_tables++] = (struct publication_table){.table = table};
+    struct publication_table *wanted = &wish->tables[wish->n_tables++];
+    *wanted = (struct publication_table){.table = table};
+    if (wish->unfiltered) {
+        uint16_t *columns = arena_alloc(wish->arena, (table->n_columns + 1) * sizeof *columns);
+        wanted->n_columns = publication_key_columns(table, columns);
+        wanted->columns = columns;
+    }
     if (!table->owned) wish->all_owned = false;
 }
 
@@ -107,7 +111,7 @@ static void check_cache_publication(struct check_context *context, struct wish w
     wish.unfiltered = true;
     for (uint32_t i = 0; i < context->catalog->n_tables; i++) {
         const struct catalog_table *table = &context->catalog->tables[i];
-        if (cache_wants(config, table)) wish_add(&wish, table);
+        if (table->primary_key) wish_add(&wish, table);
     }
     check_wish(&wish);
 }
@@ -145,11 +149,13 @@ void check_publications(struct check_context *context) {
         .context = context,
         .tables = mem_calloc(context->catalog->n_tables + 1, sizeof *wish.tables),
         .all_owned = true,
+        .arena = arena_create(4096),
     };
     check_cache_publication(context, wish);
     check_cdc_publication(context, wish);
     check_connector_publications(context, wish);
     mem_free(wish.tables);
+    arena_destroy(&wish.arena);
 }
 
 static void append_key(struct buf *out, const struct catalog_table *table) {

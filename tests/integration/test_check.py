@@ -1,0 +1,223 @@
+"""`freshet check` tells what is right, what is missing and what mends it; and `run` says the same where it cannot start."""
+
+import re
+import socket
+
+import pytest
+
+from support.process import free_port
+
+
+def check(cli, database, *args, user=None, **options):
+    url = database.server.url(database.name, user) if user else database.url
+    return cli("check", "--database", url, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", *args, **options)
+
+
+def run_fails(cli, database, *args, user=None):
+    """`run` ends with 1 and one line of error, which is returned."""
+    url = database.server.url(database.name, user) if user else database.url
+    ran = cli("run", "--database", url, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", *args)
+    assert ran.returncode == 1, ran.stderr
+    errors = [line for line in ran.stderr.splitlines() if "level=error" in line]
+    assert len(errors) == 1, ran.stderr
+    return errors[0]
+
+
+def findings(ran):
+    """[(result, check, what)]; the lines that mend follow their finding's text."""
+    found = []
+    for line in ran.stdout.splitlines():
+        match = re.match(r"(ok|warn|FAIL) +(.{19}) (.*)", line)
+        if match:
+            found.append([match[1], match[2].strip(), match[3]])
+        elif line.startswith(" ") and found:
+            found[-1][2] += "\n" + line.strip()
+    return [tuple(one) for one in found]
+
+
+def only(ran, check_name, text=""):
+    matching = [(result, what) for result, name, what in findings(ran) if name == check_name and text in what]
+    assert len(matching) == 1, ran.stdout + ran.stderr
+    return matching[0]
+
+
+@pytest.mark.parametrize("postgres", ["15", "18"], indirect=True)
+def test_a_database_that_is_ready(cli, postgres, shop):
+    ran = check(cli, shop)
+    assert ran.returncode == 0, ran.stdout
+    names = [name for _, name, _ in findings(ran)]
+    wanted = ["database", "server version", "wal_level", "replication right", "replication slots", "wal senders",
+              "publication", "table", "listener"]
+    assert [name for name in dict.fromkeys(names)] == wanted
+    assert only(ran, "server version")[1].startswith(f"PostgreSQL {postgres.version}")
+    result, what = only(ran, "publication")
+    assert result == "ok" and 'CREATE PUBLICATION "freshet_cache" FOR TABLE "public"."customers"' in what
+    assert only(ran, "table", "public.customers:")[1].endswith("readable, evictable")
+    result, what = only(ran, "table", "public.page_views")
+    assert result == "warn" and "not readable" in what and "ADD PRIMARY KEY" in what
+    assert "`freshet run` would work" in ran.stdout
+
+
+def test_it_changes_nothing(cli, shop):
+    before = (shop.publications(), shop.slots())
+    check(cli, shop, "--set", "cdc.output=stdout")
+    assert (shop.publications(), shop.slots()) == before == ([], [])
+
+
+def test_wal_level(cli, make_postgres):
+    shop = make_postgres(wal_level="replica").create_shop()
+    ran = check(cli, shop)
+    assert ran.returncode == 1
+    result, what = only(ran, "wal_level")
+    assert result == "FAIL" and "is replica" in what and "ALTER SYSTEM SET wal_level = 'logical'" in what
+    assert "would not work" in ran.stdout
+    error = run_fails(cli, shop)
+    assert "wal_level" in error and "ALTER SYSTEM SET wal_level" in error
+    assert check(cli, shop, "--set", "cache.coherence=ttl").returncode == 0
+
+
+def test_a_cache_by_ttl_runs_where_there_is_no_logical_replication(make_postgres, freshet):
+    shop = make_postgres(wal_level="replica").create_shop()
+    f = freshet(shop, {"cache": {"coherence": "ttl"}})
+    assert f.row("customers:1")["id"] == 1
+
+
+@pytest.fixture
+def role(postgres, shop, unique):
+    """A role that may read the shop's tables and nothing else."""
+    shop.execute(f"CREATE ROLE {unique} LOGIN")
+    shop.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {unique}")
+    yield unique
+    shop.execute(f"DROP OWNED BY {unique}")
+    postgres.execute(f"DROP ROLE {unique}")
+
+
+def test_the_right_to_replicate(cli, shop, role):
+    ran = check(cli, shop, user=role)
+    assert ran.returncode == 1
+    result, what = only(ran, "replication right")
+    assert result == "FAIL" and what.endswith(f"ALTER ROLE {role} REPLICATION;")
+    ran = cli("run", "--database", shop.server.url(shop.name, role), "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
+    assert ran.returncode == 1 and f"ALTER ROLE {role} REPLICATION;" in ran.stderr
+
+
+def test_the_sql_for_a_publication_that_the_role_may_not_make_mends_it(cli, shop, role, freshet):
+    shop.execute(f"ALTER ROLE {role} REPLICATION")
+    ran = check(cli, shop, user=role)
+    assert ran.returncode == 1
+    result, what = only(ran, "publication")
+    assert result == "FAIL"
+    assert 'CREATE PUBLICATION "freshet_cache"' in run_fails(cli, shop, user=role)
+    shop.execute(re.search(r"CREATE PUBLICATION .*", what)[0])
+    assert check(cli, shop, user=role).returncode == 0
+    f = freshet(None, {"database": {"url": shop.server.url(shop.name, role)}})
+    assert f.row("customers:1")["id"] == 1
+
+
+def test_free_slots(cli, make_postgres):
+    server = make_postgres(max_replication_slots=1)
+    shop = server.create_shop()
+    assert check(cli, shop).returncode == 0
+    assert check(cli, shop, "--set", "cdc.output=stdout").returncode == 1
+    shop.execute("SELECT pg_create_logical_replication_slot('other', 'pgoutput')")
+    ran = check(cli, shop)
+    assert ran.returncode == 1
+    result, what = only(ran, "replication slots")
+    assert result == "FAIL" and "0 of 1 are free, 1 needed" in what and "max_replication_slots" in what
+    assert "0 of 1 are free" in run_fails(cli, shop)
+
+
+def test_a_slot_of_another_plugin_or_in_use(cli, shop):
+    shop.execute("SELECT pg_create_logical_replication_slot('x_%s', 'test_decoding')" % shop.name)
+    ran = check(cli, shop, "--set", "cdc.output=stdout", "--set", f"cdc.slot=x_{shop.name}")
+    assert ran.returncode == 1
+    assert only(ran, "replication slots", "is not a pgoutput slot")[0] == "FAIL"
+
+
+def test_no_database(cli):
+    ran = cli("check", "--database", f"postgres://u@127.0.0.1:{free_port()}/d")
+    assert ran.returncode == 1
+    assert only(ran, "database")[0] == "FAIL"
+    ran = cli("run", "--database", f"postgres://u@127.0.0.1:{free_port()}/d")
+    assert ran.returncode == 1
+    assert ran.stderr.count("level=error") == 1 and "start PostgreSQL" in ran.stderr
+
+
+TABLES = """
+CREATE TABLE keyless (a int);
+CREATE TABLE keyless_full (a int);
+ALTER TABLE keyless_full REPLICA IDENTITY FULL;
+CREATE TABLE nothing (id int PRIMARY KEY);
+ALTER TABLE nothing REPLICA IDENTITY NOTHING;
+CREATE TABLE whole (id int PRIMARY KEY);
+ALTER TABLE whole REPLICA IDENTITY FULL;
+CREATE TABLE by_index (id int PRIMARY KEY, code text NOT NULL UNIQUE);
+ALTER TABLE by_index REPLICA IDENTITY USING INDEX by_index_code_key;
+CREATE TABLE deferred (id int PRIMARY KEY DEFERRABLE);
+CREATE UNLOGGED TABLE unlogged (id int PRIMARY KEY);
+CREATE TABLE "Odd ""name" ("Id" int PRIMARY KEY);
+CREATE TABLE parts (id int PRIMARY KEY) PARTITION BY RANGE (id);
+"""
+
+
+@pytest.mark.parametrize(
+    "name, result, texts",
+    [
+        ("keyless", "warn", ["no primary key", "not readable", "no events", "ADD PRIMARY KEY"]),
+        ("keyless_full", "ok", ["no primary key", "not readable", "events hold the whole row before"]),
+        ("nothing", "warn", ["readable, not evictable", "no events", "REPLICA IDENTITY DEFAULT"]),
+        ("whole", "ok", ["readable, evictable", "events hold the whole row before"]),
+        ("by_index", "ok", ["identity an index", "readable, evictable", "events lack the row before"]),
+        ("deferred", "warn", ["not evictable", "deferrable", "REPLICA IDENTITY FULL"]),
+        ("unlogged", "warn", ["not evictable", "unlogged", "SET LOGGED"]),
+        ('Odd "name', "ok", ["key Id", "readable, evictable"]),
+        ("parts", "ok", ["readable, evictable"]),
+    ],
+)
+def test_what_follows_from_a_tables_key_and_identity(cli, db, name, result, texts):
+    db.execute(TABLES)
+    ran = check(cli, db, "--set", "cdc.output=stdout")
+    assert ran.returncode == 0, ran.stdout
+    found, what = only(ran, "table", f"public.{name}: ")
+    assert found == result
+    for text in texts:
+        assert text in what
+
+
+def test_row_level_security_and_missing_rights(cli, shop, role):
+    shop.execute(f"ALTER ROLE {role} REPLICATION")
+    shop.execute("ALTER TABLE customers ENABLE ROW LEVEL SECURITY")
+    shop.execute(f"REVOKE SELECT ON products FROM {role}")
+    ran = check(cli, shop, user=role)
+    result, what = only(ran, "table", "row-level security is in force")
+    assert result == "warn" and f'read as role "{role}"' in what
+    result, what = only(ran, "table", "public.products")
+    assert result == "warn" and f'GRANT SELECT ON "public"."products" TO "{role}";' in what
+
+
+def test_kafka(cli, shop, kafka):
+    ran = check(cli, shop, "--kafka", kafka.brokers)
+    assert ran.returncode == 0, ran.stdout
+    assert only(ran, "kafka")[1].endswith("1 broker, transactional")
+    assert len([1 for _, name, _ in findings(ran) if name == "publication"]) == 2
+
+
+def test_kafka_that_is_away(cli, shop):
+    ran = check(cli, shop, "--kafka", f"127.0.0.1:{free_port()}")
+    assert ran.returncode == 1
+    assert only(ran, "kafka")[0] == "FAIL"
+
+
+def test_a_connectors_target_that_is_away(cli, shop, tmp_path):
+    connector = "connectors=[{name: a, type: opensearch, url: 'http://127.0.0.1:%d', table: public.customers}]"
+    ran = check(cli, shop, "--set", connector % free_port(), "--set", f"state_dir={tmp_path}/made/later")
+    assert ran.returncode == 1
+    assert only(ran, "connector")[0] == "FAIL"
+    assert only(ran, "state_dir")[0] == "ok"
+
+
+def test_a_port_in_use(cli, shop):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ran = cli("check", "--database", shop.url, "--listen", f"127.0.0.1:{taken.getsockname()[1]}", "--admin", "127.0.0.1:0")
+    assert ran.returncode == 1
+    assert only(ran, "listener", "cache.listen")[0] == "FAIL"
