@@ -38,7 +38,7 @@ def test_a_change_reaches_cache_topic_and_index(shop, kafka, opensearch, freshet
         "INSERT INTO customers (id, name, email) VALUES (9001, 'Hedy Lamarr', 'hedy@example.com')",
         "DELETE FROM order_items WHERE order_id = 1",
     )
-    f.wait_applied(shop.lsn())
+    f.wait_applied(shop)
     assert f.row("customers:42")["city"] == "Reykjavik"
     assert f.row("customers:9001")["name"] == "Hedy Lamarr"
     assert f.row("order_items:1:1") is None

@@ -57,8 +57,8 @@ class Freshet:
     f.metrics()                    [(name, {label: value}, float)]
     f.status()                     /status, decoded;  f.http("/readyz") -> requests.Response
     f.events()                     JSON lines on standard output so far (cdc.output: stdout)
-    f.log_text(), f.wait_for_log("feed_connected")
-    f.wait_ready(), f.wait_applied(db.lsn())           the cache feed has applied this position
+    f.log_text(), f.words_of_log(), f.wait_for_log("feed_streaming")
+    f.wait_ready(), f.wait_applied(db)                 the cache feed has applied all that is committed there
     f.stop()                       SIGTERM; asserts exit 0
     f.kill9(), f.start()           start again with the same configuration and ports
     f.pause(), f.resume()          SIGSTOP, SIGCONT;  f.rss_bytes()
@@ -107,7 +107,7 @@ class Freshet:
     def wait_ready(self, timeout=20):
         def ready():
             self.process.assert_running()
-            return self.http("/readyz").status_code == 200
+            return self.http("/readyz").status_code == 200 and "ready" in self.words_of_log()
 
         wait_until(ready, timeout, f"{self._name} is ready")
 
@@ -182,7 +182,9 @@ class Freshet:
         return sum(value for n, have, value in self.metrics() if n == name and wanted.items() <= have.items())
 
     def wait_applied(self, lsn, timeout=15):
-        assert self.redis.execute_command("FRESHET.WAIT", lsn, int(timeout * PATIENCE * 1000)) == 1, f"{lsn} not applied"
+        """Raises when it is not applied in time. `lsn` may be a Database: its position now."""
+        lsn = lsn if isinstance(lsn, str) else lsn.lsn()
+        return self.redis.execute_command("FRESHET.WAIT", lsn, int(timeout * PATIENCE * 1000))
 
     def events(self):
         if not self.stdout.exists():
@@ -192,6 +194,10 @@ class Freshet:
 
     def log_text(self):
         return self.process.log_text()
+
+    def words_of_log(self):
+        """The first word of each line: the events."""
+        return [line.split(" ", 1)[0] for line in self.log_text().splitlines()]
 
     def wait_for_log(self, text, timeout=15):
         wait_until(lambda: text in self.log_text(), timeout, f"{text!r} in the log of {self._name}")

@@ -194,7 +194,8 @@ class Database:
         return next(iter(self.row(sql, params).values()))
 
     def lsn(self):
-        return self.value("SELECT pg_current_wal_lsn()::text")
+        # Of the insert position: with synchronous_commit = off a commit returns before its flush.
+        return self.value("SELECT pg_current_wal_insert_lsn()::text")
 
     def slots(self):
         return self.rows("SELECT * FROM pg_replication_slots WHERE database = %s ORDER BY slot_name", [self.name])
