@@ -20,7 +20,7 @@ static bool has_column(const PGresult *present, const char *name) {
 static PGresult *read_columns(PGconn *conn, const struct shape *shape, struct error *err) {
     const char *params[] = {shape->schema, shape->table};
     return pg_query_params(conn,
-                           "SELECT a.attname FROM pg_catalog.pg_attribute a "
+                           "SELECT a.attname, c.relkind FROM pg_catalog.pg_attribute a "
                            "JOIN pg_catalog.pg_class c ON c.oid = a.attrelid "
                            "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
                            "WHERE n.nspname = $1 AND c.relname = $2 AND a.attnum > 0 "
@@ -43,7 +43,9 @@ static void compose(const struct shape *shape, const PGresult *present, struct b
             buf_append_text(sql, "NULL");
         buf_printf(sql, " AS c%u", i);
     }
-    buf_append_text(sql, " FROM ");
+    /* Rows of tables that inherit from this one are not published under its name. */
+    bool partitioned = PQntuples(present) && PQgetvalue(present, 0, 1)[0] == 'p';
+    buf_append_text(sql, partitioned ? " FROM " : " FROM ONLY ");
     pg_quote_table(sql, shape->schema, shape->table);
     for (uint16_t i = 0; i < shape->n_keys; i++) {
         buf_append_text(sql, i ? " AND " : " WHERE ");

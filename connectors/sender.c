@@ -36,7 +36,7 @@ struct sender {
     struct deadletters *deadletters;
     struct figures *figures;
     struct log *log;
-    _Atomic bool *stop;
+    _Atomic bool *stop; /* the request in hand is to be given up */
     pthread_t thread;
     bool started;
 
@@ -56,7 +56,8 @@ struct sender {
     size_t queued_bytes;
     uint64_t session;
     struct opening opening;
-    bool draining;
+    bool draining; /* end once the queue is empty, or at the first failure */
+    bool quit;     /* end now */
     bool finished;
     bool restart;
     struct error restart_cause;
@@ -127,10 +128,6 @@ void sender_destroy(struct sender **sender) {
 static void sleep_until(struct sender *sender, int64_t due_us) {
     struct timespec due = {.tv_sec = due_us / 1000000, .tv_nsec = due_us % 1000000 * 1000};
     pthread_cond_timedwait(&sender->wake, &sender->lock, &due);
-}
-
-static bool must_stop(const struct sender *sender) {
-    return atomic_load_explicit(sender->stop, memory_order_relaxed);
 }
 
 static void note_error(struct sender *sender, const struct error *err) {
@@ -238,6 +235,7 @@ static bool open_sink(struct sender *sender, const struct shape *shape, uint64_t
 static void handle_opening(struct sender *sender) {
     struct opening *opening = &sender->opening;
     opening->asked = false;
+    atomic_store(sender->stop, sender->quit);
     sender->state = SENDER_OPENING;
     drop_queue(sender);
     (void)save_applied(sender);
@@ -319,9 +317,19 @@ static bool attempt(struct sender *sender, struct batch *batch, struct error *er
     return handlers[batch->kind](sender, batch, err);
 }
 
+/* One line a batch: the letters themselves are in their file. */
+static void log_refused(const struct sender *sender, const struct write *first, size_t n) {
+    log_warn(sender->log, "documents_refused",
+             "connector=%s documents=%zu first_id=%.*s status=%d cause=\"%.300s\"", sender->name, n,
+             (int)(first->key.len < 100 ? first->key.len : 100), first->key.data, first->status,
+             first->cause);
+}
+
 static void count_outcomes(struct sender *sender, struct batch *batch) {
     const struct figures *figures = sender->figures;
     int64_t now_us = clock_wall_us();
+    const struct write *first_refused = NULL;
+    size_t n_refused = 0;
     for (size_t i = 0; i < batch->n_writes; i++) {
         const struct write *write = &batch->writes[i];
         if (write->superseded || write->vanished) continue;
@@ -331,15 +339,15 @@ static void count_outcomes(struct sender *sender, struct batch *batch) {
             break;
         case WRITE_STALE: metric_add(figures->stale, 1); break;
         case WRITE_REFUSED:
-            metric_add(figures->dead_letters, 1);
+            n_refused++;
+            if (!first_refused) first_refused = write;
             deadletters_add(sender->deadletters, sender->name, batch, write, now_us);
-            log_warn(sender->log, "document_refused", "connector=%s id=%.*s status=%d cause=\"%s\"",
-                     sender->name, (int)write->key.len, write->key.data, write->status,
-                     write->cause);
             break;
         case WRITE_PENDING: ASSERT_UNREACHABLE();
         }
     }
+    metric_add(figures->dead_letters, (int64_t)n_refused);
+    if (first_refused) log_refused(sender, first_refused, n_refused);
     metric_add(figures->coalesced, (int64_t)batch->n_superseded);
     metric_add(figures->batches, 1);
 }
@@ -379,7 +387,7 @@ static bool wait_to_retry(struct sender *sender, const struct batch *batch,
                           const struct error *err) {
     metric_add(sender->figures->retries, 1);
     note_error(sender, err);
-    if (sender->draining || must_stop(sender)) return false;
+    if (sender->draining || sender->quit) return false;
     uint32_t tries = sender->backoff.tries;
     int64_t wait_us = backoff_next_us(&sender->backoff);
     if (tries % LOG_RETRY_EVERY == 0)
@@ -389,8 +397,7 @@ static bool wait_to_retry(struct sender *sender, const struct batch *batch,
     sender->state = SENDER_RETRYING;
     int64_t due_us = clock_mono_us() + wait_us;
     while (clock_mono_us() < due_us) {
-        if (must_stop(sender) || sender->draining || batch->session != sender->session)
-            return false;
+        if (sender->quit || sender->draining || batch->session != sender->session) return false;
         sleep_until(sender, due_us);
     }
     sender->state = SENDER_SENDING;
@@ -441,7 +448,7 @@ static bool handle_batch(struct sender *sender) {
 static void *run(void *arg) {
     struct sender *sender = arg;
     pthread_mutex_lock(&sender->lock);
-    while (!must_stop(sender)) {
+    while (!sender->quit) {
         int64_t save_due_us = sender->saved_us + sender->save_interval_us;
         if (sender->opening.asked) {
             handle_opening(sender);
@@ -489,6 +496,7 @@ void sender_stop(struct sender *sender) {
     while (!sender->finished &&
            pthread_cond_timedwait(&sender->done, &sender->lock, &due) != ETIMEDOUT)
         continue;
+    sender->quit = true;
     atomic_store(sender->stop, true);
     pthread_cond_broadcast(&sender->wake);
     pthread_mutex_unlock(&sender->lock);

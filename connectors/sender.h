@@ -66,7 +66,8 @@ struct sender_status {
 
 struct sender;
 
-/* Copies the configuration. `stop` is what the sink was given as deps.stop: set when requests must be given up. */
+/* Copies the configuration. `stop` is what the sink was given as deps.stop: set while the request in hand is to be
+ * given up. */
 struct sender *sender_create(const struct sender_config *config, const struct sender_deps *deps,
                              _Atomic bool *stop);
 bool sender_start(struct sender *sender, struct error *err) MUST_CHECK;

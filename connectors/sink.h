@@ -3,7 +3,7 @@
  *     open -> { reshape | apply | clear_older | flush }... -> open (a new session) ...
  *
  * All calls come from the connector's sender thread, one at a time, and may block; a blocking call looks at
- * deps->stop at least once a second and gives up when it is set. The runtime retries, keeps order, writes dead
+ * deps->stop at least once a second and gives up while it is set. The runtime retries, keeps order, writes dead
  * letters and the position. A sink does one attempt of one thing and says how it went:
  *
  * - false with a retriable error: nothing is lost, the runtime calls again after a backoff;

@@ -67,6 +67,8 @@ void http_destroy(struct http **http) {
     curl_global_cleanup();
 }
 
+void http_set_timeout(struct http *http, int timeout_ms) { http->timeout_ms = timeout_ms; }
+
 static size_t take_body(char *data, size_t size, size_t n, void *arg) {
     struct buf *body = arg;
     if (body->len + size * n > RESPONSE_MAX_BYTES) return 0;
@@ -120,7 +122,7 @@ static bool transport_error(const struct http *http, CURLcode code, const char *
                             struct error *err) {
     const char *reason = http->reason[0] ? http->reason : curl_easy_strerror(code);
     if (code == CURLE_ABORTED_BY_CALLBACK)
-        return error_set(err, ERROR_STOPPED, true, "%s: given up, stopping", url);
+        return error_set(err, ERROR_STOPPED, true, "%s: given up", url);
     if (code == CURLE_WRITE_ERROR)
         return error_set(err, ERROR_LIMIT, true, "%s: the answer is larger than %d MiB", url,
                          RESPONSE_MAX_BYTES / (1024 * 1024));

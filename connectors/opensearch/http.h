@@ -21,7 +21,7 @@ struct http_config {
     const char *password; /* NULL: empty */
     int connect_timeout_ms;
     int timeout_ms;           /* of a whole request */
-    const _Atomic bool *stop; /* set: a running request is given up within a second */
+    const _Atomic bool *stop; /* while it is set, requests are given up within a second */
 };
 
 struct http;
@@ -39,6 +39,8 @@ struct http_response {
 /* NULL: the URL is malformed. Copies the configuration. */
 struct http *http_create(const struct http_config *config, struct error *err);
 void http_destroy(struct http **http);
+/* For the requests from now on. */
+void http_set_timeout(struct http *http, int timeout_ms);
 
 /* False where no answer came (retriable), or it was larger than an answer may be. Any status is true. */
 bool http_request(struct http *http, const char *method, const char *path,

@@ -13,7 +13,13 @@
 
 /* A request that outlives its client must be over before the index forgets the tombstones of what was deleted
  * meanwhile (index.gc_deletes, 60 s), or it could bring a row back: so a request is given half of that. */
-enum { CONNECT_TIMEOUT_MS = 3000, REQUEST_TIMEOUT_MS = 30000, INDEX_NAME_MAX_BYTES = 200 };
+enum {
+    CONNECT_TIMEOUT_MS = 3000,
+    REQUEST_TIMEOUT_MS = 30000,
+    OPEN_TIMEOUT_MS = 10000, /* of each request of open, for which a session's start waits */
+    INDEX_NAME_MAX_BYTES = 200,
+    CAUSE_MAX_BYTES = 2048,
+};
 
 struct sink {
     struct log *log;
@@ -40,11 +46,13 @@ static bool check_index_name(const char *name, struct error *err) {
     return error_set(err, ERROR_CONFIG, false, "index \"%s\": a name %s", name, bad);
 }
 
-/* The table's own name, as far as an index may be called that. */
-static char *default_index_name(const char *table) {
-    const char *dot = strchr(table, '.');
-    char *name = mem_strdup(dot ? dot + 1 : table);
-    for (char *c = name; *c; c++)
+/* An index named after its table: the table's own name, in lower case as an index's must be. */
+static char *index_name(const struct connector_config *config) {
+    const char *dot = strchr(config->table, '.');
+    const char *table = dot ? dot + 1 : config->table;
+    bool named = config->index && config->index[0] && strcmp(config->index, table) != 0;
+    char *name = mem_strdup(named ? config->index : table);
+    for (char *c = name; *c && !named; c++)
         *c = (char)tolower((unsigned char)*c);
     return name;
 }
@@ -62,8 +70,7 @@ static void opensearch_destroy(struct sink **sink) {
 
 static struct sink *opensearch_create(const struct connector_config *config,
                                       const struct sink_deps *deps, struct error *err) {
-    char *name = config->index && config->index[0] ? mem_strdup(config->index)
-                                                   : default_index_name(config->table);
+    char *name = index_name(config);
     struct http *http = NULL;
     if (check_index_name(name, err))
         http = http_create(&(struct http_config){.url = config->url ? config->url : "",
@@ -89,7 +96,10 @@ static struct sink *opensearch_create(const struct connector_config *config,
 static bool opensearch_open(struct sink *sink, const struct shape *shape,
                             uint64_t system_identifier, struct sink_target *target,
                             struct error *err) {
-    return search_index_open(&sink->index, shape, system_identifier, target, err);
+    http_set_timeout(sink->http, OPEN_TIMEOUT_MS);
+    bool opened = search_index_open(&sink->index, shape, system_identifier, target, err);
+    http_set_timeout(sink->http, REQUEST_TIMEOUT_MS);
+    return opened;
 }
 
 /* A column whose type changed keeps the mapping that it had: what no longer fits is refused document by document,
@@ -105,6 +115,17 @@ static bool opensearch_reshape(struct sink *sink, const struct shape *shape, str
 static bool send_range(struct sink *sink, struct batch *batch, size_t from, size_t to,
                        struct error *err);
 
+static void refuse_with_body(struct batch *batch, struct write *write,
+                             const struct http_response *response) {
+    size_t len = response->body.len < CAUSE_MAX_BYTES ? response->body.len : CAUSE_MAX_BYTES;
+    while (len && len < response->body.len && (response->body.data[len] & 0xC0) == 0x80)
+        len--; /* not within a character */
+    struct buf cause = {0};
+    json_append_string(&cause, slice_make(response->body.data, len));
+    batch_refuse(batch, write, (int)response->status, buf_slice(&cause));
+    buf_deinit(&cause);
+}
+
 /* The whole request was refused: it is halved until the one document that is to blame stands alone. */
 static bool split(struct sink *sink, struct batch *batch, size_t from, size_t to,
                   const struct http_response *response, struct error *err) {
@@ -113,10 +134,7 @@ static bool split(struct sink *sink, struct batch *batch, size_t from, size_t to
     size_t behind_first = at;
     if (!first) return true;
     if (!batch_next(batch, &at, to)) {
-        struct buf cause = {0};
-        json_append_string(&cause, slice_make(response->body.data, response->body.len));
-        batch_refuse(batch, first, (int)response->status, buf_slice(&cause));
-        buf_deinit(&cause);
+        refuse_with_body(batch, first, response);
         return true;
     }
     size_t middle = from + (to - from) / 2;

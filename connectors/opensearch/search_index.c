@@ -115,6 +115,28 @@ static bool ensure_alias(struct search_index *index, const json_t *description, 
     return made;
 }
 
+/* Writes of a process that was killed may still be under way here. Before a load they must be over: what they bring after it
+ * has no version that would tell it from the load's own rows. Who may not list tasks goes without. */
+static bool check_quiet(struct search_index *index, struct error *err) {
+    long status;
+    json_t *answer = NULL;
+    if (!call(index, "GET", "/_tasks?actions=indices:data/write/bulk&detailed=true&group_by=none",
+              NULL, &status, &answer, err))
+        return false;
+    bool quiet = true;
+    size_t i;
+    json_t *task;
+    json_array_foreach(json_object_get(answer, "tasks"), i, task) {
+        const char *what = json_string_value(json_object_get(task, "description"));
+        if (what && strstr(what, index->alias)) quiet = false;
+    }
+    json_decref(answer);
+    return quiet || error_set(err, ERROR_CONFLICT, true,
+                              "index \"%s\": a _bulk request of an earlier process is still "
+                              "under way",
+                              index->name);
+}
+
 static bool take(struct search_index *index, json_t *description, struct sink_target *target,
                  struct error *err) {
     const char *uuid = json_string_value(json_object_get(
@@ -129,7 +151,7 @@ static bool take(struct search_index *index, json_t *description, struct sink_ta
         target->empty = true;
         return true;
     }
-    return count_documents(index, &target->empty, err);
+    return check_quiet(index, err) && count_documents(index, &target->empty, err);
 }
 
 bool search_index_open(struct search_index *index, const struct shape *shape,

@@ -68,7 +68,7 @@ class Connector:
         """The table as documents: row_to_json by key."""
         return {
             str(row["id"]): row["doc"]
-            for row in self.db.rows(f"SELECT id, row_to_json(t)::jsonb AS doc FROM {self.table} t")
+            for row in self.db.rows(f"SELECT id, row_to_json(t) AS doc FROM {self.table} t")
         }
 
     def documents(self):
@@ -79,7 +79,13 @@ class Connector:
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     def is_equal(self):
-        return self.documents() == self.rows()
+        """Raises with the first differences, which wait_until shows when the time is up."""
+        rows, documents = self.rows(), self.documents()
+        wrong = [key for key in rows.keys() | documents.keys() if rows.get(key) != documents.get(key)]
+        assert not wrong, f"{len(wrong)} differ: " + "; ".join(
+            f"{key}: table {rows.get(key)}, index {documents.get(key)}" for key in sorted(wrong)[:2]
+        )
+        return True
 
 
 @pytest.fixture
@@ -139,7 +145,7 @@ def test_it_is_searchable_by_what_the_mapping_says(db, connect, opensearch):
 ODD_VALUES = {
     "a_bool": ("bool", ["true", "false"]),
     "a_short": ("int2", ["32767"]),
-    "a_long": ("int8", ["-9223372036854775808"]),
+    "a_long": ("int8", ["'-9223372036854775808'"]),
     "a_float": ("float4", ["1.5", "'NaN'", "'-Infinity'"]),
     "a_double": ("float8", ["1e300", "'NaN'", "'Infinity'", "0.1"]),
     "a_numeric": ("numeric", ["12.50", "'NaN'", "123456789012345678901234567890.123456789"]),
@@ -185,21 +191,15 @@ def test_every_type_has_its_json_value_and_no_row_is_refused(db, connect):
 
     insert()
     search = connect()
-    # A json value that is null, row_to_json and the document both show as null; a domain's array etc. are text.
     as_text = ["a_point", "a_range", "a_bit", "a_money"]
 
     def expected():
-        return {
-            str(row.pop("id")): row["doc"] | {c: row["texts"][c] for c in as_text}
-            for row in db.rows(
-                "SELECT id, row_to_json(t)::jsonb AS doc, jsonb_build_object("
-                + ", ".join(f"'{c}', {c}::text" for c in as_text)
-                + ") AS texts FROM users t"
-            )
-        }
+        texts = ", ".join(f"'{c}', {c}::text" for c in as_text)
+        rows = db.rows(f"SELECT id, row_to_json(t) AS doc, jsonb_build_object({texts}) AS texts FROM users t")
+        return {str(row["id"]): row["doc"] | row["texts"] for row in rows}
 
-    search.is_equal = lambda: search.documents() == expected()
     db.execute("SET timezone = 'UTC'")
+    search.rows = expected
     search.wait_equal()
     insert()  # the same through the stream
     search.wait_equal()
@@ -518,7 +518,7 @@ def test_items_that_are_put_off_are_repeated_alone(db, connect, proxy):
     assert search.metric("retries_total") == 2
 
 
-def test_a_connection_that_is_cut_is_made_again(db, connect, proxy):
+def test_a_connection_that_is_cut_is_made_again(db, connect, proxy, wait_until):
     db.execute(USERS)
     fill(db, 10)
     search = connect(url=proxy.url)
@@ -535,8 +535,10 @@ def test_a_connection_that_is_cut_is_made_again(db, connect, proxy):
 
     proxy.faults.append(cut)
     db.execute("UPDATE users SET age = age + 1")
+    wait_until(lambda: left[0] == 0 and search.metric("retrying") == 0, what="all were cut")
     search.wait_equal()
-    assert search.metric("retries_total") >= 2
+    assert search.metric("retries_total") > 0  # libcurl repeats some by itself
+    wait_until(lambda: search.metric("stale_total") == 10, what="what had arrived comes again")
 
 
 def test_a_refused_document_is_a_dead_letter_and_the_rest_goes_on(db, connect, opensearch, unique, wait_until):
