@@ -134,7 +134,7 @@ static void explain_missing(struct command_context *ctx, struct explanation *out
     const struct table *table =
         keyspace->map ? tablemap_find_key(keyspace->map, ctx->argv[1], &rest) : NULL;
     if (!table) {
-        tell(out, "state", "absent");
+        tell(out, "state", "missing");
         tell(out, "why", "%s",
              keyspace->map || !keyspace->core->config->database_url
                  ? "an ordinary key: no table has this prefix"
@@ -198,8 +198,8 @@ static void reply_applied(struct command_context *ctx, uint64_t applied_lsn) {
 static void reply_timeout(struct command_context *ctx, uint64_t applied_lsn) {
     struct buf trouble = {0};
     warden_trouble(ctx->keyspace->core->warden, &trouble);
-    reply_error(ctx->reply, "TIMEOUT the cache has applied " LSN_FMT " only: %s",
-                LSN_ARG(applied_lsn), buf_text(&trouble));
+    reply_error(ctx->reply, "TIMEOUT the cache has applied " LSN_FMT " only%s%s",
+                LSN_ARG(applied_lsn), trouble.len ? ": " : "", buf_text(&trouble));
     buf_deinit(&trouble);
 }
 

@@ -39,6 +39,7 @@ struct core_metrics {
     struct metric *evicted_commit, *evicted_table;
     struct metric *fences;
     struct metric *joined;
+    struct metric *samples;
     struct metric *queries;
     struct metric *in_flight;
     struct metric *connections;

@@ -98,22 +98,36 @@ static struct before look(struct pulse *pulse) {
     return before;
 }
 
-/* First an LSN that lies behind all that was sent under the old map; when that is applied, a snapshot, which is S0. */
-static void go_on_joining(struct pulse *pulse, const struct before *before, uint64_t insert_lsn,
-                          const struct pgsnapshot *snapshot) {
+/* The bound of rule 5: an xid of our own, taken now. Every transaction that had one before has a smaller one. (A
+ * snapshot's xmax will not do: it lies behind the last xid that is over, not the last that was given, and a transaction
+ * whose commit waits for a standby may have that very number.) */
+static bool take_horizon(PGconn *conn, uint64_t *horizon_xid, struct error *err) {
+    PGresult *result = pg_query(conn, "SELECT pg_current_xact_id()", err);
+    if (!result) return false;
+    *horizon_xid = strtoull(PQgetvalue(result, 0, 0), NULL, 10);
+    PQclear(result);
+    return true;
+}
+
+/* First an LSN that lies behind all that was sent under the old map; when that is applied, the horizon. */
+static bool go_on_joining(struct pulse *pulse, PGconn *conn, const struct before *before,
+                          uint64_t insert_lsn, struct error *err) {
+    uint64_t horizon_xid = 0;
+    if (before->passed && !take_horizon(conn, &horizon_xid, err)) return false;
     pthread_mutex_lock(&pulse->mutex);
     bool valid = pulse->streams && pulse->join == before->join;
     if (valid && before->wanted) {
         pulse->join_lsn = insert_lsn;
         pulse->join_wanted = false;
     } else if (valid && before->passed) {
-        set_horizons(pulse, snapshot->xmax);
+        set_horizons(pulse, horizon_xid);
         pulse->join_lsn = 0;
         pulse->joined = true;
         log_info(pulse->core->log, "cache_tables_joined", "horizon_xid=%llu",
-                 (unsigned long long)snapshot->xmax);
+                 (unsigned long long)horizon_xid);
     }
     pthread_mutex_unlock(&pulse->mutex);
+    return true;
 }
 
 /* ---- a tick ---- */
@@ -164,13 +178,14 @@ static bool tick(void *self, PGconn *conn, int64_t now_us, int64_t *due_us, stru
     if (!read) return false;
     insert_lsn = lease_normal_lsn(insert_lsn, pulse->wal_block_bytes, pulse->wal_segment_bytes);
     lease_sample(pulse->core->lease, now_us, insert_lsn);
-    go_on_joining(pulse, &before, insert_lsn, &snapshot);
+    metric_add(pulse->core->count.samples, 1);
     go_on_forgetting(pulse);
     if (!pulse->forgetting) begin_forgetting(pulse, &snapshot);
     go_on_forgetting(pulse);
     pgsnapshot_deinit(&snapshot);
     *due_us = now_us + pulse->core->config->sample_interval_ms * 1000;
-    return nudge(pulse, conn, flush_lsn, now_us, err);
+    return go_on_joining(pulse, conn, &before, insert_lsn, err) &&
+           nudge(pulse, conn, flush_lsn, now_us, err);
 }
 
 static bool connected(void *self, PGconn *conn, struct error *err) {

@@ -3,7 +3,7 @@
  *
  * - the lease's samples, and a nudge where WAL that nobody flushes holds the change stream back;
  * - the joining of tables (rule 5): once the stream runs and has passed everything from before the table map covered
- *   a table, a snapshot S0 is taken, and a row may be kept that was read by a snapshot past S0;
+ *   a table, an xid is taken, and a row may be kept once every transaction below it is over in its fill's snapshot;
  * - the forgetting (rule 4): a transaction that the snapshot sees leaves the recent set once the fills that were in flight
  *   when it was taken are over. */
 #ifndef FRESHET_CACHE_PULSE_H

@@ -101,6 +101,8 @@ static void register_counters(struct core *core) {
                                     "Transactions that touched a whole table.", NULL);
     count->joined = metrics_counter(metrics, "freshet_cache_fills_joined_total",
                                     "Reads that joined a fill which was under way.", NULL);
+    count->samples = metrics_counter(metrics, "freshet_cache_samples_total",
+                                     "Looks at the primary's position and snapshot.", NULL);
     count->queries = metrics_counter(metrics, "freshet_cache_fill_queries_total",
                                      "Statements sent to read rows.", NULL);
     count->in_flight = metrics_gauge(metrics, "freshet_cache_fills_in_flight",

@@ -101,8 +101,10 @@ static void list_columns(const struct catalog_table *table, struct publication_t
     mem_free(listed);
 }
 
+/* What is somebody else's table stays as its owner has put it into the publication, or not. */
 static bool is_wanted(const struct catalog_table *table) {
-    return table->primary_key && !table->unlogged && catalog_table_publishable(table);
+    return table->owned && table->primary_key && !table->unlogged &&
+           catalog_table_publishable(table);
 }
 
 static bool keep_up_publication(struct warden *warden, PGconn *conn, const struct catalog *catalog,
@@ -478,7 +480,6 @@ void warden_trouble(struct warden *warden, struct buf *text) {
         return;
     }
     if (core_streams(warden->core)) pulse_trouble(warden->core->pulse, text);
-    if (text->len == before) buf_append_text(text, "none");
 }
 
 void warden_status(struct warden *warden, json_t *status) {
@@ -498,6 +499,7 @@ void warden_status(struct warden *warden, json_t *status) {
     json_object_set_new(status, "tables", tables);
     struct buf trouble = {0};
     warden_trouble(warden, &trouble);
-    json_object_set_new(status, "trouble", json_string(buf_text(&trouble)));
+    json_object_set_new(status, "trouble",
+                        trouble.len ? json_string(buf_text(&trouble)) : json_null());
     buf_deinit(&trouble);
 }

@@ -41,7 +41,7 @@ bool warden_await_publication(struct warden *warden, struct error *err) MUST_CHE
 
 /* Every table of the map that can be covered is. If not: *why, a constant. */
 bool warden_ready(struct warden *warden, const char **why);
-/* Appends what keeps memory from being trusted, in a few words. */
+/* Appends what keeps memory from being trusted, in a few words; nothing where nothing does. */
 void warden_trouble(struct warden *warden, struct buf *text);
 /* Adds what it knows to a status object. */
 void warden_status(struct warden *warden, json_t *status);
