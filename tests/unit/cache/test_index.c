@@ -5,10 +5,13 @@
 #include <stdlib.h>
 
 #include <cmocka.h>
+#include <pthread.h>
 #include <xxhash.h>
 
+#include "base/assert.h"
 #include "base/mem.h"
 #include "cache/index.h"
+#include "cache/reclaim.h"
 
 enum { N = 30000 };
 
@@ -167,6 +170,60 @@ static void a_scan_sees_what_stays_while_buckets_split_and_merge(void **state) {
     mem_free(seen);
 }
 
+/* --- readers without a lock --- */
+
+enum { SHARED_STAY = 300, SHARED_MORE = 3000 };
+
+struct shared {
+    struct reclaim *reclaim;
+    struct limbo limbo;
+    struct index index;
+    struct entry *entries[SHARED_STAY + SHARED_MORE];
+    _Atomic bool done;
+    _Atomic uint64_t reads;
+};
+
+static void *read_what_stays(void *arg) {
+    struct shared *shared = arg;
+    uint64_t reads = 0;
+    while (!atomic_load(&shared->done)) {
+        reclaim_enter(shared->reclaim, 0);
+        for (uint32_t i = 0; i < SHARED_STAY; i++)
+            ASSERT(find(&shared->index, i) == shared->entries[i]);
+        reclaim_leave(shared->reclaim, 0);
+        reads++;
+    }
+    atomic_store(&shared->reads, reads);
+    return NULL;
+}
+
+static void a_reader_beside_the_writer_never_misses_what_stays(void **state) {
+    (void)state;
+    static struct shared shared;
+    shared.reclaim = reclaim_create(1);
+    limbo_init(&shared.limbo, shared.reclaim);
+    index_init(&shared.index, &shared.limbo);
+    for (uint32_t i = 0; i < SHARED_STAY; i++)
+        index_insert(&shared.index, shared.entries[i] = numbered(i));
+    pthread_t reader;
+    pthread_create(&reader, NULL, read_what_stays, &shared);
+    for (uint32_t round = 0; round < 100; round++) {
+        for (uint32_t i = SHARED_STAY; i < SHARED_STAY + SHARED_MORE; i++)
+            index_insert(&shared.index, shared.entries[i] = numbered(i));
+        for (uint32_t i = SHARED_STAY; i < SHARED_STAY + SHARED_MORE; i++) {
+            index_remove(&shared.index, shared.entries[i]);
+            limbo_add(&shared.limbo, shared.entries[i], RETIRED_ENTRY);
+        }
+    }
+    atomic_store(&shared.done, true);
+    pthread_join(reader, NULL);
+    assert_true(shared.reads > 0);
+    index_each(&shared.index, destroy, NULL);
+    index_deinit(&shared.index);
+    limbo_deinit(&shared.limbo);
+    reclaim_destroy(&shared.reclaim);
+}
+
 int main(void) {
     srand48(11);
     const struct CMUnitTest tests[] = {
@@ -176,6 +233,7 @@ int main(void) {
         cmocka_unit_test(keys_of_one_hash_are_told_apart),
         cmocka_unit_test(a_scan_of_an_index_at_rest_sees_each_entry_once),
         cmocka_unit_test(a_scan_sees_what_stays_while_buckets_split_and_merge),
+        cmocka_unit_test(a_reader_beside_the_writer_never_misses_what_stays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
