@@ -30,7 +30,7 @@ struct cache {
     struct worker **workers;
     uint32_t n_workers;
     uint32_t next_worker; /* on worker 0's thread: where the search for the least loaded begins */
-    bool running;
+    _Atomic bool running; /* any thread asks */
 };
 
 /* --- making ------------------------------------------------------------------------------------------------ */

@@ -14,7 +14,7 @@ struct readthrough;
 struct server_info {
     const char *version; /* Freshet's own */
     char run_id[41];     /* 40 hex digits */
-    uint16_t port;
+    _Atomic uint16_t port;
     int64_t started_wall_us;
     struct readthrough *readthrough; /* NULL where no database is configured */
 
