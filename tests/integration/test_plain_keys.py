@@ -2,6 +2,7 @@
 
 import random
 import shlex
+import threading
 import time
 
 import pytest
@@ -405,3 +406,89 @@ def test_memory_is_bounded_and_evicts(freshet):
     assert raw.call("SET", "huge", "x" * (9 * 1024 * 1024)).text.startswith("OOM ")
     assert raw.call("EXISTS", "huge") == 0 and raw.call("DBSIZE") == before
     raw.close()
+
+
+# --- several workers on one store ---
+
+
+def in_threads(n, run):
+    failures = []
+
+    def guarded(i):
+        try:
+            run(i)
+        except BaseException as failure:  # noqa: BLE001 - told to the test's thread
+            failures.append(failure)
+
+    threads = [threading.Thread(target=guarded, args=(i,)) for i in range(n)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
+
+
+@pytest.fixture
+def busy(freshet):
+    """More workers than cores, and the connections spread over them."""
+    return freshet(None, {"cache": {"read_through": False, "workers": 4}})
+
+
+def test_counters_lose_nothing_between_workers(busy):
+    def count(i):
+        raw = RawResp(busy.port)
+        for _ in range(20):
+            raw.calls([["INCR", "n"], ["HINCRBY", "h", "f", 1], ["HSET", "big", f"{i}:{_}", "x" * 70], ["APPEND", "s", "x"]] * 25)
+        raw.close()
+
+    in_threads(8, count)
+    raw = RawResp(busy.port)
+    assert raw.call("GET", "n") == b"4000"
+    assert raw.call("HGET", "h", "f") == b"4000"
+    assert raw.call("HLEN", "big") == 160
+    assert raw.call("STRLEN", "s") == 4000
+    raw.close()
+
+
+def test_commands_on_several_keys_are_seen_whole(busy):
+    pairs = [(f"a{i}", f"b{i}") for i in range(20)]
+
+    def write(i):
+        raw = RawResp(busy.port)
+        for n in range(60):
+            raw.calls([["MSET", one, f"{i}:{n}", other, f"{i}:{n}"] for one, other in pairs])
+            raw.calls([["HSET", "h", *(word for f in range(12) for word in (f"f{f}", f"{i}:{n}" + "." * 70))]] * 3)
+        raw.close()
+
+    def read(_):
+        raw = RawResp(busy.port)
+        for _ in range(150):
+            for reply in raw.calls([["HGETALL", "h"]] * 4):
+                assert len(set(reply[1::2])) <= 1, reply
+        raw.close()
+
+    in_threads(8, lambda i: write(i) if i < 4 else read(i))
+    raw = RawResp(busy.port)
+    for one, other in pairs:
+        assert raw.call("GET", one) == raw.call("GET", other)
+    raw.close()
+
+
+def test_everything_at_once_from_many_connections(busy):
+    """Replies are not looked at but for their number: what counts is that nothing breaks (worth most under sanitizers)."""
+
+    def storm(i):
+        raw = RawResp(busy.port, protocol=2 + i % 2)
+        dice = random.Random(1000 + i)
+        for _ in range(40):
+            commands = [random_command(dice) for _ in range(50)]
+            commands += [["SET", f"t{dice.randrange(500)}", "v", "PX", dice.randrange(1, 300)] for _ in range(10)]
+            commands += [["SCAN", dice.randrange(2**32), "COUNT", 100], ["RANDOMKEY"], ["HRANDFIELD", "k1", "3"]]
+            if dice.random() < 0.1:
+                commands.append(["FLUSHALL"])
+            raw.calls(commands)
+        raw.close()
+
+    in_threads(8, storm)
+    assert busy.redis.ping()
