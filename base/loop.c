@@ -97,15 +97,18 @@ bool loop_watch(struct loop *loop, struct loop_watch *watch, struct error *err) 
                      strerror(errno));
 }
 
+/* libpq closes its socket itself when the server is gone; its descriptor is then no longer in the set. */
+static void assert_closed(void) { ASSERT(errno == EBADF || errno == ENOENT); }
+
 void loop_watch_events(struct loop *loop, struct loop_watch *watch, unsigned events) {
     if (watch->events == events) return;
     watch->events = events;
     struct epoll_event event = {.events = to_epoll(events), .data.ptr = watch};
-    ASSERT(epoll_ctl(loop->epoll_fd, EPOLL_CTL_MOD, watch->fd, &event) == 0);
+    if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_MOD, watch->fd, &event) < 0) assert_closed();
 }
 
 void loop_unwatch(struct loop *loop, struct loop_watch *watch) {
-    ASSERT(epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, watch->fd, NULL) == 0);
+    if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, watch->fd, NULL) < 0) assert_closed();
     for (int i = loop->at_ready; i < loop->n_ready; i++)
         if (loop->ready[i].data.ptr == watch) loop->ready[i].events = 0;
 }

@@ -52,6 +52,7 @@ void loop_stop(struct loop *loop);
 bool loop_watch(struct loop *loop, struct loop_watch *watch, struct error *err) MUST_CHECK;
 /* Changes what is asked for; 0 keeps the descriptor known but silent. */
 void loop_watch_events(struct loop *loop, struct loop_watch *watch, unsigned events);
+/* The descriptor may be closed already (libpq does so by itself). */
 void loop_unwatch(struct loop *loop, struct loop_watch *watch);
 
 /* Sets or moves the timer; firing disarms it. */
