@@ -332,14 +332,17 @@ def test_a_feed_goes_on_where_its_sink_is(tables, feedprint, unique):
     assert feed.changes(tables) == ["insert public.t new=(2,NULL)", "insert public.t new=(3,NULL)"]
 
 
-def test_stopping_confirms_all_that_was_delivered(tables, streaming):
+def test_stopping_waits_until_the_sink_confirms_what_it_has(tables, feedprint, unique):
+    feed = feedprint(tables, slot=unique, confirm_after_ms=1000)
+    feed.wait_state("streaming")
     tables.execute("INSERT INTO t VALUES (1)")
-    end = streaming.wait_for("commit .* end=(.*)")[1]
-    assert streaming.stop() == 0
+    end = feed.wait_for("commit .* end=(.*)")[1]
+    assert lsn(tables.slots()[0]["confirmed_flush_lsn"]) < lsn(end)
+    assert feed.stop() == 0
     (slot,) = tables.slots()
     assert not slot["active"]
     assert lsn(slot["confirmed_flush_lsn"]) >= lsn(end)
-    assert streaming.find("ended stopped.*")
+    assert feed.find("ended stopped.*")
 
 
 def test_nothing_is_confirmed_before_the_sink_says_so(tables, streaming, wait_until):

@@ -3,6 +3,7 @@
  *     feedprint URL KEY=VALUE...        slot= publication= temporary=1 snapshot=1 messages=1 pattern= (repeated)
  *                                       position=X/Y snapshot_done=1 system=N quiet=1 (no row lines)
  *                                       unconfirm=1 fail=1 (the commands, from the start)
+ *                                       confirm_after_ms=N
  *
  * Commands on standard input, one a line: "hold" (not ready), "go", "unconfirm" (keep what is confirmed),
  * "confirm", "status", "ask" (for a keepalive), "fail" (refuse the next change, retriable), "stop". The process
@@ -17,6 +18,7 @@
 
 #include "base/assert.h"
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/lsn.h"
 #include "cdc/feed.h"
 
@@ -31,7 +33,9 @@ struct printer {
     atomic_bool unconfirm;
     atomic_bool ask;
     atomic_bool fail;
-    uint64_t seen_lsn; /* end of what was given */
+    int64_t confirm_after_us;
+    uint64_t seen_lsn; /* end of what was given, at seen_us */
+    int64_t seen_us;
     uint64_t confirmed_lsn;
     uint64_t rows; /* of the open transaction */
     struct buf line;
@@ -148,6 +152,7 @@ static bool commit(void *self, const struct transaction *tx, struct error *err) 
     (void)err;
     struct printer *p = self;
     p->seen_lsn = tx->end_lsn;
+    p->seen_us = clock_mono_us();
     buf_printf(&p->line, "commit xid=%" PRIu64 " rows=%" PRIu64 " lsn=" LSN_FMT " end=" LSN_FMT,
                tx->xid, p->rows, LSN_ARG(tx->commit_lsn), LSN_ARG(tx->end_lsn));
     emit(p);
@@ -177,10 +182,10 @@ static bool progress(void *self, uint64_t wal_end_lsn, struct error *err) {
 }
 
 static bool tick(void *self, int64_t now_us, struct error *err) {
-    (void)now_us;
     (void)err;
     struct printer *p = self;
-    if (!atomic_load(&p->unconfirm) && p->seen_lsn > p->confirmed_lsn) {
+    bool due = now_us - p->seen_us >= p->confirm_after_us;
+    if (due && !atomic_load(&p->unconfirm) && p->seen_lsn > p->confirmed_lsn) {
         p->confirmed_lsn = p->seen_lsn;
         if (p->confirmed_lsn > p->position.end_lsn) p->position.end_lsn = p->confirmed_lsn;
     }
@@ -224,6 +229,8 @@ static bool take_argument(struct printer *p, const char *name, const char *value
         c->server_options = value;
     else if (strcmp(name, "quiet") == 0)
         p->quiet = on;
+    else if (strcmp(name, "confirm_after_ms") == 0)
+        p->confirm_after_us = strtoll(value, NULL, 10) * 1000;
     else if (strcmp(name, "fail") == 0)
         atomic_store(&p->fail, on);
     else if (strcmp(name, "unconfirm") == 0)
