@@ -90,6 +90,10 @@ walls:   ## fail when a wing includes another wing
 	     | grep -vE "include[[:space:]]*\"(base|$$wing)/"; then echo "walls: $$wing includes another wing"; bad=1; fi; \
 	done; exit $$bad
 
+.PHONY: reference
+reference: $(B)/freshet   ## write config/reference.md from the tables of options and commands
+	@$(B)/freshet reference >$(B)/reference.md && mv $(B)/reference.md config/reference.md
+
 .PHONY: install
 install: $(B)/freshet   ## install to PREFIX (/usr/local)
 	install -D -m 755 $(B)/freshet $(DESTDIR)$(PREFIX)/bin/freshet

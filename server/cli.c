@@ -66,7 +66,12 @@ static void unknown_flag(struct cursor *cursor, const char *flag) {
     for (const struct option *option = options; option->path; option++) {
         if (option->flag) suggest(&suggestion, option->flag);
     }
-    if (suggestion.best) {
+    if (suggestion.best && suggestion.distance == 0) {
+        mistakes_add(cursor->mistakes, "command line", flag,
+                     "does not belong here, see freshet %s--help",
+                     cursor->line->command ? "COMMAND " : "");
+        if (takes_value(flag) && !strchr(cursor->argv[cursor->at - 1], '=')) cursor->at++;
+    } else if (suggestion.best) {
         mistakes_add(cursor->mistakes, "command line", flag, "is unknown, did you mean \"%s\"?",
                      suggestion.best);
         /* Its value is no mistake of its own. */

@@ -94,9 +94,9 @@ def test_the_cache_serves_while_kafka_is_absent(freshet, shop, unique, wait_unti
     assert f.row("customers:1")["name"] == "after"
 
 
-def test_a_publisher_that_failed_for_good_leaves_the_cache_alone(freshet, shop, unique, wait_until):
+def test_a_publisher_that_failed_for_good_leaves_the_cache_alone(freshet, shop, kafka, unique, wait_until):
     """Its slot is dropped under it: events are lost, which is told loudly; reads go on."""
-    f = freshet(shop, {"cdc": {"output": "stdout", "slot": unique, "publication": unique}})
+    f = freshet(shop, {"cdc": {"slot": unique, "publication": unique}}, kafka=kafka, prefix=unique)
     wait_until(lambda: f.status()["cdc"]["feed"]["state"] == "streaming", 30)
 
     def dropped():

@@ -63,9 +63,9 @@ def test_nothing_said_is_a_mistake_that_shows_the_help(cli):
         (["run", "--database"], "command line: --database: needs a value"),
         (["run", "--set", "cache.ttl"], 'command line: --set: "cache.ttl" is not KEY=VALUE'),
         (["check", "now"], "command line: now: is one word too many"),
-        (["--set", "a=b"], "command line: --set: is unknown, see freshet --help"),
+        (["--set", "a=b"], "command line: --set: does not belong here, see freshet --help"),
         (["help", "me"], "command line: me: is no command, see freshet --help"),
-        (["run", "--json"], "command line: --json: is unknown, did you mean"),
+        (["run", "--json"], "command line: --json: does not belong here, see freshet COMMAND --help"),
     ],
 )
 def test_a_wrong_command_line_is_one_line_and_exit_2(cli, args, line):
