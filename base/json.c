@@ -1,5 +1,6 @@
 #include "base/json.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #ifdef __SSE2__
@@ -15,54 +16,102 @@ static const char escapes[256] = {
     'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u', ['"'] = '"', ['\\'] = '\\',
 };
 
-/* Bytes at the front of `at` that stand for themselves. */
-static size_t plain_run(const char *at, size_t len) {
+/* Bytes at the front of `at` that stand for themselves: none that needs an escape, none from `limit` on. */
+static size_t plain_run(const char *at, size_t len, unsigned char limit) {
     size_t i = 0;
 #ifdef __SSE2__
     const __m128i quote = _mm_set1_epi8('"');
     const __m128i backslash = _mm_set1_epi8('\\');
     const __m128i last_control = _mm_set1_epi8(0x1f);
+    const __m128i limits = _mm_set1_epi8((char)limit);
     for (; i + 16 <= len; i += 16) {
         __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(at + i));
         __m128i special = _mm_or_si128(
             _mm_or_si128(_mm_cmpeq_epi8(bytes, quote), _mm_cmpeq_epi8(bytes, backslash)),
-            _mm_cmpeq_epi8(_mm_min_epu8(bytes, last_control), bytes));
+            _mm_or_si128(_mm_cmpeq_epi8(_mm_min_epu8(bytes, last_control), bytes),
+                         _mm_cmpeq_epi8(_mm_max_epu8(bytes, limits), bytes)));
         unsigned mask = (unsigned)_mm_movemask_epi8(special);
         if (mask) return i + (size_t)__builtin_ctz(mask);
     }
 #endif
-    while (i < len && !escapes[(unsigned char)at[i]])
+    while (i < len && !escapes[(unsigned char)at[i]] && (unsigned char)at[i] < limit)
         i++;
     return i;
 }
 
-void json_append_escaped(struct buf *out, struct slice text) {
+static void append_unit(struct buf *out, uint32_t unit) {
+    char *to = buf_reserve(out, 6);
+    to[0] = '\\';
+    to[1] = 'u';
+    for (int i = 0; i < 4; i++)
+        to[2 + i] = hex_digits[unit >> (12 - 4 * i) & 15];
+    out->len += 6;
+}
+
+static void append_escape(struct buf *out, unsigned char c) {
+    if (escapes[c] == 'u') {
+        append_unit(out, c);
+        return;
+    }
+    char *to = buf_reserve(out, 2);
+    to[0] = '\\';
+    to[1] = escapes[c];
+    out->len += 2;
+}
+
+/* A character of four bytes as a surrogate pair; anything else that begins so as it is. Returns its length. */
+static size_t append_astral(struct buf *out, const unsigned char *at, size_t left) {
+    bool whole = left >= 4 && at[0] <= 0xf4 && (at[1] & 0xc0) == 0x80 && (at[2] & 0xc0) == 0x80 &&
+                 (at[3] & 0xc0) == 0x80;
+    if (!whole) {
+        buf_append_char(out, (char)at[0]);
+        return 1;
+    }
+    uint32_t point = (uint32_t)(at[0] & 7) << 18 | (uint32_t)(at[1] & 63) << 12 |
+                     (uint32_t)(at[2] & 63) << 6 | (at[3] & 63);
+    point -= 0x10000;
+    append_unit(out, 0xd800 + (point >> 10 & 0x3ff));
+    append_unit(out, 0xdc00 + (point & 0x3ff));
+    return 4;
+}
+
+enum { NO_LIMIT = 0xff /* no byte of UTF-8 */, ASTRAL = 0xf0 };
+
+static void append_text(struct buf *out, struct slice text, unsigned char limit) {
     const char *at = text.data;
     size_t left = text.len;
     for (;;) {
-        size_t run = plain_run(at, left);
+        size_t run = plain_run(at, left, limit);
         buf_append(out, at, run);
         if (run == left) return;
-        unsigned char c = (unsigned char)at[run];
-        char *to = buf_reserve(out, 6);
-        to[0] = '\\';
-        to[1] = escapes[c];
-        out->len += 2;
-        if (to[1] == 'u') {
-            to[2] = to[3] = '0';
-            to[4] = hex_digits[c >> 4];
-            to[5] = hex_digits[c & 15];
-            out->len += 4;
-        }
-        at += run + 1;
-        left -= run + 1;
+        at += run;
+        left -= run;
+        unsigned char c = (unsigned char)*at;
+        size_t taken = 1;
+        if (escapes[c])
+            append_escape(out, c);
+        else if (limit == ASTRAL)
+            taken = append_astral(out, (const unsigned char *)at, left);
+        else
+            buf_append_char(out, (char)c);
+        at += taken;
+        left -= taken;
     }
 }
+
+void json_append_escaped(struct buf *out, struct slice text) { append_text(out, text, NO_LIMIT); }
 
 void json_append_string(struct buf *out, struct slice text) {
     buf_reserve(out, text.len + 2); /* one growth where nothing needs escaping */
     buf_append_char(out, '"');
-    json_append_escaped(out, text);
+    append_text(out, text, NO_LIMIT);
+    buf_append_char(out, '"');
+}
+
+void json_append_string_java(struct buf *out, struct slice text) {
+    buf_reserve(out, text.len + 2);
+    buf_append_char(out, '"');
+    append_text(out, text, ASTRAL);
     buf_append_char(out, '"');
 }
 

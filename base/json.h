@@ -9,6 +9,9 @@
 
 /* The quoted, escaped string. */
 void json_append_string(struct buf *out, struct slice text);
+/* The same, with characters beyond the basic plane as two \u escapes: byte for byte what Java's Jackson writes, for
+ * records whose bytes are compared or hashed. */
+void json_append_string_java(struct buf *out, struct slice text);
 /* The escaped bytes without the quotes. */
 void json_append_escaped(struct buf *out, struct slice text);
 /* Base64 (RFC 4648, padded), unquoted. */

@@ -10,7 +10,7 @@ enum { MAX_DOMAIN_DEPTH = 32 };
 
 enum codec_result codec_text(const struct codec *codec, struct slice text, struct buf *out) {
     (void)codec;
-    json_append_string(out, text);
+    json_append_string_java(out, text);
     return CODEC_DONE;
 }
 
@@ -151,7 +151,7 @@ enum codec_result codec_encode(const struct codec *codec, struct slice text, str
     if (result == CODEC_DONE) return result;
     if (result == CODEC_AS_TEXT && codec->rule != &unknown_rule) {
         out->len = before;
-        json_append_string(out, text);
+        json_append_string_java(out, text);
     }
     if (result == CODEC_REFUSED) out->len = before;
     return result;
@@ -254,6 +254,16 @@ static bool literal_text(const char *sql, struct buf *text) {
     return true;
 }
 
+/* A column's values print all digits of its scale, a default's literal need not. */
+static void pad_to_scale(const struct codec *codec, struct buf *text) {
+    if (codec->scale == SCALE_VARIABLE || codec->scale <= 0) return;
+    const char *point = memchr(text->data, '.', text->len);
+    size_t behind = point ? (size_t)(text->data + text->len - point - 1) : 0;
+    if (!point) buf_append_char(text, '.');
+    for (; behind < (size_t)codec->scale; behind++)
+        buf_append_char(text, '0');
+}
+
 void codec_filler(const struct codec *codec, const char *default_sql, struct buf *out) {
     size_t before = out->len;
     bool usable = codec->rule->default_literal && !codec->domain;
@@ -263,8 +273,9 @@ void codec_filler(const struct codec *codec, const char *default_sql, struct buf
         usable = false;
     if (default_sql && usable) {
         struct buf text = {0};
-        bool done = literal_text(default_sql, &text) &&
-                    codec_encode(codec, buf_slice(&text), out) == CODEC_DONE;
+        bool done = literal_text(default_sql, &text);
+        if (done && codec->rule->encode == codec_numeric) pad_to_scale(codec, &text);
+        done = done && codec_encode(codec, buf_slice(&text), out) == CODEC_DONE;
         buf_deinit(&text);
         if (done) return;
         out->len = before;

@@ -38,6 +38,9 @@ void codec_filler(const struct codec *codec, const char *default_sql, struct buf
 /* What stands for an unchanged TOASTed value that is not in the stream, in the column's own form. */
 void codec_placeholder(const struct codec *codec, struct buf *out);
 
+/* Bytes that are no column's, in the form of `format.bytes`, quoted. */
+void codec_bytes(const struct event_format *format, struct slice bytes, struct buf *out);
+
 #define CODEC_PLACEHOLDER "__debezium_unavailable_value"
 
 #endif

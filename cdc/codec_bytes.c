@@ -28,6 +28,10 @@ static void append_bytes(enum format_bytes mode, struct slice bytes, struct buf 
     buf_append_char(out, '"');
 }
 
+void codec_bytes(const struct event_format *format, struct slice bytes, struct buf *out) {
+    append_bytes(format->bytes, bytes, out);
+}
+
 static int nibble(char c) {
     if (c >= '0' && c <= '9') return c - '0';
     if (c >= 'a' && c <= 'f') return c - 'a' + 10;

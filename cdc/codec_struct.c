@@ -228,17 +228,19 @@ static void sort_pairs(struct pairs *pairs) {
     if (pairs->n) qsort(pairs->list, pairs->n, sizeof *pairs->list, by_bucket);
 }
 
-static void append_object(const struct pairs *pairs, struct buf *out) {
+/* `write` is the string writer: characters are escaped by the outer string where the object stands in one. */
+static void append_object(const struct pairs *pairs, struct buf *out,
+                          void (*write)(struct buf *out, struct slice text)) {
     buf_append_char(out, '{');
     for (uint32_t i = 0; i < pairs->n; i++) {
         const struct pair *pair = &pairs->list[i];
         if (i) buf_append_char(out, ',');
-        json_append_string(out, slice_make(pairs->text.data + pair->key, pair->key_len));
+        write(out, slice_make(pairs->text.data + pair->key, pair->key_len));
         buf_append_char(out, ':');
         if (pair->null)
             buf_append_text(out, "null");
         else
-            json_append_string(out, slice_make(pairs->text.data + pair->value, pair->value_len));
+            write(out, slice_make(pairs->text.data + pair->value, pair->value_len));
     }
     buf_append_char(out, '}');
 }
@@ -249,11 +251,11 @@ enum codec_result codec_hstore(const struct codec *codec, struct slice text, str
     if (read) {
         sort_pairs(&pairs);
         if (codec->format->hstore == HSTORE_MAP) {
-            append_object(&pairs, out);
+            append_object(&pairs, out, json_append_string_java);
         } else {
             struct buf object = {0};
-            append_object(&pairs, &object);
-            json_append_string(out, buf_slice(&object));
+            append_object(&pairs, &object, json_append_string);
+            json_append_string_java(out, buf_slice(&object));
             buf_deinit(&object);
         }
     }

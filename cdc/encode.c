@@ -16,8 +16,9 @@ const struct event_encoder *event_encoder_find(const char *name) {
 const char *event_encoder_names(void) { return "json"; }
 
 void event_source_init(struct event_source *source, const char *version, const char *prefix,
-                       const char *database) {
-    *source = (struct event_source){.version = version, .prefix = prefix, .database = database};
+                       const char *database, const struct event_format *format) {
+    *source = (struct event_source){
+        .version = version, .prefix = prefix, .database = database, .format = format};
 }
 
 void event_source_deinit(struct event_source *source) {
@@ -32,9 +33,9 @@ void event_source_begin(struct event_source *source) {
     struct buf *head = &source->head;
     head->len = 0;
     buf_append_text(head, "{\"version\":");
-    json_append_string(head, slice_from(source->version));
+    json_append_string_java(head, slice_from(source->version));
     buf_append_text(head, ",\"connector\":\"postgresql\",\"name\":");
-    json_append_string(head, slice_from(source->prefix));
+    json_append_string_java(head, slice_from(source->prefix));
     buf_append_text(head, ",\"ts_ms\":");
     buf_append_i64(head, to_millis(source->commit_time_us));
     buf_append_text(head, ",\"snapshot\":\"");
@@ -42,7 +43,7 @@ void event_source_begin(struct event_source *source) {
     struct buf *middle = &source->middle;
     middle->len = 0;
     buf_append_text(middle, "\",\"db\":");
-    json_append_string(middle, slice_from(source->database));
+    json_append_string_java(middle, slice_from(source->database));
     buf_append_text(middle, ",\"sequence\":\"[");
     if (source->last_lsn && !source->snapshot) {
         buf_append_text(middle, "\\\"");

@@ -22,6 +22,7 @@ struct event_source {
     const char *version;
     const char *prefix;
     const char *database;
+    const struct event_format *format;
     /* Of the transaction. */
     bool snapshot;
     uint64_t xid;      /* 0: null */
@@ -33,7 +34,7 @@ struct event_source {
 };
 
 void event_source_init(struct event_source *source, const char *version, const char *prefix,
-                       const char *database);
+                       const char *database, const struct event_format *format);
 void event_source_deinit(struct event_source *source);
 /* Call again when one of the transaction's fields has changed. */
 void event_source_begin(struct event_source *source);

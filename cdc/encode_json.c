@@ -140,10 +140,10 @@ static void append_message(const struct event_source *source, const struct event
     append_source(source, event, out);
     append_order(source, event, out);
     APPEND(out, ",\"message\":{\"prefix\":");
-    json_append_string(out, event->message_prefix);
-    APPEND(out, ",\"content\":\"");
-    base64_append(out, event->message_content.data, event->message_content.len);
-    APPEND(out, "\"}}");
+    json_append_string_java(out, event->message_prefix);
+    APPEND(out, ",\"content\":");
+    codec_bytes(source->format, event->message_content, out);
+    APPEND(out, "}}");
 }
 
 static bool json_value(const struct event_source *source, const struct event *event,
@@ -176,7 +176,7 @@ static bool json_value(const struct event_source *source, const struct event *ev
 
 static void json_message_key(struct slice prefix, struct buf *out) {
     APPEND(out, "{\"prefix\":");
-    json_append_string(out, prefix);
+    json_append_string_java(out, prefix);
     buf_append_char(out, '}');
 }
 

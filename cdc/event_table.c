@@ -39,7 +39,7 @@ static void make_column(struct event_column *column, const struct event_table_pl
                         const struct relation_column *from, struct arena *arena) {
     const struct catalog_column *known = catalog_column(plan->catalog, from->name);
     struct buf text = {0};
-    json_append_string(&text, slice_from(from->name));
+    json_append_string_java(&text, slice_from(from->name));
     buf_append_char(&text, ':');
     column->name_json = keep(arena, &text);
     column->codec = codec_resolve(plan->types, from->type_oid, from->typmod, plan->format, arena);
@@ -115,9 +115,9 @@ struct event_table *event_table_create(const struct event_table_plan *plan) {
     table->topic = event_topic(arena, plan->prefix, relation->schema, relation->name);
     struct buf text = {0};
     buf_append_text(&text, "\"schema\":");
-    json_append_string(&text, slice_from(relation->schema));
+    json_append_string_java(&text, slice_from(relation->schema));
     buf_append_text(&text, ",\"table\":");
-    json_append_string(&text, slice_from(relation->name));
+    json_append_string_java(&text, slice_from(relation->name));
     buf_append_text(&text, ",\"txId\":");
     table->source_json = keep(arena, &text);
     buf_printf(&text, "%s.%s", relation->schema, relation->name);

@@ -430,7 +430,8 @@ struct publisher *publisher_create(const struct publisher_config *config,
     p->names = arena_create(1024);
     p->tables = tables_create(&p->config, deps->log);
     p->keeper = keeper_create(&p->config, deps->log);
-    event_source_init(&p->source, config->version, config->prefix, config->database);
+    event_source_init(&p->source, config->version, config->prefix, config->database,
+                      &p->config.format);
     make_metrics(p);
     return p;
 }

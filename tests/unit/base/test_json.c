@@ -46,6 +46,16 @@ static void escapes_are_found_at_each_place_of_a_vector(void **state) {
     }
 }
 
+static void astral_characters_are_pairs_where_java_compares(void **state) {
+    (void)state;
+    struct buf out = {0};
+    json_append_string_java(&out,
+                            SLICE("0123456789abcdef\xf0\x9f\x98\x80 \n\xe9\x9b\xaa \xf0\x9f"));
+    assert_string_equal(buf_text(&out),
+                        "\"0123456789abcdef\\uD83D\\uDE00 \\n\xe9\x9b\xaa \xf0\x9f\"");
+    buf_deinit(&out);
+}
+
 static void base64_is_padded(void **state) {
     (void)state;
     static const char *const want[] = {"",         "Zg==",     "Zm8=",    "Zm9v",
@@ -63,6 +73,7 @@ int main(void) {
         cmocka_unit_test(strings_are_quoted_and_utf8_stays),
         cmocka_unit_test(controls_quotes_and_backslashes_are_escaped),
         cmocka_unit_test(escapes_are_found_at_each_place_of_a_vector),
+        cmocka_unit_test(astral_characters_are_pairs_where_java_compares),
         cmocka_unit_test(base64_is_padded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
