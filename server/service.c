@@ -51,8 +51,6 @@ static void create_cache_feed(struct service *s) {
         .temporary = true,
         .publication = config->cache.publication,
         .snapshot = FEED_SNAPSHOT_NEVER,
-        /* Large transactions are streamed while they run, instead of all at once at their commit. */
-        .server_options = "-c logical_decoding_work_mem=1MB",
         .status_interval_ms = 1000,
     };
     s->cache_pump = pump_create(s, "cache", "cache", &feed, cache_sink(s->cache));
