@@ -116,9 +116,8 @@ def test_resp3_replies_are_redis_bytes(plain, redis_server):
     for at in (port, plain.port):
         with Wire(at) as wire:
             wire.send(command("HELLO", "3") + command("ECHO", "begin"))
-            data = b""
-            while not data.endswith(b"begin\r\n"):
-                data += wire.read(1)
+            while wire.line() != b"begin":
+                pass
             wire.send(b"".join(command(*words) for words in script))
             wire.half_close()
             answers.append(wire.read_to_end())

@@ -23,6 +23,7 @@ class Wire:
 
     def __init__(self, port, timeout=10, receive_buffer=None):
         self.socket = socket.socket()
+        self._came = bytearray()
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(timeout * PATIENCE)
@@ -47,19 +48,22 @@ class Wire:
     def half_close(self):
         self.socket.shutdown(socket.SHUT_WR)
 
+    def _more(self):
+        part = self.socket.recv(1 << 16)
+        self._came += part
+        return part
+
     def read(self, n):
-        data = b""
-        while len(data) < n:
-            part = self.socket.recv(n - len(data))
-            assert part, f"closed after {data[-200:]!r}"
-            data += part
+        while len(self._came) < n:
+            assert self._more(), f"closed after {bytes(self._came[-200:])!r}"
+        data = bytes(self._came[:n])
+        del self._came[:n]
         return data
 
     def line(self):
-        data = b""
-        while not data.endswith(b"\r\n"):
-            data += self.read(1)
-        return data[:-2]
+        while (end := self._came.find(b"\r\n")) < 0:
+            assert self._more(), f"closed after {bytes(self._came[-200:])!r}"
+        return self.read(end + 2)[:-2]
 
     def bulk(self):
         header = self.line()
@@ -71,13 +75,12 @@ class Wire:
 
     def read_to_end(self):
         """Until the server closes, or resets."""
-        data = b""
         try:
-            while part := self.socket.recv(1 << 16):
-                data += part
+            while self._more():
+                pass
         except ConnectionResetError:
             pass
-        return data
+        return bytes(self._came)
 
     def is_closed(self):
         """True once the server has closed, with nothing more to read."""
