@@ -46,7 +46,7 @@ void process_metrics(struct metrics *metrics) {
     metric_set(metrics_gauge(metrics, "freshet_process_start_time_seconds",
                              "When the process started, in Unix time.", NULL),
                clock_wall_us() / 1000000);
-    metrics_gauge_fn(metrics, "freshet_process_cpu_seconds_total",
+    metrics_gauge_fn(metrics, "freshet_process_cpu_seconds",
                      "CPU time of all threads, user and system.", NULL, cpu_seconds, NULL);
     metrics_gauge_fn(metrics, "freshet_process_resident_memory_bytes", "Resident memory.", NULL,
                      resident_bytes, NULL);

@@ -1,5 +1,6 @@
 #include "server/service.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -7,7 +8,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
-enum { FEED_RESTART_US = 5 * 1000 * 1000 };
+enum { FEED_RESTART_US = 5 * 1000 * 1000, RATE_INTERVAL_US = 1000 * 1000 };
 
 /* A feed, the object whose sink it drives, and what was last told about it. */
 struct pump {
@@ -16,6 +17,9 @@ struct pump {
     struct feed *feed;    /* NULL: cache without a stream */
     enum feed_state told; /* main thread */
     int64_t restart_us;   /* main thread; 0: none is due */
+    int64_t rated_us;     /* main thread: when the rate was last taken, over the changes by then */
+    uint64_t rated_changes;
+    _Atomic uint64_t changes_per_second;
 };
 
 struct service {
@@ -34,10 +38,12 @@ struct service {
     int64_t start_us; /* monotonic */
 };
 
-static struct pump pump_create(struct service *s, const char *role, const char *name,
-                               const struct feed_config *config, struct change_sink sink) {
+static void pump_init(struct pump *pump, struct service *s, const char *role, const char *name,
+                      const struct feed_config *config, struct change_sink sink) {
     struct feed_deps deps = {.log = s->log, .metrics = s->metrics};
-    return (struct pump){.role = role, .name = name, .feed = feed_create(config, sink, &deps)};
+    pump->role = role;
+    pump->name = name;
+    pump->feed = feed_create(config, sink, &deps);
 }
 
 static void create_cache_feed(struct service *s) {
@@ -53,7 +59,7 @@ static void create_cache_feed(struct service *s) {
         .snapshot = FEED_SNAPSHOT_NEVER,
         .status_interval_ms = 1000,
     };
-    s->cache_pump = pump_create(s, "cache", "cache", &feed, cache_sink(s->cache));
+    pump_init(&s->cache_pump, s, "cache", "cache", &feed, cache_sink(s->cache));
 }
 
 static bool create_cache(struct service *s, struct error *err) {
@@ -81,7 +87,7 @@ static bool create_publisher(struct service *s, struct error *err) {
         .messages = true,
         .status_interval_ms = 1000,
     };
-    s->cdc_pump = pump_create(s, "cdc", "cdc", &feed, publisher_sink(s->publisher));
+    pump_init(&s->cdc_pump, s, "cdc", "cdc", &feed, publisher_sink(s->publisher));
     return true;
 }
 
@@ -101,8 +107,8 @@ static bool create_connector(struct service *s, uint32_t i, struct error *err) {
         .patterns = &config->table,
         .status_interval_ms = 1000,
     };
-    s->connector_pumps[i] =
-        pump_create(s, "connectors", config->name, &feed, connector_sink(s->connectors[i]));
+    pump_init(&s->connector_pumps[i], s, "connectors", config->name, &feed,
+              connector_sink(s->connectors[i]));
     mem_free(application_name);
     return true;
 }
@@ -189,10 +195,21 @@ static void tell_state(struct service *s, struct pump *pump, const struct feed_s
                   pump->name, status->slot, status->cause);
 }
 
+static void rate_pump(struct pump *pump, const struct feed_status *status, int64_t now_us) {
+    int64_t elapsed_us = now_us - pump->rated_us;
+    if (elapsed_us < RATE_INTERVAL_US) return;
+    uint64_t changes = status->changes - pump->rated_changes;
+    if (pump->rated_us)
+        atomic_store(&pump->changes_per_second, changes * 1000000 / (uint64_t)elapsed_us);
+    pump->rated_us = now_us;
+    pump->rated_changes = status->changes;
+}
+
 static void supervise_pump(struct service *s, struct pump *pump, int64_t now_us) {
     if (!pump->feed) return;
     struct feed_status status;
     feed_status(pump->feed, &status);
+    rate_pump(pump, &status, now_us);
     if (status.state != pump->told) tell_state(s, pump, &status);
     pump->told = status.state;
     bool restarts = status.state == FEED_FAILED && pump == &s->cache_pump;
@@ -257,7 +274,7 @@ static json_t *lsn_json(uint64_t lsn) {
     return lsn ? json_sprintf(LSN_FMT, LSN_ARG(lsn)) : json_null();
 }
 
-static json_t *feed_json(const struct pump *pump) {
+static json_t *feed_json(struct pump *pump) {
     if (!pump->feed) return json_null();
     struct feed_status status;
     feed_status(pump->feed, &status);
@@ -271,6 +288,8 @@ static json_t *feed_json(const struct pump *pump) {
                          ? status.received_lsn - status.confirmed_lsn
                          : 0),
         "lag_seconds", (double)status.lag_us / 1e6);
+    json_object_set_new(json, "changes_per_second",
+                        json_integer((json_int_t)atomic_load(&pump->changes_per_second)));
     if (silent_us >= 0)
         json_object_set_new(json, "silent_seconds", json_real((double)silent_us / 1e6));
     json_object_set_new(json, "cause", *status.cause ? json_string(status.cause) : json_null());
@@ -278,9 +297,39 @@ static json_t *feed_json(const struct pump *pump) {
 }
 
 /* A wing's own status with its feed's beside it. */
-static json_t *with_feed(json_t *status, const struct pump *pump) {
+static json_t *with_feed(json_t *status, struct pump *pump) {
     if (!status) status = json_object();
     json_object_set_new(status, "feed", feed_json(pump));
+    return status;
+}
+
+static json_t *reads_json(struct service *s) {
+    static const struct {
+        const char *key;
+        const char *metric;
+    } counts[] = {
+        {"hits", "freshet_cache_hits_total"},
+        {"negative_hits", "freshet_cache_negative_hits_total"},
+        {"misses", "freshet_cache_misses_total"},
+        {"bypassed", "freshet_cache_bypassed_total"},
+    };
+    json_t *reads = json_object();
+    int64_t all = 0;
+    int64_t hits = 0;
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+        int64_t count = metrics_sum(s->metrics, counts[i].metric, NULL);
+        all += count;
+        if (i < 2) hits += count;
+        json_object_set_new(reads, counts[i].key, json_integer(count));
+    }
+    json_object_set_new(reads, "hit_rate",
+                        all ? json_real((double)hits / (double)all) : json_null());
+    return reads;
+}
+
+static json_t *cache_json(struct service *s) {
+    json_t *status = with_feed(cache_status(s->cache), &s->cache_pump);
+    json_object_set_new(status, "reads", reads_json(s));
     return status;
 }
 
@@ -298,8 +347,7 @@ json_t *service_status(struct service *s) {
                         *health.reason ? json_string(health.reason) : json_null());
     json_object_set_new(status, "degraded",
                         *health.degraded ? json_string(health.degraded) : json_null());
-    if (s->cache)
-        json_object_set_new(status, "cache", with_feed(cache_status(s->cache), &s->cache_pump));
+    if (s->cache) json_object_set_new(status, "cache", cache_json(s));
     if (s->publisher)
         json_object_set_new(status, "cdc", with_feed(publisher_status(s->publisher), &s->cdc_pump));
     json_t *connectors = json_array();

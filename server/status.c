@@ -53,59 +53,175 @@ static bool ask(const char *url, struct buf *body) {
     return false;
 }
 
-/* "lag_seconds" reads as "lag seconds" and its value as "0.2"; bytes as MiB. */
-static void print_value(const char *key, const json_t *value) {
-    size_t len = strlen(key);
-    bool bytes = len > 6 && strcmp(key + len - 6, "_bytes") == 0;
+/* How a figure is written. */
+enum unit { PLAIN, BYTES, SECONDS, MILLISECONDS, SHARE };
+
+/* "label value", if the path is there and not null. Figures of one line are parted by commas. */
+struct figure {
+    const char *path; /* below the line's object: "memory.bytes" */
+    const char *label;
+    enum unit unit;
+    bool starts_line;
+};
+
+static const struct figure cache_figures[] = {
+    {"listen", "", PLAIN, false},
+    {"clients", "clients", PLAIN, false},
+    {"commands_per_second", "commands/s", PLAIN, false},
+    {"reads.hit_rate", "hit rate", SHARE, true},
+    {"reads.hits", "hits", PLAIN, false},
+    {"reads.negative_hits", "absent", PLAIN, false},
+    {"reads.misses", "misses", PLAIN, false},
+    {"reads.bypassed", "bypassed", PLAIN, false},
+    {"memory.entries", "entries", PLAIN, true},
+    {"memory.bytes", "memory", BYTES, false},
+    {"memory.max_bytes", "limit", BYTES, false},
+    {"memory.evicted", "evicted", PLAIN, false},
+    {"memory.expired", "expired", PLAIN, false},
+    {"read_through.staleness_ms", "staleness", MILLISECONDS, true},
+    {"read_through.max_staleness_ms", "allowed", MILLISECONDS, false},
+    {"read_through.coherence", "coherence", PLAIN, false},
+    {"read_through.applied_lsn", "applied", PLAIN, false},
+    {"read_through.trouble", "trouble", PLAIN, false},
+    {NULL, NULL, PLAIN, false},
+};
+
+static const struct figure cdc_figures[] = {
+    {"output", "to", PLAIN, false},
+    {"prefix", "prefix", PLAIN, false},
+    {"encoding", "encoding", PLAIN, false},
+    {"delivery", "delivery", PLAIN, false},
+    {"events.c", "events: create", PLAIN, true},
+    {"events.u", "update", PLAIN, false},
+    {"events.d", "delete", PLAIN, false},
+    {"events.r", "snapshot", PLAIN, false},
+    {"events.t", "truncate", PLAIN, false},
+    {"events.m", "message", PLAIN, false},
+    {"dead_letters", "dead letters", PLAIN, false},
+    {NULL, NULL, PLAIN, false},
+};
+
+static const struct figure connector_figures[] = {
+    {"type", "to", PLAIN, false},
+    {"table", "table", PLAIN, false},
+    {"state", "", PLAIN, false},
+    {"indexed", "written", PLAIN, true},
+    {"deleted", "deleted", PLAIN, false},
+    {"dead_letters", "dead letters", PLAIN, false},
+    {"retries", "retries", PLAIN, false},
+    {"lag_bytes", "lag", BYTES, false},
+    {"lag_seconds", "behind", SECONDS, false},
+    {"last_error", "last error", PLAIN, true},
+    {NULL, NULL, PLAIN, false},
+};
+
+static const struct figure feed_figures[] = {
+    {"state", "feed", PLAIN, true},       {"slot", "slot", PLAIN, false},
+    {"changes", "changes", PLAIN, false}, {"changes_per_second", "changes/s", PLAIN, false},
+    {"lag_bytes", "lag", BYTES, false},   {"lag_seconds", "behind", SECONDS, false},
+    {"cause", "cause", PLAIN, true},      {NULL, NULL, PLAIN, false},
+};
+
+static const struct figure slot_figures[] = {
+    {"slot", "", PLAIN, false},
+    {"retained_bytes", "retains WAL", BYTES, false},
+    {"wal_status", "status", PLAIN, false},
+    {"active", "active", PLAIN, false},
+    {"temporary", "temporary", PLAIN, false},
+    {NULL, NULL, PLAIN, false},
+};
+
+/* A value at "a.b" below `object`; NULL: none, or null. */
+static const json_t *find(const json_t *object, const char *path) {
+    char key[64];
+    while (object && *path) {
+        size_t len = strcspn(path, ".");
+        snprintf(key, sizeof key, "%.*s", (int)len, path);
+        object = json_object_get(object, key);
+        path += len;
+        if (*path) path++;
+    }
+    return json_is_null(object) ? NULL : object;
+}
+
+static void print_bytes(double bytes) {
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    size_t unit = 0;
+    for (; bytes >= 1024 && unit < 4; unit++)
+        bytes /= 1024;
+    printf(unit ? "%.1f %s" : "%.0f %s", bytes, units[unit]);
+}
+
+static void print_value(const json_t *value, enum unit unit) {
     double number = json_number_value(value);
+    switch (unit) {
+    case BYTES: print_bytes(number); return;
+    case SECONDS: printf("%.1f s", number); return;
+    case MILLISECONDS: printf("%.0f ms", number); return;
+    case SHARE: printf("%.1f%%", number * 100); return;
+    case PLAIN: break;
+    }
     if (json_is_string(value))
         printf("%s", json_string_value(value));
     else if (json_is_boolean(value))
         printf("%s", json_is_true(value) ? "yes" : "no");
-    else if (json_is_null(value))
-        printf("-");
-    else if (bytes && number >= 1024 * 1024)
-        printf("%.1f MiB", number / 1024 / 1024);
-    else if (bytes && number >= 1024)
-        printf("%.1f KiB", number / 1024);
     else if (json_is_integer(value))
         printf("%lld", (long long)json_integer_value(value));
     else if (json_is_real(value))
-        printf("%.3f", number);
+        printf("%.1f", number);
 }
 
-static void print_name(const char *key) {
-    int column = 0;
-    for (; *key; key++, column++)
-        putchar(*key == '_' ? ' ' : *key);
-    printf("%*s", column < 22 ? 22 - column : 1, "");
-}
+enum { TITLE_WIDTH = 10 };
 
-/* An object's plain values as lines, its objects below their names, arrays item by item. */
-static void print_tree(const json_t *object, int indent) {
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)(uintptr_t)object, key, value) {
-        if (json_is_null(value)) continue;
-        if (json_is_object(value) || json_is_array(value)) continue;
-        printf("%*s", indent, "");
-        print_name(key);
-        print_value(key, value);
-        putchar('\n');
+static void print_figures(const char *title, const json_t *object, const struct figure *figures) {
+    bool first = true;
+    if (title) printf("%-*s ", TITLE_WIDTH, title);
+    for (const struct figure *figure = figures; figure->path; figure++) {
+        const json_t *value = find(object, figure->path);
+        if (!value || (json_is_string(value) && !*json_string_value(value))) continue;
+        if (figure->starts_line)
+            printf("%s%*s ", first && !title ? "" : "\n", TITLE_WIDTH, "");
+        else if (!first)
+            printf(", ");
+        if (*figure->label) printf("%s ", figure->label);
+        print_value(value, figure->unit);
+        first = false;
     }
-    json_object_foreach((json_t *)(uintptr_t)object, key, value) {
-        if (json_is_object(value) && json_object_size(value)) {
-            printf("%*s%s\n", indent, "", key);
-            print_tree(value, indent + 2);
-        }
-        for (size_t i = 0; i < json_array_size(value); i++) {
-            const json_t *item = json_array_get(value, i);
-            if (!json_is_object(item)) continue;
-            const char *name = json_string_value(json_object_get(item, "name"));
-            if (!name) name = json_string_value(json_object_get(item, "slot"));
-            printf("%*s%s %s\n", indent, "", key, name ? name : "");
-            print_tree(item, indent + 2);
-        }
+    if (title) return;
+    putchar('\n');
+}
+
+/* A part of the service, with its feed on the lines below. */
+static void print_part(const char *title, const json_t *part, const struct figure *figures) {
+    if (!part) return;
+    print_figures(title, part, figures);
+    putchar('\n');
+    const json_t *feed = find(part, "feed");
+    if (feed) print_figures(NULL, feed, feed_figures);
+}
+
+static void print_summary(const json_t *status) {
+    const char *version = json_string_value(json_object_get(status, "version"));
+    const char *reason = json_string_value(json_object_get(status, "reason"));
+    const char *degraded = json_string_value(json_object_get(status, "degraded"));
+    bool ready = json_is_true(json_object_get(status, "ready"));
+    printf("freshet %s: %s%s%s, up %.0f s\n", version ? version : "?",
+           ready ? "ready" : "not ready", reason ? ": " : "", reason ? reason : "",
+           json_number_value(json_object_get(status, "uptime_seconds")));
+    if (degraded) printf("%-*s %s\n", TITLE_WIDTH, "degraded", degraded);
+    print_part("cache", find(status, "cache"), cache_figures);
+    print_part("cdc", find(status, "cdc"), cdc_figures);
+    const json_t *connectors = json_object_get(status, "connectors");
+    for (size_t i = 0; i < json_array_size(connectors); i++) {
+        const json_t *connector = json_array_get(connectors, i);
+        const char *name = json_string_value(json_object_get(connector, "name"));
+        printf("connector  %s\n", name ? name : "?");
+        print_part("", connector, connector_figures);
+    }
+    const json_t *slots = json_object_get(status, "slots");
+    for (size_t i = 0; i < json_array_size(slots); i++) {
+        print_figures(i ? "" : "slots", json_array_get(slots, i), slot_figures);
+        putchar('\n');
     }
 }
 
@@ -122,14 +238,7 @@ static int print_status(const struct buf *body, bool as_json) {
     if (as_json) {
         fwrite(body->data, 1, body->len, stdout);
     } else {
-        const char *version = json_string_value(json_object_get(status, "version"));
-        const char *reason = json_string_value(json_object_get(status, "reason"));
-        printf("freshet %s: %s%s%s\n", version ? version : "?", ready ? "ready" : "not ready",
-               reason ? ": " : "", reason ? reason : "");
-        json_object_del(status, "version");
-        json_object_del(status, "reason");
-        json_object_del(status, "ready");
-        print_tree(status, 2);
+        print_summary(status);
     }
     json_decref(status);
     return ready ? EXIT_DONE : EXIT_FAILED;
