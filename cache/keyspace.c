@@ -85,13 +85,29 @@ static enum read_outcome unknown_tables(struct keyspace *keyspace, struct slice 
     return fail(keyspace, value);
 }
 
+/* on_stale: error spares the database what memory cannot answer. Before there ever was a lease rows are read. */
+static bool refuses_stale(const struct core *core, int64_t now_us) {
+    return core->config->on_stale == ON_STALE_ERROR && !core_lease_holds(core, now_us) &&
+           lease_staleness_us(core->lease, now_us) >= 0;
+}
+
+static enum read_outcome refuse_stale(struct keyspace *keyspace, struct key_value *value) {
+    const struct core *core = keyspace->core;
+    keyspace->failure.len = 0;
+    buf_printf(&keyspace->failure, "STALE memory may be more than %lld ms behind the database: ",
+               (long long)core->config->max_staleness_ms);
+    warden_trouble(core->warden, &keyspace->failure);
+    return fail(keyspace, value);
+}
+
+/* Memory has no answer: is the key a row's? Then the database is asked. */
 static enum read_outcome missing(struct keyspace *keyspace, struct command_context *ctx,
                                  struct slice key, enum key_form form, struct key_value *value) {
     struct slice rest;
     if (!keyspace->map) return unknown_tables(keyspace, key, value);
     const struct table *table = tablemap_find_key(keyspace->map, key, &rest);
     if (!table) return READ_ABSENT;
-    value->row = true;
+    *value = (struct key_value){.row = true};
     keyspace->failure.len = 0;
     if (table->refusal) {
         buf_printf(&keyspace->failure, "ERR %s: cannot be read: %s", table->prefix, table->refusal);
@@ -101,25 +117,9 @@ static enum read_outcome missing(struct keyspace *keyspace, struct command_conte
     keyspace->scratch.len = 0;
     if (!rowkey_parse(table, rest, &keyspace->scratch, &row, &keyspace->failure))
         return fail(keyspace, value);
+    if (refuses_stale(keyspace->core, ctx->now_us)) return refuse_stale(keyspace, value);
     metric_bump(keyspace->count.misses, 1);
     return pend(keyspace, ctx, form);
-}
-
-/* Memory has the row, and cannot prove that it is fresh enough. */
-static enum read_outcome stale(struct keyspace *keyspace, struct command_context *ctx,
-                               struct slice key, enum key_form form, struct key_value *value) {
-    const struct core *core = keyspace->core;
-    if (core->config->on_stale == ON_STALE_ERROR) {
-        keyspace->failure.len = 0;
-        buf_printf(&keyspace->failure,
-                   "STALE memory may be more than %lld ms behind the database: ",
-                   (long long)core->config->max_staleness_ms);
-        warden_trouble(core->warden, &keyspace->failure);
-        return fail(keyspace, value);
-    }
-    metric_bump(keyspace->count.bypassed, 1);
-    *value = (struct key_value){0};
-    return missing(keyspace, ctx, key, form, value);
 }
 
 enum read_outcome keyspace_read(struct command_context *ctx, struct slice key, enum key_form form,
@@ -136,12 +136,12 @@ enum read_outcome keyspace_read(struct command_context *ctx, struct slice key, e
     if (!entry) return missing(keyspace, ctx, key, form, value);
     if (entry->kind != ENTRY_ROW) return plain_value(entry, form, value);
     if (!is_current(core, entry_row_stamp(entry))) return missing(keyspace, ctx, key, form, value);
-    if (!core_lease_holds(core, ctx->now_us)) return stale(keyspace, ctx, key, form, value);
-    enum read_outcome outcome = row_value(entry, form, value);
-    if (outcome == READ_PENDING) {
-        *value = (struct key_value){0};
+    if (!core_lease_holds(core, ctx->now_us)) {
+        metric_bump(keyspace->count.bypassed, 1);
         return missing(keyspace, ctx, key, form, value);
     }
+    enum read_outcome outcome = row_value(entry, form, value);
+    if (outcome == READ_PENDING) return missing(keyspace, ctx, key, form, value);
     metric_bump(outcome == READ_ABSENT ? keyspace->count.negative_hits : keyspace->count.hits, 1);
     return outcome;
 }

@@ -1,7 +1,9 @@
 #include "cache/pipe.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/assert.h"
 #include "base/buf.h"
@@ -98,7 +100,9 @@ static struct prepared *make_slot(struct pipe *pipe, uint64_t key) {
 /* ---- closing ---- */
 
 static void stop_watching(struct pipe *pipe) {
-    if (pipe->watching) loop_unwatch(pipe->loop, &pipe->watch);
+    if (!pipe->watching) return;
+    loop_unwatch(pipe->loop, &pipe->watch);
+    close(pipe->watch.fd);
     pipe->watching = false;
 }
 
@@ -234,12 +238,15 @@ static void on_connecting(void *arg, unsigned events);
 static bool start_watching(struct pipe *pipe, unsigned events,
                            void (*fire)(void *arg, unsigned events)) {
     stop_watching(pipe);
-    pipe->watch = (struct loop_watch){PQsocket(pipe->conn), events, fire, pipe};
+    /* A descriptor of our own: libpq closes its one as soon as it finds the connection lost. */
+    int fd = PQsocket(pipe->conn) < 0 ? -1 : fcntl(PQsocket(pipe->conn), F_DUPFD_CLOEXEC, 0);
+    pipe->watch = (struct loop_watch){fd, events, fire, pipe};
     struct error err = {0};
     if (pipe->watch.fd >= 0 && loop_watch(pipe->loop, &pipe->watch, &err)) {
         pipe->watching = true;
         return true;
     }
+    if (fd >= 0) close(fd);
     pipe_break(pipe, err.message[0] ? err.message : PQerrorMessage(pipe->conn));
     return false;
 }
