@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -356,6 +357,31 @@ def test_nothing_is_confirmed_before_the_sink_says_so(tables, streaming, wait_un
     streaming.send("confirm")
     wait_until(lambda: lsn(tables.slots()[0]["confirmed_flush_lsn"]) >= lsn(end))
     assert wait_until(lambda: int(streaming.status()["lag_us"]) == 0)
+
+
+def test_a_commit_waits_for_a_feed_that_is_its_synchronous_standby(postgres, make_postgres, feedprint, unique, wait_until):
+    server = make_postgres(postgres.version)
+    db = server.create_database()
+    db.execute("CREATE TABLE t (id int PRIMARY KEY)")
+    db.execute("CREATE PUBLICATION feedprint FOR TABLE t")
+    feed = feedprint(db, slot=unique)
+    feed.wait_state("streaming")
+    server.set("synchronous_standby_names", "'feedprint'")
+    db.execute("SET synchronous_commit = remote_apply")
+    for i in range(100):
+        db.execute("INSERT INTO t VALUES (%s)", [i])
+    feed.send("unconfirm")
+    feed.status()
+    with db.connect() as writer:
+        writer.execute("SET synchronous_commit = remote_apply")
+        with ThreadPoolExecutor() as pool:
+            commit = pool.submit(writer.execute, "INSERT INTO t VALUES (1000)")
+            feed.wait_for(r"insert public.t new=\(1000\)")
+            wait_until(lambda: server.value("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'") == 1)
+            assert not commit.done()
+            feed.send("confirm")
+            commit.result(15)
+    server.set("synchronous_standby_names", None)
 
 
 def test_an_idle_feed_confirms_what_others_write(postgres, tables, streaming, wait_until):
