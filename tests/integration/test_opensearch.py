@@ -379,10 +379,10 @@ def test_a_restart_goes_on_where_it_was(db, connect):
 
 def test_kill_9_in_mid_load_leaves_an_equal_index_and_no_ghosts(db, connect, proxy, wait_until):
     db.execute(USERS)
-    fill(db, 30000)
-    search = connect(url=proxy.url, batch="64KiB")
+    fill(db, 12000)
+    search = connect(url=proxy.url, batch="32KiB")
     for n in range(3):
-        wait_until(lambda: search.metric("indexed_total") > 2000, what="it loads")
+        wait_until(lambda: search.metric("indexed_total") > 1000, what="it loads")
         search.freshet.kill9()
         # What was loaded and is gone before the next load has no event that would tell.
         db.execute("DELETE FROM users WHERE id %% 10 = %s", [n])
@@ -453,17 +453,17 @@ def test_opensearch_away_for_a_while_delays_nobody_else(workshop, shop, freshet,
     search.freshet.wait_ready()
     try:
         wait_until(search.is_equal, 30, "the index equals the table", 0.1)
-        opensearch.stop()
+        opensearch.process.kill9()
         shop.execute("UPDATE customers SET name = 'while away' WHERE id = 1")
         wait_until(lambda: search.metric("retrying") == 1, what="it notices")
         for n in range(5):
             name = f"name {n}"
             shop.execute("UPDATE customers SET name = %s WHERE id = 2", [name])
             wait_until(lambda: search.freshet.row("customers:2")["name"] == name, 5, "the cache is fresh")
-            wait_until(lambda: search.freshet.events()[-1]["after"]["name"] == name, 5, "the event is out")
+            wait_until(lambda: search.freshet.events()[-1]["value"]["after"]["name"] == name, 5, "the event is out")
         assert search.freshet.metric("freshet_cache_staleness_seconds") < 2
         wait_until(lambda: search.metric("lag_seconds") > 0.5, what="the lag shows")
-        assert "9200" in search.status()["last_error"] or search.status()["last_error"]
+        assert opensearch.url in search.status()["last_error"]
         opensearch.start()
         wait_until(search.is_equal, 60, "the index equals the table", 0.1)
         wait_until(lambda: search.metric("lag_seconds") == 0 and search.metric("retrying") == 0, what="no lag")
@@ -657,7 +657,7 @@ def test_a_queue_that_is_full_holds_bounded_memory(db, connect, proxy, wait_unti
     search = connect(url=proxy.url, batch="64KiB")
     search.wait_equal()
     proxy.fail(503)
-    fill(db, 20000, first=1000)
+    fill(db, 8000, first=1000)
     wait_until(lambda: search.metric("queue_bytes") > 3 * 64 * 1024, what="the queue fills")
     assert search.metric("queue_bytes") < 8 * 64 * 1024
     assert search.metric("lag_bytes") >= 0
