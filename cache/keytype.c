@@ -176,8 +176,9 @@ static const struct keytype types[] = {
      check_temporal, temporal_lasts, normalise_timestamptz},
     {"time", "a time", true, AS_TEXT, check_temporal, temporal_lasts, NULL},
     {"bytea", "a bytea value", true, "pg_catalog.encode(%s, 'hex')", NULL, NULL, normalise_bytea},
-    {"inet", "a network address", true, AS_TEXT, NULL, NULL, NULL},
-    {"cidr", "a network", true, AS_TEXT, NULL, NULL, NULL},
+    /* Their cast to text, unlike their output, always shows the mask. */
+    {"inet", "a network address", true, AS_JSON, NULL, NULL, NULL},
+    {"cidr", "a network", true, AS_JSON, NULL, NULL, NULL},
     {"macaddr", "a MAC address", true, AS_TEXT, NULL, NULL, NULL},
     {"macaddr8", "a MAC address", true, AS_TEXT, NULL, NULL, NULL},
     /* Equal values may be stored, and printed, in several ways: */

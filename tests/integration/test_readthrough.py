@@ -201,8 +201,8 @@ def test_a_row_is_answered_byte_for_byte_as_row_to_json_gives_it(db, freshet):
         " c char(4), u text, g int GENERATED ALWAYS AS (id * 2) STORED)"
     )
     db.execute(
-        "INSERT INTO t VALUES (1, 1.10, 0.1, '2026-01-02', '2026-01-02 03:04:05.6+00', '{\"k\": [1, null]}', '{1,NULL,3}',"
-        " '\\x00ff', 'ab', E'tab\\t \"quoted\" \\u00e9'), (2)"
+        "INSERT INTO t (id, n, f, d, z, j, a, b, c, u) VALUES (1, 1.10, 0.1, '2026-01-02', '2026-01-02 03:04:05.6+00', '{\"k\": [1, null]}', '{1,NULL,3}',"
+        " '\\x00ff', 'ab', E'tab\\t \"quoted\" \\u00e9'); INSERT INTO t VALUES (2)"
     )
     f = freshet(db)
     for id in (1, 2):
@@ -404,7 +404,7 @@ def test_writes_to_rows_are_refused_and_del_evicts(shop, freshet):
     f = freshet(shop)
     keep(f, "customers:1")
     for command in (("SET", "customers:1", "x"), ("HSET", "customers:1", "name", "x"), ("INCR", "customers:1")):
-        with pytest.raises(redis.ResponseError, match="(?i)readonly|read only|can't write"):
+        with pytest.raises(redis.exceptions.ReadOnlyError):
             f.redis.execute_command(*command)
     assert f.redis.delete("customers:1") == 1
     assert state(f, "customers:1") == "uncached"
