@@ -184,7 +184,7 @@ static bool progress(void *self, uint64_t wal_end_lsn, struct error *err) {
 static bool tick(void *self, int64_t now_us, struct error *err) {
     (void)err;
     struct printer *p = self;
-    bool due = now_us - p->seen_us >= p->confirm_after_us;
+    bool due = !p->confirm_after_us || now_us - p->seen_us >= p->confirm_after_us;
     if (due && !atomic_load(&p->unconfirm) && p->seen_lsn > p->confirmed_lsn) {
         p->confirmed_lsn = p->seen_lsn;
         if (p->confirmed_lsn > p->position.end_lsn) p->position.end_lsn = p->confirmed_lsn;
