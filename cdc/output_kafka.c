@@ -295,7 +295,7 @@ static rd_kafka_resp_err_t produce_with_headers(struct output_kafka *k, const st
                             (ssize_t)record->headers[i].value.len);
     rd_kafka_resp_err_t code = rd_kafka_producev(
         k->producer, RD_KAFKA_V_RKT(to->handle), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-        RD_KAFKA_V_KEY(record->key.data, record->key.len),
+        RD_KAFKA_V_KEY((void *)(uintptr_t)record->key.data, record->key.len),
         RD_KAFKA_V_VALUE((void *)(uintptr_t)record->value.data, record->value.len),
         RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_OPAQUE(k), RD_KAFKA_V_END);
     if (code) rd_kafka_headers_destroy(headers); /* on success they are the message's */
