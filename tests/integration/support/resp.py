@@ -8,11 +8,8 @@ from .waiting import PATIENCE
 
 def command(*words):
     """A multibulk request."""
-    out = b"*%d\r\n" % len(words)
-    for word in words:
-        word = word if isinstance(word, bytes) else str(word).encode()
-        out += b"$%d\r\n%s\r\n" % (len(word), word)
-    return out
+    words = [word if isinstance(word, bytes) else str(word).encode() for word in words]
+    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
 
 
 class Wire:
