@@ -15,7 +15,7 @@
 struct trial {
     struct config_sources sources;
     struct config_flag flags[8];
-    char *environment[8];
+    const char *environment[8];
     struct mistakes *mistakes;
     struct config *config;
 };
@@ -25,7 +25,7 @@ static inline void trial_load(struct trial *trial, const char *yaml) {
     trial->sources.flags = trial->flags;
     while (trial->flags[trial->sources.n_flags].path)
         trial->sources.n_flags++;
-    trial->sources.environment = trial->environment;
+    trial->sources.environment = (char *const *)(uintptr_t)trial->environment;
     trial->mistakes = mistakes_create();
     trial->config =
         config_load_text(&trial->sources, yaml, yaml ? strlen(yaml) : 0, trial->mistakes);
