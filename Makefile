@@ -147,8 +147,17 @@ $(B)/drivers/%: tests/integration/drivers/%.c $(B)/flags $(B)/lib/cdc.a $(B)/lib
 	@mkdir -p $(@D)
 	$(LINK) $< $(B)/lib/cdc.a $(B)/lib/base.a $(LDLIBS) -o $@
 
+# The same program with a switch for each rule of coherence (cache/core.h): the tests see that each is needed.
+RULES_OBJECTS := $(patsubst %.c,$(B)/rules/%.o,$(shell grep -lE 'core_rule_holds|core_lease_holds|FRESHET_TEST_SWITCHES' cache/*.c))
+$(B)/rules/%.o: %.c $(B)/flags
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  cc   $< (rules)")
+	$(Q)$(CC) $(CFLAGS) -DFRESHET_TEST_SWITCHES -MMD -MP -c $< -o $@
+$(B)/freshet-rules: $(B)/obj/server/main.o $(RULES_OBJECTS) $(LIBRARIES)
+	$(LINK) $^ $(LDLIBS) -o $@
+
 .PHONY: integration
-integration: $(B)/freshet $(DRIVERS) build/venv/.complete   ## tests against real servers (ARGS for pytest)
+integration: $(B)/freshet $(B)/freshet-rules $(DRIVERS) build/venv/.complete   ## tests against real servers (ARGS for pytest)
 	@tests/maven/fetch
 	@$(SANITIZERS) FRESHET_BINARY=$(B)/freshet build/venv/bin/python -m pytest tests/integration $(ARGS)
 
@@ -173,6 +182,14 @@ check-asan check-tsan: check-%:   ## unit and integration tests under ASan+UBSan
 	@tests/deps test
 	@$(MAKE) --no-print-directory MODE=$* B=build/$* unit
 	@FRESHET_TEST_PATIENCE=4 PYTEST_TIMEOUT=720 $(MAKE) --no-print-directory MODE=$* B=build/$* integration
+
+$(B)/bench/feed_null: tests/bench/feed_null.c $(B)/flags $(B)/lib/cdc.a $(B)/lib/base.a
+	@mkdir -p $(@D)
+	$(LINK) $< $(B)/lib/cdc.a $(B)/lib/base.a $(LDLIBS) -o $@
+
+.PHONY: bench-feed
+bench-feed: $(B)/bench/feed_null   ## the feed alone beside pg_recvlogical (ROWS, ROUNDS)
+	@tests/bench/bench-feed $< build/bench-feed.json
 
 .PHONY: test-compose
 test-compose:   ## docker-compose.yml as it stands, on the Docker engine that is there
