@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "connectors/backoff.h"
 #include "connectors/position.h"
+#include "connectors/resume.h"
 
 enum { DRAIN_US = 3000000, LOG_RETRY_EVERY = 8 };
 
@@ -170,45 +171,17 @@ static bool save_applied(struct sender *sender) {
     return saved;
 }
 
-/* Why what we find on disk is not where we are; NULL: it is. */
-static const char *void_because(const struct sender *sender, enum position_state state,
-                                const struct position_record *found) {
-    if (state == POSITION_DAMAGED) return "the position file is damaged";
-    if (sender->target.made) return "the target was absent and has been made";
-    if (strcmp(found->target, sender->record.target) != 0)
-        return "the target is another one than was filled";
-    if (strcmp(found->table, sender->record.table) != 0) return "another table was followed";
-    if (strcmp(found->keys, sender->record.keys) != 0) return "the table's key is another one";
-    return NULL;
-}
-
-/* Rows that nobody knows of would be swept away after the load: refused instead, where it was not us. */
-static bool check_owner(const struct sender *sender, enum position_state state,
-                        const struct position_record *found, struct error *err) {
-    if (sender->target.made || sender->target.ours || sender->target.empty) return true;
-    if (state == POSITION_LOADED && strcmp(found->target, sender->target.id) == 0) return true;
-    return error_set(err, ERROR_CONFLICT, false,
-                     "the target of connector %s holds documents that Freshet did not write, and "
-                     "would lose them: empty it, or name another",
-                     sender->name);
-}
-
 /* The position that belongs to this target, table and key; zero where there is none. Not holding the lock. */
 static bool find_position(struct sender *sender, uint64_t system_identifier,
                           struct change_position *position, struct error *err) {
-    struct position_record found = {0};
-    enum position_state state = POSITION_ABSENT;
     *position = (struct change_position){.system_identifier = system_identifier};
     if (sender->ops->load_position) return sender->ops->load_position(sender->sink, position, err);
-    if (!position_load(sender->position_path, &found, &state, err)) return false;
-    if (!check_owner(sender, state, &found, err)) return false;
-    const char *why = state == POSITION_ABSENT ? NULL : void_because(sender, state, &found);
-    if (why) {
-        log_warn(sender->log, "position_void", "connector=%s cause=\"%s\"", sender->name, why);
-    } else if (state == POSITION_LOADED && found.position.snapshot_done) {
-        *position = found.position;
-    }
-    return true;
+    const struct resume_place place = {.connector = sender->name,
+                                       .path = sender->position_path,
+                                       .target = &sender->target,
+                                       .record = &sender->record,
+                                       .log = sender->log};
+    return resume_find(&place, position, err);
 }
 
 static void name_keys(const struct shape *shape, char *text, size_t size) {

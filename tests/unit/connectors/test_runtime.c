@@ -27,16 +27,16 @@ struct sink {
     pthread_mutex_t lock;
     struct stored store[STORE_MAX];
     size_t n_stored;
-    size_t n_applied;    /* calls of apply */
-    size_t n_writes;     /* given to them */
-    int fail_next;       /* attempts that fail as a whole */
-    const char *put_off; /* this key alone is put off, once */
-    const char *refuse;  /* this key is refused for good */
-    bool lost;           /* the target is gone */
-    bool held;           /* apply fails until released */
+    _Atomic size_t n_applied; /* calls of apply */
+    _Atomic size_t n_writes;  /* given to them */
+    int fail_next;            /* attempts that fail as a whole */
+    const char *put_off;      /* this key alone is put off, once */
+    const char *refuse;       /* this key is refused for good */
+    bool lost;                /* the target is gone */
+    bool held;                /* apply fails until released */
     struct sink_target target;
-    uint64_t cleared_version;
-    size_t n_reshaped;
+    _Atomic uint64_t cleared_version;
+    _Atomic size_t n_reshaped;
 };
 
 static struct stored *find(struct sink *sink, struct slice key) {
@@ -375,6 +375,13 @@ static void fail_thrice(struct sink *sink) { sink->fail_next = 3; }
 static void put_off_key_1(struct sink *sink) { sink->put_off = "1"; }
 static void refuse_key_1(struct sink *sink) { sink->refuse = "1"; }
 
+/* As an earlier slot would have had them. */
+static void age(struct sink *sink) {
+    for (size_t i = 0; i < sink->n_stored; i++)
+        sink->store[i].version = 500;
+    sink->target.made = false;
+}
+
 /* ---- what is promised ---- */
 
 static void rows_reach_the_sink_and_only_then_is_the_position_confirmed(void **state) {
@@ -410,7 +417,7 @@ static void what_was_applied_is_not_given_again_with_what_was_put_off(void **sta
     commit(b, &tx);
     assert_true(tick(b));
     wait_for(confirmed(b) == b->lsn);
-    assert_int_equal(b->sink.n_writes, 2);
+    assert_true(b->sink.n_writes == 2);
     assert_int_equal(b->figures.stale->value, 0);
     assert_string_equal(get(b, "1").name, "a");
 }
@@ -537,7 +544,7 @@ static void truncate_clears_what_is_older_and_nothing_newer(void **state) {
     wait_for(confirmed(b) == b->lsn);
     assert_true(get(b, "1").deleted);
     assert_false(get(b, "2").deleted);
-    assert_int_equal(b->sink.cleared_version, at);
+    assert_true(b->sink.cleared_version == at);
 }
 
 static void read_rows(struct bench *b, const char *const *keys) {
@@ -590,9 +597,7 @@ static void a_load_that_starts_over_leaves_no_ghosts(void **state) {
     read_rows(b, (const char *const[]){"1", "2", NULL});
     assert_true(tick(b));
     wait_for(!get(b, "2").deleted);
-    /* as an earlier slot would have had them */
-    find(&b->sink, SLICE("1"))->version = find(&b->sink, SLICE("2"))->version = 500;
-    b->sink.target.made = false;
+    with_sink(b, age);
     start_session(b, true);
     read_rows(b, (const char *const[]){"1", NULL});
     assert_true(b->feed.ops->snapshot_done(b->feed.self, 1010, &err));
@@ -694,7 +699,7 @@ static void a_new_version_of_the_relation_is_told_before_its_rows(void **state) 
     size_t before = b->sink.n_reshaped;
     one(b, CHANGE_INSERT, NULL, ROW(V("2"), V("a"), V("x")));
     wait_for(confirmed(b) == b->lsn);
-    assert_int_equal(b->sink.n_reshaped, before + 1);
+    assert_true(b->sink.n_reshaped == before + 1);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
