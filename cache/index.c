@@ -95,6 +95,20 @@ void index_prefetch(const struct index *index, uint32_t hash) {
     if (n > 0) __builtin_prefetch(bucket_at(index, bucket_number(hash, n)));
 }
 
+void index_prefetch_entry(const struct index *index, uint32_t hash) {
+    uint64_t tag = tag_of(hash);
+    uint32_t n = atomic_load_explicit(&index->n_buckets, memory_order_acquire);
+    const struct bucket *bucket = n > 0 ? bucket_at(index, bucket_number(hash, n)) : NULL;
+    for (uint32_t i = 0; bucket && i < BUCKET_SLOTS; i++) {
+        uint64_t slot = atomic_load_explicit(&bucket->slots[i], memory_order_relaxed);
+        if (slot == 0 || (slot & ~POINTER_MASK) != tag) continue;
+        const char *entry = (const char *)slot_entry(slot);
+        __builtin_prefetch(entry);
+        __builtin_prefetch(entry + 64);
+        return;
+    }
+}
+
 /* --- growing and shrinking, under the lock --- */
 
 static void moves_begin(struct index *index) { atomic_fetch_add(&index->moves, 1); }

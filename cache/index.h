@@ -51,6 +51,8 @@ void index_deinit(struct index *index);
 
 struct entry *index_find(const struct index *index, struct slice key, uint32_t hash);
 void index_prefetch(const struct index *index, uint32_t hash);
+/* The second step: reads the bucket and asks for the entry. */
+void index_prefetch_entry(const struct index *index, uint32_t hash);
 
 /* Its key is known to be absent. */
 void index_insert(struct index *index, struct entry *entry);

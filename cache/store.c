@@ -164,6 +164,10 @@ void store_prefetch(const struct store *store, uint64_t hash) {
     index_prefetch(&store->shards[shard_number(hash)].index, (uint32_t)hash);
 }
 
+void store_prefetch_entry(const struct store *store, uint64_t hash) {
+    index_prefetch_entry(&store->shards[shard_number(hash)].index, (uint32_t)hash);
+}
+
 /* --- locking --- */
 
 void store_lock(struct store *store, const uint64_t *hashes, uint32_t n,

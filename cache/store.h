@@ -68,8 +68,9 @@ void store_reader_leave(struct store *store, uint32_t reader);
 /* The live entry, or NULL where absent or expired. Marks it as used for the eviction policy. */
 const struct entry *store_peek(struct store *store, struct slice key, uint64_t hash,
                                int64_t now_ms);
-/* A hint for a following peek. */
+/* Hints for a following peek, in two steps, for many keys at once: first what leads to the entry, then the entry. */
 void store_prefetch(const struct store *store, uint64_t hash);
+void store_prefetch_entry(const struct store *store, uint64_t hash);
 
 /* Locks the shards of these hashes; n may be 0. A thread holds one guard at a time. */
 void store_lock(struct store *store, const uint64_t *hashes, uint32_t n, struct store_guard *guard);
