@@ -141,6 +141,9 @@ build/venv/.complete: tests/requirements.txt
 	@rm -rf build/venv && python3 -m venv build/venv && build/venv/bin/pip install -q -r $<
 	@cp $< $@
 
+# Unit tests that want a server: in `make unit`, without one, they skip.
+DATABASE_UNITS := $(B)/unit/base/test_catalog $(B)/unit/base/test_publication
+
 # tests/integration/drivers/<name>.c: small programs that tests drive a part with.
 DRIVERS := $(patsubst tests/integration/drivers/%.c,$(B)/drivers/%,$(wildcard tests/integration/drivers/*.c))
 $(B)/drivers/%: tests/integration/drivers/%.c $(B)/flags $(B)/lib/cdc.a $(B)/lib/base.a
@@ -157,7 +160,7 @@ $(B)/freshet-rules: $(B)/obj/server/main.o $(RULES_OBJECTS) $(LIBRARIES)
 	$(LINK) $^ $(LDLIBS) -o $@
 
 .PHONY: integration
-integration: $(B)/freshet $(B)/freshet-rules $(DRIVERS) build/venv/.complete   ## tests against real servers (ARGS for pytest)
+integration: $(B)/freshet $(B)/freshet-rules $(DRIVERS) $(DATABASE_UNITS) build/venv/.complete   ## tests against real servers (ARGS for pytest)
 	@tests/maven/fetch
 	@$(SANITIZERS) FRESHET_BINARY=$(B)/freshet build/venv/bin/python -m pytest tests/integration $(ARGS)
 
@@ -210,4 +213,4 @@ clean:   ## remove what was built (build/)
 help:   ## this list
 	@sed -nE 's/^([a-z][a-z -]*):.*##[ ]*/\1\t/p' $(MAKEFILE_LIST) | expand -t 24
 
--include $(shell find $(B)/obj $(B)/unit -name '*.d' 2>/dev/null)
+-include $(shell find $(B)/obj $(B)/rules $(B)/unit -name '*.d' 2>/dev/null)

@@ -87,7 +87,7 @@ def test_status_of_a_running_freshet(freshet, shop, cli):
     admin = f"127.0.0.1:{f.admin_port}"
     ran = cli("status", "--admin", admin)
     assert ran.returncode == 0
-    assert ran.stdout.startswith("freshet ") and ": ready\n" in ran.stdout
+    assert ran.stdout.startswith("freshet ") and ": ready, up " in ran.stdout
     assert "staleness" in ran.stdout and "feed" in ran.stdout
     as_json = cli("status", "--json", env={"FRESHET_ADMIN_LISTEN": admin})
     assert json.loads(as_json.stdout)["ready"] is True
