@@ -146,7 +146,8 @@ enum fill_next fill_answer(struct core *core, struct fill **fill, const PGresult
     };
     enum keep_outcome outcome = keep_row(core, &row, snapshot);
     enum fill_next next = FILL_AGAIN;
-    if (outcome == KEEP_BLOCKED && !f->grouped && ++f->blocked < MAX_TRIES) {
+    if (outcome == KEEP_BLOCKED && !f->grouped && core_rule_holds(core, RULE_JOIN) &&
+        ++f->blocked < MAX_TRIES) {
         metric_add(core->count.fills_retried, 1);
     } else {
         metric_add(

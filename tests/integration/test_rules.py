@@ -1,0 +1,62 @@
+"""Each rule of coherence is needed: with it taken out, the test that is for it fails.
+
+A second build of the program, build/freshet-rules, takes rules out by their numbers (cache/core.h). A release has no such
+switch.
+"""
+
+import os
+
+import pytest
+
+import support.freshet
+import test_coherence
+import test_lease
+from hunter import hunt
+from support.freshet import ROOT
+
+
+@pytest.fixture
+def start_without(freshet, monkeypatch):
+    path = support.freshet.binary().with_name("freshet-rules")
+    if not path.exists():
+        pytest.skip(f"{path.relative_to(ROOT)} is not built: make integration")
+    monkeypatch.setattr(support.freshet, "binary", lambda: path)
+
+    def without(rule):
+        env = {"FRESHET_TEST_RULES_OFF": str(rule)}
+        return lambda *args, **more: freshet(*args, env=env, **more)
+
+    return without
+
+
+NEEDED = [
+    (3, test_coherence.gap_scenario, "an old row was kept"),
+    (3, test_coherence.insert_gap_scenario, None),
+    (3, test_coherence.alias_gap_scenario, None),
+    (4, test_coherence.forgetting_scenario, "was kept"),
+    (5, test_coherence.start_in_gap_scenario, "an old row was kept"),
+    (6, test_coherence.joined_fill_scenario, "gave an old row"),
+]
+
+
+@pytest.mark.parametrize("rule, scenario, told", NEEDED, ids=[f"{r}-{s.__name__}" for r, s, _ in NEEDED])
+def test_without_the_rule_an_old_row_comes_back(make_postgres, start_without, rule, scenario, told):
+    server = make_postgres()
+    with pytest.raises(AssertionError, match=told):
+        scenario(server, server.create_shop(), start_without(rule))
+
+
+def test_without_the_lease_old_rows_outlive_the_bound(shop, start_without):
+    with pytest.raises(AssertionError, match="later than max_staleness"):
+        test_lease.stopped_walsender_scenario(shop, start_without(8))
+
+
+def test_with_every_rule_in_force_the_same_build_passes(make_postgres, start_without):
+    server = make_postgres()
+    test_coherence.gap_scenario(server, server.create_shop(), start_without(""))
+
+
+@pytest.mark.parametrize("rule", [2, 3])
+def test_without_the_rule_the_hunter_finds_old_rows(db, start_without, rule):
+    seconds = float(os.environ.get("FRESHET_HUNT_SECONDS", 10))
+    assert hunt(db, start_without(rule), seconds, until_found=True).violations
