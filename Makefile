@@ -194,6 +194,15 @@ $(B)/bench/feed_null: tests/bench/feed_null.c $(B)/flags $(B)/lib/cdc.a $(B)/lib
 bench-feed: $(B)/bench/feed_null   ## the feed alone beside pg_recvlogical (ROWS, ROUNDS)
 	@tests/bench/bench-feed $< build/bench-feed.json
 
+# The generator and the floor share no code with what they measure.
+$(B)/bench/load $(B)/bench/floor: $(B)/bench/%: tests/bench/%.c $(B)/flags
+	@mkdir -p $(@D)
+	$(LINK) $< -lm -o $@
+
+.PHONY: bench-hit
+bench-hit: $(B)/freshet $(B)/bench/load $(B)/bench/floor build/venv/.complete   ## reads from memory beside redis-server, memcached and the floor (ARGS)
+	@build/venv/bin/python tests/bench/bench-hit $(B) --json build/bench-hit.json $(ARGS)
+
 .PHONY: test-compose
 test-compose:   ## docker-compose.yml as it stands, on the Docker engine that is there
 	@tests/compose/run
