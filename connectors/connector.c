@@ -29,7 +29,8 @@ enum {
 struct connector {
     char *name;
     char *table;
-    char *target;
+    char *index;
+    char *letters_path;
     const struct sink_type *type;
     struct metrics *metrics;
     _Atomic bool stop;
@@ -151,22 +152,21 @@ static bool create_source(struct connector *connector, const struct connector_co
         *c = *c == '-' ? '_' : (char)tolower((unsigned char)*c);
     const char *slot = config->slot && config->slot[0] ? config->slot : name;
     bool named = config->publication && config->publication[0];
+    const char *publication = named ? config->publication : slot;
     connector->source = table_source_create(
         &(struct table_source_config){.database_url = config->database_url,
                                       .application_name = name,
                                       .table = config->table,
-                                      .publication = named ? config->publication : slot,
+                                      .publication = publication,
+                                      .shared_publication = strcmp(publication, slot) != 0,
                                       .log = deps->log},
         err);
     mem_free(name);
     return connector->source != NULL;
 }
 
-static bool create_deadletters(struct connector *connector, const struct connector_config *config,
-                               struct error *err) {
-    char *path = mem_printf("%s/%s.deadletters.jsonl", config->state_dir, config->name);
-    connector->deadletters = deadletters_create(path, DEADLETTER_FILE_MAX, err);
-    mem_free(path);
+static bool create_deadletters(struct connector *connector, struct error *err) {
+    connector->deadletters = deadletters_create(connector->letters_path, DEADLETTER_FILE_MAX, err);
     return connector->deadletters != NULL;
 }
 
@@ -213,13 +213,14 @@ struct connector *connector_create(const struct connector_config *config,
     struct connector *connector = mem_zalloc(sizeof *connector);
     connector->name = mem_strdup(config->name);
     connector->table = mem_strdup(config->table);
-    connector->target = mem_strdup(config->index ? config->index : "");
+    connector->index = mem_strdup(config->index ? config->index : "");
+    connector->letters_path =
+        mem_printf("%s/%s.deadletters.jsonl", config->state_dir, config->name);
     connector->type = type;
     connector->metrics = deps->metrics;
     if (!check_name(config->name, err) || !make_directory(config->state_dir, err) ||
         !create_sink(connector, config, deps, err) ||
-        !create_source(connector, config, deps, err) ||
-        !create_deadletters(connector, config, err)) {
+        !create_source(connector, config, deps, err) || !create_deadletters(connector, err)) {
         error_prefix(err, "connector %s", config->name);
         connector_destroy(&connector);
         return NULL;
@@ -248,7 +249,8 @@ void connector_destroy(struct connector **connector) {
     deadletters_destroy(&old->deadletters);
     mem_free(old->name);
     mem_free(old->table);
-    mem_free(old->target);
+    mem_free(old->index);
+    mem_free(old->letters_path);
     mem_free(old);
 }
 
@@ -262,6 +264,23 @@ static const char *phase(const struct sender_status *sender, const struct runtim
     return sender->loaded ? "streaming" : "waiting";
 }
 
+/* A server's message may be cut within a character, or be in another encoding. */
+static json_t *printable(const char *text) {
+    json_t *json = json_string(text);
+    if (json) return json;
+    char *ascii = mem_strdup(text);
+    for (char *c = ascii; *c; c++) {
+        if ((unsigned char)*c >= 0x80) *c = '?';
+    }
+    json = json_string(ascii);
+    mem_free(ascii);
+    return json;
+}
+
+static json_t *counted(const struct metric *metric) {
+    return json_integer(atomic_load_explicit(&metric->value, memory_order_relaxed));
+}
+
 json_t *connector_status(struct connector *connector) {
     struct sender_status sender;
     struct runtime_status runtime;
@@ -269,15 +288,32 @@ json_t *connector_status(struct connector *connector) {
     const struct figures *figures = &connector->figures;
     char lsn[32];
     snprintf(lsn, sizeof lsn, LSN_FMT, LSN_ARG(sender.applied_lsn));
-    return json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:b, s:s, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:f}",
-        "name", connector->name, "type", connector->type->name, "table", connector->table, "state",
-        phase(&sender, &runtime), "sender", sender_state_name(sender.state), "loaded",
-        sender.loaded, "applied_lsn", lsn, "lag_seconds", lag_seconds(&sender, &runtime),
-        "lag_bytes", (json_int_t)lag_bytes(&sender, &runtime), "queue_bytes",
-        (json_int_t)sender.queue_bytes, "indexed", (json_int_t)figures->indexed->value, "deleted",
-        (json_int_t)figures->deleted->value, "dead_letters",
-        (json_int_t)figures->dead_letters->value, "retries", (json_int_t)figures->retries->value,
-        "batches", (json_int_t)figures->batches->value, "last_error", sender.last_error,
-        "last_error_time", (double)sender.last_error_us / 1e6);
+    const struct {
+        const char *name;
+        json_t *value;
+    } fields[] = {
+        {"name", json_string(connector->name)},
+        {"type", json_string(connector->type->name)},
+        {"table", json_string(connector->table)},
+        {"index", json_string(connector->index)},
+        {"state", json_string(phase(&sender, &runtime))},
+        {"sender", json_string(sender_state_name(sender.state))},
+        {"loaded", json_boolean(sender.loaded)},
+        {"applied_lsn", json_string(lsn)},
+        {"lag_seconds", json_real(lag_seconds(&sender, &runtime))},
+        {"lag_bytes", json_integer((json_int_t)lag_bytes(&sender, &runtime))},
+        {"queue_bytes", json_integer((json_int_t)sender.queue_bytes)},
+        {"indexed", counted(figures->indexed)},
+        {"deleted", counted(figures->deleted)},
+        {"batches", counted(figures->batches)},
+        {"retries", counted(figures->retries)},
+        {"dead_letters", counted(figures->dead_letters)},
+        {"dead_letter_file", json_string(connector->letters_path)},
+        {"last_error", printable(sender.last_error)},
+        {"last_error_time", json_real((double)sender.last_error_us / 1e6)},
+    };
+    json_t *status = json_object();
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
+        json_object_set_new(status, fields[i].name, fields[i].value);
+    return status;
 }

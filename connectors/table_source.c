@@ -22,6 +22,7 @@ struct table_source {
     char *schema;
     char *table;
     char *publication;
+    bool shared_publication;
     struct log *log;
 
     /* Feed's thread. */
@@ -47,6 +48,7 @@ struct table_source *table_source_create(const struct table_source_config *confi
                          : mem_strdup("public");
     source->table = mem_strdup(dot ? dot + 1 : config->table);
     source->publication = mem_strdup(config->publication);
+    source->shared_publication = config->shared_publication;
     source->log = config->log;
     return source;
 }
@@ -134,7 +136,40 @@ static struct shape *shape_of_table(const struct catalog_table *table) {
     return shape;
 }
 
+static bool find_in_publication(const struct table_source *source, PGconn *conn, bool *exists,
+                                bool *holds, struct error *err) {
+    const char *params[] = {source->publication, source->schema, source->table};
+    PGresult *rows = pg_query_params(conn,
+                                     "SELECT EXISTS (SELECT FROM pg_catalog.pg_publication_tables "
+                                     "WHERE pubname = p.pubname AND schemaname = $2 "
+                                     "AND tablename = $3) FROM pg_catalog.pg_publication p "
+                                     "WHERE p.pubname = $1",
+                                     3, params, err);
+    if (!rows) return false;
+    *exists = PQntuples(rows) == 1;
+    *holds = *exists && PQgetvalue(rows, 0, 0)[0] == 't';
+    PQclear(rows);
+    return true;
+}
+
+/* Its other tables are none of our business. */
+static bool check_shared(const struct table_source *source, struct error *err) {
+    struct buf sql = {0};
+    buf_append_text(&sql, "ALTER PUBLICATION ");
+    pg_quote_ident(&sql, source->publication);
+    buf_append_text(&sql, " ADD TABLE ");
+    pg_quote_table(&sql, source->schema, source->table);
+    error_set(err, ERROR_CONFIG, false, "publication \"%s\" does not hold table %s.%s; %s",
+              source->publication, source->schema, source->table, buf_text(&sql));
+    buf_deinit(&sql);
+    return false;
+}
+
 static bool ensure_publication(struct table_source *source, PGconn *conn, struct error *err) {
+    bool exists;
+    bool holds;
+    if (!find_in_publication(source, conn, &exists, &holds, err)) return false;
+    if (exists && source->shared_publication) return holds || check_shared(source, err);
     struct publication_table table = {.table = source->described};
     struct publication_plan plan = {.name = source->publication, .n_tables = 1, .tables = &table};
     bool changed = false;

@@ -9,6 +9,8 @@
 #ifndef FRESHET_CONNECTORS_TABLE_SOURCE_H
 #define FRESHET_CONNECTORS_TABLE_SOURCE_H
 
+#include <stdbool.h>
+
 #include "base/error.h"
 #include "base/log.h"
 #include "connectors/source.h"
@@ -16,8 +18,9 @@
 struct table_source_config {
     const char *database_url;
     const char *application_name;
-    const char *table;       /* "public.users"; without a schema: public */
-    const char *publication; /* made where it is absent; holds this table alone */
+    const char *table; /* "public.users"; without a schema: public */
+    const char *publication;
+    bool shared_publication; /* somebody else's too: it must hold the table, and is not changed */
     struct log *log;
 };
 

@@ -83,7 +83,7 @@ class Connector:
         rows, documents = self.rows(), self.documents()
         wrong = [key for key in rows.keys() | documents.keys() if rows.get(key) != documents.get(key)]
         assert not wrong, f"{len(wrong)} differ: " + "; ".join(
-            f"{key}: table {rows.get(key)}, index {documents.get(key)}" for key in sorted(wrong)[:2]
+            f"{key}: table {str(rows.get(key))[:500]}, index {str(documents.get(key))[:500]}" for key in sorted(wrong)[:2]
         )
         return True
 
@@ -223,6 +223,19 @@ def test_composite_and_odd_keys_are_ids_as_the_cache_writes_keys(db, connect, wa
     wait_until(lambda: search.documents() == {"2:q": {"b": "q", "a": 2, "v": 2}})
 
 
+def test_a_publication_that_is_shared_is_left_as_it_is(db, connect):
+    db.execute(USERS)
+    db.execute("CREATE TABLE other (id int PRIMARY KEY)")
+    db.execute("CREATE PUBLICATION everybodys FOR TABLE users, other")
+    fill(db, 3)
+    search = connect(publication="everybodys")
+    search.wait_equal()
+    db.execute("INSERT INTO other VALUES (1)")
+    db.execute("UPDATE users SET age = 5")
+    search.wait_equal()
+    assert db.value("SELECT count(*) FROM pg_publication_tables WHERE pubname = 'everybodys'") == 2
+
+
 @pytest.mark.parametrize("identity", ["FULL", "USING INDEX users_code"])
 def test_other_replica_identities_are_followed(db, connect, wait_until, identity):
     db.execute("CREATE TABLE users (id int PRIMARY KEY, code text NOT NULL, v text)")
@@ -240,6 +253,27 @@ def test_other_replica_identities_are_followed(db, connect, wait_until, identity
     db.execute("UPDATE users SET id = 5 WHERE id = 2")
     wait_until(equal)
     db.execute("DELETE FROM users WHERE id = 5")
+    wait_until(equal)
+
+
+def test_a_partitioned_table_and_names_that_need_quotes(db, connect, wait_until):
+    db.execute('CREATE SCHEMA "Sales"')
+    db.execute('CREATE TABLE "Sales"."Order Lines" ("Id" int PRIMARY KEY, "the ""text" text) PARTITION BY RANGE ("Id")')
+    for n in range(3):
+        db.execute(f'CREATE TABLE part{n} PARTITION OF "Sales"."Order Lines" FOR VALUES FROM ({n * 10}) TO ({n * 10 + 10})')
+    db.execute('ALTER TABLE part1 ALTER COLUMN "the ""text" SET STORAGE EXTERNAL')
+    db.execute('INSERT INTO "Sales"."Order Lines" SELECT i, repeat(\'x\', 3000) FROM generate_series(0, 29) i')
+    search = connect(table="Sales.Order Lines")
+
+    def equal():
+        return search.documents() == {str(row["Id"]): row for row in db.rows('SELECT * FROM "Sales"."Order Lines"')}
+
+    wait_until(equal, 30)
+    db.execute('DELETE FROM "Sales"."Order Lines" WHERE "Id" = 5')
+    db.execute('UPDATE "Sales"."Order Lines" SET "Id" = 5 WHERE "Id" = 15')
+    db.execute('UPDATE "Sales"."Order Lines" SET "the ""text" = \'y\' WHERE "Id" = 16')
+    wait_until(equal)
+    db.execute('TRUNCATE "Sales"."Order Lines"')
     wait_until(equal)
 
 
@@ -555,7 +589,8 @@ def test_a_refused_document_is_a_dead_letter_and_the_rest_goes_on(db, connect, o
     assert letter["document"] == {"id": 2, "name": "not a number", "age": 2, "note": None}
     db.execute("UPDATE users SET name = '22' WHERE id = 2")
     search.wait_equal()
-    assert search.status()["dead_letters"] == 1
+    status = search.status()
+    assert (status["dead_letters"], status["dead_letter_file"]) == (1, str(search.state / "search.deadletters.jsonl"))
 
 
 def test_a_document_that_sinks_its_whole_request_is_found_by_halving(db, connect, proxy, wait_until):

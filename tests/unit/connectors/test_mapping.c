@@ -1,6 +1,8 @@
 /* From column types to an index's mapping. */
 #include "connectors/opensearch/mapping.h"
 
+#include "connectors/connector.h"
+#include "connectors/registry.h"
 #include "rows.h"
 
 static struct shape *wide_shape(uint16_t n) {
@@ -127,6 +129,18 @@ static void types_of_postgres_have_their_class(void **state) {
     assert_false(shape_builtin_type(999999, &column));
 }
 
+static void every_type_that_is_named_is_there(void **state) {
+    (void)state;
+    size_t n = 0;
+    for (const char *const *name = connector_types(); *name; name++, n++) {
+        const struct sink_type *type = registry_find(*name);
+        assert_non_null(type);
+        assert_string_equal(type->name, *name);
+    }
+    assert_true(n > 0);
+    assert_null(registry_find("nonesuch"));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_class_has_its_field_type),
@@ -136,6 +150,7 @@ int main(void) {
         cmocka_unit_test(a_wide_table_raises_the_limit_of_fields),
         cmocka_unit_test(names_that_are_paths_to_the_server_are_not_mapped),
         cmocka_unit_test(types_of_postgres_have_their_class),
+        cmocka_unit_test(every_type_that_is_named_is_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
