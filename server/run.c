@@ -95,23 +95,36 @@ static void tell_ready(struct daemon *daemon) {
              service_cache_port(daemon->service), admin_port(daemon->admin));
 }
 
-/* Until SIGTERM or SIGINT. */
-static void supervise(struct daemon *daemon, const sigset_t *signals) {
+/* Until SIGTERM or SIGINT, or until nothing is left that works. The exit code. */
+static int supervise(struct daemon *daemon, const sigset_t *signals) {
     for (;;) {
         struct timespec wait = {.tv_nsec = SUPERVISE_NS};
         int signal_number = sigtimedwait(signals, NULL, &wait);
         if (signal_number == SIGTERM || signal_number == SIGINT) {
             log_info(daemon->log, "stopping", "signal=%s",
                      signal_number == SIGTERM ? "SIGTERM" : "SIGINT");
-            return;
+            return EXIT_DONE;
         }
         if (signal_number == SIGHUP) reload(daemon->line, daemon->config, daemon->log);
         service_supervise(daemon->service, clock_mono_us());
         tell_ready(daemon);
+        if (service_failed(daemon->service)) {
+            log_error(daemon->log, "failed", "cause=\"every feed has failed for good\"");
+            return EXIT_FAILED;
+        }
     }
 }
 
+/* A second Ctrl-C does not wait for what is being drained. */
+static void let_interrupt(void) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
 static void stop(struct daemon *daemon) {
+    let_interrupt();
     if (daemon->service) service_stop(daemon->service);
     admin_destroy(&daemon->admin);
     sampler_destroy(&daemon->sampler);
@@ -131,10 +144,7 @@ int cli_run(const struct command_line *line) {
     int code = preflight(daemon.config, daemon.log);
     if (code == EXIT_DONE) {
         code = EXIT_FAILED;
-        if (start(&daemon)) {
-            supervise(&daemon, &signals);
-            code = EXIT_DONE;
-        }
+        if (start(&daemon)) code = supervise(&daemon, &signals);
     }
     stop(&daemon);
     if (code == EXIT_DONE) log_info(daemon.log, "stopped", "code=%d", code);

@@ -12,12 +12,11 @@ enum { FEED_RESTART_US = 5 * 1000 * 1000, RATE_INTERVAL_US = 1000 * 1000 };
 
 /* A feed, the object whose sink it drives, and what was last told about it. */
 struct pump {
-    const char *role;     /* "cache", "cdc", "connectors" */
-    const char *name;     /* of the connector; else the role */
-    struct feed *feed;    /* NULL: cache without a stream */
-    enum feed_state told; /* main thread */
-    int64_t restart_us;   /* main thread; 0: none is due */
-    int64_t rated_us;     /* main thread: when the rate was last taken, over the changes by then */
+    const char *role;   /* "cache", "cdc", "connectors" */
+    const char *name;   /* of the connector; else the role */
+    struct feed *feed;  /* NULL: cache without a stream */
+    int64_t restart_us; /* main thread; 0: none is due */
+    int64_t rated_us;   /* main thread: when the rate was last taken, over the changes by then */
     uint64_t rated_changes;
     _Atomic uint64_t changes_per_second;
 };
@@ -189,12 +188,6 @@ void service_stop(struct service *s) {
     s->n_started_connectors = 0;
 }
 
-static void tell_state(struct service *s, struct pump *pump, const struct feed_status *status) {
-    if (status->state == FEED_FAILED)
-        log_error(s->log, "feed_failed", "role=%s name=%s slot=%s cause=\"%s\"", pump->role,
-                  pump->name, status->slot, status->cause);
-}
-
 static void rate_pump(struct pump *pump, const struct feed_status *status, int64_t now_us) {
     int64_t elapsed_us = now_us - pump->rated_us;
     if (elapsed_us < RATE_INTERVAL_US) return;
@@ -210,8 +203,6 @@ static void supervise_pump(struct service *s, struct pump *pump, int64_t now_us)
     struct feed_status status;
     feed_status(pump->feed, &status);
     rate_pump(pump, &status, now_us);
-    if (status.state != pump->told) tell_state(s, pump, &status);
-    pump->told = status.state;
     bool restarts = status.state == FEED_FAILED && pump == &s->cache_pump;
     if (!restarts) {
         pump->restart_us = 0;
@@ -231,6 +222,21 @@ void service_supervise(struct service *s, int64_t now_us) {
     supervise_pump(s, &s->cdc_pump, now_us);
     for (uint32_t i = 0; i < s->n_connectors; i++)
         supervise_pump(s, &s->connector_pumps[i], now_us);
+}
+
+static bool has_failed(struct pump *pump) {
+    struct feed_status status;
+    feed_status(pump->feed, &status);
+    return status.state == FEED_FAILED;
+}
+
+bool service_failed(struct service *s) {
+    if (s->cache) return false;
+    if (s->cdc_pump.feed && !has_failed(&s->cdc_pump)) return false;
+    for (uint32_t i = 0; i < s->n_connectors; i++) {
+        if (!has_failed(&s->connector_pumps[i])) return false;
+    }
+    return true;
 }
 
 static void note(char *out, size_t size, const char *name, const struct feed_status *status) {

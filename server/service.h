@@ -5,7 +5,7 @@
  *
  * A publisher or connector that fails for good does not take the cache down: its state is in /status and in the log, and
  * the process stays ready for the reads that it can serve. Where the cache is no role of the process, readiness is
- * that of its feeds. */
+ * that of its feeds, and when all of them have failed the process ends. */
 #ifndef FRESHET_SERVER_SERVICE_H
 #define FRESHET_SERVER_SERVICE_H
 
@@ -34,9 +34,12 @@ bool service_start(struct service *service, struct error *err) MUST_CHECK;
 /* Answers what is on its way, confirms what is done. */
 void service_stop(struct service *service);
 
-/* Main thread, a few times a second: tells changed feed states to the log, and starts the cache's feed again where it
- * failed: its slot is temporary, so nothing can be lost by that. */
+/* Main thread, a few times a second: takes rates, and starts the cache's feed again where it failed: its slot is
+ * temporary, so nothing can be lost by that. */
 void service_supervise(struct service *service, int64_t now_us);
+
+/* Nothing of it works or ever will again: no cache, and every feed has failed for good. */
+bool service_failed(struct service *service);
 
 struct service_health {
     bool ready;

@@ -1,8 +1,11 @@
 """The admin port, and what it says when parts of Freshet do not work."""
 
 import re
+import subprocess
 
+from support.freshet import binary
 from support.process import free_port
+from support.waiting import PATIENCE
 
 
 def test_metrics_are_prometheus_text_with_help_for_each(freshet, shop):
@@ -122,6 +125,15 @@ def test_a_process_without_the_cache_is_ready_when_its_feed_streams(freshet, sho
     assert "cache" not in f.status()
 
 
+def test_a_process_whose_only_feed_failed_ends_with_1(shop, unique):
+    command = ["run", "--database", shop.url, "--admin", "127.0.0.1:0", "--set", "roles=cdc", "--set", "cdc.output=stdout",
+               "--set", f"cdc.slot={unique}", "--set", f"cdc.publication={unique}"]
+    with open("/dev/full", "w") as full:
+        ran = subprocess.run([str(binary()), *command], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60 * PATIENCE)
+    assert ran.returncode == 1
+    assert "No space left on device" in ran.stderr and "every feed has failed" in ran.stderr
+
+
 def test_it_goes_on_when_the_database_was_there_once(freshet, make_postgres, wait_until):
     server = make_postgres()
     shop = server.create_shop()
@@ -133,3 +145,22 @@ def test_it_goes_on_when_the_database_was_there_once(freshet, make_postgres, wai
     wait_until(lambda: f.status()["cache"]["feed"]["state"] == "streaming", 30)
     shop.execute("UPDATE customers SET name = 'new' WHERE id = 1")
     wait_until(lambda: f.row("customers:1")["name"] == "new")
+
+
+def test_a_cache_feed_that_was_refused_comes_back_when_the_right_does(freshet, shop, postgres, unique, wait_until):
+    """Its slot is temporary: starting it again can lose nothing. Meanwhile reads go to the database."""
+    shop.execute(f"CREATE ROLE {unique} LOGIN REPLICATION SUPERUSER")
+    f = freshet(None, {"database": {"url": postgres.url(shop.name, unique)}})
+    shop.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {unique}")
+    shop.execute(f"ALTER ROLE {unique} NOREPLICATION NOSUPERUSER")
+    shop.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_replication WHERE usename = %s", [unique])
+    wait_until(lambda: f.status()["cache"]["feed"]["cause"] and "must be superuser" in f.status()["cache"]["feed"]["cause"])
+    wait_until(lambda: f.http("/readyz").status_code == 503)
+    shop.execute("UPDATE customers SET name = 'new' WHERE id = 1")
+    wait_until(lambda: f.row("customers:1")["name"] == "new")
+    shop.execute(f"ALTER ROLE {unique} REPLICATION")
+    f.wait_ready()
+    assert f.status()["cache"]["feed"]["state"] == "streaming"
+    f.stop()
+    shop.execute(f"DROP OWNED BY {unique}")
+    postgres.execute(f"DROP ROLE {unique}")
