@@ -147,6 +147,7 @@ static const char *const text_in_arrays[] = {"money", "interval", "varbit", "poi
 
 enum codec_result codec_encode(const struct codec *codec, struct slice text, struct buf *out) {
     size_t before = out->len;
+    if (!text.data) text.data = ""; /* an empty buffer's slice */
     enum codec_result result = codec->rule->encode(codec, text, out);
     if (result == CODEC_DONE) return result;
     if (result == CODEC_AS_TEXT && codec->rule != &unknown_rule) {

@@ -205,6 +205,7 @@ static struct pair *add_pair(struct pairs *pairs) {
 static bool read_pairs(struct slice text, struct pairs *pairs) {
     const char *at = text.data;
     const char *end = at + text.len;
+    buf_reserve(&pairs->text, text.len + 1); /* for all: strings only shrink */
     while (at < end) {
         if (pairs->n && !literal(&at, end, ", ")) return false;
         struct pair *pair = add_pair(pairs);
