@@ -292,6 +292,8 @@ static void run_one(struct client *client, const struct request *request, const 
     }
     size_t before = reply.out->len;
     command_run(&ctx, request->named, &worker->hashes);
+    /* replies are copies: no entry is held between two commands */
+    store_reader_pause(worker->deps.store, worker->index);
     if (reply.errors) metric_bump(worker->metrics.error_replies, reply.errors);
     if (ctx.n_pending || ctx.blocked) {
         ASSERT(reply.out->len == before);

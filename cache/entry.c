@@ -8,7 +8,12 @@
 
 _Static_assert(sizeof(struct entry) == 16, "the header of every key: keep it small");
 
-enum { JSON_KNOWN = 1, FIELDS_KNOWN = 2 };
+enum {
+    JSON_KNOWN = 1,
+    FIELDS_KNOWN = 2,
+    TIMED_FROM_BYTES =
+        1024, /* values from there on have room for an expiry anyway: EXPIRE does not copy them */
+};
 
 /* The fixed part of ENTRY_ROW; the value bytes are the JSON, then the packed fields. */
 struct row_part {
@@ -36,7 +41,7 @@ static const void *entry_const_part(const struct entry *entry) {
 static struct entry *entry_alloc(enum entry_kind kind, struct slice key, uint64_t hash,
                                  int64_t expire_at_ms, size_t part_size, size_t value_len) {
     ASSERT(key.len < UINT32_MAX && value_len < UINT32_MAX);
-    bool timed = expire_at_ms != STORE_NEVER;
+    bool timed = expire_at_ms != STORE_NEVER || value_len >= TIMED_FROM_BYTES;
     size_t key_at = sizeof(struct entry) + (timed ? sizeof(struct entry_timing) : 0) + part_size;
     struct entry *entry = mem_alloc(key_at + key.len + value_len);
     entry->key_len = (uint32_t)key.len;

@@ -4,7 +4,7 @@
 #include "base/mem.h"
 #include "cache/entry.h"
 
-enum { OUTSIDE = 0, DRAIN_EVERY = 64 };
+enum { OUTSIDE = 0, DRAIN_EVERY = 64, BIG_BYTES = 64 << 10 };
 
 struct reader {
     _Alignas(64) _Atomic uint64_t epoch; /* OUTSIDE or the epoch in which it entered */
@@ -12,6 +12,7 @@ struct reader {
 
 struct reclaim {
     _Alignas(64) _Atomic uint64_t epoch;
+    _Atomic size_t held;
     uint32_t max_readers;
     struct reader readers[];
 };
@@ -20,6 +21,7 @@ struct reclaim *reclaim_create(uint32_t max_readers) {
     size_t size = sizeof(struct reclaim) + max_readers * sizeof(struct reader);
     struct reclaim *reclaim = mem_aligned(64, size);
     atomic_init(&reclaim->epoch, 1);
+    atomic_init(&reclaim->held, 0);
     reclaim->max_readers = max_readers;
     for (uint32_t i = 0; i < max_readers; i++)
         atomic_init(&reclaim->readers[i].epoch, OUTSIDE);
@@ -56,10 +58,21 @@ void limbo_init(struct limbo *limbo, struct reclaim *reclaim) {
     *limbo = (struct limbo){.reclaim = reclaim};
 }
 
-static void retired_free(struct retired item) {
+size_t reclaim_held(const struct reclaim *reclaim) {
+    return atomic_load_explicit(&reclaim->held, memory_order_relaxed);
+}
+
+/* Counting the big ones alone keeps the shared counter out of the way of the many small ones. */
+static size_t held_size(const struct entry *entry) {
+    return entry->value_len >= BIG_BYTES ? entry->value_len : 0;
+}
+
+static void retired_free(struct reclaim *reclaim, struct retired item) {
     void *thing = (void *)(item.thing & ~(uintptr_t)1);
     if ((item.thing & 1) == RETIRED_ENTRY) {
         struct entry *entry = thing;
+        size_t held = held_size(entry);
+        if (held) atomic_fetch_sub_explicit(&reclaim->held, held, memory_order_relaxed);
         entry_destroy(&entry);
     } else {
         mem_free(thing);
@@ -68,13 +81,15 @@ static void retired_free(struct retired item) {
 
 void limbo_deinit(struct limbo *limbo) {
     for (uint32_t i = limbo->first; i < limbo->n; i++)
-        retired_free(limbo->items[i]);
+        retired_free(limbo->reclaim, limbo->items[i]);
     mem_free(limbo->items);
     *limbo = (struct limbo){0};
 }
 
 void limbo_add(struct limbo *limbo, void *thing, enum retired_kind kind) {
-    if (++limbo->since_drain >= DRAIN_EVERY) limbo_drain(limbo);
+    size_t held = kind == RETIRED_ENTRY ? held_size(thing) : 0;
+    if (held) held += atomic_fetch_add_explicit(&limbo->reclaim->held, held, memory_order_relaxed);
+    if (++limbo->since_drain >= DRAIN_EVERY || held > RECLAIM_HELD_MUCH) limbo_drain(limbo);
     if (limbo->n == limbo->cap) {
         limbo->cap = limbo->cap ? limbo->cap * 2 : 16;
         limbo->items = mem_realloc(limbo->items, limbo->cap * sizeof *limbo->items);
@@ -89,7 +104,7 @@ void limbo_drain(struct limbo *limbo) {
     atomic_fetch_add(&limbo->reclaim->epoch, 1); /* who enters from now on sees none of it */
     uint64_t oldest = oldest_reader(limbo->reclaim);
     while (limbo->first < limbo->n && limbo->items[limbo->first].epoch < oldest)
-        retired_free(limbo->items[limbo->first++]);
+        retired_free(limbo->reclaim, limbo->items[limbo->first++]);
 
     uint32_t left = limbo->n - limbo->first;
     if (left == 0 && limbo->cap > 1024) { /* a flush or a burst made it big */

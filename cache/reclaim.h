@@ -24,6 +24,10 @@ void reclaim_destroy(struct reclaim **reclaim);
 
 void reclaim_enter(struct reclaim *reclaim, uint32_t reader);
 void reclaim_leave(struct reclaim *reclaim, uint32_t reader);
+/* Bytes of the big things (64 KiB and more) that wait for readers to leave. */
+size_t reclaim_held(const struct reclaim *reclaim);
+/* Past this, readers that hold nothing for the moment should leave and enter again, and limbos are drained at each call. */
+enum { RECLAIM_HELD_MUCH = 32 << 20 };
 
 enum retired_kind {
     RETIRED_MEMORY, /* mem_free */

@@ -152,6 +152,12 @@ void store_reader_leave(struct store *store, uint32_t reader) {
     reclaim_leave(store->reclaim, reader);
 }
 
+void store_reader_pause(struct store *store, uint32_t reader) {
+    if (reclaim_held(store->reclaim) <= RECLAIM_HELD_MUCH) return;
+    reclaim_leave(store->reclaim, reader);
+    reclaim_enter(store->reclaim, reader);
+}
+
 const struct entry *store_peek(struct store *store, struct slice key, uint64_t hash,
                                int64_t now_ms) {
     struct entry *entry = index_find(&shard_of(store, hash)->index, key, (uint32_t)hash);
@@ -506,7 +512,8 @@ const struct entry *store_random(struct store *store, uint64_t random, int64_t n
 
 void store_stats(struct store *store, struct store_stats *stats) {
     *stats = (struct store_stats){.bytes = used_bytes(store),
-                                  .max_bytes = store->config.max_memory_bytes};
+                                  .max_bytes = store->config.max_memory_bytes,
+                                  .retired_bytes = reclaim_held(store->reclaim)};
     for (uint32_t i = 0; i < STORE_SHARDS; i++) {
         struct shard *shard = &store->shards[i];
         stats->entries += atomic_load_explicit(&shard->entries, memory_order_relaxed);

@@ -64,6 +64,9 @@ uint64_t store_hash(const struct store *store, struct slice key);
 /* Readers: `reader` is a number below max_readers, one thread each. */
 void store_reader_enter(struct store *store, uint32_t reader);
 void store_reader_leave(struct store *store, uint32_t reader);
+/* Between two commands of a turn, when the reader holds no entry: leaves and enters again where much memory waits for
+ * that (a thousand APPENDs to one big string would else keep a thousand copies until the turn's end). */
+void store_reader_pause(struct store *store, uint32_t reader);
 
 /* The live entry, or NULL where absent or expired. Marks it as used for the eviction policy. */
 const struct entry *store_peek(struct store *store, struct slice key, uint64_t hash,
@@ -122,6 +125,7 @@ struct store_stats {
     uint64_t with_expiry;
     uint64_t bytes;
     uint64_t max_bytes;
+    uint64_t retired_bytes; /* big values that were replaced, and wait until no reader sees them */
     uint64_t removed[REMOVED_CAUSES]; /* since the start */
 };
 void store_stats(struct store *store, struct store_stats *stats);

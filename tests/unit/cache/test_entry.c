@@ -45,6 +45,17 @@ static void a_small_key_without_ttl_costs_sixteen_bytes_more_than_its_data(void 
     entry_destroy(&entry);
 }
 
+static void a_big_value_has_room_for_an_expiry_from_the_start(void **state) {
+    (void)state;
+    static char value[4096];
+    struct entry *entry =
+        entry_create_string(SLICE("k"), 1, slice_make(value, sizeof value), STORE_NEVER);
+    assert_true(entry->flags & ENTRY_TIMED);
+    assert_int_equal(entry_expiry(entry), STORE_NEVER);
+    assert_false(entry_is_expired(entry, INT64_MAX));
+    entry_destroy(&entry);
+}
+
 static void a_row_holds_either_form_or_both(void **state) {
     (void)state;
     struct row_stamp stamp = {.table = 3, .generation = 9, .snapshot_xmin = 5, .filled_at_us = 11};
@@ -121,6 +132,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_string_keeps_key_value_and_expiry),
         cmocka_unit_test(a_small_key_without_ttl_costs_sixteen_bytes_more_than_its_data),
+        cmocka_unit_test(a_big_value_has_room_for_an_expiry_from_the_start),
         cmocka_unit_test(a_row_holds_either_form_or_both),
         cmocka_unit_test(a_negative_entry_is_marked_and_has_no_form),
         cmocka_unit_test(a_copy_with_room_for_an_expiry_is_the_same_otherwise),

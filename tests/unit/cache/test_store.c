@@ -91,6 +91,26 @@ static void a_reader_may_use_what_was_replaced_until_its_section_ends(void **sta
     store_destroy(&store);
 }
 
+static void a_turn_of_many_big_replacements_keeps_few_of_them(void **state) {
+    (void)state;
+    struct store *store = make(256 * MIB);
+    char *big = mem_zalloc(8 * MIB);
+    uint64_t most = 0;
+    store_reader_enter(store, 1);
+    for (uint32_t i = 0; i < 100; i++) {
+        put(store, SLICE("k"), slice_make(big, 8 * MIB), STORE_NEVER);
+        store_reader_pause(store, 1);
+        uint64_t retired = stats_of(store).retired_bytes;
+        most = retired > most ? retired : most;
+    }
+    assert_in_range(most, 8 * MIB, 64 * MIB);
+    store_reader_leave(store, 1);
+    store_expire(store, 0, 1, NOW_MS, 100);
+    assert_int_equal(stats_of(store).retired_bytes, 0);
+    mem_free(big);
+    store_destroy(&store);
+}
+
 static void an_expired_key_is_absent_at_once_and_removed_in_time(void **state) {
     (void)state;
     struct store *store = make(64 * MIB);
@@ -309,6 +329,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_put_is_found_until_removed),
         cmocka_unit_test(a_reader_may_use_what_was_replaced_until_its_section_ends),
+        cmocka_unit_test(a_turn_of_many_big_replacements_keeps_few_of_them),
         cmocka_unit_test(an_expired_key_is_absent_at_once_and_removed_in_time),
         cmocka_unit_test(an_expiry_is_set_moved_and_lifted),
         cmocka_unit_test(a_find_removes_what_has_expired),
