@@ -53,7 +53,7 @@ static bool evict(struct core *core, const struct store_guard *guard, struct sli
 }
 
 /* The entries that the row's links led to. A new one cannot come: the transaction is noted by now. */
-static uint64_t evict_linked(struct core *core, struct slice packed, uint64_t xid, int64_t now_ms) {
+static uint64_t evict_linked(struct core *core, struct slice packed, int64_t now_ms) {
     uint64_t evicted = 0;
     struct slice key;
     while (links_next(&packed, &key)) {
@@ -66,7 +66,6 @@ static uint64_t evict_linked(struct core *core, struct slice packed, uint64_t xi
             evicted += store_remove(core->store, &guard, key, hash, REMOVED_COMMIT);
         store_unlock(core->store, &guard);
     }
-    (void)xid;
     return evicted;
 }
 
@@ -83,17 +82,22 @@ void coherence_apply(struct core *core, const struct touched *touched, uint64_t 
     uint64_t evicted = 0;
     for (size_t i = 0; i < touched->n_tables; i++)
         fence_table(core, touched->tables[i], xid);
+    uint32_t last_fenced = UINT32_MAX;
     for (size_t i = 0; i < touched->n_keys; i++) {
         const struct touched_key *key = &touched->keys[i];
         struct store_guard guard;
+        if (key->table == last_fenced) continue;
         store_lock(core->store, &key->hash, 1, &guard);
         bool noted = recent_note(core->recent, key->hash, xid);
         evicted += evict(core, &guard, touched_text(touched, key), key->hash, xid, now_ms);
         linked.len = 0;
         size_t n_linked = links_take(core->links, key->hash, &linked);
         store_unlock(core->store, &guard);
-        if (n_linked > 0) evicted += evict_linked(core, buf_slice(&linked), xid, now_ms);
-        if (!noted) fence_table(core, key->table, xid);
+        if (n_linked > 0) evicted += evict_linked(core, buf_slice(&linked), now_ms);
+        if (noted) continue;
+        /* The recent set is full: the whole table instead, and its other keys with it. */
+        fence_table(core, key->table, xid);
+        last_fenced = key->table;
     }
     buf_deinit(&linked);
     if (evicted > 0) metric_add(core->count.evicted_commit, (int64_t)evicted);

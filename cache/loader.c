@@ -131,14 +131,19 @@ static bool same_statement(const struct fill *a, const struct fill *b) {
     return a->table == b->table && a->form == b->form;
 }
 
-void loader_submit(struct loader *loader, struct fill **fills, uint32_t n) {
-    struct pack *pack = pack_create(fills, n, 0);
+static void submit_at(struct loader *loader, struct fill **fills, uint32_t n,
+                      int64_t not_before_us) {
+    struct pack *pack = pack_create(fills, n, not_before_us);
     qsort(pack->fills, n, sizeof pack->fills[0], by_statement);
     append(loader, pack);
 }
 
-static void submit_again(struct loader *loader, struct fill *fill, int64_t not_before_us) {
-    append(loader, pack_create(&fill, 1, not_before_us));
+void loader_submit(struct loader *loader, struct fill **fills, uint32_t n) {
+    submit_at(loader, fills, n, 0);
+}
+
+static void submit_again(struct loader *loader, struct fill *fill) {
+    submit_at(loader, &fill, 1, 0);
 }
 
 /* ---- composing units ---- */
@@ -204,7 +209,8 @@ static struct unit *compose(struct loader *loader, int64_t now_us) {
 
 static void shorten(const PGresult *error, char *text, size_t size) {
     const char *primary = PQresultErrorField(error, PG_DIAG_MESSAGE_PRIMARY);
-    snprintf(text, size, "%s", primary ? primary : PQresultErrorMessage(error));
+    if (!primary) primary = "the database's error tells nothing";
+    snprintf(text, size, "%s", primary);
 }
 
 static bool has_state(const PGresult *error, const char *prefix) {
@@ -251,49 +257,72 @@ static void fail_value(struct loader *loader, struct fill *fill, const char *mes
     buf_deinit(&text);
 }
 
-/* The table changed under the statement. Read again with its new description, which the control thread looks for now. */
-static void retry_shape(struct loader *loader, struct fill *fill, const char *message,
+/* What was to be seen by one snapshot is read again together. Those that are past their deadline end here. */
+static void retry_unit(struct loader *loader, struct unit *unit, const char *message,
+                       int64_t now_us, int64_t delay_us) {
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < unit->n_fills; i++) {
+        struct fill *fill = unit->fills[i];
+        if (now_us >= fill->deadline_us)
+            fail(loader, fill, message);
+        else
+            unit->fills[n++] = fill;
+    }
+    if (n > 0) submit_at(loader, unit->fills, n, now_us + delay_us);
+}
+
+/* The tables changed under the statements. Read again with their new descriptions, which the control thread looks for
+ * now. */
+static void retry_shape(struct loader *loader, struct unit *unit, const char *message,
                         int64_t now_us) {
-    if (fill->shape_errors++ >= MAX_SHAPE_ERRORS) {
-        fail(loader, fill, message);
+    uint32_t errors = 0;
+    for (uint32_t i = 0; i < unit->n_fills; i++) {
+        uint32_t of_fill = ++unit->fills[i]->shape_errors;
+        if (of_fill > errors) errors = of_fill;
+    }
+    if (errors > MAX_SHAPE_ERRORS) {
+        for (uint32_t i = 0; i < unit->n_fills; i++)
+            fail(loader, unit->fills[i], message);
         return;
     }
-    warden_table_changed(loader->core->warden, fill->table);
-    submit_again(loader, fill, now_us + (TICK_US << (fill->shape_errors / 2)));
+    for (uint32_t i = 0; i < unit->n_batches; i++)
+        warden_table_changed(loader->core->warden, unit->batches[i].table);
+    retry_unit(loader, unit, message, now_us, TICK_US << (errors / 2));
 }
 
-static void take_error(struct loader *loader, struct unit *unit, struct fill *fill,
-                       int64_t now_us) {
-    char message[256] = "the database's answer is incomplete";
-    if (unit->error) shorten(unit->error, message, sizeof message);
-    bool expired = now_us >= fill->deadline_us;
-    if (!unit->error) {
-        fail(loader, fill, message);
-    } else if (has_state(unit->error, "22") || has_state(unit->error, "23514")) {
-        if (unit->n_fills == 1) {
-            fail_value(loader, fill, message);
-        } else {
-            fill->alone = true;
-            submit_again(loader, fill, 0);
-        }
-    } else if (is_shape_error(unit->error) && !expired) {
-        retry_shape(loader, fill, message, now_us);
-    } else if (is_passing(unit->error) && !expired) {
-        submit_again(loader, fill, now_us + TICK_US);
-    } else {
-        fail(loader, fill, message);
+/* One value is malformed, and the error does not tell whose: each on its own. */
+static void take_data_error(struct loader *loader, struct unit *unit, const char *message) {
+    if (unit->n_fills == 1) {
+        fail_value(loader, unit->fills[0], message);
+        return;
+    }
+    for (uint32_t i = 0; i < unit->n_fills; i++) {
+        unit->fills[i]->alone = true;
+        submit_again(loader, unit->fills[i]);
     }
 }
 
-static void take_batch(struct loader *loader, struct unit *unit, struct batch *batch,
+static void take_error(struct loader *loader, struct unit *unit, int64_t now_us) {
+    char message[256] = "the database's answer is incomplete";
+    if (unit->error) shorten(unit->error, message, sizeof message);
+    if (unit->error && (has_state(unit->error, "22") || has_state(unit->error, "23514"))) {
+        take_data_error(loader, unit, message);
+    } else if (unit->error && is_shape_error(unit->error)) {
+        retry_shape(loader, unit, message, now_us);
+    } else if (unit->error && is_passing(unit->error)) {
+        retry_unit(loader, unit, message, now_us, TICK_US);
+    } else {
+        for (uint32_t i = 0; i < unit->n_fills; i++)
+            fail(loader, unit->fills[i], message);
+    }
+}
+
+static void take_batch(struct loader *loader, struct batch *batch,
                        const struct pgsnapshot *snapshot, int64_t now_us) {
     for (uint32_t i = 0; i < batch->n_fills; i++) {
         struct fill *fill = batch->fills[i];
-        if (!snapshot)
-            take_error(loader, unit, fill, now_us);
-        else if (fill_answer(loader->core, &fill, batch->result, (int)i, snapshot, now_us) ==
-                 FILL_AGAIN)
-            submit_again(loader, fill, 0);
+        if (fill_answer(loader->core, &fill, batch->result, (int)i, snapshot, now_us) == FILL_AGAIN)
+            submit_again(loader, fill);
     }
 }
 
@@ -309,14 +338,16 @@ static void on_done(void *owner, struct pipe *pipe, struct unit *unit) {
     struct loader *loader = owner;
     int64_t now_us = clock_mono_us();
     (void)pipe;
-    struct pgsnapshot snapshot = {0};
-    bool whole =
-        is_whole(unit) &&
+    struct pgsnapshot snapshot;
+    if (is_whole(unit) &&
         pgsnapshot_parse(slice_from(PQgetvalue(unit->batches[0].result, 0, STATEMENT_SNAPSHOT)),
-                         &snapshot);
-    for (uint32_t i = 0; i < unit->n_batches; i++)
-        take_batch(loader, unit, &unit->batches[i], whole ? &snapshot : NULL, now_us);
-    if (whole) pgsnapshot_deinit(&snapshot);
+                         &snapshot)) {
+        for (uint32_t i = 0; i < unit->n_batches; i++)
+            take_batch(loader, &unit->batches[i], &snapshot, now_us);
+        pgsnapshot_deinit(&snapshot);
+    } else {
+        take_error(loader, unit, now_us);
+    }
     delist(loader, unit);
     unit_free(unit);
 }
@@ -346,8 +377,7 @@ static void on_down(void *owner, struct pipe *pipe, const char *cause) {
     for (struct unit *unit = loader->units, *next; unit; unit = next) {
         next = unit->next;
         if (unit->pipe != pipe) continue;
-        for (uint32_t i = 0; i < unit->n_fills; i++)
-            submit_again(loader, unit->fills[i], now_us);
+        retry_unit(loader, unit, cause, now_us, 0);
         delist(loader, unit);
         unit_free(unit);
     }

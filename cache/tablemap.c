@@ -117,6 +117,7 @@ static void set_version(const struct tablemap_plan *plan, struct table *table) {
     const struct table *before =
         plan->previous ? tablemap_find(plan->previous, table->schema, table->name) : NULL;
     bool same = before && before->fingerprint == table->fingerprint &&
+                before->coverage == table->coverage &&
                 (before->uncovered == NULL) == (table->uncovered == NULL) &&
                 strcmp(before->prefix, table->prefix) == 0;
     table->version = same ? before->version : plan->version;
@@ -138,6 +139,7 @@ static bool fill_table(struct arena *arena, const struct tablemap_plan *plan,
     if (!from->selectable) table->refusal = "Freshet's role may not SELECT from it";
     const char *uncovered = plan->uncovered ? plan->uncovered(plan->arg, from) : NULL;
     table->uncovered = uncovered ? arena_strdup(arena, uncovered) : NULL;
+    table->coverage = plan->coverage ? plan->coverage(plan->arg, from) : 0;
     fill_key(arena, plan, from, table);
     fill_columns(arena, config, from, table);
     set_version(plan, table);

@@ -31,6 +31,8 @@ struct table {
     uint32_t number;
     uint64_t version; /* of this description; a changed one has another */
     uint64_t fingerprint;
+    uint64_t
+        coverage; /* of its place in the publication: differs after it was taken out and put back */
     struct tablestate *state;
     const char *prefix;
     const char *schema;
@@ -70,6 +72,7 @@ struct tablemap_plan {
     struct tablemap_collated *collated;
     /* Why the stream does not cover the table, or NULL where it does. */
     const char *(*uncovered)(void *arg, const struct catalog_table *table);
+    uint64_t (*coverage)(void *arg, const struct catalog_table *table);
     void *arg;
 };
 

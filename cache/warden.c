@@ -33,7 +33,8 @@ struct warden {
     /* The thread's own: */
     struct tablemap *map; /* held: the one published */
     uint64_t last_version;
-    const struct publication *publication; /* of the poll under way */
+    const struct publication *publication; /* of the poll under way, and the next */
+    const PGresult *places; /* of tables in the publication: OID, hash of the catalog's rows */
     int64_t polled_us, pruned_us;
     uint64_t swept_generations;
     char logged_trouble[768];
@@ -74,6 +75,27 @@ static const char *uncovered(void *arg, const struct catalog_table *table) {
             return "the cache's publication leaves its key out";
     }
     return NULL;
+}
+
+/* Taken out of the publication and put back between two polls, a table's changes in between never came. Its rows in the
+ * catalog are others then. */
+static PGresult *load_places(struct warden *warden, PGconn *conn, struct error *err) {
+    const char *params[] = {warden->core->config->publication};
+    return pg_query_params(conn,
+                           "SELECT r.prrelid, hashtextextended(concat_ws(' ', p.oid, p.xmin, "
+                           "r.oid, r.xmin), 0) FROM pg_catalog.pg_publication p "
+                           "JOIN pg_catalog.pg_publication_rel r ON r.prpubid = p.oid "
+                           "WHERE p.pubname = $1",
+                           1, params, err);
+}
+
+static uint64_t coverage(void *arg, const struct catalog_table *table) {
+    const struct warden *warden = arg;
+    for (int i = 0; warden->places && i < PQntuples(warden->places); i++) {
+        if (strtoul(PQgetvalue(warden->places, i, 0), NULL, 10) == table->oid)
+            return (uint64_t)strtoll(PQgetvalue(warden->places, i, 1), NULL, 10);
+    }
+    return 0;
 }
 
 /* Primary key, unique columns, replica identity: what eviction needs now and later, and little is sent. Under FULL the
@@ -209,6 +231,7 @@ static struct tablemap *build_map(struct warden *warden, PGconn *conn,
         .previous = warden->map,
         .version = warden->last_version + 1,
         .uncovered = uncovered,
+        .coverage = coverage,
         .arg = warden,
     };
     PGresult *types = NULL;
@@ -284,13 +307,19 @@ static void publish_map(struct warden *warden, struct tablemap *map) {
 
 static bool poll_catalog(struct warden *warden, PGconn *conn, struct error *err) {
     struct publication *publication = NULL;
+    PGresult *places = NULL;
+    struct tablemap *map = NULL;
     struct catalog *catalog = catalog_load(conn, err);
     if (!catalog) return false;
-    bool seen = !core_streams(warden->core) ||
-                look_at_publication(warden, conn, catalog, &publication, err);
+    bool streams = core_streams(warden->core);
+    bool seen = !streams || look_at_publication(warden, conn, catalog, &publication, err);
+    if (seen && streams) places = load_places(warden, conn, err);
     warden->publication = publication;
-    struct tablemap *map = seen ? build_map(warden, conn, catalog, err) : NULL;
+    warden->places = places;
+    if (seen && (places || !streams)) map = build_map(warden, conn, catalog, err);
     warden->publication = NULL;
+    warden->places = NULL;
+    PQclear(places);
     publication_destroy(&publication);
     catalog_destroy(&catalog);
     if (!map) return false;

@@ -413,3 +413,30 @@ def test_many_keys_of_one_transaction_become_a_table_fence(db, freshet):
     applied(f, db)
     assert f.row("t:1")["v"] == 1
     assert f.metric("freshet_cache_table_fences_total") > fences
+
+
+def test_a_table_taken_out_of_the_publication_and_put_back_is_read_anew(shop, freshet):
+    f = freshet(shop)
+    keep(f, "customers:1")
+    with shop.connect() as connection:
+        connection.execute("ALTER PUBLICATION freshet_cache DROP TABLE customers")
+        connection.execute(UPDATE)
+        connection.execute("ALTER PUBLICATION freshet_cache ADD TABLE customers")
+    wait_until(lambda: name(f) == "new", 5, "the poll of the catalog has seen it")
+    keep(f, "customers:1")
+    shop.execute("UPDATE customers SET name = 'newer' WHERE id = 1")
+    applied(f, shop)
+    assert name(f) == "newer"
+
+
+def test_a_dropped_publication_is_made_again(shop, freshet):
+    f = freshet(shop)
+    keep(f, "customers:1")
+    shop.execute("DROP PUBLICATION freshet_cache")
+    shop.execute(UPDATE)
+    wait_until(lambda: name(f) == "new", what="the new row is read")
+    wait_until(lambda: "freshet_cache" in shop.publications(), what="the publication is there again")
+    keep(f, "customers:1")
+    shop.execute("UPDATE customers SET name = 'newer' WHERE id = 1")
+    applied(f, shop)
+    assert name(f) == "newer"
