@@ -223,9 +223,6 @@ static enum resp_status gather(struct client *client, struct span *span, struct 
             *request = (struct request){NULL, worker->argv + used, parser->argc, span->at};
             resp_argv(parser, span->bytes + span->at, request->argv);
             request->named = command_find(worker->deps.commands, request->argv[0]);
-            if (request->named && request->named->keys.first == 1 && request->argc > 1)
-                store_prefetch(worker->deps.store,
-                               store_hash(worker->deps.store, request->argv[1]));
             used += parser->argc;
         }
         span->at += parser->consumed;
