@@ -63,6 +63,8 @@ struct session {
     int64_t last_message_us;
     int64_t last_status_us;
     int64_t last_tick_us;
+    uint64_t stuck_lsn; /* confirmed_lsn when the probe of the server was last put off */
+    int64_t probe_us;
     int64_t asked_us; /* for a keepalive; 0: no question is open */
 };
 

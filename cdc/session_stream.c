@@ -9,6 +9,8 @@
 
 #include "base/clock.h"
 #include "base/lsn.h"
+#include "base/mem.h"
+#include "base/pg.h"
 #include "cdc/session.h"
 
 enum {
@@ -21,6 +23,8 @@ enum {
     GATHER_US = 300,
     ASK_AGAIN_US = 10000,
     LOST_ANSWER_US = 1000000,
+    PROBE_EVERY_US = 5000000, /* while nothing is confirmed */
+    PROBE_TIMEOUT_S = 2,
     STOP_TRANSACTION_US = 3000000, /* for the transaction in hand to end */
     STOP_CONFIRM_US = 5000000,     /* for the sink to confirm what it has */
 };
@@ -87,11 +91,38 @@ static bool tell_server(struct session *s, int64_t now_us, struct error *err) {
     return stream_send_status(s->stream, s->confirmed_lsn, clock_wall_us(), ask, err);
 }
 
+/* PQping asks as a client would: a server that is going down says so. */
+static bool is_server_going_down(const struct session *s) {
+    struct pg_options options = {.application_name = s->config->application_name,
+                                 .connect_timeout_s = PROBE_TIMEOUT_S};
+    char *conninfo = pg_conninfo(s->config->database_url, &options, NULL);
+    bool rejected = conninfo && PQping(conninfo) == PQPING_REJECT;
+    mem_free(conninfo);
+    return rejected;
+}
+
+/* A server that shuts down first waits until its walsenders have been confirmed all that they sent. While the
+ * sink is stuck that would be for ever, and Freshet must not be why a database cannot stop: let it go. What was
+ * not confirmed comes again. */
+static bool check_server(struct session *s, int64_t now_us, struct error *err) {
+    bool pending = s->sink_full || s->confirmed_lsn < s->delivery->last_end_lsn;
+    if (!pending || s->confirmed_lsn != s->stuck_lsn) {
+        s->stuck_lsn = s->confirmed_lsn;
+        s->probe_us = now_us + PROBE_EVERY_US;
+    }
+    if (now_us < s->probe_us) return true;
+    s->probe_us = now_us + PROBE_EVERY_US;
+    if (!is_server_going_down(s)) return true;
+    return error_set(err, ERROR_UNAVAILABLE, true,
+                     "streaming: the server is shutting down, and %s has not confirmed all it has",
+                     s->sink.name);
+}
+
 static bool take_turn(struct session *s, int64_t now_us, struct error *err) {
     if ((s->sink_full || !s->backlog || now_us - s->last_tick_us >= TICK_EVERY_US) &&
         !session_tick(s, now_us, err))
         return false;
-    if (!tell_server(s, now_us, err)) return false;
+    if (!tell_server(s, now_us, err) || !check_server(s, now_us, err)) return false;
     session_publish(s);
     return true;
 }

@@ -1,6 +1,7 @@
 """The feed from a replication slot into a sink: what is delivered, in what order, and what is told when it cannot be."""
 
 import re
+import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
@@ -613,3 +614,22 @@ def test_a_lost_slot_is_an_error(postgres, make_postgres, feedprint, unique, wai
     wait_until(lost, timeout=60)
     feed = feedprint(db, slot=unique, position=position)
     feed.wait_state("failed", "is lost")
+
+
+@pytest.mark.parametrize("command", ["hold", "unconfirm"])
+def test_a_sink_that_is_stuck_does_not_keep_the_server_from_stopping(postgres, make_postgres, feedprint, unique, command):
+    server = make_postgres(postgres.version)
+    db = server.create_database()
+    db.execute("CREATE TABLE t (id int PRIMARY KEY, a text)")
+    db.execute("CREATE PUBLICATION feedprint FOR TABLE t")
+    feed = feedprint(db, slot=unique, quiet=1)
+    feed.wait_state("streaming")
+    feed.send(command)
+    db.execute("INSERT INTO t SELECT i, repeat('x', 1000) FROM generate_series(1, 20000) i")
+    feed.wait_state("streaming")
+    server.process.signal(signal.SIGINT)  # a fast shutdown
+    assert server.process.wait_ended(30) == 0
+    server.start()
+    feed.send("go")
+    feed.send("confirm")
+    feed.wait_for(".* rows=20000 .*", timeout=40)
