@@ -139,7 +139,7 @@ def test_sighup_takes_over_what_it_can_and_says_what_it_cannot(freshet, shop, wa
 
 def test_the_example_of_the_repository_is_right(cli):
     example = ROOT / "config" / "freshet.yml"
-    ran = cli("check", "-c", example, "--database", "postgres://nobody@127.0.0.1:1/none", "--kafka", "127.0.0.1:1")
+    ran = cli("check", "-c", example, "--database", "postgres://nobody@127.0.0.1:1/none")
     assert ran.returncode == 1, ran.stderr
     assert not ran.stderr
 
