@@ -203,6 +203,10 @@ $(B)/bench/load $(B)/bench/floor: $(B)/bench/%: tests/bench/%.c $(B)/flags
 bench-hit: $(B)/freshet $(B)/bench/load $(B)/bench/floor build/venv/.complete   ## reads from memory beside redis-server, memcached and the floor (ARGS)
 	@build/venv/bin/python tests/bench/bench-hit $(B) --json build/bench-hit.json $(ARGS)
 
+.PHONY: bench-cdc
+bench-cdc: $(B)/freshet build/venv/.complete   ## rows into Kafka beside pg_recvlogical (ARGS, e.g. --debezium)
+	@build/venv/bin/python tests/bench/bench-cdc $(B) --json build/bench-cdc.json $(ARGS)
+
 .PHONY: test-compose
 test-compose:   ## docker-compose.yml as it stands, on the Docker engine that is there
 	@tests/compose/run

@@ -55,6 +55,8 @@ static rd_kafka_t *open_consumer(const struct kafka_config *config, struct log *
     kafka_conf_set(conf, "enable.partition.eof", "true");
     kafka_conf_set(conf, "isolation.level", "read_committed");
     kafka_conf_set(conf, "auto.offset.reset", "earliest");
+    kafka_conf_set(conf, "fetch.wait.max.ms", "10"); /* the end is told after as long a wait */
+    kafka_conf_set(conf, "fetch.error.backoff.ms", "50");
     rd_kafka_t *consumer = kafka_open(RD_KAFKA_CONSUMER, conf, err);
     if (consumer) rd_kafka_poll_set_consumer(consumer);
     return consumer;
