@@ -302,7 +302,8 @@ static int explore(bool forget_early, bool start_at_once, int *kept) {
         model->start_at_once = start_at_once;
         setup(model, &config, metrics, seed);
         start_stream(model);
-        for (int i = 0; i < STEPS && !model->violated; i++) {
+        int steps = 20 + (int)(seed * 13 % STEPS);
+        for (int i = 0; i < steps && !model->violated; i++) {
             step(model);
             check(model, false);
         }
