@@ -63,10 +63,17 @@ static bool may_create(struct check_context *context) {
     return may;
 }
 
-static void judge_wish(struct wish *wish, const char *sql, bool exists) {
+static void judge_wish(struct wish *wish, const char *sql, const struct publication *now) {
     struct check_context *context = wish->context;
     bool makes = may_create(context) && wish->all_owned;
-    if (!*sql)
+    bool exists = now->exists;
+    if (now->all_tables || now->schemas)
+        check_report(context, CHECK_WARN,
+                     "let it name its tables: DROP PUBLICATION, and Freshet makes it",
+                     "\"%s\" for %s is FOR ALL TABLES or IN SCHEMA: UPDATE and DELETE fail on its "
+                     "tables without a replica identity",
+                     wish->name, wish->owner);
+    else if (!*sql)
         check_report(context, CHECK_OK, NULL, "\"%s\" for %s names what it should (%u tables)",
                      wish->name, wish->owner, wish->n_tables);
     else if (makes)
@@ -97,7 +104,7 @@ static void check_wish(struct wish *wish) {
     if (!now || !publication_sql(context->conn, &plan, &sql, &err))
         check_report(context, CHECK_FAIL, NULL, "%s", err.message);
     else
-        judge_wish(wish, buf_text(&sql), now->exists);
+        judge_wish(wish, buf_text(&sql), now);
     publication_destroy(&now);
     buf_deinit(&sql);
 }

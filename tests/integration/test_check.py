@@ -114,6 +114,19 @@ def test_the_sql_for_a_publication_that_the_role_may_not_make_mends_it(cli, shop
     assert f.row("customers:1")["id"] == 1
 
 
+def test_a_publication_for_all_tables_is_a_warning_or_a_failure(cli, shop):
+    """Somebody's own for the stream may stay; the cache's would do harm, and is refused."""
+    shop.execute("CREATE PUBLICATION freshet FOR ALL TABLES")
+    ran = check(cli, shop, "--set", "cdc.output=stdout")
+    assert ran.returncode == 0
+    assert only(ran, "publication", "FOR ALL TABLES")[0] == "warn"
+    shop.execute("CREATE PUBLICATION freshet_cache FOR ALL TABLES")
+    ran = check(cli, shop)
+    assert ran.returncode == 1
+    result, what = only(ran, "publication")
+    assert result == "FAIL" and 'DROP PUBLICATION "freshet_cache"' in what
+
+
 def test_free_slots(cli, make_postgres):
     server = make_postgres(max_replication_slots=1)
     shop = server.create_shop()
