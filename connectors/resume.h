@@ -8,21 +8,22 @@
 
 #include "base/change.h"
 #include "base/error.h"
-#include "base/log.h"
 #include "connectors/position.h"
 #include "connectors/sink.h"
 
-struct resume_place {
-    const char *connector;
-    const char *path; /* of the position file */
-    const struct sink_target *target;
-    const struct position_record *record; /* table, keys and target as they are now */
-    struct log *log;
+struct resume {
+    enum position_state state;
+    struct position_record found; /* in the file */
 };
 
-/* Leaves *position as it is where there is none that fits. False: the file cannot be read, or the target holds rows that no
- * connector wrote, which a load would sweep away. */
-bool resume_find(const struct resume_place *place, struct change_position *position,
+/* Reads the file. False: it cannot be read, or is of another database system: before anything of that one's is touched. */
+bool resume_load(struct resume *resume, const char *path, uint64_t system_identifier,
                  struct error *err) MUST_CHECK;
+
+/* `now`: table, keys and target as they are. Leaves *position as it is where the saved one is void; *why then says why,
+ * NULL where there was none. False: the target holds rows that no connector wrote, which a load would sweep away. */
+bool resume_choose(const struct resume *resume, const struct sink_target *target,
+                   const struct position_record *now, struct change_position *position,
+                   const char **why, struct error *err) MUST_CHECK;
 
 #endif

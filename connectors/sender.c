@@ -171,19 +171,6 @@ static bool save_applied(struct sender *sender) {
     return saved;
 }
 
-/* The position that belongs to this target, table and key; zero where there is none. Not holding the lock. */
-static bool find_position(struct sender *sender, uint64_t system_identifier,
-                          struct change_position *position, struct error *err) {
-    *position = (struct change_position){.system_identifier = system_identifier};
-    if (sender->ops->load_position) return sender->ops->load_position(sender->sink, position, err);
-    const struct resume_place place = {.connector = sender->name,
-                                       .path = sender->position_path,
-                                       .target = &sender->target,
-                                       .record = &sender->record,
-                                       .log = sender->log};
-    return resume_find(&place, position, err);
-}
-
 static void name_keys(const struct shape *shape, char *text, size_t size) {
     size_t len = 0;
     text[0] = '\0';
@@ -192,17 +179,25 @@ static void name_keys(const struct shape *shape, char *text, size_t size) {
                                 shape->columns[shape->keys[i]].name);
 }
 
-/* Not holding the lock. */
+/* The position that belongs to this target, table and key; zero where there is none. Not holding the lock. */
 static bool open_sink(struct sender *sender, const struct shape *shape, uint64_t system_identifier,
                       struct change_position *position, struct error *err) {
-    if (!sender->ops->open(sender->sink, shape, system_identifier, &sender->target, err))
-        return false;
-    snprintf(sender->record.target, sizeof sender->record.target, "%s", sender->target.id);
-    name_keys(shape, sender->record.keys, sizeof sender->record.keys);
+    const struct sink_ops *ops = sender->ops;
+    struct position_record *record = &sender->record;
+    struct resume resume;
+    if (!resume_load(&resume, sender->position_path, system_identifier, err)) return false;
+    if (!ops->open(sender->sink, shape, system_identifier, &sender->target, err)) return false;
     sender->shape = NULL;
-    if (!find_position(sender, system_identifier, position, err)) return false;
-    sender->record.position = *position;
-    return true;
+    snprintf(record->target, sizeof record->target, "%s", sender->target.id);
+    name_keys(shape, record->keys, sizeof record->keys);
+    *position = (struct change_position){.system_identifier = system_identifier};
+    const char *why = NULL;
+    bool found = ops->load_position
+                     ? ops->load_position(sender->sink, position, err)
+                     : resume_choose(&resume, &sender->target, record, position, &why, err);
+    if (why) log_warn(sender->log, "position_void", "connector=%s cause=\"%s\"", sender->name, why);
+    record->position = *position;
+    return found;
 }
 
 static void handle_opening(struct sender *sender) {
@@ -261,10 +256,12 @@ static bool apply_writes(struct sender *sender, struct batch *batch, struct erro
 
 static bool clear(struct sender *sender, struct batch *batch, struct error *err) {
     uint64_t removed = 0;
-    if (!sender->ops->clear_older(sender->sink, batch->version, &removed, err)) return false;
+    bool loaded = batch->kind == BATCH_LOADED;
+    if (!sender->ops->clear_older(sender->sink, batch->version, loaded, &removed, err))
+        return false;
     metric_add(sender->figures->cleared, (int64_t)removed);
     log_info(sender->log, "connector_cleared", "connector=%s cause=%s rows=%llu", sender->name,
-             batch->kind == BATCH_CLEAR ? "truncate" : "load", (unsigned long long)removed);
+             loaded ? "load" : "truncate", (unsigned long long)removed);
     return true;
 }
 

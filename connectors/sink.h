@@ -54,8 +54,11 @@ struct sink_ops {
     /* One attempt at the writes that batch_next gives. True: each has its outcome. False: *err says why some are
      * still WRITE_PENDING; what the others came to stays. No two writes of a batch have one key. */
     bool (*apply)(struct sink *sink, struct batch *batch, struct error *err);
-    /* Removes what was written with a version below `version`, and nothing that is newer. */
-    bool (*clear_older)(struct sink *sink, uint64_t version, uint64_t *removed, struct error *err);
+    /* Removes what was written with a version below `version`, and nothing that is newer. `loaded`: a load of
+     * this version is complete, so nothing newer can be there: what is comes from another history (the database was set
+     * back to an earlier point), and the target must go as a whole: ERROR_NOT_FOUND once it has. */
+    bool (*clear_older)(struct sink *sink, uint64_t version, bool loaded, uint64_t *removed,
+                        struct error *err);
     /* What was applied will survive the target's crash, and the target is still the one that was opened.
      * `position` is what the runtime is about to record; a sink that can keep it with its data does, and
      * gives it back in load_position. */

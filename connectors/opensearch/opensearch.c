@@ -185,9 +185,11 @@ static bool opensearch_apply(struct sink *sink, struct batch *batch, struct erro
     return true;
 }
 
-static bool opensearch_clear_older(struct sink *sink, uint64_t version, uint64_t *removed,
-                                   struct error *err) {
-    return search_index_clear_older(&sink->index, version, removed, err);
+static bool opensearch_clear_older(struct sink *sink, uint64_t version, bool loaded,
+                                   uint64_t *removed, struct error *err) {
+    uint64_t newer = 0;
+    if (!search_index_clear_older(&sink->index, version, removed, &newer, err)) return false;
+    return newer == 0 || !loaded || search_index_give_up(&sink->index, newer, err);
 }
 
 /* Nothing to do: an item's success means that it is in the shard's fsynced translog (index.translog.durability: request,

@@ -204,14 +204,16 @@ bool search_index_add_columns(struct search_index *index, const struct shape *sh
 }
 
 /* NDJSON that deletes those of a page's hits which are older; returns their number. */
-static size_t compose_deletes(const json_t *hits, uint64_t version, struct buf *body) {
+static size_t compose_deletes(const json_t *hits, uint64_t version, struct buf *body,
+                              uint64_t *newer) {
     size_t n = 0;
     size_t i;
     json_t *hit;
     json_array_foreach(hits, i, hit) {
         const char *id = json_string_value(json_object_get(hit, "_id"));
-        json_int_t has = json_integer_value(json_object_get(hit, "_version"));
-        if (!id || (uint64_t)has >= version) continue;
+        uint64_t has = (uint64_t)json_integer_value(json_object_get(hit, "_version"));
+        if (has > version) ++*newer;
+        if (!id || has >= version) continue;
         buf_append_text(body, "{\"delete\":{\"_id\":");
         json_append_string(body, slice_from(id));
         buf_printf(body, ",\"version\":%" PRIu64 ",\"version_type\":\"external\"}}\n", version);
@@ -236,9 +238,9 @@ static bool read_deletes(const json_t *answer, struct error *err) {
 }
 
 static bool delete_page(struct search_index *index, const json_t *hits, uint64_t version,
-                        uint64_t *removed, struct error *err) {
+                        uint64_t *removed, uint64_t *newer, struct error *err) {
     struct buf body = {0};
-    size_t n = compose_deletes(hits, version, &body);
+    size_t n = compose_deletes(hits, version, &body, newer);
     bool done = true;
     if (n) {
         char *path = mem_printf("%s/_bulk?require_alias=true", index->alias_path);
@@ -270,8 +272,8 @@ static void end_scroll(struct search_index *index, const char *scroll_id) {
 /* Not _delete_by_query: that deletes by internal versions, one above the document's own, and so would
  * keep a replay from putting back a row that came after the TRUNCATE; and it cannot ask for _version. */
 bool search_index_clear_older(struct search_index *index, uint64_t version, uint64_t *removed,
-                              struct error *err) {
-    *removed = 0;
+                              uint64_t *newer, struct error *err) {
+    *removed = *newer = 0;
     char *refresh = mem_printf("%s/_refresh", index->path);
     char *search = mem_printf("%s/_search?scroll=1m", index->path);
     json_t *page = NULL;
@@ -287,7 +289,7 @@ bool search_index_clear_older(struct search_index *index, uint64_t version, uint
             end_scroll(index, scroll_id);
             break;
         }
-        done = delete_page(index, hits, version, removed, err);
+        done = delete_page(index, hits, version, removed, newer, err);
         if (!done) {
             end_scroll(index, scroll_id);
             break;
@@ -302,4 +304,19 @@ bool search_index_clear_older(struct search_index *index, uint64_t version, uint
     mem_free(refresh);
     mem_free(search);
     return done;
+}
+
+bool search_index_give_up(struct search_index *index, uint64_t newer, struct error *err) {
+    if (!index->made_by_us)
+        return error_set(err, ERROR_CONFLICT, false,
+                         "index \"%s\" holds %" PRIu64
+                         " documents that are newer than the database: it was set back to an "
+                         "earlier point. Empty the index; it is then filled anew",
+                         index->name, newer);
+    if (!must(index, "DELETE", index->path, NULL, NULL, err)) return false;
+    return error_set(err, ERROR_NOT_FOUND, true,
+                     "index \"%s\" held %" PRIu64
+                     " documents that are newer than the database, which was set back to an "
+                     "earlier point: it is made anew",
+                     index->name, newer);
 }

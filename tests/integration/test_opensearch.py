@@ -665,6 +665,33 @@ def test_a_lost_or_damaged_position_means_loading_anew_without_ghosts(db, connec
         assert search.metric("loads_total") == 1
 
 
+def test_an_index_of_another_history_is_made_anew(db, connect, opensearch, wait_until):
+    """As after the database was set back: documents with versions that it has not reached."""
+    db.execute(USERS)
+    fill(db, 100)
+    search = connect()
+    search.wait_equal()
+    search.freshet.stop()
+    for key in (7, 1007):
+        opensearch.call("PUT", f"/{search.index}/_doc/{key}?version={10**17}&version_type=external", json={"id": key})
+    (search.state / "search.position").unlink()
+    search.freshet.start(wait=False)
+    search.wait_equal()
+    wait_until(lambda: search.metric("loads_total") == 2)
+
+
+def test_an_index_filled_from_another_server_is_made_anew(db, make_postgres, connect, opensearch, unique):
+    db.execute(USERS)
+    fill(db, 100)
+    first = connect(index=unique)
+    first.wait_equal()
+    first.freshet.stop()
+    other = make_postgres().create_database()
+    other.execute(USERS)
+    fill(other, 3)
+    connect(db=other, index=unique).wait_equal()
+
+
 def test_documents_of_somebody_else_are_left_alone(db, connect, opensearch, unique, wait_until):
     opensearch.call("PUT", f"/{unique}", json={})
     opensearch.call("PUT", f"/{unique}/_doc/mine", json={"precious": True})

@@ -37,6 +37,7 @@ struct sink {
     struct sink_target target;
     _Atomic uint64_t cleared_version;
     _Atomic size_t n_reshaped;
+    _Atomic size_t n_opened;
 };
 
 static struct stored *find(struct sink *sink, struct slice key) {
@@ -99,6 +100,7 @@ static bool fake_open(struct sink *sink, const struct shape *shape, uint64_t sys
     (void)shape, (void)system_identifier, (void)err;
     pthread_mutex_lock(&sink->lock);
     sink->lost = false;
+    sink->n_opened++;
     *target = sink->target;
     pthread_mutex_unlock(&sink->lock);
     return true;
@@ -110,8 +112,9 @@ static bool fake_reshape(struct sink *sink, const struct shape *shape, struct er
     return true;
 }
 
-static bool fake_clear(struct sink *sink, uint64_t version, uint64_t *removed, struct error *err) {
-    (void)err;
+static bool fake_clear(struct sink *sink, uint64_t version, bool loaded, uint64_t *removed,
+                       struct error *err) {
+    (void)loaded, (void)err;
     pthread_mutex_lock(&sink->lock);
     sink->cleared_version = version;
     *removed = 0;
@@ -141,6 +144,7 @@ static const struct sink_ops fake_ops = {.open = fake_open,
 
 struct fake_source {
     struct shape *shape;
+    uint64_t system_identifier;
     _Atomic bool visible; /* may a row be read again? */
     bool gone;            /* and is it there? */
 };
@@ -150,7 +154,7 @@ static bool source_prepare(void *self, struct shape **shape, uint64_t *system_id
     (void)err;
     struct fake_source *source = self;
     *shape = shape_acquire(source->shape);
-    *system_identifier = 77;
+    *system_identifier = source->system_identifier;
     return true;
 }
 
@@ -266,6 +270,7 @@ static int setup(void **state) {
     snprintf(b->sink.target.id, sizeof b->sink.target.id, "target-1");
     b->sink.target.made = true;
     b->source.shape = users_shape();
+    b->source.system_identifier = 77;
     atomic_store(&b->source.visible, true);
     b->relation = users;
     start_threads(b);
@@ -633,6 +638,16 @@ static void another_target_voids_the_position(void **state) {
     assert_int_equal(b->position.end_lsn, 0);
 }
 
+static void another_database_system_is_refused_before_the_sink_is_touched(void **state) {
+    struct bench *b = *state;
+    start_streaming(b);
+    wait_for(confirmed(b) == 1010);
+    b->source.system_identifier = 78;
+    size_t opened = b->sink.n_opened;
+    assert_false(prepare(b));
+    assert_true(b->sink.n_opened == opened);
+}
+
 static void documents_that_are_not_ours_are_not_swept_away(void **state) {
     struct bench *b = *state;
     b->sink.target.made = false;
@@ -723,6 +738,7 @@ int main(void) {
         TEST(a_load_that_starts_over_leaves_no_ghosts),
         TEST(a_restart_goes_on_from_the_saved_position),
         TEST(another_target_voids_the_position),
+        TEST(another_database_system_is_refused_before_the_sink_is_touched),
         TEST(documents_that_are_not_ours_are_not_swept_away),
         TEST(a_lost_target_ends_the_session_and_the_next_one_loads_anew),
         TEST(a_new_session_drops_what_the_old_one_queued),
