@@ -69,7 +69,7 @@ static void check_database(struct checker *c) {
     }
     struct error err;
     char *conninfo = pg_conninfo(config->database_url, &(struct pg_options){0}, &err);
-    if (!conninfo) WRONG(c, "database.url", "%s", err.message);
+    if (!conninfo) WRONG(c, "database.url", "%s; write postgres://USER@HOST/DATABASE", err.message);
     mem_free(conninfo);
 }
 

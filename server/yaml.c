@@ -7,6 +7,7 @@
 
 struct reader {
     yaml_parser_t parser;
+    struct slice text;
     struct arena *arena;
     struct yaml_fault *fault;
     uint32_t n_nodes;
@@ -26,9 +27,28 @@ static bool fault_at(struct reader *reader, yaml_mark_t mark, const char *format
     return false;
 }
 
-/* libyaml's own words; where it gives no mark (bad UTF-8), the place that it had reached. */
+/* Bytes that are no characters have an offset and no mark: lines and columns up to it are counted here. */
+static yaml_mark_t mark_of_offset(const struct reader *reader, size_t offset) {
+    yaml_mark_t mark = {0};
+    for (size_t i = 0; i < offset && i < reader->text.len; i++) {
+        unsigned char byte = (unsigned char)reader->text.data[i];
+        bool continues = (byte & 0xC0) == 0x80;
+        if (byte == '\n') {
+            mark.line++;
+            mark.column = 0;
+        } else if (!continues) {
+            mark.column++;
+        }
+    }
+    return mark;
+}
+
+/* libyaml's own words. */
 static bool syntax_fault(struct reader *reader) {
     const yaml_parser_t *parser = &reader->parser;
+    if (parser->error == YAML_READER_ERROR)
+        return fault_at(reader, mark_of_offset(reader, parser->problem_offset), "not YAML: %s",
+                        parser->problem);
     bool marked = parser->error == YAML_SCANNER_ERROR || parser->error == YAML_PARSER_ERROR;
     const char *problem = parser->problem ? parser->problem : "cannot be read";
     return fault_at(reader, marked ? parser->problem_mark : parser->mark, "not YAML: %s%s%s",
@@ -161,7 +181,7 @@ static void read_document(struct reader *reader, struct yaml_node **root) {
 struct yaml_node *yaml_parse(const char *text, size_t len, struct arena *arena,
                              struct yaml_fault *fault) {
     *fault = (struct yaml_fault){0};
-    struct reader reader = {.arena = arena, .fault = fault};
+    struct reader reader = {.text = slice_make(text, len), .arena = arena, .fault = fault};
     struct yaml_node *root = NULL;
     if (len > YAML_MAX_BYTES) {
         fault_at(&reader, (yaml_mark_t){0}, "larger than %d KiB", YAML_MAX_BYTES / 1024);

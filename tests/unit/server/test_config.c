@@ -177,6 +177,14 @@ static void anchors_tags_and_second_documents_are_refused(void **state) {
     }
 }
 
+static void bytes_that_are_no_characters_are_told_where_they_stand(void **state) {
+    (void)state;
+    struct trial trial = {0};
+    trial_load(&trial, "cache:\n  name: \"\xc3\xa4 \xff\"\n");
+    assert_mistakes(&trial, MISTAKES("f.yml:2:12: not YAML: invalid leading UTF-8 octet"));
+    trial_end(&trial);
+}
+
 static void deep_nesting_and_huge_texts_are_bounded(void **state) {
     (void)state;
     size_t len = 3 * 1024 * 1024;
@@ -384,6 +392,7 @@ int main(void) {
         cmocka_unit_test(all_mistakes_of_a_file_are_told_where_they_stand),
         cmocka_unit_test(what_is_not_yaml_is_told_with_the_mistakes_before_it),
         cmocka_unit_test(anchors_tags_and_second_documents_are_refused),
+        cmocka_unit_test(bytes_that_are_no_characters_are_told_where_they_stand),
         cmocka_unit_test(deep_nesting_and_huge_texts_are_bounded),
         cmocka_unit_test(references_are_expanded),
         cmocka_unit_test(references_that_lead_nowhere_are_mistakes),
