@@ -24,6 +24,7 @@ enum {
     REPARSED = 1024,       /* a shorter half of a request is parsed again rather than remembered */
     ARGV_KEPT = 1024,      /* the worker's array shrinks to this after a larger request */
     REPLIES_KEPT = WRITE_AT * 2,
+    KEEPALIVE_SECONDS = 300,
     STALL_US =
         10 * 1000 * 1000, /* how long a single reply may lie beyond the output limit unread */
 };
@@ -45,6 +46,7 @@ struct client {
     bool draining;   /* nothing more is read; closing follows when what is here has run */
     bool dead;       /* now: the peer has gone, or broke a limit */
     bool in_backlog; /* query holds requests that can run */
+    bool full;       /* the socket took less than it was given: no more until it says so */
     uint64_t min_lsn;
 
     struct buf query;
@@ -97,11 +99,14 @@ static size_t unsent(const struct client *client) {
 
 /* Sends what it can of buf[from..len); returns how much, and marks the client dead when the peer is. */
 static size_t send_some(struct client *client, const struct buf *buf, size_t from) {
+    if (client->full) return 0;
     ssize_t n = send(client->watch.fd, buf->data + from, buf->len - from, MSG_NOSIGNAL);
     if (n < 0) {
-        if (errno != EAGAIN && errno != EINTR) client->dead = true;
+        client->full = errno == EAGAIN;
+        client->dead = errno != EAGAIN && errno != EINTR;
         return 0;
     }
+    client->full = (size_t)n < buf->len - from;
     metric_bump(client->worker->metrics.bytes_out, n);
     client->progress_us = loop_now_us(client->worker->loop);
     return (size_t)n;
@@ -381,8 +386,12 @@ static void finish(struct client *client) {
 }
 
 static void run_and_finish(struct client *client, struct span *span, const struct rerun *why) {
+    struct worker *worker = client->worker;
+    ASSERT(!worker->is_running_client); /* client_resume from inside a command? */
+    worker->is_running_client = true;
     run_span(client, span, why);
     keep_rest(client, span);
+    worker->is_running_client = false;
     finish(client);
 }
 
@@ -454,6 +463,7 @@ static void read_and_run(struct client *client) {
 static void on_ready(void *arg, unsigned events) {
     struct client *client = arg;
     if (events & LOOP_WRITE && client->out.len) {
+        client->full = false;
         send_own(client);
         if (client->dead || (client->closing && !client->out.len)) {
             client_close(client);
@@ -560,6 +570,15 @@ static void note_addresses(struct card *card, int fd) {
         format_address(&address, card->local_address, sizeof card->local_address);
 }
 
+/* Keepalive finds out about peers that went without a word: the first probe after KEEPALIVE_SECONDS of silence. */
+static void set_socket_options(int fd) {
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &(int){1}, sizeof(int));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &(int){KEEPALIVE_SECONDS}, sizeof(int));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &(int){KEEPALIVE_SECONDS / 3}, sizeof(int));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &(int){3}, sizeof(int));
+}
+
 struct client *client_open(struct worker *worker, uint32_t slot, int fd) {
     struct client *client = mem_zalloc(sizeof *client);
     client->worker = worker;
@@ -575,7 +594,7 @@ struct client *client_open(struct worker *worker, uint32_t slot, int fd) {
     client->timer.arg = client;
     client->progress_us = loop_now_us(worker->loop);
     client_set_authenticated(client, !worker->deps.config->password);
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+    set_socket_options(fd);
 
     if (!roster_enter(worker->deps.roster, &client->card)) {
         static const char refusal[] = "-ERR max number of clients reached\r\n";

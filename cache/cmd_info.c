@@ -147,7 +147,9 @@ static void add_stats(const struct source *source, struct buf *out) {
     add_integer(out, "expired_keys", (int64_t)source->store.removed[REMOVED_EXPIRED]);
     add_integer(out, "evicted_keys", (int64_t)source->store.removed[REMOVED_EVICTED_MEMORY]);
     add_integer(out, "evicted_clients", 0);
-    add_integer(out, "keyspace_hits", sum(source, "freshet_cache_hits_total"));
+    add_integer(out, "keyspace_hits",
+                sum(source, "freshet_cache_hits_total") +
+                    sum(source, "freshet_cache_negative_hits_total"));
     add_integer(out, "keyspace_misses", sum(source, "freshet_cache_misses_total"));
     add_integer(out, "pubsub_channels", 0);
     add_integer(out, "pubsub_patterns", 0);

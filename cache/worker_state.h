@@ -55,6 +55,7 @@ struct worker {
     uint32_t backlog_cap;
 
     /* Shared by the clients: used within one batch of one of them. */
+    bool is_running_client;
     char *read_bytes;
     struct buf replies;
     struct resp_parser parser;
