@@ -1,0 +1,262 @@
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "cache/client_state.h"
+#include "cache/reply.h"
+#include "cache/store.h"
+
+enum {
+    BATCH = 32,      /* requests parsed before the first of them runs */
+    PREFETCHED = 64, /* keys whose entries are asked for before the first command of a batch runs */
+    QUANTUM = 1024,  /* requests a client may run before the others have their turn */
+    REPARSED = 1024, /* a shorter half of a request is parsed again rather than remembered */
+    ARGV_KEPT = 1024, /* the worker's array shrinks to this after a larger request */
+};
+
+struct request {
+    const struct command *named;
+    struct slice *argv;
+    uint32_t argc;
+    size_t start;
+};
+
+struct batch {
+    struct request requests[BATCH];
+    uint32_t n;
+    struct resp_parser *held; /* the last request's arguments lie in it */
+};
+
+/* --- parsing ----------------------------------------------------------------------------------------------- */
+
+static void release_parser(struct client *client, struct resp_parser *parser) {
+    resp_reset(parser);
+    if (parser != client->parser) return;
+    resp_deinit(parser);
+    mem_free(parser);
+    client->parser = NULL;
+}
+
+/* Room for argc more slices behind `used`; false: not in this batch. */
+static bool reserve_argv(struct worker *worker, uint32_t used, uint32_t argc) {
+    if (worker->argv_cap - used >= argc) return true;
+    if (used) return false;
+    worker->argv = mem_realloc(worker->argv, argc * sizeof worker->argv[0]);
+    worker->argv_cap = argc;
+    return true;
+}
+
+static void shrink_argv(struct worker *worker) {
+    if (worker->argv_cap <= ARGV_KEPT) return;
+    worker->argv = mem_realloc(worker->argv, ARGV_KEPT * sizeof worker->argv[0]);
+    worker->argv_cap = ARGV_KEPT;
+}
+
+/* Asks memory for the entries of all keys of the batch at once: one after the other, each costs the time of two or three
+ * cache misses; together they overlap. A single key is not worth the hash. */
+static void prefetch(const struct store *store, const struct batch *batch) {
+    if (batch->n == 1 && batch->requests[0].argc <= 2) return;
+    uint64_t hashes[PREFETCHED];
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < batch->n; i++) {
+        const struct request *request = &batch->requests[i];
+        struct command_key_range range;
+        if (!request->named || !command_key_range(request->named, request->argc, &range)) continue;
+        for (uint32_t k = range.first; k <= range.last && n < PREFETCHED; k += range.step) {
+            hashes[n] = store_hash(store, request->argv[k]);
+            store_prefetch(store, hashes[n++]);
+        }
+    }
+    for (uint32_t i = 0; i < n; i++)
+        store_prefetch_entry(store, hashes[i]);
+}
+
+/* Parses requests until the batch is full or the bytes end.
+ * One at a time before AUTH: the next one's limits depend on it. */
+static enum resp_status gather(struct client *client, struct span *span, struct batch *batch) {
+    struct worker *worker = client->worker;
+    uint32_t max = client->authenticated ? BATCH : 1;
+    uint32_t used = 0;
+    batch->n = 0;
+    batch->held = NULL;
+    while (batch->n < max && !batch->held) {
+        struct resp_parser *parser = client->parser ? client->parser : &worker->parser;
+        parser->authenticated = client->authenticated;
+        enum resp_status status = resp_parse(parser, span->bytes + span->at, span->len - span->at);
+        if (status != RESP_DONE) return status;
+        if (parser->argc > 0) {
+            if (!reserve_argv(worker, used, parser->argc)) {
+                resp_reset(parser); /* parsed again as the next batch's first */
+                return RESP_DONE;
+            }
+            struct request *request = &batch->requests[batch->n++];
+            *request = (struct request){NULL, worker->argv + used, parser->argc, span->at};
+            resp_argv(parser, span->bytes + span->at, request->argv);
+            request->named = command_find(worker->deps.commands, request->argv[0]);
+            used += parser->argc;
+        }
+        span->at += parser->consumed;
+        if (parser->is_unescaped && parser->argc > 0)
+            batch->held = parser;
+        else
+            release_parser(client, parser);
+    }
+    return RESP_DONE;
+}
+
+void client_drop_parser(struct client *client) {
+    if (client->parser) release_parser(client, client->parser);
+}
+
+static void answer_protocol_error(struct client *client) {
+    struct worker *worker = client->worker;
+    struct resp_parser *parser = client->parser ? client->parser : &worker->parser;
+    struct reply reply = {.out = client_replies(client), .protocol = client->protocol};
+    reply_error(&reply, "ERR %s", parser->error);
+    metric_bump(worker->metrics.protocol_errors, 1);
+    metric_bump(worker->metrics.error_replies, 1);
+    release_parser(client, parser);
+    client->closing = true;
+}
+
+/* --- running ----------------------------------------------------------------------------------------------- */
+
+static void suspend(struct client *client, const struct command_context *ctx) {
+    struct worker *worker = client->worker;
+    client->waiting = ctx->blocked ? WAIT_EVENT : WAIT_ROWS;
+    card_flag(&client->card, CARD_BLOCKED, true);
+    metric_bump(worker->metrics.waiting, 1);
+    client->deadline_us = ctx->deadline_us;
+    if (!ctx->blocked)
+        ASSERT(client->wait); /* whoever said READ_PENDING has taken a ticket */
+    else if (ctx->deadline_us)
+        loop_timer_set(worker->loop, &client->timer, ctx->deadline_us);
+}
+
+static void run_one(struct client *client, const struct request *request, const struct rerun *why) {
+    struct worker *worker = client->worker;
+    struct reply reply = {.out = client_replies(client), .protocol = client->protocol};
+    struct command_context ctx = {
+        .argv = request->argv,
+        .argc = request->argc,
+        .reply = &reply,
+        .store = worker->deps.store,
+        .keyspace = worker->keyspace,
+        .client = client,
+        .worker = worker,
+        .now_ms = worker->now_ms,
+        .now_us = loop_now_us(worker->loop),
+    };
+    if (why) {
+        ctx.fetched = why->fetched;
+        ctx.woken = why->woken;
+        ctx.timed_out = why->timed_out;
+        ctx.deadline_us = why->deadline_us;
+    }
+    size_t before = reply.out->len;
+    command_run(&ctx, request->named, &worker->hashes);
+    /* replies are copies: no entry is held between two commands */
+    store_reader_pause(worker->deps.store, worker->index);
+    if (reply.errors) metric_bump(worker->metrics.error_replies, reply.errors);
+    if (ctx.n_pending || ctx.blocked) {
+        ASSERT(reply.out->len == before);
+        suspend(client, &ctx);
+        return;
+    }
+    client->wait = 0;
+    card_touch(&client->card, ctx.command, worker->now_ms);
+}
+
+static bool stopped(const struct client *client) {
+    return client->dead || client->closing || client->waiting != WAIT_NONE;
+}
+
+/* Runs the span's requests, the first of them for the reason `why` (NULL: none ran before), until bytes or
+ * quantum end, or the client stops. Leaves span->at at the first one that has not run. */
+static void run_span(struct client *client, struct span *span, const struct rerun *why) {
+    struct worker *worker = client->worker;
+    struct batch batch;
+    client->in_backlog = false;
+    for (uint32_t ran = 0; ran < QUANTUM && !stopped(client);) {
+        enum resp_status status = gather(client, span, &batch);
+        prefetch(worker->deps.store, &batch);
+        uint32_t i = 0;
+        for (; i < batch.n && !stopped(client) && client_within_output_limit(client); i++) {
+            run_one(client, &batch.requests[i], why);
+            why = NULL;
+        }
+        if (client->waiting != WAIT_NONE) i--;
+        metric_bump(worker->metrics.commands, i);
+        ran += i;
+        if (batch.held) release_parser(client, batch.held);
+        if (i < batch.n) {
+            /* The one that waits, and all behind it, are parsed again when their time comes. */
+            span->at = batch.requests[i].start;
+            break;
+        }
+        if (status == RESP_INVALID && !stopped(client)) answer_protocol_error(client);
+        if (status == RESP_MORE) return;
+    }
+    client->in_backlog = span->at < span->len && !stopped(client);
+}
+
+/* Behind a run, bytes that were not consumed become, or stay, the client's. */
+static void keep_rest(struct client *client, const struct span *span) {
+    size_t rest = span->len - span->at;
+    if (span->bytes == client->query.data) {
+        if (rest)
+            buf_consume(&client->query, span->at);
+        else
+            buf_deinit(&client->query);
+    } else if (rest) {
+        buf_append(&client->query, span->bytes + span->at, rest);
+    }
+    if (client->parser) return;
+
+    /* Half a request, as far as the worker's parser came; or whole ones. */
+    struct resp_parser *parser = &client->worker->parser;
+    if (rest < REPARSED || client->in_backlog || stopped(client)) {
+        resp_reset(parser);
+        return;
+    }
+    client->parser = mem_alloc(sizeof *client->parser);
+    *client->parser = *parser;
+    resp_init(parser, client->parser->max_bulk);
+}
+
+void client_finish(struct client *client) {
+    client_send(client);
+    bool pending = client->out.len > 0;
+    bool idle = client->waiting == WAIT_NONE && !client->in_backlog;
+    if (client->draining && idle) client->closing = true;
+    if (client->dead || (client->closing && !pending)) {
+        client_close(client);
+        return;
+    }
+    struct worker *worker = client->worker;
+    shrink_argv(worker);
+    atomic_store_explicit(&client->card.query_bytes, client->query.len, memory_order_relaxed);
+    atomic_store_explicit(&client->card.output_bytes, client->out.len - client->sent,
+                          memory_order_relaxed);
+    bool listen = !client->closing && !client->draining;
+    if (client->waiting != WAIT_NONE) listen = (client->watch.events & LOOP_READ) != 0;
+    loop_watch_events(worker->loop, &client->watch,
+                      (listen ? LOOP_READ : 0U) | (pending ? LOOP_WRITE : 0U));
+    if (client->in_backlog) worker_backlog(worker, client->card.slot);
+}
+
+void client_run(struct client *client, struct span *span, const struct rerun *why) {
+    struct worker *worker = client->worker;
+    ASSERT(!worker->is_running_client); /* client_resume from inside a command? */
+    worker->is_running_client = true;
+    run_span(client, span, why);
+    keep_rest(client, span);
+    worker->is_running_client = false;
+    client_finish(client);
+}
+
+void client_continue(struct client *client) {
+    if (!client->in_backlog) return;
+    struct span span = client_own_span(client);
+    client_run(client, &span, NULL);
+}

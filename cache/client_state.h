@@ -1,0 +1,82 @@
+/* client_state.h: a client's inside, shared by client.c (its life, reading, waiting), client_run.c (parsing and running) and
+ * client_write.c alone. All of it belongs to the worker's thread. */
+#ifndef FRESHET_CACHE_CLIENT_STATE_H
+#define FRESHET_CACHE_CLIENT_STATE_H
+
+#include "base/buf.h"
+#include "base/loop.h"
+#include "cache/client.h"
+#include "cache/resp.h"
+#include "cache/roster.h"
+#include "cache/worker_state.h"
+
+enum waiting { WAIT_NONE, WAIT_ROWS, WAIT_EVENT };
+
+/*   query:  0 ........................ len       what was read and not run: a half request, or what waits its turn
+ *   out:    0 .... sent .............. len       what was composed and not taken by the socket                   */
+struct client {
+    struct card card;
+    struct worker *worker;
+    struct loop_watch watch;
+    uint8_t protocol;
+    uint8_t waiting;
+    bool authenticated;
+    bool closing;    /* once the replies are sent; nothing more is run */
+    bool draining;   /* nothing more is read; closing follows when what is here has run */
+    bool dead;       /* now: the peer has gone, or broke a limit */
+    bool in_backlog; /* query holds requests that can run */
+    bool full;       /* the socket took less than it was given: no more until it says so */
+    uint64_t min_lsn;
+
+    struct buf query;
+    /* Of the half request in query; NULL where it is parsed from its start. */
+    struct resp_parser *parser;
+    struct buf out;
+    size_t sent;
+    int64_t progress_us; /* when the socket last took something */
+
+    uint64_t wait; /* the ticket's number; 0: none was given in this run */
+    int64_t deadline_us;
+    struct loop_timer timer;
+};
+
+/* Bytes that are being parsed and run: the worker's read buffer or the client's query. */
+struct span {
+    const char *bytes;
+    size_t len;
+    size_t at; /* the first request that was not run */
+};
+
+static inline struct span client_own_span(struct client *client) {
+    return (struct span){client->query.data, client->query.len, 0};
+}
+
+/* Why a run is a second one. */
+struct rerun {
+    struct fetched_rows *fetched;
+    bool woken;
+    bool timed_out;
+    int64_t deadline_us;
+};
+
+/* --- client_run.c ------------------------------------------------------------------------------------------- */
+
+/* Runs the span's requests, the first of them for the reason `why` (NULL: none ran before), until bytes or quantum end, or the
+ * client stops; keeps the rest, sends, and closes a client that is done: it may be gone afterwards. */
+void client_run(struct client *client, struct span *span, const struct rerun *why);
+/* Sends, sets what to listen for, and closes a client that is done. */
+void client_finish(struct client *client);
+/* Gives back what a half request has taken. */
+void client_drop_parser(struct client *client);
+
+/* --- client_write.c ----------------------------------------------------------------------------------------- */
+
+/* Where the next reply is composed: behind what is unsent already. */
+static inline struct buf *client_replies(struct client *client) {
+    return client->out.len ? &client->out : &client->worker->replies;
+}
+void client_send(struct client *client);
+/* Before another reply is composed: a client that does not read is not answered without end. False: it is dead. */
+bool client_within_output_limit(struct client *client);
+
+#endif

@@ -1,0 +1,80 @@
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/log.h"
+#include "cache/cache.h"
+#include "cache/client_state.h"
+
+enum {
+    WRITE_AT = 256 * 1024, /* replies gathered before they are sent in mid-batch */
+    REPLIES_KEPT = WRITE_AT * 2,
+};
+
+static size_t unsent(const struct client *client) {
+    return client->out.len - client->sent + client->worker->replies.len;
+}
+
+/* Sends what it can of buf[from..len); returns how much, and marks the client dead when the peer is. */
+static size_t send_some(struct client *client, const struct buf *buf, size_t from) {
+    if (client->full) return 0;
+    ssize_t n = send(client->watch.fd, buf->data + from, buf->len - from, MSG_NOSIGNAL);
+    if (n < 0) {
+        client->full = errno == EAGAIN;
+        client->dead = errno != EAGAIN && errno != EINTR;
+        return 0;
+    }
+    client->full = (size_t)n < buf->len - from;
+    metric_bump(client->worker->metrics.bytes_out, n);
+    client->progress_us = loop_now_us(client->worker->loop);
+    return (size_t)n;
+}
+
+static void send_own(struct client *client) {
+    client->sent += send_some(client, &client->out, client->sent);
+    if (client->sent == client->out.len) {
+        buf_deinit(&client->out);
+        client->sent = 0;
+    } else if (client->sent > WRITE_AT && client->sent > client->out.len / 2) {
+        buf_consume(&client->out, client->sent);
+        client->sent = 0;
+    }
+}
+
+/* Sends the worker's replies; what the socket does not take becomes the client's. */
+static void send_shared(struct client *client) {
+    struct buf *replies = &client->worker->replies;
+    size_t n = send_some(client, replies, 0);
+    if (n < replies->len && n == 0) {
+        struct buf swap = client->out;
+        client->out = *replies;
+        *replies = swap;
+    } else if (n < replies->len) {
+        buf_append(&client->out, replies->data + n, replies->len - n);
+    }
+    replies->len = 0;
+    if (replies->cap > REPLIES_KEPT) buf_deinit(replies);
+}
+
+void client_send(struct client *client) {
+    if (client->dead)
+        client->worker->replies.len = 0;
+    else if (client->out.len)
+        send_own(client);
+    else if (client->worker->replies.len)
+        send_shared(client);
+}
+
+bool client_within_output_limit(struct client *client) {
+    struct worker *worker = client->worker;
+    uint64_t limit = worker->deps.config->client_output_limit_bytes;
+    if (unsent(client) <= WRITE_AT && unsent(client) <= limit) return true;
+    client_send(client);
+    if (unsent(client) <= limit) return true;
+    metric_bump(worker->metrics.output_limit_closes, 1);
+    log_warn(worker->deps.log, "client_closed",
+             "reason=output_limit id=%llu addr=%s unread_bytes=%zu",
+             (unsigned long long)client->card.id, client->card.address, unsent(client));
+    client->dead = true;
+    return false;
+}
