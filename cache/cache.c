@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/assert.h"
@@ -16,7 +17,10 @@
 #include "cache/store.h"
 #include "cache/worker.h"
 
-enum { DRAIN_US = 5 * 1000 * 1000 }; /* how long replies on the way may take at the end */
+enum {
+    DRAIN_US = 5 * 1000 * 1000, /* how long replies on the way may take at the end */
+    DESCRIPTORS_ASIDE = 256,    /* for everything that is no client: database, brokers, files */
+};
 
 struct cache {
     struct cache_config config;
@@ -38,6 +42,20 @@ struct cache {
 static uint32_t count_cores(void) {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     return cores > 0 ? (uint32_t)cores : 1;
+}
+
+/* A client is a descriptor, and the usual soft limit is 1024. */
+static void raise_descriptor_limit(struct cache *cache) {
+    struct rlimit limit;
+    rlim_t wanted = (rlim_t)cache->config.max_clients + DESCRIPTORS_ASIDE;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) return;
+    rlim_t before = limit.rlim_cur;
+    limit.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0) limit.rlim_cur = before;
+    if (limit.rlim_cur < wanted)
+        log_warn(cache->deps.log, "few_descriptors", "limit=%llu max_clients=%u wanted=%llu",
+                 (unsigned long long)limit.rlim_cur, cache->config.max_clients,
+                 (unsigned long long)wanted);
 }
 
 static void fill_info(struct cache *cache) {
@@ -86,6 +104,7 @@ struct cache *cache_create(const struct cache_config *config, const struct cache
     cache->config = *config;
     cache->deps = *deps;
     cache->n_workers = config->workers ? config->workers : count_cores();
+    raise_descriptor_limit(cache);
     cache->commands = command_table_create();
     cache->roster = roster_create(config->max_clients);
     cache->store = make_store(cache);
