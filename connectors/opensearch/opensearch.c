@@ -87,7 +87,10 @@ static struct sink *opensearch_create(const struct connector_config *config,
         sink->http = http;
         sink->max_bytes = config->batch_bytes;
         search_index_init(&sink->index, http, name, deps->log);
-        sink->bulk_path = mem_printf("%s/_bulk?require_alias=true", sink->index.alias_path);
+        /* Of an item's answer the status and the error are all that is read. */
+        sink->bulk_path = mem_printf("%s/_bulk?require_alias=true"
+                                     "&filter_path=errors,items.*.status,items.*.error",
+                                     sink->index.alias_path);
     }
     mem_free(name);
     return sink;

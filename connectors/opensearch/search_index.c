@@ -137,15 +137,26 @@ static bool check_quiet(struct search_index *index, struct error *err) {
                               index->name);
 }
 
+static void check_durability(const struct search_index *index, const json_t *settings) {
+    const char *durability =
+        json_string_value(json_object_get(json_object_get(settings, "translog"), "durability"));
+    if (durability && strcmp(durability, "async") == 0)
+        log_warn(index->log, "index_not_durable",
+                 "index=%s cause=\"index.translog.durability is async: a crash of the server may "
+                 "lose rows that are past the connector's position\"",
+                 index->name);
+}
+
 static bool take(struct search_index *index, json_t *description, struct sink_target *target,
                  struct error *err) {
-    const char *uuid = json_string_value(json_object_get(
-        json_object_get(json_object_get(description, "settings"), "index"), "uuid"));
+    const json_t *settings = json_object_get(json_object_get(description, "settings"), "index");
+    const char *uuid = json_string_value(json_object_get(settings, "uuid"));
     if (!uuid || strlen(uuid) >= sizeof target->id)
         return error_set(err, ERROR_PROTOCOL, false, "index \"%s\": its description has no uuid",
                          index->name);
     memcpy(target->id, uuid, strlen(uuid) + 1);
     index->made_by_us = target->ours;
+    check_durability(index, settings);
     if (!ensure_alias(index, description, err)) return false;
     if (target->made) {
         target->empty = true;
