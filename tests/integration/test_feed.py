@@ -509,6 +509,7 @@ def test_a_killed_walsender_loses_and_repeats_nothing(tables, streaming, wait_un
             lambda: tables.value("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_replication WHERE application_name = 'feedprint'")
         )
         wait_until(lambda: sum(line.startswith("ended") for line in streaming.lines) == i + 1)
+        wait_until(lambda: sum(line.startswith("started") for line in streaming.lines) == i + 2)
         streaming.wait_state("streaming")
     assert streaming.changes(tables) == [f"insert public.t new=({i},NULL)" for i in range(5)]
 

@@ -98,9 +98,17 @@ class Feed:
         database.execute("SELECT pg_logical_emit_message(true, 'test', %s)", [mark])
         self.wait_for(f"message .* content={mark}")
         end = next(i for i, line in enumerate(self.lines) if line.endswith(f"content={mark}"))
-        taken = [line for line in self.lines[self._read : end] if line.split(" ")[0] in CHANGES]
+        taken, open_transaction = [], []
+        for line in self.lines[self._read : end]:
+            word = line.split(" ", 1)[0]
+            if word == "commit":
+                taken += open_transaction
+            if word in ("begin", "commit", "ended"):
+                open_transaction = []  # one that a session's end cut off never came
+            elif word in CHANGES and "prefix=test content=mark" not in line:
+                open_transaction.append(line)
         self._read = end + 1
-        return [line for line in taken if "prefix=test content=mark" not in line]
+        return taken + open_transaction
 
     def rss_bytes(self):
         with open(f"/proc/{self.pid}/statm") as statm:
