@@ -23,11 +23,6 @@ bool cmd_read(struct command_context *ctx, struct slice key, enum key_form form,
     ASSERT_UNREACHABLE();
 }
 
-struct hash_view cmd_fields(const struct key_value *value) {
-    if (value->row || value->fields.data) return hash_view_packed(value->fields);
-    return hash_view_entry(value->entry);
-}
-
 void cmd_fail(struct command_context *ctx, size_t mark, const struct key_value *value) {
     ctx->reply->out->len = mark;
     if (ctx->n_pending == 0) reply_error(ctx->reply, "%s", value->failure);

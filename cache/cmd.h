@@ -19,9 +19,6 @@ void cmd_answer_zero(struct reply *reply);
 void cmd_answer_empty_array(struct reply *reply);
 void cmd_answer_empty_map(struct reply *reply);
 
-/* The fields of a key that was read as FORM_HASH. */
-struct hash_view cmd_fields(const struct key_value *value);
-
 /* Commands on several keys compose as they read. One of the keys failed: what was composed since `mark` (the length of the
  * output) is taken back, and the error is answered, unless other keys are pending (then the next run will say it). */
 void cmd_fail(struct command_context *ctx, size_t mark, const struct key_value *value);

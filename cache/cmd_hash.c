@@ -2,68 +2,108 @@
 #include "cache/cmd.h"
 #include "cache/glob.h"
 
-/* A hash that is a table changes in place, so readers hold the shard's lock as well (CMD_LOCKS_KEYS). */
-static bool read_fields(struct command_context *ctx, struct hash_view *view,
-                        void (*absent)(struct reply *reply)) {
+/* Rows and small hashes are immutable, and read without a lock. A big hash changes in place: its shard is locked from
+ * begin_read to end_read. */
+struct hash_read {
+    struct hash_view view;
+    struct store_guard guard;
+    bool locked;
+};
+
+static void end_read(struct command_context *ctx, struct hash_read *read) {
+    if (read->locked) store_unlock(ctx->store, &read->guard);
+}
+
+/* Finds the hash again under its lock: it may have gone meanwhile, or have become something else. */
+static bool begin_locked_read(struct command_context *ctx, struct hash_read *read,
+                              void (*absent)(struct reply *reply)) {
+    struct slice key = ctx->argv[1];
+    uint64_t hash = store_hash(ctx->store, key);
+    store_lock(ctx->store, &hash, 1, &read->guard);
+    read->locked = true;
+    const struct entry *entry = store_find(ctx->store, &read->guard, key, hash, ctx->now_ms);
+    if (entry && entry->kind == ENTRY_HASH) {
+        read->view = hash_view_entry(entry);
+        return true;
+    }
+    if (entry)
+        reply_wrong_type(ctx->reply);
+    else
+        absent(ctx->reply);
+    end_read(ctx, read);
+    return false;
+}
+
+/* True: read->view holds until end_read. Else the answer is composed, or the read is pending. */
+static bool begin_read(struct command_context *ctx, struct hash_read *read,
+                       void (*absent)(struct reply *reply)) {
     struct key_value value;
+    *read = (struct hash_read){0};
     if (!cmd_read(ctx, ctx->argv[1], FORM_HASH, &value, absent)) return false;
-    *view = cmd_fields(&value);
+    bool is_table = !value.row && value.entry->flags & ENTRY_TABLE;
+    if (is_table) return begin_locked_read(ctx, read, absent);
+    read->view = hash_view_packed(value.fields);
     return true;
 }
 
-static void cmd_hget(struct command_context *ctx) {
-    struct hash_view view;
+static void answer_value_of(struct command_context *ctx, const struct hash_view *view,
+                            struct slice field) {
     struct slice value;
-    if (!read_fields(ctx, &view, reply_null)) return;
-    if (hash_find(&view, ctx->argv[2], &value))
+    if (hash_find(view, field, &value))
         reply_bulk(ctx->reply, value);
     else
         reply_null(ctx->reply);
 }
 
-static void cmd_hmget(struct command_context *ctx) {
-    struct key_value read;
-    struct hash_view view = {0};
-    enum read_outcome outcome = keyspace_read(ctx, ctx->argv[1], FORM_HASH, &read);
-    if (outcome == READ_PENDING) return;
-    if (outcome == READ_WRONG_TYPE) {
-        reply_wrong_type(ctx->reply);
-        return;
-    }
-    if (outcome == READ_FAILED) {
-        reply_error(ctx->reply, "%s", read.failure);
-        return;
-    }
-    if (outcome == READ_FOUND) view = cmd_fields(&read);
+static void cmd_hget(struct command_context *ctx) {
+    struct hash_read read;
+    if (!begin_read(ctx, &read, reply_null)) return;
+    answer_value_of(ctx, &read.view, ctx->argv[2]);
+    end_read(ctx, &read);
+}
+
+static void answer_values(struct command_context *ctx, const struct hash_view *view) {
     reply_array(ctx->reply, ctx->argc - 2);
-    for (uint32_t i = 2; i < ctx->argc; i++) {
-        struct slice value;
-        if (hash_find(&view, ctx->argv[i], &value))
-            reply_bulk(ctx->reply, value);
-        else
-            reply_null(ctx->reply);
+    for (uint32_t i = 2; i < ctx->argc; i++)
+        answer_value_of(ctx, view, ctx->argv[i]);
+}
+
+/* Absent keys are composed apart: their answer has as many elements as the request has fields. */
+static void answer_nothing(struct reply *reply) { (void)reply; }
+
+static void cmd_hmget(struct command_context *ctx) {
+    struct hash_read read;
+    size_t mark = ctx->reply->out->len;
+    if (begin_read(ctx, &read, answer_nothing)) {
+        answer_values(ctx, &read.view);
+        end_read(ctx, &read);
+    } else if (ctx->n_pending == 0 && ctx->reply->out->len == mark) {
+        answer_values(ctx, &(struct hash_view){0});
     }
 }
 
 static void cmd_hlen(struct command_context *ctx) {
-    struct hash_view view;
-    if (read_fields(ctx, &view, cmd_answer_zero))
-        reply_integer(ctx->reply, (int64_t)hash_count(&view));
+    struct hash_read read;
+    if (!begin_read(ctx, &read, cmd_answer_zero)) return;
+    reply_integer(ctx->reply, (int64_t)hash_count(&read.view));
+    end_read(ctx, &read);
 }
 
 static void cmd_hexists(struct command_context *ctx) {
-    struct hash_view view;
+    struct hash_read read;
     struct slice value;
-    if (read_fields(ctx, &view, cmd_answer_zero))
-        reply_integer(ctx->reply, hash_find(&view, ctx->argv[2], &value));
+    if (!begin_read(ctx, &read, cmd_answer_zero)) return;
+    reply_integer(ctx->reply, hash_find(&read.view, ctx->argv[2], &value));
+    end_read(ctx, &read);
 }
 
 static void cmd_hstrlen(struct command_context *ctx) {
-    struct hash_view view;
+    struct hash_read read;
     struct slice value;
-    if (!read_fields(ctx, &view, cmd_answer_zero)) return;
-    bool found = hash_find(&view, ctx->argv[2], &value);
+    if (!begin_read(ctx, &read, cmd_answer_zero)) return;
+    bool found = hash_find(&read.view, ctx->argv[2], &value);
     reply_integer(ctx->reply, found ? (int64_t)value.len : 0);
+    end_read(ctx, &read);
 }
 
 static void answer_field(struct slice field, struct slice value, void *arg) {
@@ -82,24 +122,27 @@ static void answer_both(struct slice field, struct slice value, void *arg) {
 }
 
 static void cmd_hgetall(struct command_context *ctx) {
-    struct hash_view view;
-    if (!read_fields(ctx, &view, cmd_answer_empty_map)) return;
-    reply_map(ctx->reply, hash_count(&view));
-    hash_each(&view, answer_both, ctx->reply);
+    struct hash_read read;
+    if (!begin_read(ctx, &read, cmd_answer_empty_map)) return;
+    reply_map(ctx->reply, hash_count(&read.view));
+    hash_each(&read.view, answer_both, ctx->reply);
+    end_read(ctx, &read);
 }
 
 static void cmd_hkeys(struct command_context *ctx) {
-    struct hash_view view;
-    if (!read_fields(ctx, &view, cmd_answer_empty_array)) return;
-    reply_array(ctx->reply, hash_count(&view));
-    hash_each(&view, answer_field, ctx->reply);
+    struct hash_read read;
+    if (!begin_read(ctx, &read, cmd_answer_empty_array)) return;
+    reply_array(ctx->reply, hash_count(&read.view));
+    hash_each(&read.view, answer_field, ctx->reply);
+    end_read(ctx, &read);
 }
 
 static void cmd_hvals(struct command_context *ctx) {
-    struct hash_view view;
-    if (!read_fields(ctx, &view, cmd_answer_empty_array)) return;
-    reply_array(ctx->reply, hash_count(&view));
-    hash_each(&view, answer_value, ctx->reply);
+    struct hash_read read;
+    if (!begin_read(ctx, &read, cmd_answer_empty_array)) return;
+    reply_array(ctx->reply, hash_count(&read.view));
+    hash_each(&read.view, answer_value, ctx->reply);
+    end_read(ctx, &read);
 }
 
 /* --- HSCAN --- */
@@ -124,22 +167,27 @@ static void answer_scan_end(struct reply *reply) {
     reply_array(reply, 0);
 }
 
-static void cmd_hscan(struct command_context *ctx) {
-    uint64_t cursor;
-    struct hash_view view;
-    struct scan_options options;
-    if (!cmd_cursor(ctx, ctx->argv[2], &cursor)) return;
-    if (!read_fields(ctx, &view, answer_scan_end)) return;
-    if (!cmd_scan_options(ctx, 3, &options, NULL)) return;
+static void scan_fields(struct command_context *ctx, const struct hash_view *view, uint64_t cursor,
+                        const struct scan_options *options) {
     struct buf composed = {0};
-    struct found_fields found = {.options = &options,
+    struct found_fields found = {.options = options,
                                  .elements = {.out = &composed, .protocol = ctx->reply->protocol}};
-    cursor = hash_scan(&view, cursor, options.count, collect, &found);
+    cursor = hash_scan(view, cursor, options->count, collect, &found);
     reply_array(ctx->reply, 2);
     cmd_answer_cursor(ctx->reply, cursor);
     reply_array(ctx->reply, found.n);
     buf_append_slice(ctx->reply->out, buf_slice(&composed));
     buf_deinit(&composed);
+}
+
+static void cmd_hscan(struct command_context *ctx) {
+    uint64_t cursor;
+    struct hash_read read;
+    struct scan_options options;
+    if (!cmd_cursor(ctx, ctx->argv[2], &cursor)) return;
+    if (!begin_read(ctx, &read, answer_scan_end)) return;
+    if (cmd_scan_options(ctx, 3, &options, NULL)) scan_fields(ctx, &read.view, cursor, &options);
+    end_read(ctx, &read);
 }
 
 /* --- HRANDFIELD --- */
@@ -197,65 +245,77 @@ static void answer_distinct(struct command_context *ctx, const struct hash_view 
     hash_each(view, select_field, &selection);
 }
 
+static void answer_one_random(struct command_context *ctx) {
+    struct hash_read read;
+    if (!begin_read(ctx, &read, reply_null)) return;
+    uint64_t state = cmd_random_seed();
+    struct slice field = SLICE("");
+    struct slice value;
+    if (hash_count(&read.view) > 0) hash_random(&read.view, cmd_random(&state), &field, &value);
+    reply_bulk(ctx->reply, field);
+    end_read(ctx, &read);
+}
+
+/* The count and WITHVALUES, refused as Redis refuses them. */
+static bool parse_random_count(struct command_context *ctx, int64_t *count, bool *with_values) {
+    if (!cmd_integer(ctx, ctx->argv[2], count)) return false;
+    if (*count < -INT64_MAX) {
+        reply_error(ctx->reply, "ERR value is out of range, value must between %lld and %lld",
+                    -(long long)INT64_MAX, (long long)INT64_MAX);
+        return false;
+    }
+    *with_values = ctx->argc == 4 && slice_equal_nocase(ctx->argv[3], SLICE("withvalues"));
+    if (ctx->argc > 4 || (ctx->argc == 4 && !*with_values)) {
+        reply_syntax_error(ctx->reply);
+        return false;
+    }
+    if (*with_values && (*count < -(INT64_MAX / 2) || *count > INT64_MAX / 2)) {
+        reply_error(ctx->reply, "ERR value is out of range");
+        return false;
+    }
+    return true;
+}
+
 static void cmd_hrandfield(struct command_context *ctx) {
-    struct hash_view view;
     if (ctx->argc == 2) {
-        if (!read_fields(ctx, &view, reply_null)) return;
-        uint64_t state = cmd_random_seed();
-        struct slice field = SLICE("");
-        struct slice value;
-        if (hash_count(&view) > 0) hash_random(&view, cmd_random(&state), &field, &value);
-        reply_bulk(ctx->reply, field);
+        answer_one_random(ctx);
         return;
     }
     int64_t count;
-    if (!cmd_integer(ctx, ctx->argv[2], &count)) return;
-    if (count < -INT64_MAX) {
-        reply_error(ctx->reply, "ERR value is out of range, value must between %lld and %lld",
-                    -(long long)INT64_MAX, (long long)INT64_MAX);
-        return;
-    }
-    bool with_values = ctx->argc == 4 && slice_equal_nocase(ctx->argv[3], SLICE("withvalues"));
-    if (ctx->argc > 4 || (ctx->argc == 4 && !with_values)) {
-        reply_syntax_error(ctx->reply);
-        return;
-    }
-    if (with_values && (count < -(INT64_MAX / 2) || count > INT64_MAX / 2)) {
-        reply_error(ctx->reply, "ERR value is out of range");
-        return;
-    }
-    if (!read_fields(ctx, &view, cmd_answer_empty_array)) return;
-    if (count >= 0 || hash_count(&view) == 0)
-        answer_distinct(ctx, &view, count > 0 ? (size_t)count : 0, with_values);
+    bool with_values;
+    struct hash_read read;
+    if (!parse_random_count(ctx, &count, &with_values)) return;
+    if (!begin_read(ctx, &read, cmd_answer_empty_array)) return;
+    if (count >= 0 || hash_count(&read.view) == 0)
+        answer_distinct(ctx, &read.view, count > 0 ? (size_t)count : 0, with_values);
     else if (count < -RANDOM_FIELDS_MAX)
         reply_error(ctx->reply, "ERR value is out of range");
     else
-        answer_repeating(ctx, &view, (size_t)-count, with_values);
+        answer_repeating(ctx, &read.view, (size_t)-count, with_values);
+    end_read(ctx, &read);
 }
 
 /* clang-format off */
-enum { HASH_READ = CMD_READONLY | CMD_LOCKS_KEYS };
-
 const struct command commands_hash[] = {
-    {"hexists", cmd_hexists, 3, HASH_READ | CMD_FAST, KEYS(1, 1, 1), "2.0.0", GROUP_HASH,
+    {"hexists", cmd_hexists, 3, CMD_READONLY | CMD_FAST, KEYS(1, 1, 1), "2.0.0", GROUP_HASH,
      "Determines whether a field exists in a hash.", "O(1)", NULL},
-    {"hget", cmd_hget, 3, HASH_READ | CMD_FAST, KEYS(1, 1, 1), "2.0.0", GROUP_HASH,
+    {"hget", cmd_hget, 3, CMD_READONLY | CMD_FAST, KEYS(1, 1, 1), "2.0.0", GROUP_HASH,
      "Returns the value of a field in a hash, or of a column of a table's row.", "O(1)", NULL},
-    {"hgetall", cmd_hgetall, 2, HASH_READ, KEYS(1, 1, 1), "2.0.0", GROUP_HASH,
+    {"hgetall", cmd_hgetall, 2, CMD_READONLY, KEYS(1, 1, 1), "2.0.0", GROUP_HASH,
      "Returns all fields and values in a hash, or the columns of a table's row that are not NULL.", "O(N) with the number of fields", NULL},
-    {"hkeys", cmd_hkeys, 2, HASH_READ, KEYS(1, 1, 1), "2.0.0", GROUP_HASH,
+    {"hkeys", cmd_hkeys, 2, CMD_READONLY, KEYS(1, 1, 1), "2.0.0", GROUP_HASH,
      "Returns all fields in a hash.", "O(N) with the number of fields", NULL},
-    {"hlen", cmd_hlen, 2, HASH_READ | CMD_FAST, KEYS(1, 1, 1), "2.0.0", GROUP_HASH,
+    {"hlen", cmd_hlen, 2, CMD_READONLY | CMD_FAST, KEYS(1, 1, 1), "2.0.0", GROUP_HASH,
      "Returns the number of fields in a hash.", "O(1)", NULL},
-    {"hmget", cmd_hmget, -3, HASH_READ | CMD_FAST, KEYS(1, 1, 1), "2.0.0", GROUP_HASH,
+    {"hmget", cmd_hmget, -3, CMD_READONLY | CMD_FAST, KEYS(1, 1, 1), "2.0.0", GROUP_HASH,
      "Returns the values of the given fields in a hash.", "O(N) with the number of fields asked for", NULL},
-    {"hrandfield", cmd_hrandfield, -2, HASH_READ, KEYS(1, 1, 1), "6.2.0", GROUP_HASH,
+    {"hrandfield", cmd_hrandfield, -2, CMD_READONLY, KEYS(1, 1, 1), "6.2.0", GROUP_HASH,
      "Returns one or more random fields from a hash.", "O(N) with the number of fields", NULL},
-    {"hscan", cmd_hscan, -3, HASH_READ, KEYS(1, 1, 1), "2.8.0", GROUP_HASH,
+    {"hscan", cmd_hscan, -3, CMD_READONLY, KEYS(1, 1, 1), "2.8.0", GROUP_HASH,
      "Iterates over fields and values of a hash.", "O(1) for every call, O(N) for a complete iteration", NULL},
-    {"hstrlen", cmd_hstrlen, 3, HASH_READ | CMD_FAST, KEYS(1, 1, 1), "3.2.0", GROUP_HASH,
+    {"hstrlen", cmd_hstrlen, 3, CMD_READONLY | CMD_FAST, KEYS(1, 1, 1), "3.2.0", GROUP_HASH,
      "Returns the length of the value of a field.", "O(1)", NULL},
-    {"hvals", cmd_hvals, 2, HASH_READ, KEYS(1, 1, 1), "2.0.0", GROUP_HASH,
+    {"hvals", cmd_hvals, 2, CMD_READONLY, KEYS(1, 1, 1), "2.0.0", GROUP_HASH,
      "Returns all values in a hash.", "O(N) with the number of fields", NULL},
     {0},
 };

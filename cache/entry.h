@@ -4,9 +4,8 @@
  *       16 bytes       24 bytes                 by kind                     ^ key_at
  *
  * Entries are immutable once put, with three exceptions: the eviction policy's byte and the expiry (atomic, so that a
- * reader without a lock may look), and a big plain hash, whose fields live in a table that is changed in place under its
- * shard's lock; commands that read hashes hold that lock too (command flag LOCKS_KEYS). Strings, rows and small hashes
- * are safe behind store_peek.
+ * reader without a lock may look), and a big plain hash (ENTRY_TABLE), whose fields live in a table that is changed in
+ * place: who reads them holds the shard's lock. All the rest is safe behind store_peek.
  *
  * Turned down: room to grow inside a string. APPEND and SETRANGE copy the value, and in exchange a reader never sees
  * half a write and never takes a lock.
