@@ -45,6 +45,20 @@ class Prey:
             return max(version for at, version in self.committed[key] if at <= before)
 
 
+class Standby:
+    """A synchronous standby that is missing every other moment: commits wait for it, logged and not visible."""
+
+    def __init__(self, server):
+        self.server, self.missing = server, False
+
+    def toggle(self, f):
+        self.missing = not self.missing
+        self.server.set("synchronous_standby_names", "'nobody'" if self.missing else None)
+
+    def release(self):
+        self.server.set("synchronous_standby_names", None)
+
+
 def one_write(connection, dice, clock):
     """One transaction; returns {key: version}, all of it committed. Versions come from one sequence, so they only grow."""
     some = sorted(dice.sample(range(1, KEYS + 1), dice.choice([1, 1, 1, 2, 4])))
@@ -92,7 +106,7 @@ def version_of(client, dice, key):
     return None if text is None else json.loads(text)["version"]
 
 
-def hunt(db, start, seconds, seed=None, writers=4, readers=4, until_found=False, disturb=None, config=None):
+def hunt(db, start, seconds, seed=None, writers=4, readers=4, until_found=False, disturb=None, calm=None, config=None):
     seed = seed if seed is not None else random.randrange(1 << 30)
     db.execute("CREATE TABLE prey (id int PRIMARY KEY, version bigint)")
     db.execute(f"INSERT INTO prey SELECT i, 0 FROM generate_series(1, {KEYS}) i")
@@ -148,8 +162,8 @@ def hunt(db, start, seconds, seed=None, writers=4, readers=4, until_found=False,
             failures.append(failure)
             stop.set()
 
-    threads = [threading.Thread(target=guarded, args=(write, i)) for i in range(writers)]
-    threads += [threading.Thread(target=guarded, args=(read, i)) for i in range(readers)]
+    threads = [threading.Thread(target=guarded, args=(write, i), daemon=True) for i in range(writers)]
+    threads += [threading.Thread(target=guarded, args=(read, i), daemon=True) for i in range(readers)]
     for thread in threads:
         thread.start()
     end = time.monotonic() + seconds
@@ -158,8 +172,11 @@ def hunt(db, start, seconds, seed=None, writers=4, readers=4, until_found=False,
             disturb(f)
         stop.wait(0.2)
     stop.set()
+    if calm:
+        calm()
     for thread in threads:
         thread.join(30)
+        assert not thread.is_alive(), "a writer or reader does not end"
     if failures:
         raise failures[0]
     f.wait_applied(db.value("SELECT pg_current_wal_insert_lsn()::text"))

@@ -11,8 +11,10 @@ import pytest
 import support.freshet
 import test_coherence
 import test_lease
-from hunter import hunt
+from hunter import Standby, hunt
 from support.freshet import ROOT
+
+SECONDS = float(os.environ.get("FRESHET_HUNT_SECONDS", 20))
 
 
 @pytest.fixture
@@ -56,7 +58,14 @@ def test_with_every_rule_in_force_the_same_build_passes(make_postgres, start_wit
     test_coherence.gap_scenario(server, server.create_shop(), start_without(""))
 
 
-@pytest.mark.parametrize("rule", [2, 3])
-def test_without_the_rule_the_hunter_finds_old_rows(db, start_without, rule):
-    seconds = float(os.environ.get("FRESHET_HUNT_SECONDS", 10))
-    assert hunt(db, start_without(rule), seconds, until_found=True).violations
+def test_without_eviction_before_the_advance_the_hunter_finds_old_rows(db, start_without):
+    assert hunt(db, start_without(2), SECONDS, until_found=True).violations
+
+
+def test_without_the_recent_set_the_hunter_finds_old_rows(make_postgres, start_without):
+    server = make_postgres()
+    standby = Standby(server)
+    hunted = hunt(
+        server.create_database(), start_without(3), SECONDS, until_found=True, disturb=standby.toggle, calm=standby.release
+    )
+    assert hunted.violations
