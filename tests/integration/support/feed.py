@@ -130,6 +130,9 @@ class Feed:
 
     def close(self):
         """Gently, for what a sanitizer has to say; 1 is a feed that failed."""
+        if self._process.poll() is None:
+            self.send("go")
+            self.send("confirm")  # a stop waits for it
         code = self.stop()
         log = self.log_text()
         self._log.close()
