@@ -116,27 +116,6 @@ const struct publication_member *publication_find(const struct publication *publ
                    by_oid);
 }
 
-static bool is_key_column(const struct catalog_table *table, uint16_t place) {
-    if (table->columns[place].in_identity) return true;
-    for (uint16_t i = 0; i < table->n_indexes; i++) {
-        const struct catalog_index *index = &table->indexes[i];
-        for (uint16_t k = 0; index->usable_as_key && k < index->n_columns; k++) {
-            if (index->columns[k] == place) return true;
-        }
-    }
-    return false;
-}
-
-uint16_t publication_key_columns(const struct catalog_table *table, uint16_t *columns) {
-    uint16_t n = 0;
-    for (uint16_t place = 0; place < table->n_columns; place++) {
-        if (!is_key_column(table, place)) continue;
-        if (table->columns[place].generated) return 0;
-        columns[n++] = place;
-    }
-    return n == table->n_columns ? 0 : n;
-}
-
 /* One comparison of plan and publication; its statements are composed into `sql`. */
 struct difference {
     const struct publication_plan *plan;

@@ -45,11 +45,6 @@ bool publication_ensure(PGconn *conn, const struct publication_plan *plan, bool 
 bool publication_sql(PGconn *conn, const struct publication_plan *plan, struct buf *sql,
                      struct error *err) MUST_CHECK;
 
-/* The column list that tells which keys a change touches and no more: primary key, unique columns, replica identity.
- * `columns` has room for table->n_columns places. Answers their number; 0 (all): nothing would be left out, the
- * identity is FULL, or a generated column would have to be listed, which servers before 18 refuse. */
-uint16_t publication_key_columns(const struct catalog_table *table, uint16_t *columns);
-
 struct publication_member {
     uint32_t oid; /* of the table */
     bool row_filter;

@@ -14,8 +14,7 @@
 #include "cache/pulse.h"
 
 enum {
-    SOON_US = 10 * 1000,         /* after somebody found a table changed */
-    COLUMN_LISTS_SINCE = 150000, /* PostgreSQL 15 */
+    SOON_US = 10 * 1000, /* after somebody found a table changed */
     PRUNE_INTERVAL_US = 10 * 1000 * 1000,
     PUBLICATION_WAIT_S = 2,
 };
@@ -98,51 +97,22 @@ static uint64_t coverage(void *arg, const struct catalog_table *table) {
     return 0;
 }
 
-/* Primary key, unique columns, replica identity: what eviction needs now and later, and little is sent. Under FULL the
- * list has to hold every column. */
-static void list_columns(const struct catalog_table *table, struct publication_table *member,
-                         uint16_t *columns) {
-    bool *listed = mem_calloc(table->n_columns + 1u, sizeof *listed);
-    for (uint16_t i = 0; i < table->n_indexes; i++) {
-        const struct catalog_index *index = &table->indexes[i];
-        for (uint16_t k = 0; index->usable_as_key && k < index->n_columns; k++)
-            listed[index->columns[k]] = true;
-    }
-    for (uint16_t i = 0; i < table->n_columns; i++) {
-        listed[i] |= table->columns[i].in_identity;
-        /* A generated column cannot be listed before PostgreSQL 18; then all are sent. */
-        if (listed[i] && table->columns[i].generated) {
-            member->n_columns = 0;
-            mem_free(listed);
-            return;
-        }
-        if (listed[i]) columns[member->n_columns++] = i;
-    }
-    member->columns = columns;
-    if (member->n_columns == table->n_columns) member->n_columns = 0;
-    mem_free(listed);
-}
-
 /* What is somebody else's table stays as its owner has put it into the publication, or not. */
 static bool is_wanted(const struct catalog_table *table) {
     return table->owned && table->primary_key && !table->unlogged &&
            catalog_table_publishable(table);
 }
 
+/* Whole rows, though the keys would do: while a column is in a list, PostgreSQL refuses to drop it or to change its type,
+ * and an identity that grows past the list makes every UPDATE of the table fail. */
 static bool keep_up_publication(struct warden *warden, PGconn *conn, const struct catalog *catalog,
                                 struct error *err) {
     struct publication_plan plan = {
         .name = warden->core->config->publication, .shared = true, .unfiltered = true};
     struct publication_table *tables = mem_calloc(catalog->n_tables + 1u, sizeof *tables);
-    uint16_t **columns = mem_calloc(catalog->n_tables + 1u, sizeof *columns);
     for (uint32_t i = 0; i < catalog->n_tables; i++) {
         const struct catalog_table *table = &catalog->tables[i];
-        if (!is_wanted(table)) continue;
-        tables[plan.n_tables].table = table;
-        columns[plan.n_tables] = mem_calloc(table->n_columns + 1u, sizeof **columns);
-        if (catalog->server_version >= COLUMN_LISTS_SINCE)
-            list_columns(table, &tables[plan.n_tables], columns[plan.n_tables]);
-        plan.n_tables++;
+        if (is_wanted(table)) tables[plan.n_tables++].table = table;
     }
     plan.tables = tables;
     bool changed = false;
@@ -150,9 +120,6 @@ static bool keep_up_publication(struct warden *warden, PGconn *conn, const struc
     if (changed)
         log_info(warden->core->log, "cache_publication_changed", "publication=%s tables=%u",
                  plan.name, plan.n_tables);
-    for (uint32_t i = 0; i < plan.n_tables; i++)
-        mem_free(columns[i]);
-    mem_free(columns);
     mem_free(tables);
     return done;
 }

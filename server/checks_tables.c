@@ -1,7 +1,6 @@
 /* The tables: which publication names them, which can be read and evicted, what their events lack. */
 #include <string.h>
 
-#include "base/arena.h"
 #include "base/buf.h"
 #include "base/mem.h"
 #include "base/pattern.h"
@@ -39,18 +38,11 @@ struct wish {
     uint32_t n_tables;
     bool unfiltered;
     bool all_owned;
-    struct arena *arena; /* of the column lists */
 };
 
 static void wish_add(struct wish *wish, const struct catalog_table *table) {
     if (!catalog_table_publishable(table)) return;
-    struct publication_table *wanted = &wish->tables[wish->n_tables++];
-    *wanted = (struct publication_table){.table = table};
-    if (wish->unfiltered) {
-        uint16_t *columns = arena_alloc(wish->arena, (table->n_columns + 1) * sizeof *columns);
-        wanted->n_columns = publication_key_columns(table, columns);
-        wanted->columns = columns;
-    }
+    wish->tables[wish->n_tables++] = (struct publication_table){.table = table};
     if (!table->owned) wish->all_owned = false;
 }
 
@@ -156,13 +148,11 @@ void check_publications(struct check_context *context) {
         .context = context,
         .tables = mem_calloc(context->catalog->n_tables + 1, sizeof *wish.tables),
         .all_owned = true,
-        .arena = arena_create(4096),
     };
     check_cache_publication(context, wish);
     check_cdc_publication(context, wish);
     check_connector_publications(context, wish);
     mem_free(wish.tables);
-    arena_destroy(&wish.arena);
 }
 
 static void append_key(struct buf *out, const struct catalog_table *table) {
