@@ -3,7 +3,7 @@
  *     kafka_topics_refresh(topics, producer, timeout_ms, err)      what the cluster has
  *     kafka_topics_ensure(topics, producer, name, &spec, err)      nothing to do, mostly
  *
- * One thread. Blocks while a topic is made. */
+ * One thread. */
 #ifndef FRESHET_CDC_KAFKA_TOPICS_H
 #define FRESHET_CDC_KAFKA_TOPICS_H
 
@@ -21,8 +21,16 @@ struct kafka_topics *kafka_topics_create(struct log *log);
 void kafka_topics_destroy(struct kafka_topics **topics);
 bool kafka_topics_refresh(struct kafka_topics *topics, rd_kafka_t *client, int timeout_ms,
                           struct error *err) MUST_CHECK;
-/* A role that may not make topics is no error: the topic may appear by other means. */
+/* Starts making the topic, where it is not there; poll until it is no longer busy. One at a time: the call waits
+ * for the one before. A role that may not make topics is no error: the topic may appear by other means. */
+bool kafka_topics_begin(struct kafka_topics *topics, rd_kafka_t *client, const char *name,
+                        const struct kafka_topic_spec *spec, struct error *err) MUST_CHECK;
+bool kafka_topics_busy(const struct kafka_topics *topics);
+bool kafka_topics_poll(struct kafka_topics *topics, int timeout_ms, struct error *err) MUST_CHECK;
+/* Both, to the end. */
 bool kafka_topics_ensure(struct kafka_topics *topics, rd_kafka_t *client, const char *name,
                          const struct kafka_topic_spec *spec, struct error *err) MUST_CHECK;
+/* Forgets what is under way: before its client is destroyed. */
+void kafka_topics_drop(struct kafka_topics *topics);
 
 #endif

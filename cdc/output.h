@@ -43,8 +43,10 @@ struct output_ops {
     bool (*started)(void *self, const struct feed_identity *identity, struct error *err);
     void (*ended)(void *self);
 
-    /* A handle that lives as long as the output. May create the topic. NULL on error. */
+    /* A handle that lives as long as the output. NULL on error. */
     void *(*topic)(void *self, const char *name, struct error *err);
+    /* Records for this topic are about to come: time to make it. NULL allowed. */
+    bool (*announce)(void *self, void *topic, struct error *err);
     enum write_result (*write)(void *self, const struct record *record, struct error *err);
     /* What was written since the last commit is a whole transaction: it becomes durable together with the
      * position, now or, with others, at a later tick. */

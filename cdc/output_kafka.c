@@ -42,6 +42,7 @@ struct topic {
     struct topic *next;
     char *name;
     rd_kafka_topic_t *handle; /* NULL: not used in this session yet */
+    bool announced;           /* in this session: it is there, or under way */
 };
 
 struct output_kafka {
@@ -125,11 +126,13 @@ static void *create(const struct publisher_config *config, const struct publishe
 static void close_producer(struct output_kafka *k) {
     if (!k->producer) return;
     if (k->state != BATCH_IDLE) metric_bump(k->aborted, 1);
+    kafka_topics_drop(k->cluster);
     rd_kafka_purge(k->producer, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT |
                                     RD_KAFKA_PURGE_F_NON_BLOCKING);
     for (struct topic *topic = k->topics; topic; topic = topic->next) {
         if (topic->handle) rd_kafka_topic_destroy(topic->handle);
         topic->handle = NULL;
+        topic->announced = false;
     }
     rd_kafka_destroy_flags(k->producer, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
     k->producer = NULL;
@@ -185,7 +188,9 @@ static rd_kafka_conf_t *producer_conf(struct output_kafka *k, struct error *err)
         const char *value;
     } defaults[] = {
         {"compression.type", "compression.codec", "lz4"},
-        {"linger.ms", "queue.buffering.max.ms", "5"},
+        /* A batch's end flushes whatever lingers; shorter, the client's threads spin through its last
+         * millisecond over and over (twice the CPU a row). */
+        {"linger.ms", "queue.buffering.max.ms", "100"},
         {"socket.nagle.disable", "socket.nagle.disable", "true"},
         /* How long an unfinished transaction of a process that never comes back holds readers up, and how long
          * the largest transaction may take: the most that brokers allow unless told otherwise. */
@@ -260,10 +265,24 @@ static void *topic(void *arg, const char *name, struct error *err) {
     return add_topic(arg, name);
 }
 
+static struct kafka_topic_spec row_topic_spec(const struct output_kafka *k) {
+    return (struct kafka_topic_spec){.partitions = (int)k->config->topic_partitions,
+                                     .replication = k->config->topic_replication};
+}
+
+/* Makes the topic while the feed goes on with its other duties; ready() is false meanwhile. */
+static bool announce(void *arg, void *handle, struct error *err) {
+    struct output_kafka *k = arg;
+    struct topic *to = handle;
+    struct kafka_topic_spec spec = row_topic_spec(k);
+    to->announced = true;
+    return kafka_topics_begin(k->cluster, k->producer, to->name, &spec, err);
+}
+
 static bool open_topic(struct output_kafka *k, struct topic *to, struct error *err) {
-    struct kafka_topic_spec spec = {.partitions = (int)k->config->topic_partitions,
-                                    .replication = k->config->topic_replication};
-    if (to != k->positions && !kafka_topics_ensure(k->cluster, k->producer, to->name, &spec, err))
+    struct kafka_topic_spec spec = row_topic_spec(k);
+    bool ensured = to == k->positions || to->announced;
+    if (!ensured && !kafka_topics_ensure(k->cluster, k->producer, to->name, &spec, err))
         return false;
     to->handle = rd_kafka_topic_new(k->producer, to->name, NULL);
     return to->handle || kafka_error_code(err, rd_kafka_last_error(), to->name);
@@ -451,7 +470,7 @@ static bool tick(void *arg, int64_t now_us, struct error *err) {
     struct output_kafka *k = arg;
     rd_kafka_poll(k->producer, 0);
     metric_set(k->queue_records, rd_kafka_outq_len(k->producer));
-    if (!check_failure(k, err)) return false;
+    if (!check_failure(k, err) || !kafka_topics_poll(k->cluster, 0, err)) return false;
     char why[256];
     rd_kafka_resp_err_t fatal = rd_kafka_fatal_error(k->producer, why, sizeof why);
     if (fatal) {
@@ -465,7 +484,7 @@ static bool tick(void *arg, int64_t now_us, struct error *err) {
 /* By the records in the client's queue times their size lately: the client does not tell its bytes. */
 static bool ready(void *arg) {
     struct output_kafka *k = arg;
-    if (k->state == BATCH_CLOSING) return false;
+    if (k->state == BATCH_CLOSING || kafka_topics_busy(k->cluster)) return false;
     if (!k->full && k->unchecked < CHECK_QUEUE_EVERY) return true;
     k->unchecked = 0;
     uint64_t queued = (uint64_t)rd_kafka_outq_len(k->producer) * k->average_bytes;
@@ -521,6 +540,7 @@ const struct output_ops output_kafka = {
     .started = started,
     .ended = ended,
     .topic = topic,
+    .announce = announce,
     .write = write_record,
     .commit = commit,
     .progress = progress,

@@ -271,6 +271,13 @@ static bool sink_change(void *self, const struct transaction *tx, const struct c
     return operation->write(p, &event, table, change, err);
 }
 
+static bool sink_relation(void *self, const struct relation *relation, struct error *err) {
+    struct publisher *p = self;
+    struct event_table *table = tables_find(p->tables, relation, err);
+    if (!table || !table_topic(p, table, err)) return false;
+    return !p->output_ops->announce || p->output_ops->announce(p->output, table->topic_handle, err);
+}
+
 /* ---- transactions ---- */
 
 static bool sink_begin(void *self, const struct transaction *tx, struct error *err) {
@@ -367,6 +374,7 @@ static const struct change_sink_ops sink_ops = {
     .prepare = sink_prepare,
     .started = sink_started,
     .ended = sink_ended,
+    .relation = sink_relation,
     .begin = sink_begin,
     .change = sink_change,
     .commit = sink_commit,
