@@ -131,6 +131,7 @@ static void tell_why(const struct core *core, struct explanation *out, const str
 static void explain_missing(struct command_context *ctx, struct explanation *out) {
     struct keyspace *keyspace = ctx->keyspace;
     struct slice rest;
+    tablemaps_refresh(keyspace->core->maps, &keyspace->map);
     const struct table *table =
         keyspace->map ? tablemap_find_key(keyspace->map, ctx->argv[1], &rest) : NULL;
     if (!table) {

@@ -220,13 +220,14 @@ static bool on_started(void *self, const struct feed_identity *identity, struct 
     struct core *core = coherence->core;
     (void)err;
     bool first = coherence->identity.system_identifier == 0;
-    if (!first && !same_server(identity, &coherence->identity)) lease_reset(core->lease);
+    bool moved = !first && !same_server(identity, &coherence->identity);
+    if (moved) lease_reset(core->lease);
     coherence->identity = *identity;
     coherence->identity.database = NULL; /* borrowed for the call */
     coherence->identity.slot = NULL;
     coherence->in_transaction = false;
     memset(coherence->resolved, 0, sizeof coherence->resolved);
-    pulse_stream_started(core->pulse, coherence_reset);
+    pulse_stream_started(core->pulse, moved, coherence_reset);
     advance(coherence, identity->slot_lsn);
     return true;
 }

@@ -25,7 +25,7 @@ struct flights;
 struct pulse;
 struct warden;
 
-enum { CORE_MAX_WORKERS = 256 };
+enum { CORE_MAX_WORKERS = 1024 };
 
 /* Which fills of a worker are in flight, as numbers in the order of sending: those below `oldest` are over. Written by
  * the worker before a query is sent and after its rows were kept; read by the control thread (rule 4). */

@@ -104,6 +104,7 @@ static enum read_outcome refuse_stale(struct keyspace *keyspace, struct key_valu
 static enum read_outcome missing(struct keyspace *keyspace, struct command_context *ctx,
                                  struct slice key, enum key_form form, struct key_value *value) {
     struct slice rest;
+    tablemaps_refresh(keyspace->core->maps, &keyspace->map);
     if (!keyspace->map) return unknown_tables(keyspace, key, value);
     const struct table *table = tablemap_find_key(keyspace->map, key, &rest);
     if (!table) return READ_ABSENT;
@@ -149,6 +150,7 @@ enum read_outcome keyspace_read(struct command_context *ctx, struct slice key, e
 bool keyspace_is_row_key(struct command_context *ctx, struct slice key) {
     struct slice rest;
     struct keyspace *keyspace = ctx->keyspace;
+    tablemaps_refresh(keyspace->core->maps, &keyspace->map);
     return keyspace->map && tablemap_find_key(keyspace->map, key, &rest) != NULL;
 }
 

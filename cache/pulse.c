@@ -26,6 +26,7 @@ struct pulse {
     bool join_wanted;  /* tables wait: take an LSN first */
     uint64_t join_lsn; /* then, once this is applied, S0; 0: none */
     bool joined;       /* nothing waits */
+    bool moved; /* the stream comes from another server: our connection may lead to the old one */
     char stream_cause[512];
     /* The thread's own: */
     uint32_t wal_block_bytes;
@@ -81,6 +82,7 @@ static void set_horizons(struct pulse *pulse, uint64_t horizon_xid) {
 
 /* What the state was before the primary was asked: only that is proven by the answer. */
 struct before {
+    bool moved;
     uint64_t join;
     bool wanted;
     bool passed; /* everything that the join waits for is applied */
@@ -89,11 +91,13 @@ struct before {
 static struct before look(struct pulse *pulse) {
     pthread_mutex_lock(&pulse->mutex);
     struct before before = {
+        .moved = pulse->moved,
         .join = pulse->join,
         .wanted = pulse->streams && pulse->join_wanted,
         .passed = pulse->streams && pulse->join_lsn != 0 &&
                   lease_applied_lsn(pulse->core->lease) >= pulse->join_lsn,
     };
+    pulse->moved = false;
     pthread_mutex_unlock(&pulse->mutex);
     return before;
 }
@@ -165,6 +169,9 @@ static bool read_pulse(const PGresult *result, struct pgsnapshot *snapshot, uint
 static bool tick(void *self, PGconn *conn, int64_t now_us, int64_t *due_us, struct error *err) {
     struct pulse *pulse = self;
     struct before before = look(pulse);
+    if (before.moved)
+        return error_set(err, ERROR_UNAVAILABLE, true,
+                         "the change stream comes from another server now");
     PGresult *result = pg_query(conn,
                                 "SELECT pg_current_wal_insert_lsn(), pg_current_wal_flush_lsn(), "
                                 "pg_current_snapshot()",
@@ -239,7 +246,7 @@ bool pulse_start(struct pulse *pulse, struct error *err) {
 
 void pulse_stop(struct pulse *pulse) { control_stop(pulse->control); }
 
-void pulse_stream_started(struct pulse *pulse, void (*reset)(struct core *core)) {
+void pulse_stream_started(struct pulse *pulse, bool moved, void (*reset)(struct core *core)) {
     pthread_mutex_lock(&pulse->mutex);
     pulse->join++;
     pulse->streams = true;
@@ -247,6 +254,7 @@ void pulse_stream_started(struct pulse *pulse, void (*reset)(struct core *core))
     pulse->join_lsn = 0;
     pulse->joined = false;
     pulse->stream_cause[0] = '\0';
+    pulse->moved |= moved;
     reset(pulse->core);
     pthread_mutex_unlock(&pulse->mutex);
     control_wake(pulse->control);

@@ -25,7 +25,8 @@ void pulse_stop(struct pulse *pulse);
 /* Any thread, all of the following. */
 
 /* The feed's session has begun, on a new slot. `reset` empties what is kept, and is run before any table can join. */
-void pulse_stream_started(struct pulse *pulse, void (*reset)(struct core *core));
+/* `moved`: it is another server, or another timeline, than before; the pulse too connects anew. */
+void pulse_stream_started(struct pulse *pulse, bool moved, void (*reset)(struct core *core));
 void pulse_stream_ended(struct pulse *pulse, const char *cause);
 /* `change` publishes a map with tables that are new or described anew, having set their states to not joined, while no
  * other join goes on; then they join. */

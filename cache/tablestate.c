@@ -71,22 +71,15 @@ uint32_t tablestates_count(struct tablestates *states) { return atomic_load(&sta
 
 void tablestate_bump(struct tablestate *state) { atomic_fetch_add(&state->generation, 1); }
 
-static void raise_horizon(struct tablestate *state, uint64_t horizon_xid) {
-    uint64_t old = atomic_load(&state->horizon_xid);
-    while (old < horizon_xid &&
-           !atomic_compare_exchange_weak(&state->horizon_xid, &old, horizon_xid)) {
-    }
-}
-
 void tablestate_fence(struct tablestate *state, uint64_t xid) {
     pthread_mutex_lock(&state->mutex);
     uint32_t n = atomic_load(&state->n_fences);
     if (n < TABLESTATE_FENCES) {
         state->fences[n] = xid;
         atomic_store(&state->n_fences, n + 1);
-    } else {
+    } else if (xid > atomic_load(&state->fenced_xid)) {
         /* That a snapshot's xmin is past xid implies that it sees xid: stronger than the fence. */
-        raise_horizon(state, xid + 1);
+        atomic_store(&state->fenced_xid, xid);
     }
     pthread_mutex_unlock(&state->mutex);
 }
@@ -100,6 +93,7 @@ void tablestate_forget(struct tablestate *state, const struct pgsnapshot *snapsh
         if (!pgsnapshot_sees(snapshot, state->fences[i])) state->fences[kept++] = state->fences[i];
     }
     atomic_store(&state->n_fences, kept);
+    if (snapshot->xmin > atomic_load(&state->fenced_xid)) atomic_store(&state->fenced_xid, 0);
     pthread_mutex_unlock(&state->mutex);
 }
 
@@ -122,8 +116,9 @@ enum tablestate_verdict tablestate_admits(struct tablestate *state, uint64_t ver
     if (atomic_load(&state->version) != version) return TABLESTATE_OTHER_VERSION;
     uint64_t horizon_xid = atomic_load(&state->horizon_xid);
     if (horizon_xid == TABLESTATE_NOT_JOINED) return TABLESTATE_JOINING;
-    /* Order matters: a fence that overflows raises the horizon before the generation is bumped. */
     if (snapshot->xmin < horizon_xid) return TABLESTATE_BELOW_HORIZON;
+    uint64_t fenced_xid = atomic_load(&state->fenced_xid);
+    if (fenced_xid != 0 && snapshot->xmin <= fenced_xid) return TABLESTATE_FENCED;
     if (is_fenced(state, snapshot)) return TABLESTATE_FENCED;
     return TABLESTATE_ADMITTED;
 }

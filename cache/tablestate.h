@@ -34,6 +34,8 @@ struct tablestate {
     /* All transactions below must be over in a fill's snapshot. NOT_JOINED: the feed does not cover the table yet. */
     _Atomic uint64_t horizon_xid;
     _Atomic uint32_t n_fences;
+    /* Fences that the list had no room for: all transactions up to this one must be over; 0: none. */
+    _Atomic uint64_t fenced_xid;
     pthread_mutex_t mutex; /* over the list */
     uint64_t fences[TABLESTATE_FENCES];
 };
@@ -54,7 +56,7 @@ static inline uint64_t tablestate_generation(const struct tablestate *state) {
 }
 void tablestate_bump(struct tablestate *state);
 
-/* A transaction touched all rows. Past the list's length it becomes a horizon: coarser, never forgotten. */
+/* A transaction touched all rows. Past the list's length it becomes one coarser fence for all. */
 void tablestate_fence(struct tablestate *state, uint64_t xid);
 void tablestate_forget(struct tablestate *state, const struct pgsnapshot *snapshot);
 void tablestate_set_horizon(struct tablestate *state, uint64_t horizon_xid);
