@@ -274,6 +274,7 @@ static struct kafka_topic_spec row_topic_spec(const struct output_kafka *k) {
 static bool announce(void *arg, void *handle, struct error *err) {
     struct output_kafka *k = arg;
     struct topic *to = handle;
+    if (to->announced) return true;
     struct kafka_topic_spec spec = row_topic_spec(k);
     to->announced = true;
     return kafka_topics_begin(k->cluster, k->producer, to->name, &spec, err);
@@ -284,6 +285,7 @@ static bool open_topic(struct output_kafka *k, struct topic *to, struct error *e
     bool ensured = to == k->positions || to->announced;
     if (!ensured && !kafka_topics_ensure(k->cluster, k->producer, to->name, &spec, err))
         return false;
+    to->announced = true;
     to->handle = rd_kafka_topic_new(k->producer, to->name, NULL);
     return to->handle || kafka_error_code(err, rd_kafka_last_error(), to->name);
 }
