@@ -1,10 +1,13 @@
 #include "base/mem.h"
 
+#include <jemalloc/jemalloc.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#pragma weak mallctl /* absent where a sanitizer's allocator is used */
 
 static _Noreturn void mem_exhausted(size_t size) {
     fprintf(stderr, "out_of_memory bytes=%zu\n", size);
@@ -57,3 +60,10 @@ char *mem_printf(const char *format, ...) {
 }
 
 void mem_free(void *ptr) { free(ptr); }
+
+#define TEXT_OF_(number) #number
+#define TEXT_OF(number)  TEXT_OF_(number)
+
+void mem_give_back(void) {
+    if (mallctl) (void)mallctl("arena." TEXT_OF(MALLCTL_ARENAS_ALL) ".decay", NULL, NULL, NULL, 0);
+}

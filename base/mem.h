@@ -20,4 +20,8 @@ char *mem_slicedup(struct slice slice) __attribute__((returns_nonnull));
 char *mem_printf(const char *format, ...) __attribute__((format(printf, 1, 2), returns_nonnull));
 void mem_free(void *ptr);
 
+/* Has the allocator return to the system what was freed some seconds ago. It does so itself as a thread allocates; a process
+ * that has become idle (after a flush, say) would keep it. To be called about once a second. */
+void mem_give_back(void);
+
 #endif

@@ -5,6 +5,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "base/hugepages.h"
 #include "base/mem.h"
 #include "cache/cache.h"
 #include "cache/client.h"
@@ -144,7 +145,10 @@ static void tick(void *arg, int64_t now_us) {
     struct worker *worker = arg;
     for (uint32_t slot = 0; slot < worker->n_slots; slot++)
         if (worker->clients[slot]) client_tick(worker->clients[slot], now_us);
-    if (worker->index == 0) sample_rates(worker, now_us);
+    if (worker->index == 0) {
+        sample_rates(worker, now_us);
+        mem_give_back();
+    }
     loop_timer_set(worker->loop, &worker->tick_timer, now_us + TICK_US);
 }
 
@@ -300,6 +304,7 @@ void worker_destroy(struct worker **worker) {
 
 static void *run(void *arg) {
     struct worker *worker = arg;
+    hugepages_for_thread(); /* entries are made on workers */
     store_reader_enter(worker->deps.store, worker->index);
     loop_run(worker->loop);
     close_clients(worker);
