@@ -319,7 +319,7 @@ static void count_outcomes(struct sender *sender, struct batch *batch) {
     metric_add(figures->dead_letters, (int64_t)n_refused);
     if (first_refused) log_refused(sender, first_refused, n_refused);
     metric_add(figures->coalesced, (int64_t)batch->n_superseded);
-    metric_add(figures->batches, 1);
+    if (batch->kind == BATCH_WRITES) metric_add(figures->batches, 1);
 }
 
 /* ---- the queue; holding the lock ---- */

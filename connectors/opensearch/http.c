@@ -181,7 +181,7 @@ bool http_refused(const struct http_response *response, const char *what, struct
     char reason[REASON_MAX_CHARS];
     read_reason(response, reason, sizeof reason);
     long status = response->status;
-    bool retriable = status == 429 || status >= 500;
+    bool retriable = status == 404 || status == 429 || status >= 500;
     enum error_code code = status == 404 ? ERROR_NOT_FOUND
                            : retriable   ? ERROR_UNAVAILABLE
                                          : ERROR_REFUSED;

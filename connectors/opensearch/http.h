@@ -49,7 +49,7 @@ bool http_request(struct http *http, const char *method, const char *path,
 void http_response_deinit(struct http_response *response);
 
 /* Turns an answer that is not a success into an error with the server's own reason; returns false.
- * 429 and 5xx are retriable, 404 is ERROR_NOT_FOUND. */
+ * 429 and 5xx are retriable, and so is 404 (ERROR_NOT_FOUND): what is gone can be made again. */
 bool http_refused(const struct http_response *response, const char *what, struct error *err);
 
 /* Appends `text` percent-encoded, as one segment of a path. */

@@ -25,6 +25,8 @@ struct sink {
     struct log *log;
     struct http *http;
     struct search_index index;
+    bool
+        opened; /* once before: what is refused now is trouble, and no mistake of the configuration */
     char *bulk_path;
     size_t max_bytes; /* of a request's body */
     struct buf body;
@@ -102,6 +104,8 @@ static bool opensearch_open(struct sink *sink, const struct shape *shape,
     http_set_timeout(sink->http, OPEN_TIMEOUT_MS);
     bool opened = search_index_open(&sink->index, shape, system_identifier, target, err);
     http_set_timeout(sink->http, REQUEST_TIMEOUT_MS);
+    if (!opened && sink->opened) err->retriable = true;
+    if (opened) sink->opened = true;
     return opened;
 }
 
