@@ -23,6 +23,7 @@ struct control {
     bool was_connected;
     int fd; /* of the connection, -1: none; to be shut down at the stop */
     char cause[768];
+    char logged[768]; /* the thread's own: a server that stays away is told of once */
 };
 
 struct control *control_create(const struct control_config *config) {
@@ -82,6 +83,7 @@ static void session(struct control *control, int64_t *backoff_us) {
     bool go_on = conn && control->config.connected(control->config.self, conn, &err);
     if (go_on) {
         set_connection(control, conn, "");
+        control->logged[0] = '\0';
         *backoff_us = FIRST_BACKOFF_US;
     }
     while (go_on) {
@@ -92,9 +94,10 @@ static void session(struct control *control, int64_t *backoff_us) {
     }
     set_connection(control, NULL, err.message);
     PQfinish(conn);
-    if (err.code != ERROR_NONE)
+    if (err.code != ERROR_NONE && strcmp(err.message, control->logged) != 0)
         log_warn(control->config.log, "cache_database_lost", "by=%s cause=\"%s\"",
                  control->config.name, err.message);
+    snprintf(control->logged, sizeof control->logged, "%s", err.message);
 }
 
 static void *run(void *arg) {

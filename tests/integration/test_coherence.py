@@ -440,3 +440,24 @@ def test_a_dropped_publication_is_made_again(shop, freshet):
     shop.execute("UPDATE customers SET name = 'newer' WHERE id = 1")
     applied(f, shop)
     assert name(f) == "newer"
+
+
+def strict_scenario(server, shop, start):
+    """The cache's feed as a synchronous standby: once COMMIT has returned, no read gives the old row."""
+    f = start(shop)
+    server.set("synchronous_standby_names", "'freshet_cache'")
+    wait_until(
+        lambda: shop.value("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"), what="the feed is a standby"
+    )
+    with shop.connect() as connection:
+        connection.execute("SET synchronous_commit = remote_apply")
+        for round in range(200):
+            f.redis.get("customers:1")
+            connection.execute("UPDATE customers SET name = %s WHERE id = 1", [f"v{round}"])
+            assert name(f) == f"v{round}", "an old row, after its COMMIT had returned"
+    server.set("synchronous_standby_names", None)
+
+
+def test_strict_with_the_feed_as_synchronous_standby(make_postgres, freshet):
+    server = make_postgres()
+    strict_scenario(server, server.create_shop(), freshet)

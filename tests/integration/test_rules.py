@@ -32,6 +32,7 @@ def start_without(freshet, monkeypatch):
 
 
 NEEDED = [
+    (2, test_coherence.strict_scenario, "after its COMMIT had returned"),
     (3, test_coherence.gap_scenario, "an old row was kept"),
     (3, test_coherence.insert_gap_scenario, None),
     (3, test_coherence.alias_gap_scenario, None),
