@@ -171,8 +171,6 @@ static bool is_skipped(const struct publisher *p, char op) {
     return p->config.skip_operations && strchr(p->config.skip_operations, op);
 }
 
-static void count(struct publisher *p, int op) { metric_bump(p->metrics.events[op], 1); }
-
 /* A changed key: the row leaves its old key and appears under the new one, and each side names the other. */
 static bool write_moved(struct publisher *p, struct event *event, struct event_table *table,
                         const struct change *change, struct error *err) {
@@ -229,8 +227,9 @@ static bool on_truncate(struct publisher *p, struct event *event, struct event_t
     return write_event(p, event, table, NULL, NULL, err);
 }
 
-static bool on_message(struct publisher *p, struct event *event, const struct change *change,
-                       struct error *err) {
+static bool on_message(struct publisher *p, struct event *event, struct event_table *table,
+                       const struct change *change, struct error *err) {
+    (void)table;
     struct encode_tally tally = {0};
     event->message_prefix = change->message_prefix;
     event->message_content = change->message_content;
@@ -249,9 +248,9 @@ static const struct operation {
     bool (*write)(struct publisher *p, struct event *event, struct event_table *table,
                   const struct change *change, struct error *err);
 } operations[] = {
-    [CHANGE_INSERT] = {OP_CREATE, on_insert}, [CHANGE_UPDATE] = {OP_UPDATE, on_update},
-    [CHANGE_DELETE] = {OP_DELETE, on_delete}, [CHANGE_TRUNCATE] = {OP_TRUNCATE, on_truncate},
-    [CHANGE_MESSAGE] = {OP_MESSAGE, NULL},    [CHANGE_READ] = {OP_READ, on_insert},
+    [CHANGE_INSERT] = {OP_CREATE, on_insert},    [CHANGE_UPDATE] = {OP_UPDATE, on_update},
+    [CHANGE_DELETE] = {OP_DELETE, on_delete},    [CHANGE_TRUNCATE] = {OP_TRUNCATE, on_truncate},
+    [CHANGE_MESSAGE] = {OP_MESSAGE, on_message}, [CHANGE_READ] = {OP_READ, on_insert},
 };
 
 static bool sink_change(void *self, const struct transaction *tx, const struct change *change,
@@ -263,12 +262,15 @@ static bool sink_change(void *self, const struct transaction *tx, const struct c
     if (is_skipped(p, op)) return true;
     struct event event = {
         .op = op, .lsn = change->row_lsn, .marker = change->marker, .now_us = clock_wall_us()};
-    count(p, operation->op);
-    if (change->operation == CHANGE_MESSAGE) return on_message(p, &event, change, err);
-    struct event_table *table = tables_find(p->tables, change->relation, err);
-    if (!table) return false;
-    event.table = table;
-    return operation->write(p, &event, table, change, err);
+    struct event_table *table = NULL;
+    if (change->operation != CHANGE_MESSAGE) {
+        table = tables_find(p->tables, change->relation, err);
+        if (!table) return false;
+        event.table = table;
+    }
+    if (!operation->write(p, &event, table, change, err)) return false;
+    metric_bump(p->metrics.events[operation->op], 1);
+    return true;
 }
 
 static bool sink_relation(void *self, const struct relation *relation, struct error *err) {
