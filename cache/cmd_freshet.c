@@ -116,6 +116,9 @@ static void tell_why(const struct core *core, struct explanation *out, const str
         tell(out, "why", "%s", table->uncovered);
     } else if (horizon_xid == TABLESTATE_NOT_JOINED) {
         tell(out, "why", "%s", tablestate_verdict_text(TABLESTATE_JOINING));
+    } else if (atomic_load(&core->seen_xmin) < horizon_xid) {
+        tell(out, "why", "%s", tablestate_verdict_text(TABLESTATE_BELOW_HORIZON));
+        tell(out, "kept_from_xid", "%" PRIu64, horizon_xid);
     } else if (recent_has(core->recent, guess_hash(core, table, row), &xid)) {
         tell(out, "why",
              "transaction %" PRIu64 " changed it, and may not be visible to new snapshots yet",
@@ -124,7 +127,6 @@ static void tell_why(const struct core *core, struct explanation *out, const str
         tell(out, "why", "%s", tablestate_verdict_text(TABLESTATE_FENCED));
     } else {
         tell(out, "why", "it has not been read since it was evicted, or ever");
-        tell(out, "kept_from_xid", "%" PRIu64, horizon_xid);
     }
 }
 

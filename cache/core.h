@@ -62,7 +62,8 @@ struct core {
     struct warden *warden;
     struct core_metrics count;
     struct fillclock fillclocks[CORE_MAX_WORKERS];
-    unsigned rules_off; /* of test builds: a bit a rule that is taken out */
+    _Atomic uint64_t seen_xmin; /* of the last snapshot that the pulse took; for explanations */
+    unsigned rules_off;         /* of test builds: a bit a rule that is taken out */
 };
 
 /* The rules of coherence, by their numbers:

@@ -186,6 +186,7 @@ static bool tick(void *self, PGconn *conn, int64_t now_us, int64_t *due_us, stru
     insert_lsn = lease_normal_lsn(insert_lsn, pulse->wal_block_bytes, pulse->wal_segment_bytes);
     lease_sample(pulse->core->lease, now_us, insert_lsn);
     metric_add(pulse->core->count.samples, 1);
+    atomic_store(&pulse->core->seen_xmin, snapshot.xmin);
     go_on_forgetting(pulse);
     if (!pulse->forgetting) begin_forgetting(pulse, &snapshot);
     go_on_forgetting(pulse);
