@@ -77,6 +77,9 @@ $(foreach wing,$(WINGS),$(eval $(call library_rule,$(wing),$(call objects,$(wing
 $(eval $(call library_rule,server,$(filter-out %/main.o,$(call objects,server))))
 
 LIBRARIES := $(patsubst %,$(B)/lib/%.a,server cache cdc connectors base)
+ifeq ($(MODE),tsan)
+LIBRARIES := $(B)/obj/tests/sanitizers/c11threads.o $(LIBRARIES)
+endif
 LINK = $(if $(V),,@echo "  link $@" &&) $(CC) $(CFLAGS) $(LDFLAGS)
 
 $(B)/freshet: $(B)/obj/server/main.o $(LIBRARIES)
