@@ -41,8 +41,8 @@ static void release_parser(struct client *client, struct resp_parser *parser) {
 static bool reserve_argv(struct worker *worker, uint32_t used, uint32_t argc) {
     if (worker->argv_cap - used >= argc) return true;
     if (used) return false;
-    worker->argv = mem_realloc(worker->argv, argc * sizeof worker->argv[0]);
-    worker->argv_cap = argc;
+    worker->argv_cap = argc > ARGV_KEPT ? argc : ARGV_KEPT;
+    worker->argv = mem_realloc(worker->argv, worker->argv_cap * sizeof worker->argv[0]);
     return true;
 }
 
