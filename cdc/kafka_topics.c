@@ -13,6 +13,7 @@ struct kafka_topics {
     struct arena *arena;
     const char **names; /* sorted: what the cluster had when it was asked */
     size_t n;
+    unsigned n_brokers;
     rd_kafka_queue_t *queue; /* of the one being made; NULL: none */
     char *making;
 };
@@ -42,6 +43,7 @@ bool kafka_topics_refresh(struct kafka_topics *topics, rd_kafka_t *client, int t
     rd_kafka_resp_err_t code = rd_kafka_metadata(client, 1, NULL, &metadata, timeout_ms);
     if (code) return kafka_error_code(err, code, "asking for the topics");
     arena_reset(topics->arena);
+    topics->n_brokers = (unsigned)metadata->broker_cnt;
     topics->n = 0;
     topics->names =
         arena_alloc(topics->arena, ((size_t)metadata->topic_cnt + 1) * sizeof *topics->names);
@@ -53,6 +55,8 @@ bool kafka_topics_refresh(struct kafka_topics *topics, rd_kafka_t *client, int t
     rd_kafka_metadata_destroy(metadata);
     return true;
 }
+
+unsigned kafka_topics_brokers(const struct kafka_topics *topics) { return topics->n_brokers; }
 
 static rd_kafka_NewTopic_t *new_topic(const char *name, const struct kafka_topic_spec *spec,
                                       struct error *err) {

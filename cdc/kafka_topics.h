@@ -21,6 +21,8 @@ struct kafka_topics *kafka_topics_create(struct log *log);
 void kafka_topics_destroy(struct kafka_topics **topics);
 bool kafka_topics_refresh(struct kafka_topics *topics, rd_kafka_t *client, int timeout_ms,
                           struct error *err) MUST_CHECK;
+/* Brokers of the cluster at the last refresh. */
+unsigned kafka_topics_brokers(const struct kafka_topics *topics);
 /* Starts making the topic, where it is not there; poll until it is no longer busy. One at a time: the call waits
  * for the one before. A role that may not make topics is no error: the topic may appear by other means. */
 bool kafka_topics_begin(struct kafka_topics *topics, rd_kafka_t *client, const char *name,
