@@ -19,7 +19,8 @@ struct fields_cursor {
     const char *end;
 };
 static inline struct fields_cursor fields_begin(struct slice packed) {
-    return (struct fields_cursor){packed.data, packed.data + packed.len};
+    /* An empty list may have no data at all, and NULL + 0 is undefined. */
+    return (struct fields_cursor){packed.data, packed.len ? packed.data + packed.len : packed.data};
 }
 bool fields_next(struct fields_cursor *cursor, struct slice *field, struct slice *value);
 bool fields_find(struct slice packed, struct slice field, struct slice *value);
