@@ -168,7 +168,7 @@ integration: $(B)/freshet $(B)/freshet-rules $(DRIVERS) $(DATABASE_UNITS) build/
 	@$(SANITIZERS) FRESHET_BINARY=$(B)/freshet build/venv/bin/python -m pytest tests/integration $(ARGS)
 
 # tests/fuzz/fuzz_<parser>.c, with the corpus tests/fuzz/corpus/<parser>/; what is found anew stays below build/.
-FUZZ_SECONDS ?= 10
+FUZZ_SECONDS ?= 5
 FUZZ_PROGRAMS := $(patsubst tests/fuzz/%.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 $(B)/fuzz_%: tests/fuzz/fuzz_%.c $(B)/flags $(LIBRARIES) tests/fuzz/mutator.c
 	@mkdir -p $(@D)
@@ -179,7 +179,7 @@ ifeq ($(MODE),fuzz)
 fuzz: $(FUZZ_PROGRAMS)
 	@$(SANITIZERS) FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run $(FUZZ_PROGRAMS)
 else
-fuzz:   ## hostile bytes for every parser, FUZZ_SECONDS (10) each
+fuzz:   ## hostile bytes for every parser, FUZZ_SECONDS (5) each
 	@$(MAKE) --no-print-directory MODE=fuzz B=build/fuzz fuzz
 endif
 
