@@ -258,7 +258,7 @@ static bool literal_text(const char *sql, struct buf *text) {
 /* A column's values print all digits of its scale, a default's literal need not. */
 static void pad_to_scale(const struct codec *codec, struct buf *text) {
     if (codec->scale == SCALE_VARIABLE || codec->scale <= 0) return;
-    const char *point = memchr(text->data, '.', text->len);
+    const char *point = text->len ? memchr(text->data, '.', text->len) : NULL;
     size_t behind = point ? (size_t)(text->data + text->len - point - 1) : 0;
     if (!point) buf_append_char(text, '.');
     for (; behind < (size_t)codec->scale; behind++)
