@@ -20,6 +20,8 @@ struct output_stdout {
     struct buf pending;     /* lines that the reader has not taken yet */
     uint64_t committed_lsn; /* end of the last transaction in `pending` */
     uint64_t confirmed_lsn; /* everything before it was taken */
+    bool attached;          /* this process has had the slot */
+    bool loaded;            /* and is past the initial snapshot */
     struct topic *topics;
 };
 
@@ -51,16 +53,21 @@ static void destroy(void *arg) {
 
 static bool prepare(void *arg, bool slot_exists, struct change_position *position,
                     struct error *err) {
-    (void)arg;
+    const struct output_stdout *self = arg;
     (void)err;
-    *position = (struct change_position){.snapshot_done = slot_exists};
+    /* A new process has the slot alone to tell it by. */
+    *position =
+        (struct change_position){.snapshot_done = self->attached ? self->loaded : slot_exists};
+    if (self->attached && self->loaded) position->end_lsn = self->confirmed_lsn;
     return true;
 }
 
 static bool started(void *arg, const struct feed_identity *identity, struct error *err) {
     (void)err;
     struct output_stdout *self = arg;
-    self->confirmed_lsn = self->committed_lsn = identity->slot_lsn;
+    if (!self->loaded) self->confirmed_lsn = self->committed_lsn = identity->slot_lsn;
+    self->attached = true;
+    if (!identity->slot_created) self->loaded = true;
     return true;
 }
 
@@ -88,6 +95,7 @@ static void ended(void *arg) {
     struct output_stdout *self = arg;
     drain(self, NULL);
     self->pending.len = 0; /* not confirmed, and so it comes again */
+    self->committed_lsn = self->confirmed_lsn;
 }
 
 static void *topic(void *arg, const char *name, struct error *err) {
@@ -134,12 +142,14 @@ static bool commit(void *arg, const struct change_position *position, int64_t no
     (void)now_us;
     struct output_stdout *self = arg;
     self->committed_lsn = position->end_lsn;
+    self->loaded = true;
     return drain(self, err);
 }
 
 static bool progress(void *arg, uint64_t end_lsn, int64_t now_us, struct error *err) {
     (void)now_us;
     struct output_stdout *self = arg;
+    self->loaded = true;
     if (self->pending.len || end_lsn <= self->committed_lsn) return true;
     self->committed_lsn = end_lsn;
     return drain(self, err);
