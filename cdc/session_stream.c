@@ -5,7 +5,6 @@
  * None of it blocks: the standby status goes out on time whatever the sink does, and a full sink is
  * backpressure by not reading. */
 #include <poll.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/lsn.h"
@@ -19,8 +18,6 @@ enum {
     FRAMES_PER_CLOCK = 64,
     RECEIVE_US = 20000, /* at most so long without a tick and a status */
     TICK_EVERY_US = 1000,
-    LARGE_TRANSACTION = 1000, /* changes */
-    GATHER_US = 300,
     ASK_AGAIN_US = 10000,
     LOST_ANSWER_US = 1000000,
     PROBE_EVERY_US = 5000000, /* while nothing is confirmed */
@@ -127,16 +124,7 @@ static bool take_turn(struct session *s, int64_t now_us, struct error *err) {
     return true;
 }
 
-/* The server sends each row by itself, and we are faster: in a large transaction a pause lets rows gather, so
- * that a system call brings a hundred of them instead of one. It ends long before the socket's buffer is full,
- * and delays nothing that anybody waits for: a commit that ends such a transaction took long anyway. */
-static void let_rows_gather(const struct session *s) {
-    if (s->delivery->open && s->delivery->next_index >= LARGE_TRANSACTION && !s->backlog)
-        usleep(GATHER_US);
-}
-
 static bool wait_for_bytes(struct session *s, struct error *err) {
-    let_rows_gather(s);
     bool reading = !s->sink_full && !is_drained(s);
     int timeout_ms = s->sink_full ? FULL_WAIT_MS : s->backlog ? 0 : IDLE_WAIT_MS;
     short events = reading ? POLLIN : 0;
