@@ -342,22 +342,18 @@ void catalog_destroy(struct catalog **catalog) {
     arena_destroy(&arena);
 }
 
+static int by_name(const void *key, const void *element) {
+    const struct catalog_table *wanted = key;
+    const struct catalog_table *table = element;
+    int order = strcmp(wanted->schema, table->schema);
+    return order ? order : strcmp(wanted->name, table->name);
+}
+
 const struct catalog_table *catalog_find(const struct catalog *catalog, const char *schema,
                                          const char *name) {
-    uint32_t low = 0;
-    uint32_t high = catalog->n_tables;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        const struct catalog_table *table = &catalog->tables[middle];
-        int order = strcmp(schema, table->schema);
-        if (order == 0) order = strcmp(name, table->name);
-        if (order == 0) return table;
-        if (order < 0)
-            high = middle;
-        else
-            low = middle + 1;
-    }
-    return NULL;
+    if (catalog->n_tables == 0) return NULL;
+    struct catalog_table wanted = {.schema = schema, .name = name};
+    return bsearch(&wanted, catalog->tables, catalog->n_tables, sizeof *catalog->tables, by_name);
 }
 
 const struct catalog_table *catalog_find_oid(const struct catalog *catalog, uint32_t oid) {

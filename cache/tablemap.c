@@ -223,22 +223,18 @@ const struct table *tablemap_find_key(const struct tablemap *map, struct slice k
     return NULL;
 }
 
+static int by_name(const void *key, const void *element) {
+    const struct table *wanted = key;
+    const struct table *table = element;
+    int order = strcmp(wanted->schema, table->schema);
+    return order ? order : strcmp(wanted->name, table->name);
+}
+
 const struct table *tablemap_find(const struct tablemap *map, const char *schema,
                                   const char *name) {
-    uint32_t low = 0;
-    uint32_t high = map->n_tables;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        const struct table *table = &map->tables[middle];
-        int order = strcmp(schema, table->schema);
-        if (order == 0) order = strcmp(name, table->name);
-        if (order == 0) return table;
-        if (order < 0)
-            high = middle;
-        else
-            low = middle + 1;
-    }
-    return NULL;
+    if (map->n_tables == 0) return NULL;
+    struct table wanted = {.schema = schema, .name = name};
+    return bsearch(&wanted, map->tables, map->n_tables, sizeof *map->tables, by_name);
 }
 
 /* ---- the current one ---- */

@@ -39,8 +39,8 @@ struct write {
     enum write_operation operation;
     enum write_outcome outcome;
     bool superseded;
-    bool
-        incomplete; /* some column is VALUE_UNCHANGED: the row must be read again before it is applied */
+    /* Some column is VALUE_UNCHANGED: the row must be read again before it is applied. */
+    bool incomplete;
     bool vanished; /* it was read again and is gone: its removal comes later in the stream */
     struct slice key;
     struct write_stamp stamp;
@@ -67,9 +67,9 @@ struct batch {
     size_t n_superseded;
     size_t bytes; /* memory held, for the queue's bound and for sizing */
     uint64_t version;
-    uint64_t
-        position_lsn;  /* all up to here is in this batch and those before it; 0: says nothing */
-    int64_t opened_us; /* monotonic */
+    /* All up to here is in this batch and those before it; 0: says nothing. */
+    uint64_t position_lsn;
+    int64_t opened_us;      /* monotonic */
     int64_t commit_time_us; /* of the oldest transaction in it; Unix epoch; 0: unknown */
     uint64_t session;       /* the runtime's: a batch of an earlier session is dropped */
     struct batch_index *index;
