@@ -1,10 +1,12 @@
 #include "cache/reclaim.h"
 
+#include <time.h>
+
 #include "base/assert.h"
 #include "base/mem.h"
 #include "cache/entry.h"
 
-enum { OUTSIDE = 0, DRAIN_EVERY = 64, BIG_BYTES = 64 << 10 };
+enum { OUTSIDE = 0, DRAIN_EVERY = 64, BIG_BYTES = 64 << 10, WAITS = 100, WAIT_US = 100 };
 
 struct reader {
     _Alignas(64) _Atomic uint64_t epoch; /* OUTSIDE or the epoch in which it entered */
@@ -52,6 +54,18 @@ static uint64_t oldest_reader(struct reclaim *reclaim) {
         if (epoch != OUTSIDE && epoch < oldest) oldest = epoch;
     }
     return oldest;
+}
+
+void reclaim_pause(struct reclaim *reclaim, uint32_t reader) {
+    size_t held = reclaim_held(reclaim);
+    if (held <= RECLAIM_HELD_MUCH) return;
+    reclaim_leave(reclaim, reader);
+    if (held > RECLAIM_HELD_VERY_MUCH) {
+        uint64_t now = atomic_fetch_add(&reclaim->epoch, 1);
+        for (int i = 0; i < WAITS && oldest_reader(reclaim) <= now; i++)
+            nanosleep(&(struct timespec){.tv_nsec = WAIT_US * 1000L}, NULL);
+    }
+    reclaim_enter(reclaim, reader);
 }
 
 void limbo_init(struct limbo *limbo, struct reclaim *reclaim) {

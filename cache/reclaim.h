@@ -24,10 +24,14 @@ void reclaim_destroy(struct reclaim **reclaim);
 
 void reclaim_enter(struct reclaim *reclaim, uint32_t reader);
 void reclaim_leave(struct reclaim *reclaim, uint32_t reader);
+/* For a reader that holds nothing for the moment: leaves and enters again where much waits for that. Where it is very much,
+ * it waits up to 10 ms for the others to leave: one of them may be waiting for a lock that this thread takes again and
+ * again, and whoever makes garbage faster than it can be given back has to slow down. */
+void reclaim_pause(struct reclaim *reclaim, uint32_t reader);
 /* Bytes of the big things (64 KiB and more) that wait for readers to leave. */
 size_t reclaim_held(const struct reclaim *reclaim);
-/* Past this, readers that hold nothing for the moment should leave and enter again, and limbos are drained at each call. */
-enum { RECLAIM_HELD_MUCH = 32 << 20 };
+/* Past this, limbos are drained at each call. */
+enum { RECLAIM_HELD_MUCH = 32 << 20, RECLAIM_HELD_VERY_MUCH = 4 * RECLAIM_HELD_MUCH };
 
 enum retired_kind {
     RETIRED_MEMORY, /* mem_free */

@@ -153,9 +153,7 @@ void store_reader_leave(struct store *store, uint32_t reader) {
 }
 
 void store_reader_pause(struct store *store, uint32_t reader) {
-    if (reclaim_held(store->reclaim) <= RECLAIM_HELD_MUCH) return;
-    reclaim_leave(store->reclaim, reader);
-    reclaim_enter(store->reclaim, reader);
+    reclaim_pause(store->reclaim, reader);
 }
 
 const struct entry *store_peek(struct store *store, struct slice key, uint64_t hash,
