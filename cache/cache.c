@@ -146,7 +146,7 @@ static void hand_over(void *arg, int fd) {
             chosen = other;
     }
     cache->next_worker = (chosen + 1) % cache->n_workers;
-    worker_adopt(cache->workers[chosen], fd);
+    worker_adopt(cache->workers[chosen], fd, NULL);
 }
 
 /* Workers that are running stop at once. */

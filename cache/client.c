@@ -26,7 +26,7 @@ static const size_t MAX_QUERY = (size_t)1 << 30;
 static ssize_t read_some(struct client *client, struct span *span) {
     struct worker *worker = client->worker;
     if (client->query.len == 0) {
-        ssize_t n = recv(client->watch.fd, worker->read_bytes, WORKER_READ_BYTES, 0);
+        ssize_t n = stream_read(&client->stream, worker->read_bytes, WORKER_READ_BYTES);
         *span = (struct span){worker->read_bytes, n > 0 ? (size_t)n : 0, 0};
         return n;
     }
@@ -36,7 +36,7 @@ static ssize_t read_some(struct client *client, struct span *span) {
                                                            : client->query.len;
     if (want < WORKER_READ_BYTES) want = WORKER_READ_BYTES;
     char *at = buf_reserve(&client->query, want);
-    ssize_t n = recv(client->watch.fd, at, want, 0);
+    ssize_t n = stream_read(&client->stream, at, want);
     if (n > 0) client->query.len += (size_t)n;
     *span = client_own_span(client);
     return n;
@@ -47,17 +47,20 @@ static void ready_while_waiting(struct client *client, unsigned events) {
     char byte;
     bool gone =
         events & LOOP_HANGUP || (client->waiting == WAIT_EVENT &&
-                                 recv(client->watch.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0);
+                                 recv(client->stream.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0);
     if (gone)
         client_close(client);
     else
         loop_watch_events(client->worker->loop, &client->watch, client->watch.events & ~LOOP_READ);
 }
 
-static void read_and_run(struct client *client) {
+void client_read(struct client *client) {
     struct span span;
     ssize_t n = read_some(client, &span);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+        client_listen(client);
+        return;
+    }
     if (n <= 0) {
         /* A half-closed peer still gets what it has asked for. */
         client->dead = n < 0;
@@ -76,6 +79,9 @@ static void read_and_run(struct client *client) {
 
 static void on_ready(void *arg, unsigned events) {
     struct client *client = arg;
+    /* A transport may have to write in order to read, and the other way round. */
+    if (client->stream.transport && events & (LOOP_READ | LOOP_WRITE))
+        events |= LOOP_READ | LOOP_WRITE;
     if (events & LOOP_WRITE && client->out.len) {
         client->full = false;
         client_send(client);
@@ -83,9 +89,7 @@ static void on_ready(void *arg, unsigned events) {
             client_close(client);
             return;
         }
-        if (!client->out.len)
-            loop_watch_events(client->worker->loop, &client->watch,
-                              client->watch.events & ~LOOP_WRITE);
+        if (!client->out.len) client_listen(client);
     }
     if (!(events & (LOOP_READ | LOOP_HANGUP))) return;
     if (client->waiting != WAIT_NONE)
@@ -93,7 +97,7 @@ static void on_ready(void *arg, unsigned events) {
     else if (client->closing && events & LOOP_HANGUP)
         client_close(client);
     else if (!client->in_backlog && !client->closing)
-        read_and_run(client);
+        client_read(client);
 }
 
 /* --- waiting ----------------------------------------------------------------------------------------------- */
@@ -199,7 +203,8 @@ static void set_socket_options(int fd) {
     setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &(int){3}, sizeof(int));
 }
 
-struct client *client_open(struct worker *worker, uint32_t slot, int fd) {
+struct client *client_open(struct worker *worker, uint32_t slot, int fd,
+                           const struct transport *transport) {
     struct client *client = mem_zalloc(sizeof *client);
     client->worker = worker;
     client->card.worker = worker;
@@ -220,7 +225,9 @@ struct client *client_open(struct worker *worker, uint32_t slot, int fd) {
         static const char refusal[] = "-ERR max number of clients reached\r\n";
         (void)!send(fd, refusal, sizeof refusal - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
         metric_bump(worker->metrics.rejected, 1);
-    } else if (!loop_watch(worker->loop, &client->watch, NULL)) {
+    } else if (!stream_open(&client->stream, fd, transport) ||
+               !loop_watch(worker->loop, &client->watch, NULL)) {
+        stream_close(&client->stream);
         roster_leave(worker->deps.roster, &client->card);
     } else {
         metric_bump(worker->metrics.connections, 1);
@@ -236,7 +243,8 @@ void client_close(struct client *client) {
     struct worker *worker = client->worker;
     loop_unwatch(worker->loop, &client->watch);
     loop_timer_clear(worker->loop, &client->timer);
-    close(client->watch.fd);
+    stream_close(&client->stream);
+    close(client->stream.fd);
     if (client->waiting != WAIT_NONE) metric_bump(worker->metrics.waiting, -1);
     metric_bump(worker->metrics.clients, -1);
     worker->replies.len = 0;

@@ -24,6 +24,7 @@
 struct card;
 struct client;
 struct fetched_rows;
+struct transport;
 struct worker;
 
 /* Names one wait; copied freely, outlives the client, never the worker. */
@@ -76,8 +77,9 @@ void client_set_min_lsn(struct client *client, uint64_t min_lsn);
 
 /* --- for the worker ----------------------------------------------------------------------------------------- */
 
-/* Takes the descriptor. NULL: there were too many clients, which it was told, and it is closed. */
-struct client *client_open(struct worker *worker, uint32_t slot, int fd);
+/* Takes the descriptor; transport NULL: plain (stream.h). NULL: there were too many clients, which it was told, and it is closed. */
+struct client *client_open(struct worker *worker, uint32_t slot, int fd,
+                           const struct transport *transport);
 void client_close(struct client *client);
 /* Goes on with requests that a turn's quantum has left over, if there are any. */
 void client_continue(struct client *client);

@@ -60,9 +60,9 @@ static void prefetch(const struct store *store, const struct batch *batch) {
     uint32_t n = 0;
     for (uint32_t i = 0; i < batch->n; i++) {
         const struct request *request = &batch->requests[i];
-        struct command_key_range range;
-        if (!request->named || !command_key_range(request->named, request->argc, &range)) continue;
-        for (uint32_t k = range.first; k <= range.last && n < PREFETCHED; k += range.step) {
+        if (!request->named) continue;
+        struct command_key_iter keys = command_keys(request->named, request->argv, request->argc);
+        for (uint32_t k; n < PREFETCHED && (k = command_next_key(&keys));) {
             hashes[n] = store_hash(store, request->argv[k]);
             store_prefetch(store, hashes[n++]);
         }
@@ -224,6 +224,21 @@ static void keep_rest(struct client *client, const struct span *span) {
     resp_init(parser, client->parser->max_bulk);
 }
 
+/* One that waits, or works off its backlog, is not read. */
+static bool is_read(const struct client *client) {
+    return !client->closing && !client->draining && client->waiting == WAIT_NONE &&
+           !client->in_backlog;
+}
+
+/* While a client waits, the loop goes on to watch for bytes until some come: most waits are over before. */
+void client_listen(struct client *client) {
+    bool listen = !client->closing && !client->draining;
+    if (client->waiting != WAIT_NONE) listen = (client->watch.events & LOOP_READ) != 0;
+    unsigned events = listen ? stream_read_wants(&client->stream) : 0;
+    if (client->out.len) events |= stream_write_wants(&client->stream);
+    loop_watch_events(client->worker->loop, &client->watch, events);
+}
+
 void client_finish(struct client *client) {
     client_send(client);
     bool pending = client->out.len > 0;
@@ -238,11 +253,9 @@ void client_finish(struct client *client) {
     atomic_store_explicit(&client->card.query_bytes, client->query.len, memory_order_relaxed);
     atomic_store_explicit(&client->card.output_bytes, client->out.len - client->sent,
                           memory_order_relaxed);
-    bool listen = !client->closing && !client->draining;
-    if (client->waiting != WAIT_NONE) listen = (client->watch.events & LOOP_READ) != 0;
-    loop_watch_events(worker->loop, &client->watch,
-                      (listen ? LOOP_READ : 0U) | (pending ? LOOP_WRITE : 0U));
-    if (client->in_backlog) worker_backlog(worker, client->card.slot);
+    client_listen(client);
+    if (client->in_backlog || (stream_has_more(&client->stream) && is_read(client)))
+        worker_backlog(worker, client->card.slot);
 }
 
 void client_run(struct client *client, struct span *span, const struct rerun *why) {
@@ -256,7 +269,10 @@ void client_run(struct client *client, struct span *span, const struct rerun *wh
 }
 
 void client_continue(struct client *client) {
-    if (!client->in_backlog) return;
+    if (!client->in_backlog) {
+        if (is_read(client)) client_read(client); /* its transport has more */
+        return;
+    }
     struct span span = client_own_span(client);
     client_run(client, &span, NULL);
 }

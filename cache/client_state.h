@@ -8,6 +8,7 @@
 #include "cache/client.h"
 #include "cache/resp.h"
 #include "cache/roster.h"
+#include "cache/stream.h"
 #include "cache/worker_state.h"
 
 enum waiting { WAIT_NONE, WAIT_ROWS, WAIT_EVENT };
@@ -17,7 +18,8 @@ enum waiting { WAIT_NONE, WAIT_ROWS, WAIT_EVENT };
 struct client {
     struct card card;
     struct worker *worker;
-    struct loop_watch watch;
+    struct stream stream;
+    struct loop_watch watch; /* of the stream's descriptor */
     uint8_t protocol;
     uint8_t waiting;
     bool authenticated;
@@ -59,11 +61,18 @@ struct rerun {
     int64_t deadline_us;
 };
 
+/* --- client.c ----------------------------------------------------------------------------------------------- */
+
+/* Reads once and runs what came: the client may be gone afterwards. */
+void client_read(struct client *client);
+
 /* --- client_run.c ------------------------------------------------------------------------------------------- */
 
 /* Runs the span's requests, the first of them for the reason `why` (NULL: none ran before), until bytes or quantum end, or the
  * client stops; keeps the rest, sends, and closes a client that is done: it may be gone afterwards. */
 void client_run(struct client *client, struct span *span, const struct rerun *why);
+/* Has the loop watch for what the client can go on with now. */
+void client_listen(struct client *client);
 /* Sends, sets what to listen for, and closes a client that is done. */
 void client_finish(struct client *client);
 /* Gives back what a half request has taken. */

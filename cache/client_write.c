@@ -18,7 +18,7 @@ static size_t unsent(const struct client *client) {
 /* Sends what it can of buf[from..len); returns how much, and marks the client dead when the peer is. */
 static size_t send_some(struct client *client, const struct buf *buf, size_t from) {
     if (client->full) return 0;
-    ssize_t n = send(client->watch.fd, buf->data + from, buf->len - from, MSG_NOSIGNAL);
+    ssize_t n = stream_write(&client->stream, buf->data + from, buf->len - from);
     if (n < 0) {
         client->full = errno == EAGAIN;
         client->dead = errno != EAGAIN && errno != EINTR;

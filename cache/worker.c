@@ -157,6 +157,7 @@ static void tick(void *arg, int64_t now_us) {
 struct order {
     struct loop_message message;
     int fd;
+    const struct transport *transport;
     uint32_t slot;
     uint64_t client_id;
     int64_t deadline_us;
@@ -187,13 +188,13 @@ static void run_adopt(struct loop_message *message, void *owner) {
         return;
     }
     uint32_t slot = take_slot(worker);
-    worker->clients[slot] = client_open(worker, slot, order.fd);
+    worker->clients[slot] = client_open(worker, slot, order.fd, order.transport);
     if (!worker->clients[slot]) worker_release_slot(worker, slot);
 }
 
-void worker_adopt(struct worker *worker, int fd) {
+void worker_adopt(struct worker *worker, int fd, const struct transport *transport) {
     atomic_fetch_add_explicit(&worker->n_clients, 1, memory_order_relaxed);
-    send_order(worker, (struct order){.fd = fd}, run_adopt);
+    send_order(worker, (struct order){.fd = fd, .transport = transport}, run_adopt);
 }
 
 static void run_kill(struct loop_message *message, void *owner) {

@@ -3,7 +3,7 @@
  *     struct worker *worker = worker_create(&deps, index, err);
  *     readthrough attaches its loader here: before the thread runs
  *     worker_start(worker, err);
- *     worker_adopt(worker, fd);            any thread: a new connection
+ *     worker_adopt(worker, fd, transport);  any thread: a new connection
  *     worker_drain(worker, deadline_us);   any thread: replies on the way are sent, then the loop ends
  *     worker_join(worker); worker_destroy(&worker);
  *
@@ -28,6 +28,7 @@ struct metrics;
 struct roster;
 struct server_info;
 struct store;
+struct transport;
 struct worker;
 
 /* Shared by all workers; borrowed, and outlives them. */
@@ -45,7 +46,8 @@ struct worker_deps {
 struct worker *worker_create(const struct worker_deps *deps, uint32_t index, struct error *err);
 void worker_destroy(struct worker **worker);
 bool worker_start(struct worker *worker, struct error *err) MUST_CHECK;
-void worker_adopt(struct worker *worker, int fd);
+/* transport NULL: plain (stream.h); else it outlives the worker. */
+void worker_adopt(struct worker *worker, int fd, const struct transport *transport);
 /* Any thread: closes the client that has this slot and id, if it is still there. */
 void worker_kill(struct worker *worker, uint32_t slot, uint64_t client_id);
 /* Any thread: clients, with those that it was handed and has not met yet. */

@@ -155,7 +155,7 @@ static int teardown(void **state) {
 static int dial(struct scene *s) {
     int pair[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
-    worker_adopt(s->worker, pair[1]);
+    worker_adopt(s->worker, pair[1], NULL);
     return pair[0];
 }
 
