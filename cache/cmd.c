@@ -47,6 +47,22 @@ bool cmd_find_kind(struct command_context *ctx, struct slice key, enum entry_kin
     return false;
 }
 
+void cmd_lock_key(struct command_context *ctx, struct slice key, struct cmd_lock *lock) {
+    *lock = (struct cmd_lock){.guard = ctx->guard};
+    uint64_t hash = store_hash(ctx->store, key);
+    if (ctx->guard) {
+        ASSERT(store_is_locked(ctx->guard, hash));
+        return;
+    }
+    store_lock(ctx->store, &hash, 1, &lock->own);
+    lock->guard = &lock->own;
+}
+
+void cmd_unlock(struct command_context *ctx, struct cmd_lock *lock) {
+    if (lock->guard == &lock->own) store_unlock(ctx->store, &lock->own);
+    lock->guard = NULL;
+}
+
 void cmd_answer_oom(struct reply *reply) {
     reply_error(reply, "OOM command not allowed when used memory > 'maxmemory'.");
 }

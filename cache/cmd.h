@@ -30,6 +30,16 @@ struct entry *cmd_find(struct command_context *ctx, struct slice key, uint64_t *
 /* As above, but answers WRONGTYPE, and returns false, where it is of another kind. */
 bool cmd_find_kind(struct command_context *ctx, struct slice key, enum entry_kind kind,
                    uint64_t *hash, struct entry **entry);
+/* A command that finds out late that it needs a key's shard locked (a reader that meets an ENTRY_OBJECT). Within a MULTI's EXEC,
+ * or where the flags had the keys locked, they are locked already and this only says so; nothing else calls store_lock.
+ * Then find the key again: it may have gone, or have become something else, before the lock was had. */
+struct cmd_lock {
+    const struct store_guard *guard;
+    struct store_guard own;
+};
+void cmd_lock_key(struct command_context *ctx, struct slice key, struct cmd_lock *lock);
+void cmd_unlock(struct command_context *ctx, struct cmd_lock *lock);
+
 /* Stores the entry, or answers that memory does not suffice. */
 bool cmd_put(struct command_context *ctx, struct entry **entry);
 void cmd_answer_oom(struct reply *reply);

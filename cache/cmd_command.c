@@ -18,8 +18,31 @@ static const struct {
 enum { N_FLAGS = sizeof flag_names / sizeof flag_names[0] };
 
 static const char *const group_names[] = {
-    [GROUP_STRING] = "string",         [GROUP_HASH] = "hash",     [GROUP_GENERIC] = "generic",
-    [GROUP_CONNECTION] = "connection", [GROUP_SERVER] = "server", [GROUP_FRESHET] = "freshet",
+    [GROUP_STRING] = "string",
+    [GROUP_BITMAP] = "bitmap",
+    [GROUP_HASH] = "hash",
+    [GROUP_LIST] = "list",
+    [GROUP_SET] = "set",
+    [GROUP_SORTED_SET] = "sorted-set",
+    [GROUP_GENERIC] = "generic",
+    [GROUP_PUBSUB] = "pubsub",
+    [GROUP_TRANSACTIONS] = "transactions",
+    [GROUP_CONNECTION] = "connection",
+    [GROUP_SERVER] = "server",
+    [GROUP_FRESHET] = "freshet",
+};
+
+static const char *const group_categories[] = {
+    [GROUP_STRING] = "@string",
+    [GROUP_BITMAP] = "@bitmap",
+    [GROUP_HASH] = "@hash",
+    [GROUP_LIST] = "@list",
+    [GROUP_SET] = "@set",
+    [GROUP_SORTED_SET] = "@sortedset",
+    [GROUP_PUBSUB] = "@pubsub",
+    [GROUP_TRANSACTIONS] = "@transaction",
+    [GROUP_CONNECTION] = "@connection",
+    [GROUP_FRESHET] = NULL,
 };
 
 /* --- the shape of one command ------------------------------------------------------------------------------ */
@@ -47,15 +70,14 @@ enum { CATEGORIES_MAX = 8 };
 /* ACL categories, as Redis derives them from flags and group. */
 static size_t list_categories(const struct command *command, const char *names[CATEGORIES_MAX]) {
     uint32_t flags = command->flags;
-    bool has_keys = command->keys.first > 0;
+    bool has_keys = command_has_keys(command);
     size_t n = 0;
     if (flags & CMD_WRITE) names[n++] = "@write";
     if (flags & CMD_READONLY) names[n++] = "@read";
     if (flags & CMD_ADMIN) names[n++] = "@admin";
     if (flags & (CMD_ADMIN | CMD_DANGEROUS)) names[n++] = "@dangerous";
-    if (command->group == GROUP_STRING) names[n++] = "@string";
-    if (command->group == GROUP_HASH) names[n++] = "@hash";
-    if (command->group == GROUP_CONNECTION) names[n++] = "@connection";
+    if (group_categories[command->group]) names[n++] = group_categories[command->group];
+    if (flags & CMD_BLOCKING) names[n++] = "@blocking";
     if (command->group == GROUP_GENERIC ||
         (command->group == GROUP_SERVER && !has_keys && flags & (CMD_WRITE | CMD_READONLY)))
         names[n++] = "@keyspace";
@@ -288,19 +310,23 @@ static void command_cmd_getkeys(struct command_context *ctx) {
         reply_error(ctx->reply, "ERR Invalid command specified");
         return;
     }
-    if (command->keys.first <= 0) {
+    if (!command_has_keys(command)) {
         reply_error(ctx->reply, "ERR The command has no key arguments");
         return;
     }
-    struct command_key_range range;
     bool fits =
         command->arity >= 0 ? argc == (uint32_t)command->arity : argc >= (uint32_t)-command->arity;
-    if (!fits || !command_key_range(command, argc, &range)) {
+    struct command_key_iter keys = command_keys(command, argv, argc);
+    struct command_key_iter counting = keys;
+    uint32_t n = 0;
+    while (fits && command_next_key(&counting))
+        n++;
+    if (n == 0) {
         reply_error(ctx->reply, "ERR Invalid number of arguments specified for command");
         return;
     }
-    reply_array(ctx->reply, (range.last - range.first) / range.step + 1);
-    for (uint32_t i = range.first; i <= range.last; i += range.step)
+    reply_array(ctx->reply, n);
+    for (uint32_t i; (i = command_next_key(&keys));)
         reply_bulk(ctx->reply, argv[i]);
 }
 

@@ -67,7 +67,7 @@ static void cmd_object_encoding(struct command_context *ctx) {
     if (!entry) return;
     const char *encoding = "raw"; /* a row */
     if (entry->kind == ENTRY_STRING) encoding = string_encoding(entry);
-    if (entry->kind == ENTRY_HASH) encoding = entry->flags & ENTRY_TABLE ? "hashtable" : "listpack";
+    if (entry->kind == ENTRY_HASH) encoding = entry->flags & ENTRY_OBJECT ? "hashtable" : "listpack";
     reply_text(ctx->reply, encoding);
 }
 

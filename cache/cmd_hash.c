@@ -6,12 +6,11 @@
  * begin_read to end_read. */
 struct hash_read {
     struct hash_view view;
-    struct store_guard guard;
-    bool locked;
+    struct cmd_lock lock;
 };
 
 static void end_read(struct command_context *ctx, struct hash_read *read) {
-    if (read->locked) store_unlock(ctx->store, &read->guard);
+    cmd_unlock(ctx, &read->lock);
 }
 
 /* Finds the hash again under its lock: it may have gone meanwhile, or have become something else. */
@@ -19,9 +18,8 @@ static bool begin_locked_read(struct command_context *ctx, struct hash_read *rea
                               void (*absent)(struct reply *reply)) {
     struct slice key = ctx->argv[1];
     uint64_t hash = store_hash(ctx->store, key);
-    store_lock(ctx->store, &hash, 1, &read->guard);
-    read->locked = true;
-    const struct entry *entry = store_find(ctx->store, &read->guard, key, hash, ctx->now_ms);
+    cmd_lock_key(ctx, key, &read->lock);
+    const struct entry *entry = store_find(ctx->store, read->lock.guard, key, hash, ctx->now_ms);
     if (entry && entry->kind == ENTRY_HASH) {
         read->view = hash_view_entry(entry);
         return true;
@@ -40,7 +38,7 @@ static bool begin_read(struct command_context *ctx, struct hash_read *read,
     struct key_value value;
     *read = (struct hash_read){0};
     if (!cmd_read(ctx, ctx->argv[1], FORM_HASH, &value, absent)) return false;
-    bool is_table = !value.row && value.entry->flags & ENTRY_TABLE;
+    bool is_table = !value.row && value.entry->flags & ENTRY_OBJECT;
     if (is_table) return begin_locked_read(ctx, read, absent);
     read->view = hash_view_packed(value.fields);
     return true;

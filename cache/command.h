@@ -49,21 +49,33 @@ enum command_flag {
 
 enum command_group {
     GROUP_STRING,
+    GROUP_BITMAP,
     GROUP_HASH,
+    GROUP_LIST,
+    GROUP_SET,
+    GROUP_SORTED_SET,
     GROUP_GENERIC,
+    GROUP_PUBSUB,
+    GROUP_TRANSACTIONS,
     GROUP_CONNECTION,
     GROUP_SERVER,
     GROUP_FRESHET
 };
 
+/* Where the keys stand among the arguments: first to last in steps, as Redis's COMMAND tells it (last -1 is the last
+ * argument; first 0: none), then those that argument `numkeys` counts and that follow it (0: none such). */
 struct command_keys {
-    int8_t first, last,
-        step; /* as Redis's COMMAND: last -1 is the last argument; first 0: no keys */
+    int8_t first, last, step;
+    uint8_t numkeys;
 };
 #define KEYS(first, last, step)                                                                    \
-    { (first), (last), (step) }
+    { (first), (last), (step), 0 }
+#define NUMKEYS(at)                                                                                \
+    { 0, 0, 0, (at) }
+#define DESTINATION_NUMKEYS(at) /* argv[1] is written */                                           \
+    { 1, 1, 1, (at) }
 #define NO_KEYS                                                                                    \
-    { 0, 0, 0 }
+    { 0, 0, 0, 0 }
 
 struct command {
     const char *name; /* lower case */
@@ -125,13 +137,27 @@ const struct command *command_find_sub(const struct command *command, struct sli
 /* The container that a subcommand's row belongs to; NULL for a row of its own. */
 const struct command *command_parent(const struct command *command);
 
-/* The positions of a request's keys, by its row: argv[first], argv[first + step], ... up to argv[last].
- * False: it has none. */
-struct command_key_range {
-    uint32_t first, last, step;
+/* Walks over the positions of a request's keys, by its row; 0 at the end:
+ *     struct command_key_iter iter = command_keys(command, argv, argc);
+ *     for (uint32_t i; (i = command_next_key(&iter));) ... argv[i]
+ * Where there are too few arguments, or the count of keys is none, there are fewer keys: the function answers that. */
+struct command_key_iter {
+    uint32_t next, end, step; /* of the fixed ones */
+    uint32_t counted, counted_end;
 };
-bool command_key_range(const struct command *command, uint32_t argc,
-                       struct command_key_range *range);
+struct command_key_iter command_keys(const struct command *command, const struct slice *argv,
+                                     uint32_t argc);
+static inline uint32_t command_next_key(struct command_key_iter *iter) {
+    if (iter->next < iter->end) {
+        uint32_t at = iter->next;
+        iter->next += iter->step;
+        return at;
+    }
+    return iter->counted < iter->counted_end ? iter->counted++ : 0;
+}
+static inline bool command_has_keys(const struct command *command) {
+    return command->keys.first > 0 || command->keys.numkeys > 0;
+}
 
 /* Runs the request in ctx (argv, argc and everything but command and guard are set): looks the row up, refuses what has to be
  * refused, locks, runs, unlocks. `named` is the row of argv[0], or NULL where there is none; `hashes` is scratch. */

@@ -7,6 +7,7 @@
 #include "cache/client.h"
 #include "cache/command.h"
 #include "cache/keyspace.h"
+#include "cache/number.h"
 #include "cache/reply.h"
 
 /* Every file of commands. */
@@ -89,16 +90,23 @@ const struct command *command_parent(const struct command *command) {
     return NULL;
 }
 
-bool command_key_range(const struct command *command, uint32_t argc,
-                       struct command_key_range *range) {
-    if (command->keys.first <= 0 || (uint32_t)command->keys.first >= argc) return false;
-    int64_t last = command->keys.last;
-    if (last < 0) last += argc;
-    if (last >= argc) last = argc - 1;
-    if (last < command->keys.first) return false;
-    *range = (struct command_key_range){(uint32_t)command->keys.first, (uint32_t)last,
-                                        (uint32_t)command->keys.step};
-    return true;
+struct command_key_iter command_keys(const struct command *command, const struct slice *argv,
+                                     uint32_t argc) {
+    struct command_keys keys = command->keys;
+    struct command_key_iter iter = {0};
+    if (keys.first > 0) {
+        int64_t last = keys.last < 0 ? (int64_t)keys.last + argc : keys.last;
+        if (last >= argc) last = (int64_t)argc - 1;
+        iter = (struct command_key_iter){
+            .next = (uint32_t)keys.first, .end = (uint32_t)(last + 1), .step = (uint32_t)keys.step};
+    }
+    int64_t n;
+    if (keys.numkeys > 0 && keys.numkeys < argc && number_parse_i64(argv[keys.numkeys], &n) &&
+        n > 0 && n < (int64_t)argc - keys.numkeys) {
+        iter.counted = keys.numkeys + 1U;
+        iter.counted_end = iter.counted + (uint32_t)n;
+    }
+    return iter;
 }
 
 /* --- refusals, worded as Redis 7.0 words them ---------------------------------------------------------------- */
@@ -154,10 +162,10 @@ static bool arity_fits(const struct command *command, uint32_t argc) {
 }
 
 /* Rows are written in the database; a plain write to a row's key would be a lie about it. */
-static bool refuse_row_keys(struct command_context *ctx, const struct command_key_range *range) {
+static bool refuse_row_keys(struct command_context *ctx, struct command_key_iter keys) {
     if (!(ctx->command->flags & CMD_WRITE) || ctx->command->flags & CMD_ROW_WRITE) return false;
     if (!ctx->keyspace) return false;
-    for (uint32_t i = range->first; i <= range->last; i += range->step) {
+    for (uint32_t i; (i = command_next_key(&keys));) {
         if (!keyspace_is_row_key(ctx, ctx->argv[i])) continue;
         struct slice key = shown(ctx->argv[i]);
         reply_error(ctx->reply,
@@ -192,10 +200,10 @@ void command_help(struct command_context *ctx) {
 
 /* --- running ----------------------------------------------------------------------------------------------- */
 
-static void run_locked(struct command_context *ctx, const struct command_key_range *range,
+static void run_locked(struct command_context *ctx, struct command_key_iter keys,
                        struct buf *hashes) {
     hashes->len = 0;
-    for (uint32_t i = range->first; i <= range->last; i += range->step) {
+    for (uint32_t i; (i = command_next_key(&keys));) {
         uint64_t hash = store_hash(ctx->store, ctx->argv[i]);
         buf_append(hashes, &hash, sizeof hash);
     }
@@ -233,12 +241,10 @@ void command_run(struct command_context *ctx, const struct command *named, struc
         reply_error(ctx->reply, "NOAUTH Authentication required.");
         return;
     }
-    struct command_key_range range;
-    if (!(ctx->command->flags & (CMD_WRITE | CMD_LOCKS_KEYS)) ||
-        !command_key_range(ctx->command, ctx->argc, &range)) {
+    if (!(ctx->command->flags & (CMD_WRITE | CMD_LOCKS_KEYS)) || !command_has_keys(ctx->command)) {
         ctx->command->run(ctx);
         return;
     }
-    if (refuse_row_keys(ctx, &range)) return;
-    run_locked(ctx, &range, hashes);
+    struct command_key_iter keys = command_keys(ctx->command, ctx->argv, ctx->argc);
+    if (!refuse_row_keys(ctx, keys)) run_locked(ctx, keys, hashes);
 }

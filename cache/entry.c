@@ -5,6 +5,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "cache/hash.h"
+#include "cache/set.h"
 
 _Static_assert(sizeof(struct entry) == 16, "the header of every key: keep it small");
 
@@ -22,9 +23,20 @@ struct row_part {
     uint32_t known;
 };
 
-/* The fixed part of a big hash. */
-struct table_part {
-    struct hash_table *table;
+/* The fixed part of a big container. */
+struct object_part {
+    void *object;
+};
+
+/* What a big container is: one row a kind. */
+struct object_type {
+    void (*destroy)(void *object);
+    size_t (*size)(const void *object); /* bytes of memory that it takes */
+};
+
+static const struct object_type object_types[ENTRY_KINDS] = {
+    [ENTRY_HASH] = {hash_table_destroy, hash_table_size},
+    [ENTRY_SET] = {set_table_destroy, set_table_size},
 };
 
 static size_t timing_size(const struct entry *entry) {
@@ -80,20 +92,19 @@ struct entry *entry_create_string(struct slice key, uint64_t hash, struct slice 
     return entry;
 }
 
-struct entry *entry_create_hash(struct slice key, uint64_t hash, int64_t expire_at_ms,
-                                struct slice packed) {
-    struct entry *entry = entry_alloc(ENTRY_HASH, key, hash, expire_at_ms, 0, packed.len);
+struct entry *entry_create_packed(enum entry_kind kind, struct slice key, uint64_t hash,
+                                  int64_t expire_at_ms, struct slice packed) {
+    struct entry *entry = entry_alloc(kind, key, hash, expire_at_ms, 0, packed.len);
     if (packed.len) memcpy(value_of(entry), packed.data, packed.len);
     return entry;
 }
 
-struct entry *entry_create_hash_table(struct slice key, uint64_t hash, int64_t expire_at_ms,
-                                      struct hash_table **table) {
-    struct entry *entry =
-        entry_alloc(ENTRY_HASH, key, hash, expire_at_ms, sizeof(struct table_part), 0);
-    entry->flags |= ENTRY_TABLE;
-    *(struct table_part *)entry_part(entry) = (struct table_part){*table};
-    *table = NULL;
+struct entry *entry_create_object(enum entry_kind kind, struct slice key, uint64_t hash,
+                                  int64_t expire_at_ms, void *object) {
+    ASSERT(object && object_types[kind].destroy);
+    struct entry *entry = entry_alloc(kind, key, hash, expire_at_ms, sizeof(struct object_part), 0);
+    entry->flags |= ENTRY_OBJECT;
+    *(struct object_part *)entry_part(entry) = (struct object_part){object};
     return entry;
 }
 
@@ -136,10 +147,7 @@ void entry_destroy(struct entry **entry) {
     struct entry *gone = *entry;
     *entry = NULL;
     if (!gone) return;
-    if (gone->flags & ENTRY_TABLE) {
-        struct hash_table *table = entry_table(gone);
-        hash_table_destroy(&table);
-    }
+    if (gone->flags & ENTRY_OBJECT) object_types[gone->kind].destroy(entry_object(gone));
     mem_free(gone);
 }
 
@@ -154,13 +162,13 @@ static size_t block_size(const void *block) {
 
 size_t entry_size(const struct entry *entry) {
     size_t size = block_size(entry);
-    if (entry->flags & ENTRY_TABLE) size += hash_table_size(entry_table(entry));
+    if (entry->flags & ENTRY_OBJECT) size += object_types[entry->kind].size(entry_object(entry));
     return size;
 }
 
-struct hash_table *entry_table(const struct entry *entry) {
-    ASSERT(entry->flags & ENTRY_TABLE);
-    return ((const struct table_part *)entry_const_part(entry))->table;
+void *entry_object(const struct entry *entry) {
+    ASSERT(entry->flags & ENTRY_OBJECT);
+    return ((const struct object_part *)entry_const_part(entry))->object;
 }
 
 static const struct row_part *row_part(const struct entry *entry) {

@@ -1,11 +1,12 @@
 /* entry.h: one key's value in the store: a single allocation.
  *
- *     | struct entry | timing (only with TTL) | row part or table pointer | key | value bytes |
+ *     | struct entry | timing (only with TTL) | row part or object pointer | key | value bytes |
  *       16 bytes       24 bytes                 by kind                     ^ key_at
  *
  * Entries are immutable once put, with three exceptions: the eviction policy's byte and the expiry (atomic, so that a
- * reader without a lock may look), and a big plain hash (ENTRY_TABLE), whose fields live in a table that is changed in
- * place: who reads them holds the shard's lock. All the rest is safe behind store_peek.
+ * reader without a lock may look), and a big plain container (ENTRY_OBJECT: a hash, list, set or sorted set), which is
+ * an object of its own that is changed in place: who reads it holds the shard's lock. All the rest is safe behind
+ * store_peek. A small container is packed into the value bytes, and a write makes a new entry.
  *
  * Turned down: room to grow inside a string. APPEND and SETRANGE copy the value, and in exchange a reader never sees
  * half a write and never takes a lock.
@@ -22,15 +23,21 @@
 #include "base/slice.h"
 #include "cache/fields.h"
 
-struct hash_table;
-
-enum entry_kind { ENTRY_STRING, ENTRY_HASH, ENTRY_ROW };
+enum entry_kind {
+    ENTRY_STRING,
+    ENTRY_HASH,
+    ENTRY_LIST,
+    ENTRY_SET,
+    ENTRY_ZSET,
+    ENTRY_ROW,
+    ENTRY_KINDS
+};
 
 enum { STORE_NEVER = 0 }; /* an expiry of "none" */
 
 enum entry_flag {
     ENTRY_TIMED = 1 << 0,  /* has room for an expiry (which may still be STORE_NEVER) */
-    ENTRY_TABLE = 1 << 1,  /* ENTRY_HASH: a table, not packed fields */
+    ENTRY_OBJECT = 1 << 1, /* a container that is an object, not packed bytes */
     ENTRY_ABSENT = 1 << 2, /* ENTRY_ROW: a negative entry */
     ENTRY_RAW = 1 << 3,    /* ENTRY_STRING made by APPEND or SETRANGE: OBJECT ENCODING says raw */
     ENTRY_TEXT = 1 << 4,   /* ENTRY_STRING made by INCRBYFLOAT: not int, whatever it looks like */
@@ -100,23 +107,23 @@ struct entry *entry_create_string(struct slice key, uint64_t hash, struct slice 
 /* The value's bytes are left for the caller to write, before the entry is put. */
 struct entry *entry_create_string_sized(struct slice key, uint64_t hash, size_t value_len,
                                         int64_t expire_at_ms, char **value);
-/* A small plain hash: a packed field list (fields.h). */
-struct entry *entry_create_hash(struct slice key, uint64_t hash, int64_t expire_at_ms,
-                                struct slice packed);
-/* A big plain hash: takes the table (hash.h). */
-struct entry *entry_create_hash_table(struct slice key, uint64_t hash, int64_t expire_at_ms,
-                                      struct hash_table **table);
+/* A small container, packed as its kind does it. */
+struct entry *entry_create_packed(enum entry_kind kind, struct slice key, uint64_t hash,
+                                  int64_t expire_at_ms, struct slice packed);
+/* A big one: takes *object, of the type that the kind has (entry.c, object_types). */
+struct entry *entry_create_object(enum entry_kind kind, struct slice key, uint64_t hash,
+                                  int64_t expire_at_ms, void *object);
 /* Either form may be missing (data NULL); `fields` is a packed field list (fields.h). With stamp->absent both are. */
 struct entry *entry_create_row(struct slice key, uint64_t hash, int64_t expire_at_ms,
                                const struct row_stamp *stamp, struct slice json,
                                struct slice fields);
 void entry_destroy(struct entry **entry);
 
-/* A copy with room for an expiry, set to expire_at_ms. A hash's table moves to the copy: the old entry's memory
+/* A copy with room for an expiry, set to expire_at_ms. A container's object moves to the copy: the old entry's memory
  * is then given back with mem_free, not entry_destroy. */
 struct entry *entry_move_timed(struct entry *entry, int64_t expire_at_ms);
 
-/* Bytes of memory that the entry takes, as the allocator rounds them, a hash's table included. */
+/* Bytes of memory that the entry takes, as the allocator rounds them, a container's object included. */
 size_t entry_size(const struct entry *entry);
 
 /* ENTRY_STRING. */
@@ -124,12 +131,12 @@ static inline struct slice entry_string(const struct entry *entry) {
     return slice_make(entry_value_bytes(entry), entry->value_len);
 }
 
-/* ENTRY_HASH without ENTRY_TABLE. */
+/* A container without ENTRY_OBJECT. */
 static inline struct slice entry_packed(const struct entry *entry) {
     return slice_make(entry_value_bytes(entry), entry->value_len);
 }
 
-struct hash_table *entry_table(const struct entry *entry); /* ENTRY_HASH with ENTRY_TABLE */
+void *entry_object(const struct entry *entry); /* a container with ENTRY_OBJECT */
 
 /* ENTRY_ROW. False: this form was not read (or the row is absent). */
 const struct row_stamp *entry_row_stamp(const struct entry *entry);

@@ -47,7 +47,11 @@ const struct rowvalue *fetched_find(const struct fetched_rows *rows, struct slic
     return NULL;
 }
 
+/* The ticket of a wait for rows that are wanted soon: of no client. */
+static const struct client_ticket nobody = {.slot = UINT32_MAX};
+
 static void wait_free(struct wait *wait) {
+    if (!wait->ticket.wait) wait->home->n_soon--;
     for (uint32_t i = 0; i < wait->rows.n; i++)
         rowvalue_release(&wait->rows.rows[i].value);
     mem_free(wait->rows.rows);
@@ -98,7 +102,7 @@ static void waiter_free(struct waiter *waiter) {
 static void finish(struct wait *wait) {
     loop_timer_clear(wait->home->loop, &wait->timer);
     unlink_wait(wait, &wait->home->waits);
-    client_resume(wait->ticket, &wait->rows);
+    if (wait->ticket.wait) client_resume(wait->ticket, &wait->rows);
     wait_free(wait);
 }
 
@@ -205,20 +209,35 @@ void fetch_want(struct keyspace *keyspace, struct command_context *ctx, enum key
     wait->home = keyspace;
     wait->ticket = ticket;
     wait->form = form;
-    struct command_key_range range;
-    bool has_keys = command_key_range(ctx->command, ctx->argc, &range);
-    ASSERT(has_keys);
+    struct command_key_iter keys = command_keys(ctx->command, ctx->argv, ctx->argc);
+    struct command_key_iter counting = keys;
     size_t bytes = 0;
-    for (uint32_t i = range.first; i <= range.last; i += range.step)
+    for (uint32_t i; (i = command_next_key(&counting));)
         bytes += ctx->argv[i].len;
+    ASSERT(bytes > 0);
     buf_grow(&wait->keys, bytes + 1);
-    for (uint32_t i = range.first; i <= range.last; i += range.step) {
+    for (uint32_t i; (i = command_next_key(&keys));) {
         struct slice key = slice_make(wait->keys.data + wait->keys.len, ctx->argv[i].len);
         buf_append_slice(&wait->keys, ctx->argv[i]);
         add_row(wait, key, store_hash(keyspace->core->store, key));
     }
     qsort(wait->rows.rows, wait->rows.n, sizeof *wait->rows.rows, by_hash);
     link_wait(wait, &keyspace->gathered);
+}
+
+/* A wait of its own for each, so that each is one more row of the turn's statement, and none is tied to another. */
+bool fetch_want_soon(struct keyspace *keyspace, struct slice key, uint64_t hash,
+                     enum key_form form) {
+    if (keyspace->n_soon >= FETCH_MAX_SOON) return false;
+    keyspace->n_soon++;
+    struct wait *wait = mem_zalloc(sizeof *wait);
+    wait->home = keyspace;
+    wait->ticket = nobody;
+    wait->form = form;
+    buf_append_slice(&wait->keys, key);
+    add_row(wait, buf_slice(&wait->keys), hash);
+    link_wait(wait, &keyspace->gathered);
+    return true;
 }
 
 /* What memory holds of the row, copied: it has to live until the rest is here. NULL: not this form, or no row at all. */

@@ -30,16 +30,16 @@ static void destroy_field(struct entry *field, void *arg) {
     entry_destroy(&field);
 }
 
-void hash_table_destroy(struct hash_table **table) {
-    if (!*table) return;
-    index_each(&(*table)->index, destroy_field, NULL);
-    index_deinit(&(*table)->index);
-    mem_free(*table);
-    *table = NULL;
+void hash_table_destroy(void *table) {
+    struct hash_table *gone = table;
+    index_each(&gone->index, destroy_field, NULL);
+    index_deinit(&gone->index);
+    mem_free(gone);
 }
 
-size_t hash_table_size(const struct hash_table *table) {
-    return sizeof *table + table->index.bytes + table->field_bytes;
+size_t hash_table_size(const void *table) {
+    const struct hash_table *sized = table;
+    return sizeof *sized + sized->index.bytes + sized->field_bytes;
 }
 
 static uint64_t field_hash(const struct hash_table *table, struct slice field) {
@@ -78,7 +78,7 @@ static bool table_delete(struct hash_table *table, struct slice field) {
 
 struct hash_view hash_view_entry(const struct entry *entry) {
     ASSERT(entry->kind == ENTRY_HASH);
-    if (entry->flags & ENTRY_TABLE) return (struct hash_view){.table = entry_table(entry)};
+    if (entry->flags & ENTRY_OBJECT) return (struct hash_view){.table = entry_object(entry)};
     return hash_view_packed(entry_packed(entry));
 }
 
@@ -169,8 +169,8 @@ void hash_edit_begin(struct hash_edit *edit, struct entry *entry, uint64_t hash)
     *edit = (struct hash_edit){.entry = entry, .hash = hash};
     if (!entry) return;
     ASSERT(entry->kind == ENTRY_HASH);
-    if (entry->flags & ENTRY_TABLE) {
-        edit->table = entry_table(entry);
+    if (entry->flags & ENTRY_OBJECT) {
+        edit->table = entry_object(entry);
         edit->old_size = entry_size(entry);
         return;
     }
@@ -258,10 +258,13 @@ static bool edit_put(struct hash_edit *edit, struct store *store, const struct s
                      struct slice key) {
     int64_t expire_at_ms = edit->entry ? entry_expiry(edit->entry) : STORE_NEVER;
     struct entry *entry;
-    if (edit->made_table)
-        entry = entry_create_hash_table(key, edit->hash, expire_at_ms, &edit->table);
-    else
-        entry = entry_create_hash(key, edit->hash, expire_at_ms, buf_slice(&edit->packed));
+    if (edit->made_table) {
+        entry = entry_create_object(ENTRY_HASH, key, edit->hash, expire_at_ms, edit->table);
+        edit->made_table = false; /* it is the entry's now */
+    } else {
+        entry = entry_create_packed(ENTRY_HASH, key, edit->hash, expire_at_ms,
+                                    buf_slice(&edit->packed));
+    }
     return store_put(store, guard, &entry);
 }
 
@@ -281,6 +284,6 @@ bool hash_edit_end(struct hash_edit *edit, struct store *store, const struct sto
 }
 
 void hash_edit_abandon(struct hash_edit *edit) {
-    if (edit->made_table) hash_table_destroy(&edit->table);
+    if (edit->made_table) hash_table_destroy(edit->table);
     buf_deinit(&edit->packed);
 }

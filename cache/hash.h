@@ -28,8 +28,9 @@ enum { HASH_PACKED_FIELDS_MAX = 512, HASH_PACKED_LEN_MAX = 64 };
 /* --- tables --- */
 
 struct hash_table *hash_table_create(uint64_t seed);
-void hash_table_destroy(struct hash_table **table);
-size_t hash_table_size(const struct hash_table *table);
+/* The row of ENTRY_HASH among the object types (entry.c). */
+void hash_table_destroy(void *table);
+size_t hash_table_size(const void *table);
 
 /* --- reading: what a view borrows lives as long as its entry, or until the next edit of a table --- */
 

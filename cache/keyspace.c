@@ -32,7 +32,7 @@ static enum read_outcome plain_value(const struct entry *entry, enum key_form fo
         value->string = entry_string(entry);
     } else if (form == FORM_HASH) {
         if (entry->kind != ENTRY_HASH) return READ_WRONG_TYPE;
-        if (!(entry->flags & ENTRY_TABLE)) value->fields = entry_packed(entry);
+        if (!(entry->flags & ENTRY_OBJECT)) value->fields = entry_packed(entry);
     }
     return READ_FOUND;
 }
@@ -152,6 +152,23 @@ bool keyspace_is_row_key(struct command_context *ctx, struct slice key) {
     struct keyspace *keyspace = ctx->keyspace;
     tablemaps_refresh(keyspace->core->maps, &keyspace->map);
     return keyspace->map && tablemap_find_key(keyspace->map, key, &rest) != NULL;
+}
+
+/* Without a lease the row would be answered and not kept, so it would have to be read twice. */
+bool keyspace_read_ahead(struct keyspace *keyspace, struct slice key, enum key_form form,
+                         int64_t now_ms, int64_t now_us) {
+    struct core *core = keyspace->core;
+    struct slice rest;
+    if (!keyspace->loader || !keyspace->map || !core_lease_holds(core, now_us)) return false;
+    uint64_t hash = store_hash(core->store, key);
+    const struct entry *entry = store_peek(core->store, key, hash, now_ms);
+    if (entry && entry->kind != ENTRY_ROW) return false;
+    struct key_value ignored;
+    if (entry && is_current(core, entry_row_stamp(entry)) &&
+        row_value(entry, form, &ignored) != READ_PENDING)
+        return false;
+    const struct table *table = tablemap_find_key(keyspace->map, key, &rest);
+    return table && !table->refusal && fetch_want_soon(keyspace, key, hash, form);
 }
 
 /* ---- the turn ---- */

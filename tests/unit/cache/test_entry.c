@@ -110,8 +110,7 @@ static void a_copy_with_room_for_an_expiry_is_the_same_otherwise(void **state) {
 static void a_big_hash_is_counted_with_its_table_which_moves_along(void **state) {
     (void)state;
     struct hash_table *table = hash_table_create(1);
-    struct entry *hash = entry_create_hash_table(SLICE("h"), 1, STORE_NEVER, &table);
-    assert_null(table);
+    struct entry *hash = entry_create_object(ENTRY_HASH, SLICE("h"), 1, STORE_NEVER, table);
     struct hash_edit edit;
     size_t before = entry_size(hash);
     hash_edit_begin(&edit, hash, 1);

@@ -98,16 +98,16 @@ static void it_becomes_a_table_beyond_512_fields_or_64_bytes(void **state) {
     char name[16];
     for (uint32_t i = 0; i < HASH_PACKED_FIELDS_MAX; i++)
         assert_true(set(f, numbered(name, i), SLICE("v")));
-    assert_false(entry_of(f)->flags & ENTRY_TABLE);
+    assert_false(entry_of(f)->flags & ENTRY_OBJECT);
     set(f, SLICE("one more"), SLICE("v"));
-    assert_true(entry_of(f)->flags & ENTRY_TABLE);
+    assert_true(entry_of(f)->flags & ENTRY_OBJECT);
     store_remove(f->store, &f->guard, KEY, f->hash, REMOVED_DELETED);
 
     char value[HASH_PACKED_LEN_MAX + 1] = {0};
     set(f, SLICE("x"), slice_make(value, HASH_PACKED_LEN_MAX));
-    assert_false(entry_of(f)->flags & ENTRY_TABLE);
+    assert_false(entry_of(f)->flags & ENTRY_OBJECT);
     set(f, SLICE("y"), slice_make(value, sizeof value));
-    assert_true(entry_of(f)->flags & ENTRY_TABLE);
+    assert_true(entry_of(f)->flags & ENTRY_OBJECT);
     struct hash_view view = hash_view_entry(entry_of(f));
     assert_int_equal(hash_count(&view), 2);
 }
