@@ -228,6 +228,8 @@ static void run_messages(struct loop *loop) {
     }
 }
 
+void loop_deliver(struct loop *loop) { run_messages(loop); }
+
 /* --- turns ------------------------------------------------------------------------------------------------- */
 
 void loop_each_turn(struct loop *loop, void (*run)(void *arg), void *arg) {

@@ -60,6 +60,8 @@ void loop_timer_set(struct loop *loop, struct loop_timer *timer, int64_t due_us)
 void loop_timer_clear(struct loop *loop, struct loop_timer *timer);
 
 void loop_post(struct loop *loop, struct loop_message *message);
+/* Runs what was posted after the loop has ended, so that nothing is lost; for whoever destroys it. */
+void loop_deliver(struct loop *loop);
 
 /* `run` is called at the end of each turn, when all ready descriptors, timers and messages were handled:
  * the place to flush what the turn has gathered (replies, batched queries). A loop takes up to LOOP_HOOKS of

@@ -11,9 +11,13 @@
 #include "base/mem.h"
 #include "cache/command.h"
 #include "cache/listener.h"
+#include "cache/notify.h"
+#include "cache/output_limits.h"
+#include "cache/pubsub.h"
 #include "cache/readthrough.h"
 #include "cache/roster.h"
 #include "cache/server_info.h"
+#include "cache/settings.h"
 #include "cache/store.h"
 #include "cache/worker.h"
 
@@ -26,9 +30,13 @@ struct cache {
     struct cache_config config;
     struct cache_deps deps;
     struct server_info info;
+    struct settings settings;
     struct command_table *commands;
     struct store *store;
     struct roster *roster;
+    struct pubsub *pubsub;
+    struct notify *notify;
+    struct output_limits limits;
     struct readthrough *readthrough;
     struct listener *listener;
     struct worker **workers;
@@ -82,9 +90,13 @@ static bool make_workers(struct cache *cache, struct error *err) {
     struct worker_deps deps = {
         .config = &cache->config,
         .info = &cache->info,
+        .settings = &cache->settings,
         .commands = cache->commands,
         .store = cache->store,
         .roster = cache->roster,
+        .pubsub = cache->pubsub,
+        .notify = cache->notify,
+        .limits = &cache->limits,
         .log = cache->deps.log,
         .metrics = cache->deps.metrics,
         .n_workers = cache->n_workers,
@@ -104,9 +116,13 @@ struct cache *cache_create(const struct cache_config *config, const struct cache
     cache->config = *config;
     cache->deps = *deps;
     cache->n_workers = config->workers ? config->workers : count_cores();
+    settings_init(&cache->settings, config);
     raise_descriptor_limit(cache);
     cache->commands = command_table_create();
     cache->roster = roster_create(config->max_clients);
+    cache->pubsub = pubsub_create();
+    cache->notify = notify_create(cache->pubsub);
+    output_limits_init(&cache->limits, config->client_output_limit_bytes);
     cache->store = make_store(cache);
     struct readthrough_deps rt_deps = {deps->log, deps->metrics, cache->store};
     cache->readthrough = readthrough_create(&cache->config, &rt_deps, err);
@@ -128,6 +144,8 @@ void cache_destroy(struct cache **cache) {
     listener_destroy(&c->listener);
     if (c->readthrough) readthrough_destroy(&c->readthrough);
     store_destroy(&c->store);
+    notify_destroy(&c->notify);
+    pubsub_destroy(&c->pubsub);
     roster_destroy(&c->roster);
     command_table_destroy(&c->commands);
     mem_free(c);

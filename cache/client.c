@@ -68,6 +68,7 @@ void client_read(struct client *client) {
         client_finish(client);
         return;
     }
+    client->received += (uint64_t)n;
     metric_bump(client->worker->metrics.bytes_in, n);
     if (span.len > MAX_QUERY) {
         metric_bump(client->worker->metrics.protocol_errors, 1);
@@ -251,19 +252,20 @@ void client_close(struct client *client) {
     client_drop_parser(client);
     buf_deinit(&client->query);
     buf_deinit(&client->out);
+    pubsub_forget(worker->deps.pubsub, &client->subscriptions);
     roster_leave(worker->deps.roster, &client->card);
     worker_release_slot(worker, client->card.slot);
     mem_free(client);
 }
 
 void client_tick(struct client *client, int64_t now_us) {
-    struct worker *worker = client->worker;
     size_t waiting = client->out.len - client->sent;
+    if (!waiting) return;
     bool stalled = now_us - client->progress_us > STALL_US;
-    if (!waiting || !stalled) return;
-    if (!client->closing && waiting <= worker->deps.config->client_output_limit_bytes) return;
-    metric_bump(worker->metrics.output_limit_closes, 1);
-    client_close(client);
+    if ((client->closing && stalled) || client_past_soft_limit(client, now_us)) {
+        client_overrun(client);
+        client_close(client);
+    }
 }
 
 void client_drain(struct client *client) {
@@ -274,6 +276,16 @@ void client_drain(struct client *client) {
 uint64_t client_id(const struct client *client) { return client->card.id; }
 struct card *client_card(struct client *client) {
     return &client->card;
+}
+uint32_t client_modes(const struct client *client) { return client->modes; }
+void client_set_mode(struct client *client, enum client_mode mode, bool on) {
+    client->modes = on ? client->modes | mode : client->modes & ~(uint32_t)mode;
+}
+struct mailbox *client_mailbox(struct client *client) {
+    return roster_own_mailbox(client->worker->deps.roster, &client->card);
+}
+struct subscriptions *client_subscriptions(struct client *client) {
+    return &client->subscriptions;
 }
 bool client_is_authenticated(const struct client *client) { return client->authenticated; }
 uint8_t client_protocol(const struct client *client) { return client->protocol; }

@@ -24,6 +24,8 @@
 struct card;
 struct client;
 struct fetched_rows;
+struct mailbox;
+struct subscriptions;
 struct transport;
 struct worker;
 
@@ -75,6 +77,27 @@ void client_abandon(struct client *client, const char *reason);
 uint64_t client_min_lsn(const struct client *client);
 void client_set_min_lsn(struct client *client, uint64_t min_lsn);
 
+/* What makes a client unusual; one test of the word keeps it off the usual path (session.h). */
+enum client_mode {
+    CLIENT_SUBSCRIBED = 1 << 0, /* to something */
+    CLIENT_MONITORS = 1 << 1,
+    CLIENT_REPLY_OFF = 1 << 2,
+    CLIENT_REPLY_SKIP = 1 << 3,      /* this command is not answered */
+    CLIENT_REPLY_SKIP_NEXT = 1 << 4, /* the one after this */
+};
+uint32_t client_modes(const struct client *client);
+void client_set_mode(struct client *client, enum client_mode mode, bool on);
+
+/* Where others send it pushes (push.h); borrowed: lives as long as the client. */
+struct mailbox *client_mailbox(struct client *client);
+
+/* What it is subscribed to (pubsub.h), to read and to change. */
+struct subscriptions *client_subscriptions(struct client *client);
+
+/* Puts text behind what the client is still to be sent, to go out at the turn's end; closes one that has passed its limit then.
+ * Outside of its commands: push.c's. */
+void client_push(struct client *client, struct slice head, struct slice tail);
+
 /* --- for the worker ----------------------------------------------------------------------------------------- */
 
 /* Takes the descriptor; transport NULL: plain (stream.h). NULL: there were too many clients, which it was told, and it is closed. */
@@ -83,6 +106,10 @@ struct client *client_open(struct worker *worker, uint32_t slot, int fd,
 void client_close(struct client *client);
 /* Goes on with requests that a turn's quantum has left over, if there are any. */
 void client_continue(struct client *client);
+/* Sends what client_push has left. The client may be gone afterwards. */
+void client_flush(struct client *client);
+/* It has left too much unread: counted, logged, and dead. */
+void client_overrun(struct client *client);
 /* Once a second: closes one that has held more than the output limit for too long. */
 void client_tick(struct client *client, int64_t now_us);
 /* Stops reading, and closes once what was asked is answered. */

@@ -3,12 +3,14 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "cache/client_state.h"
+#include "cache/keyspace.h"
 #include "cache/reply.h"
 #include "cache/store.h"
 
 enum {
     BATCH = 32,      /* requests parsed before the first of them runs */
     PREFETCHED = 64, /* keys whose entries are asked for before the first command of a batch runs */
+    AHEAD = 500,     /* requests behind one that waits for rows whose rows are fetched with it */
     QUANTUM = 1024,  /* requests a client may run before the others have their turn */
     REPARSED = 1024, /* a shorter half of a request is parsed again rather than remembered */
     ARGV_KEPT = 1024, /* the worker's array shrinks to this after a larger request */
@@ -119,6 +121,47 @@ static void answer_protocol_error(struct client *client) {
     client->closing = true;
 }
 
+/* --- looking ahead ----------------------------------------------------------------------------------------- */
+
+/* What a reader of one row wants of it; false: this command is none. */
+static bool reads_row(const struct command *command, enum key_form *form) {
+    if (!(command->flags & CMD_READONLY) || command->subcommands) return false;
+    switch (command->group) {
+    case GROUP_STRING: *form = FORM_STRING; return true;
+    case GROUP_HASH: *form = FORM_HASH; return true;
+    case GROUP_GENERIC: *form = FORM_ANY; return (command->flags & CMD_FAST) != 0;
+    default: return false;
+    }
+}
+
+static void read_ahead(struct client *client, const struct request *request) {
+    struct worker *worker = client->worker;
+    enum key_form form;
+    if (!request->named || !reads_row(request->named, &form)) return;
+    struct command_key_iter keys = command_keys(request->named, request->argv, request->argc);
+    for (uint32_t k; (k = command_next_key(&keys));)
+        keyspace_read_ahead(worker->keyspace, request->argv[k], form, worker->now_ms,
+                            loop_now_us(worker->loop));
+}
+
+/* The request before batch->requests[from] waits for rows: those that the requests behind it miss come in the same statement. It is
+ * as if other clients asked for them now. The span's place is the caller's to set again. */
+static void look_ahead(struct client *client, struct span *span, struct batch *batch, uint32_t from,
+                       enum resp_status status) {
+    uint64_t begin = client->received - span->len;
+    if (!client->worker->keyspace || client->parser) return;
+    for (uint32_t looked = 0;; from = 0) {
+        for (uint32_t i = from; i < batch->n; i++, looked++)
+            if (begin + batch->requests[i].start >= client->ahead)
+                read_ahead(client, &batch->requests[i]);
+        if (status != RESP_DONE || looked >= AHEAD) break;
+        if (batch->held) release_parser(client, batch->held);
+        status = gather(client, span, batch);
+        if (batch->n == 0) break;
+    }
+    if (begin + span->at > client->ahead) client->ahead = begin + span->at;
+}
+
 /* --- running ----------------------------------------------------------------------------------------------- */
 
 static void suspend(struct client *client, const struct command_context *ctx) {
@@ -142,6 +185,7 @@ static void run_one(struct client *client, const struct request *request, const 
         .reply = &reply,
         .store = worker->deps.store,
         .keyspace = worker->keyspace,
+        .notify = worker->deps.notify,
         .client = client,
         .worker = worker,
         .now_ms = worker->now_ms,
@@ -188,12 +232,15 @@ static void run_span(struct client *client, struct span *span, const struct reru
         if (client->waiting != WAIT_NONE) i--;
         metric_bump(worker->metrics.commands, i);
         ran += i;
-        if (batch.held) release_parser(client, batch.held);
         if (i < batch.n) {
             /* The one that waits, and all behind it, are parsed again when their time comes. */
-            span->at = batch.requests[i].start;
+            size_t at = batch.requests[i].start;
+            if (client->waiting == WAIT_ROWS) look_ahead(client, span, &batch, i + 1, status);
+            if (batch.held) release_parser(client, batch.held);
+            span->at = at;
             break;
         }
+        if (batch.held) release_parser(client, batch.held);
         if (status == RESP_INVALID && !stopped(client)) answer_protocol_error(client);
         if (status == RESP_MORE) return;
     }

@@ -6,6 +6,8 @@
 #include "base/buf.h"
 #include "base/loop.h"
 #include "cache/client.h"
+#include "cache/output_limits.h"
+#include "cache/pubsub.h"
 #include "cache/resp.h"
 #include "cache/roster.h"
 #include "cache/stream.h"
@@ -23,14 +25,20 @@ struct client {
     uint8_t protocol;
     uint8_t waiting;
     bool authenticated;
-    bool closing;    /* once the replies are sent; nothing more is run */
-    bool draining;   /* nothing more is read; closing follows when what is here has run */
-    bool dead;       /* now: the peer has gone, or broke a limit */
-    bool in_backlog; /* query holds requests that can run */
-    bool full;       /* the socket took less than it was given: no more until it says so */
+    bool closing;          /* once the replies are sent; nothing more is run */
+    bool draining;         /* nothing more is read; closing follows when what is here has run */
+    bool dead;             /* now: the peer has gone, or broke a limit */
+    bool in_backlog;       /* query holds requests that can run */
+    bool full;             /* the socket took less than it was given: no more until it says so */
+    bool pushed;           /* out holds pushes that the turn's end sends */
+    uint32_t modes;        /* of enum client_mode */
+    int64_t soft_since_us; /* beyond the soft output limit since then; 0: it is not */
     uint64_t min_lsn;
+    struct subscriptions subscriptions;
 
     struct buf query;
+    uint64_t received; /* bytes, from the beginning */
+    uint64_t ahead;    /* of them, those whose keys were looked at ahead of their time */
     /* Of the half request in query; NULL where it is parsed from its start. */
     struct resp_parser *parser;
     struct buf out;
@@ -85,6 +93,11 @@ static inline struct buf *client_replies(struct client *client) {
     return client->out.len ? &client->out : &client->worker->replies;
 }
 void client_send(struct client *client);
+static inline enum output_class client_output_class(const struct client *client) {
+    return client->modes & CLIENT_SUBSCRIBED ? OUTPUT_PUBSUB : OUTPUT_NORMAL;
+}
+/* Has it been beyond its class's soft limit for as long as that allows? Asked once a second. */
+bool client_past_soft_limit(struct client *client, int64_t now_us);
 /* Before another reply is composed: a client that does not read is not answered without end. False: it is dead. */
 bool client_within_output_limit(struct client *client);
 

@@ -3,8 +3,8 @@
 #include <sys/socket.h>
 
 #include "base/log.h"
-#include "cache/cache.h"
 #include "cache/client_state.h"
+#include "cache/output_limits.h"
 
 enum {
     WRITE_AT = 256 * 1024, /* replies gathered before they are sent in mid-batch */
@@ -65,16 +65,52 @@ void client_send(struct client *client) {
         send_shared(client);
 }
 
-bool client_within_output_limit(struct client *client) {
+void client_push(struct client *client, struct slice head, struct slice tail) {
+    if (client->closing || client->dead) return;
+    buf_append_slice(&client->out, head);
+    buf_append_slice(&client->out, tail);
+    client_within_output_limit(client);
+    if (client->pushed) return;
+    client->pushed = true;
+    worker_pushed(client->worker, client->card.slot);
+}
+
+void client_flush(struct client *client) {
+    if (!client->pushed) return;
+    client->pushed = false;
+    client_finish(client);
+}
+
+void client_overrun(struct client *client) {
     struct worker *worker = client->worker;
-    uint64_t limit = worker->deps.config->client_output_limit_bytes;
-    if (unsent(client) <= WRITE_AT && unsent(client) <= limit) return true;
-    client_send(client);
-    if (unsent(client) <= limit) return true;
     metric_bump(worker->metrics.output_limit_closes, 1);
     log_warn(worker->deps.log, "client_closed",
              "reason=output_limit id=%llu addr=%s unread_bytes=%zu",
              (unsigned long long)client->card.id, client->card.address, unsent(client));
     client->dead = true;
+}
+
+bool client_past_soft_limit(struct client *client, int64_t now_us) {
+    const struct output_limits *limits = client->worker->deps.limits;
+    enum output_class class = client_output_class(client);
+    uint64_t hard = output_limits_hard(limits, class);
+    uint64_t soft = output_limits_soft(limits, class);
+    if (hard && unsent(client) > hard) return true; /* it was lowered, or the class is another */
+    if (!soft || unsent(client) <= soft) {
+        client->soft_since_us = 0;
+        return false;
+    }
+    if (!client->soft_since_us) client->soft_since_us = now_us;
+    return now_us - client->soft_since_us > output_limits_soft_us(limits, class);
+}
+
+bool client_within_output_limit(struct client *client) {
+    struct worker *worker = client->worker;
+    uint64_t limit = output_limits_hard(worker->deps.limits, client_output_class(client));
+    if (limit == 0) limit = UINT64_MAX;
+    if (unsent(client) <= WRITE_AT && unsent(client) <= limit) return true;
+    client_send(client);
+    if (unsent(client) <= limit) return true;
+    client_overrun(client);
     return false;
 }

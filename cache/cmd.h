@@ -8,6 +8,7 @@
 #include "cache/command.h"
 #include "cache/hash.h"
 #include "cache/keyspace.h"
+#include "cache/notify.h"
 #include "cache/reply.h"
 
 enum { STRING_MAX_BYTES = 512 * 1024 * 1024 }; /* Redis's proto-max-bulk-len */

@@ -22,6 +22,7 @@
 struct client;
 struct command_context;
 struct keyspace;
+struct notify;
 struct reply;
 struct worker;
 
@@ -98,6 +99,7 @@ struct command_context {
     struct store *store;
     struct keyspace *keyspace;       /* how keys are read: keyspace.h */
     const struct store_guard *guard; /* what is locked; NULL where nothing is */
+    struct notify *notify; /* NULL: nobody is told (notify.h) */
     struct client *client;
     struct worker *worker;
     int64_t now_ms;     /* wall clock of this turn */

@@ -7,6 +7,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "cache/command.h"
+#include "cache/push.h"
 
 struct roster {
     pthread_mutex_t lock;
@@ -52,6 +53,8 @@ void roster_leave(struct roster *roster, struct card *card) {
     *(card->previous ? &card->previous->next : &roster->first) = card->next;
     *(card->next ? &card->next->previous : &roster->last) = card->previous;
     roster->count--;
+    if (card->mailbox) mailbox_close(card->mailbox);
+    mailbox_release(&card->mailbox);
     for (int i = 0; i < CARD_WORDS; i++) {
         mem_free(card->words[i]);
         card->words[i] = NULL;
@@ -81,6 +84,28 @@ void roster_word(struct roster *roster, const struct card *card, enum card_word 
     pthread_mutex_lock(&roster->lock);
     if (card->words[word]) buf_append_text(out, card->words[word]);
     pthread_mutex_unlock(&roster->lock);
+}
+
+/* Caller holds the lock. */
+static struct mailbox *mailbox_of(struct card *card) {
+    if (!card->mailbox) card->mailbox = mailbox_create(card);
+    return card->mailbox;
+}
+
+struct mailbox *roster_own_mailbox(struct roster *roster, struct card *card) {
+    pthread_mutex_lock(&roster->lock);
+    struct mailbox *mailbox = mailbox_of(card);
+    pthread_mutex_unlock(&roster->lock);
+    return mailbox;
+}
+
+struct mailbox *roster_mailbox(struct roster *roster, uint64_t client_id) {
+    struct mailbox *mailbox = NULL;
+    pthread_mutex_lock(&roster->lock);
+    for (struct card *card = roster->first; card && !mailbox; card = card->next)
+        if (card->id == client_id && !card->killed) mailbox = mailbox_acquire(mailbox_of(card));
+    pthread_mutex_unlock(&roster->lock);
+    return mailbox;
 }
 
 /* --- CLIENT LIST -------------------------------------------------------------------------------------------- */

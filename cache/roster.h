@@ -19,6 +19,7 @@
 #include "base/slice.h"
 
 struct command;
+struct mailbox;
 struct roster;
 struct worker;
 
@@ -54,7 +55,8 @@ struct card {
 
     /* The roster's, under its lock. */
     char *words[CARD_WORDS];
-    bool killed; /* on its way out: no longer shown */
+    struct mailbox *mailbox; /* push.h; NULL: nobody has asked for it yet */
+    bool killed;             /* on its way out: no longer shown */
     struct card *next, *previous;
 };
 
@@ -85,6 +87,11 @@ void roster_set_word(struct roster *roster, struct card *card, enum card_word wo
 /* Appends the word ("" where there is none). */
 void roster_word(struct roster *roster, const struct card *card, enum card_word word,
                  struct buf *out);
+
+/* The client's mailbox, made at the first call: by its card (borrowed: the owner's call), or by its id (acquired; NULL: no such
+ * client; any thread). */
+struct mailbox *roster_own_mailbox(struct roster *roster, struct card *card);
+struct mailbox *roster_mailbox(struct roster *roster, uint64_t client_id);
 
 /* CLIENT LIST's and CLIENT KILL's filters; what is 0, NULL or empty does not filter. */
 struct roster_filter {

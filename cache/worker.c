@@ -36,6 +36,11 @@ void worker_attach(struct worker *worker, struct keyspace *keyspace, struct load
     worker->loader = loader;
 }
 
+struct client *worker_client(struct worker *worker, uint32_t slot, uint64_t id) {
+    struct client *client = slot < worker->n_slots ? worker->clients[slot] : NULL;
+    return client && client_id(client) == id ? client : NULL;
+}
+
 uint32_t worker_load(const struct worker *worker) {
     return atomic_load_explicit(&worker->n_clients, memory_order_relaxed);
 }
@@ -96,6 +101,22 @@ static void run_backlog(struct worker *worker) {
     memmove(worker->backlog, worker->backlog + n, worker->n_backlog * sizeof worker->backlog[0]);
 }
 
+void worker_pushed(struct worker *worker, uint32_t slot) {
+    if (worker->n_pushed == worker->pushed_cap) {
+        worker->pushed_cap = worker->pushed_cap ? 2 * worker->pushed_cap : 64;
+        worker->pushed = mem_realloc(worker->pushed, worker->pushed_cap * sizeof worker->pushed[0]);
+    }
+    worker->pushed[worker->n_pushed++] = slot;
+}
+
+static void flush_pushed(struct worker *worker) {
+    for (uint32_t i = 0; i < worker->n_pushed; i++) {
+        struct client *client = worker->clients[worker->pushed[i]];
+        if (client) client_flush(client);
+    }
+    worker->n_pushed = 0;
+}
+
 static void ignore(void *arg, int64_t now_us) {
     (void)arg;
     (void)now_us;
@@ -104,6 +125,7 @@ static void ignore(void *arg, int64_t now_us) {
 static void on_turn_end(void *arg) {
     struct worker *worker = arg;
     run_backlog(worker);
+    if (worker->n_pushed) flush_pushed(worker);
     if (worker->keyspace) keyspace_end_turn(worker->keyspace);
     if (worker->n_backlog)
         loop_timer_set(worker->loop, &worker->again_timer, loop_now_us(worker->loop));
@@ -200,8 +222,21 @@ void worker_adopt(struct worker *worker, int fd, const struct transport *transpo
 static void run_kill(struct loop_message *message, void *owner) {
     struct worker *worker = owner;
     struct order order = take_order(message);
-    struct client *client = order.slot < worker->n_slots ? worker->clients[order.slot] : NULL;
-    if (client && client_id(client) == order.client_id) client_close(client);
+    struct client *client = worker_client(worker, order.slot, order.client_id);
+    if (client) client_close(client);
+}
+
+static void run_overrun(struct loop_message *message, void *owner) {
+    struct worker *worker = owner;
+    struct order order = take_order(message);
+    struct client *client = worker_client(worker, order.slot, order.client_id);
+    if (!client) return;
+    client_overrun(client);
+    client_close(client);
+}
+
+void worker_overrun(struct worker *worker, uint32_t slot, uint64_t id) {
+    send_order(worker, (struct order){.slot = slot, .client_id = id}, run_overrun);
 }
 
 void worker_kill(struct worker *worker, uint32_t slot, uint64_t id) {
@@ -290,10 +325,12 @@ void worker_destroy(struct worker **worker) {
     struct worker *w = *worker;
     if (!w) return;
     ASSERT(!w->started);
+    loop_deliver(w->loop); /* what others have sent since it ended */
     loop_destroy(&w->loop);
     mem_free(w->clients);
     mem_free(w->free_slots);
     mem_free(w->backlog);
+    mem_free(w->pushed);
     mem_free(w->read_bytes);
     buf_deinit(&w->replies);
     resp_deinit(&w->parser);

@@ -25,8 +25,12 @@ struct keyspace;
 struct loader;
 struct log;
 struct metrics;
+struct notify;
+struct output_limits;
+struct pubsub;
 struct roster;
 struct server_info;
+struct settings;
 struct store;
 struct transport;
 struct worker;
@@ -38,9 +42,13 @@ struct worker_deps {
     const struct command_table *commands;
     struct store *store;
     struct roster *roster;
+    struct pubsub *pubsub;
+    struct notify *notify;
+    struct output_limits *limits;
     struct log *log;
     struct metrics *metrics;
     uint32_t n_workers;
+    struct settings *settings; /* what CONFIG SET changes: settings.h */
 };
 
 struct worker *worker_create(const struct worker_deps *deps, uint32_t index, struct error *err);
@@ -50,12 +58,16 @@ bool worker_start(struct worker *worker, struct error *err) MUST_CHECK;
 void worker_adopt(struct worker *worker, int fd, const struct transport *transport);
 /* Any thread: closes the client that has this slot and id, if it is still there. */
 void worker_kill(struct worker *worker, uint32_t slot, uint64_t client_id);
+/* Any thread, under any lock: closes the client for what it has not read (output_limits.h). */
+void worker_overrun(struct worker *worker, uint32_t slot, uint64_t client_id);
 /* Any thread: clients, with those that it was handed and has not met yet. */
 uint32_t worker_load(const struct worker *worker);
 void worker_drain(struct worker *worker, int64_t deadline_us);
 void worker_join(struct worker *worker);
 
 /* For the wing's other parts, on the worker's thread or before it runs. */
+/* NULL: it has gone. */
+struct client *worker_client(struct worker *worker, uint32_t slot, uint64_t client_id);
 uint32_t worker_index(const struct worker *worker);
 struct loop *worker_loop(struct worker *worker);
 const struct worker_deps *worker_deps(const struct worker *worker);

@@ -54,6 +54,11 @@ struct worker {
     uint32_t n_backlog;
     uint32_t backlog_cap;
 
+    /* Slots of clients that were pushed something in this turn; a client may have gone since. */
+    uint32_t *pushed;
+    uint32_t n_pushed;
+    uint32_t pushed_cap;
+
     /* Shared by the clients: used within one batch of one of them. */
     bool is_running_client;
     char *read_bytes;
@@ -75,6 +80,8 @@ struct worker {
 
 /* Puts the slot's client at the backlog's end. */
 void worker_backlog(struct worker *worker, uint32_t slot);
+/* The turn's end flushes the slot's client. */
+void worker_pushed(struct worker *worker, uint32_t slot);
 /* The client of a slot has gone. */
 void worker_release_slot(struct worker *worker, uint32_t slot);
 
