@@ -6,6 +6,7 @@
 
 #include "base/assert.h"
 #include "cache/number.h"
+#include "cache/worker.h"
 
 void cmd_answer_zero(struct reply *reply) { reply_integer(reply, 0); }
 void cmd_answer_empty_array(struct reply *reply) { reply_array(reply, 0); }
@@ -83,6 +84,10 @@ bool cmd_float(struct command_context *ctx, struct slice text, long double *valu
     if (number_parse_long_double(text, value)) return true;
     reply_not_a_float(ctx->reply);
     return false;
+}
+
+int64_t cmd_setting(const struct command_context *ctx, enum setting which) {
+    return setting(worker_deps(ctx->worker)->settings, which);
 }
 
 void cmd_answer_arity(struct command_context *ctx) {

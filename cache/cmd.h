@@ -10,6 +10,7 @@
 #include "cache/keyspace.h"
 #include "cache/notify.h"
 #include "cache/reply.h"
+#include "cache/settings.h"
 
 enum { STRING_MAX_BYTES = 512 * 1024 * 1024 }; /* Redis's proto-max-bulk-len */
 
@@ -44,6 +45,9 @@ void cmd_unlock(struct command_context *ctx, struct cmd_lock *lock);
 /* Stores the entry, or answers that memory does not suffice. */
 bool cmd_put(struct command_context *ctx, struct entry **entry);
 void cmd_answer_oom(struct reply *reply);
+
+/* What CONFIG SET changes, as it is now. */
+int64_t cmd_setting(const struct command_context *ctx, enum setting which);
 
 /* Arguments: false after an error reply. */
 bool cmd_integer(struct command_context *ctx, struct slice text, int64_t *value);

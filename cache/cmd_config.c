@@ -1,70 +1,14 @@
-/* cmd_config.c: CONFIG GET, which tells in Redis's names what clients and tools ask for. What can be set is set in
- * Freshet's own configuration: CONFIG SET says so. */
-#include <inttypes.h>
+/* cmd_config.c: CONFIG: what runs now, in Redis's names, and what of it can be changed (settings.h). */
 #include <string.h>
 
-#include "cache/cache.h"
+#include "base/mem.h"
 #include "cache/cmd_server.h"
 #include "cache/glob.h"
 #include "cache/reply.h"
-#include "cache/resp.h"
-#include "cache/server_info.h"
+#include "cache/settings.h"
 #include "cache/worker.h"
 
-static void value_maxmemory(const struct worker_deps *deps, struct buf *out) {
-    buf_append_u64(out, deps->config->max_memory_bytes);
-}
-
-static void value_maxclients(const struct worker_deps *deps, struct buf *out) {
-    buf_append_u64(out, deps->config->max_clients);
-}
-
-static void value_port(const struct worker_deps *deps, struct buf *out) {
-    buf_append_u64(out, deps->info->port);
-}
-
-static void value_bind(const struct worker_deps *deps, struct buf *out) {
-    const char *colon = strrchr(deps->config->listen, ':');
-    buf_append(out, deps->config->listen, (size_t)(colon - deps->config->listen));
-}
-
-static void value_io_threads(const struct worker_deps *deps, struct buf *out) {
-    buf_append_u64(out, deps->n_workers);
-}
-
-static void value_output_limit(const struct worker_deps *deps, struct buf *out) {
-    buf_printf(out, "normal %" PRIu64 " 0 0 slave 0 0 0 pubsub %" PRIu64 " 0 0",
-               deps->config->client_output_limit_bytes, deps->config->client_output_limit_bytes);
-}
-
-static void value_max_bulk(const struct worker_deps *deps, struct buf *out) {
-    (void)deps;
-    buf_append_u64(out, RESP_MAX_BULK_DEFAULT);
-}
-
-/* Sorted by name. A row has a fixed text, or a function. */
-static const struct parameter {
-    const char *name;
-    const char *text;
-    void (*value)(const struct worker_deps *deps, struct buf *out);
-} parameters[] = {
-    {"appendonly", "no", NULL},
-    {"bind", NULL, value_bind},
-    {"client-output-buffer-limit", NULL, value_output_limit},
-    {"client-query-buffer-limit", "1073741824", NULL},
-    {"databases", "1", NULL},
-    {"io-threads", NULL, value_io_threads},
-    {"maxclients", NULL, value_maxclients},
-    {"maxmemory", NULL, value_maxmemory},
-    {"maxmemory-policy", "allkeys-lfu", NULL},
-    {"notify-keyspace-events", "", NULL},
-    {"port", NULL, value_port},
-    {"proto-max-bulk-len", NULL, value_max_bulk},
-    {"save", "", NULL},
-    {"tcp-keepalive", "300", NULL},
-    {"timeout", "0", NULL},
-};
-enum { N_PARAMETERS = sizeof parameters / sizeof parameters[0] };
+enum { SHOWN_MAX = 128 };
 
 static bool is_asked_for(struct command_context *ctx, const struct parameter *parameter) {
     char lower[64];
@@ -82,35 +26,79 @@ static bool is_asked_for(struct command_context *ctx, const struct parameter *pa
 
 static void config_cmd_get(struct command_context *ctx) {
     size_t n = 0;
-    for (size_t i = 0; i < N_PARAMETERS; i++)
-        n += is_asked_for(ctx, &parameters[i]);
+    for (const struct parameter *row = parameters; row->name; row++)
+        n += is_asked_for(ctx, row);
     reply_map(ctx->reply, n);
     struct buf value = {0};
-    for (size_t i = 0; i < N_PARAMETERS; i++) {
-        if (!is_asked_for(ctx, &parameters[i])) continue;
+    for (const struct parameter *row = parameters; row->name; row++) {
+        if (!is_asked_for(ctx, row)) continue;
         value.len = 0;
-        if (parameters[i].value)
-            parameters[i].value(worker_deps(ctx->worker), &value);
-        else
-            buf_append_text(&value, parameters[i].text);
-        reply_text(ctx->reply, parameters[i].name);
+        parameter_get(row, worker_deps(ctx->worker), &value);
+        reply_text(ctx->reply, row->name);
         reply_bulk(ctx->reply, buf_slice(&value));
     }
     buf_deinit(&value);
 }
 
-static void config_cmd_refuse(struct command_context *ctx) {
-    reply_error(
-        ctx->reply,
-        "ERR CONFIG %s is not supported: Freshet is configured by its file, environment and "
-        "flags, and reloads them at SIGHUP",
-        slice_equal_nocase(ctx->argv[1], SLICE("set")) ? "SET" : "REWRITE");
+static const struct parameter *find_parameter(struct slice name) {
+    for (const struct parameter *row = parameters; row->name; row++)
+        if (slice_equal_nocase(name, slice_from(row->name))) return row;
+    return NULL;
 }
 
-static void config_cmd_resetstat(struct command_context *ctx) {
-    reply_error(ctx->reply, "ERR CONFIG RESETSTAT is not supported: counters never go back, as "
-                            "those who scrape /metrics rely on");
+static bool is_repeated(struct command_context *ctx, uint32_t at) {
+    for (uint32_t i = 2; i < at; i += 2)
+        if (slice_equal_nocase(ctx->argv[i], ctx->argv[at])) return true;
+    return false;
 }
+
+static void answer_failure(struct command_context *ctx, const struct parameter *row,
+                           const char *why) {
+    reply_error(ctx->reply, "ERR CONFIG SET failed (possibly related to argument '%s') - %s",
+                row->name, why);
+}
+
+/* All or none: each value is judged before the first is set. */
+static void config_cmd_set(struct command_context *ctx) {
+    char why[PARAMETER_WHY_MAX];
+    if (ctx->argc % 2) {
+        reply_syntax_error(ctx->reply);
+        return;
+    }
+    for (uint32_t i = 2; i < ctx->argc; i += 2) {
+        const struct parameter *row = find_parameter(ctx->argv[i]);
+        int shown = (int)(ctx->argv[i].len < SHOWN_MAX ? ctx->argv[i].len : SHOWN_MAX);
+        if (!row) {
+            reply_error(ctx->reply,
+                        "ERR Unknown option or number of arguments for CONFIG SET - '%.*s'", shown,
+                        ctx->argv[i].data);
+            return;
+        }
+        if (is_repeated(ctx, i)) {
+            answer_failure(ctx, row, "duplicate parameter");
+            return;
+        }
+        if (!parameter_set(row, worker_deps(ctx->worker), ctx->argv[i + 1], false, why)) {
+            answer_failure(ctx, row, why);
+            return;
+        }
+    }
+    for (uint32_t i = 2; i < ctx->argc; i += 2) {
+        const struct parameter *row = find_parameter(ctx->argv[i]);
+        if (parameter_set(row, worker_deps(ctx->worker), ctx->argv[i + 1], true, why)) continue;
+        answer_failure(ctx, row, why);
+        return;
+    }
+    reply_ok(ctx->reply);
+}
+
+static void config_cmd_rewrite(struct command_context *ctx) {
+    reply_error(ctx->reply,
+                "ERR CONFIG REWRITE is not supported: Freshet is configured by its own file, "
+                "environment and flags; write there what is to last");
+}
+
+static void config_cmd_resetstat(struct command_context *ctx) { reply_ok(ctx->reply); }
 
 const struct command config_subcommands[] = {
     {"get", config_cmd_get, -3, CMD_ADMIN | CMD_NOSCRIPT | CMD_LOADING | CMD_STALE, NO_KEYS,
@@ -119,11 +107,12 @@ const struct command config_subcommands[] = {
     {"help", command_help, 2, CMD_LOADING | CMD_STALE, NO_KEYS, "5.0.0", GROUP_SERVER,
      "Returns helpful text about the different subcommands.", "O(1)", NULL},
     {"resetstat", config_cmd_resetstat, 2, CMD_ADMIN | CMD_NOSCRIPT | CMD_LOADING | CMD_STALE,
-     NO_KEYS, "2.0.0", GROUP_SERVER, "Refused: counters never go back.", "O(1)", NULL},
-    {"rewrite", config_cmd_refuse, 2, CMD_ADMIN | CMD_NOSCRIPT | CMD_LOADING | CMD_STALE, NO_KEYS,
+     NO_KEYS, "2.0.0", GROUP_SERVER,
+     "Resets what INFO counts; the counters of /metrics never go back.", "O(1)", NULL},
+    {"rewrite", config_cmd_rewrite, 2, CMD_ADMIN | CMD_NOSCRIPT | CMD_LOADING | CMD_STALE, NO_KEYS,
      "2.8.0", GROUP_SERVER, "Refused: the configuration's file is its owner's.", "O(1)", NULL},
-    {"set", config_cmd_refuse, -4, CMD_ADMIN | CMD_NOSCRIPT | CMD_LOADING | CMD_STALE, NO_KEYS,
-     "2.0.0", GROUP_SERVER, "Refused: what can be set is set in Freshet's own configuration.",
-     "O(1)", NULL},
+    {"set", config_cmd_set, -4, CMD_ADMIN | CMD_NOSCRIPT | CMD_LOADING | CMD_STALE, NO_KEYS,
+     "2.0.0", GROUP_SERVER, "Sets configuration parameters in-flight; none lasts a restart.",
+     "O(N) where N is the number of configuration parameters provided", NULL},
     {0},
 };

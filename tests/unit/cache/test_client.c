@@ -23,6 +23,7 @@
 #include "cache/reply.h"
 #include "cache/roster.h"
 #include "cache/server_info.h"
+#include "cache/settings.h"
 #include "cache/store.h"
 #include "cache/worker.h"
 
@@ -99,6 +100,7 @@ const struct command commands_freshet[] = {
 struct scene {
     struct cache_config config;
     struct server_info info;
+    struct settings settings;
     struct log *log;
     struct metrics *metrics;
     struct command_table *commands;
@@ -121,8 +123,16 @@ static int setup(void **state) {
     s->roster = roster_create(100);
     s->store = store_create(
         &(struct store_config){.max_memory_bytes = 64 << 20, .max_readers = 1, .seed = 1}, NULL);
-    struct worker_deps deps = {&s->config, &s->info, s->commands, s->store,
-                               s->roster,  s->log,   s->metrics,  1};
+    settings_init(&s->settings, &s->config);
+    struct worker_deps deps = {.config = &s->config,
+                               .info = &s->info,
+                               .commands = s->commands,
+                               .store = s->store,
+                               .roster = s->roster,
+                               .log = s->log,
+                               .metrics = s->metrics,
+                               .n_workers = 1,
+                               .settings = &s->settings};
     s->worker = worker_create(&deps, 0, NULL);
     assert_non_null(s->worker);
     assert_true(worker_start(s->worker, NULL));
