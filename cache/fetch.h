@@ -1,6 +1,7 @@
 /* fetch.h: a command's wait for the rows that it misses, and those rows laid over the store for its second run.
  *
  *     fetch_want(keyspace, ctx);              a read was not in memory: the command will wait (its ticket says so)
+ *     fetch_want_soon(keyspace, key, ...);    no command waits for it yet, but one behind the one that does will read it
  *     fetch_begin(keyspace);                  end of the turn: what the waits want becomes fills, or joins some
  *     fetch_deliver(keyspace, waiters, value) a row has come; whose last it was runs again
  *     fetched_find(ctx->fetched, key, hash)   on the second run
@@ -27,6 +28,10 @@ struct fetched_rows {
 };
 
 void fetch_want(struct keyspace *keyspace, struct command_context *ctx, enum key_form form);
+/* Has the row read into memory. Bounded: past FETCH_MAX_SOON of a worker it does nothing. False: it did nothing. */
+enum { FETCH_MAX_SOON = 4096 };
+bool fetch_want_soon(struct keyspace *keyspace, struct slice key, uint64_t hash,
+                     enum key_form form);
 void fetch_begin(struct keyspace *keyspace);
 void fetch_deliver(struct keyspace *from, struct waiter *waiters, struct rowvalue *value);
 /* Frees the waits that are left, running nothing: the worker is gone. */

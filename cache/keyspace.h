@@ -39,6 +39,11 @@ struct key_value {
 enum read_outcome keyspace_read(struct command_context *ctx, struct slice key, enum key_form form,
                                 struct key_value *value);
 
+/* A command that waits for rows has one behind it that will read this key: where that would miss, the row is fetched together
+ * with what is waited for. False where there is nothing to fetch. Not from inside a command. */
+bool keyspace_read_ahead(struct keyspace *keyspace, struct slice key, enum key_form form,
+                         int64_t now_ms, int64_t now_us);
+
 /* Is it a key of a mapped table (or a named query)? Writes ask before they touch a key. */
 bool keyspace_is_row_key(struct command_context *ctx, struct slice key);
 

@@ -29,6 +29,7 @@ struct keyspace {
     struct wait *gathered; /* of this turn, newest first */
     struct wait *waits;    /* under way */
     struct waiter *waiters;
+    uint32_t n_soon; /* waits that no client waits for: fetch_want_soon */
     struct buf failure; /* the last error text that keyspace_read answered with */
     struct buf scratch;
 };

@@ -333,6 +333,54 @@ def test_misses_that_meet_become_one_statement(shop, freshet):
         client.close()
 
 
+def cold(shop, freshet):
+    """A cache that keeps what it reads, with nothing in memory."""
+    f = freshet(shop, {"cache": {"workers": 1}})
+    f.wait_applied(shop)
+    wait_until(lambda: f.redis.get("customers:1") and "customers:1" in f.redis.keys("customers:1"), 20, "rows are kept")
+    f.redis.flushall()
+    return f
+
+
+def test_a_pipeline_of_cold_rows_is_one_statement(shop, freshet):
+    f = cold(shop, freshet)
+    queries, ids = f.metric("freshet_cache_fill_queries_total"), range(1, 301)
+    pipe = f.redis.pipeline(transaction=False)
+    for id in ids:
+        pipe.get(f"customers:{id}")
+    assert [json.loads(text)["id"] for text in pipe.execute()] == list(ids)
+    assert f.metric("freshet_cache_fill_queries_total") - queries <= 2  # the first read may have come in two parts
+
+
+def test_a_cold_pipeline_of_all_sorts_is_answered_in_order(shop, freshet):
+    f = cold(shop, freshet)
+    pipe = f.redis.pipeline(transaction=False)
+    wanted = []
+    for id in range(1, 200):
+        pipe.set(f"note:{id}", id).hget(f"customers:{id}", "id").get(f"note:{id}").exists(f"customers:{id + 1}")
+        pipe.get("customers:99999").delete(f"customers:{id + 2}").mget(f"customers:{id + 3}", f"note:{id}").get(f"customers:x{id}")
+        wanted.append([True, str(id), str(id), 1, None])
+    replies = pipe.execute(raise_on_error=False)
+    for i, first in enumerate(wanted):
+        some = replies[8 * i : 8 * i + 8]
+        assert some[:5] == first
+        assert json.loads(some[6][0])["id"] == i + 4 and some[6][1] == str(i + 1)
+        assert str(some[7]) == f'customers: "x{i + 1}" is not an integer (column id)'
+
+
+def test_a_write_behind_a_cold_read_is_seen_by_the_read_behind_it(shop, freshet):
+    """The row that is read ahead was read before the commit that the pipeline waits for."""
+    f = cold(shop, freshet)
+    assert f.redis.get("customers:7")
+    f.redis.flushall()
+    lsn = shop.value("SELECT pg_current_wal_insert_lsn()")
+    shop.execute("UPDATE customers SET name = 'after' WHERE id = 7")
+    pipe = f.redis.pipeline(transaction=False)
+    pipe.get("customers:6").execute_command("FRESHET.WAIT", shop.value("SELECT pg_current_wal_insert_lsn()"), 10000).get("customers:7")
+    replies = pipe.execute(raise_on_error=False)
+    assert lsn and json.loads(replies[2])["name"] == "after"
+
+
 # ---- what is refused ----
 
 
