@@ -48,7 +48,8 @@ static void cmd_scan(struct command_context *ctx) {
         found.hashes = slice_equal_nocase(type, SLICE("hash"));
         found.none = !found.hashes && !slice_equal_nocase(type, SLICE("string"));
     }
-    cursor = store_scan(ctx->store, cursor, options.count, ctx->now_ms, collect, &found);
+    cursor =
+        store_scan(ctx->store, ctx->guard, cursor, options.count, ctx->now_ms, collect, &found);
     reply_array(ctx->reply, 2);
     cmd_answer_cursor(ctx->reply, cursor);
     answer_keys(ctx, &found);
@@ -59,14 +60,15 @@ static void cmd_keys(struct command_context *ctx) {
     struct found_keys found = {.options = &options};
     uint64_t cursor = 0;
     do
-        cursor = store_scan(ctx->store, cursor, 1024, ctx->now_ms, collect, &found);
+        cursor = store_scan(ctx->store, ctx->guard, cursor, 1024, ctx->now_ms, collect, &found);
     while (cursor != 0);
     answer_keys(ctx, &found);
 }
 
 static void cmd_randomkey(struct command_context *ctx) {
     uint64_t state = cmd_random_seed();
-    const struct entry *entry = store_random(ctx->store, cmd_random(&state), ctx->now_ms);
+    const struct entry *entry =
+        store_random(ctx->store, ctx->guard, cmd_random(&state), ctx->now_ms);
     if (entry)
         reply_bulk(ctx->reply, entry_key(entry));
     else

@@ -25,7 +25,7 @@ static void cmd_flush(struct command_context *ctx) {
         reply_syntax_error(ctx->reply);
         return;
     }
-    store_flush(ctx->store, REMOVED_FLUSHED);
+    store_flush(ctx->store, ctx->guard, REMOVED_FLUSHED);
     reply_ok(ctx->reply);
 }
 

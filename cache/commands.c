@@ -211,6 +211,7 @@ static void run_locked(struct command_context *ctx, struct command_key_iter keys
     /* buf memory comes from the allocator: aligned for any type */
     store_lock(ctx->store, (const uint64_t *)(const void *)hashes->data,
                (uint32_t)(hashes->len / sizeof(uint64_t)), &guard);
+    guard.client_id = ctx->client ? client_id(ctx->client) : 0;
     ctx->guard = &guard;
     ctx->command->run(ctx);
     ctx->guard = NULL;

@@ -20,7 +20,9 @@ struct shard {
     struct limbo limbo;
     struct evict evict;
     size_t entry_bytes;
-    size_t accounted; /* of entry_bytes and the index: what is in store.used */
+    size_t accounted;          /* of entry_bytes and the index: what is in store.used */
+    _Atomic uint8_t observers; /* a bit each; written under the mutex */
+    bool told;                 /* since it was locked */
     _Atomic uint64_t entries;
     _Atomic uint64_t absent;
     _Atomic uint64_t timed;
@@ -29,6 +31,8 @@ struct shard {
 
 struct store {
     struct store_config config;
+    struct store_observer observers[STORE_OBSERVERS];
+    uint32_t n_observers;
     struct reclaim *reclaim;
     struct metrics *metrics;
     struct metric *removal_metrics[REMOVED_CAUSES];
@@ -39,6 +43,8 @@ struct store {
 };
 
 static uint32_t shard_number(uint64_t hash) { return (uint32_t)hash >> INDEX_HASH_BITS; }
+
+uint32_t store_shard(uint64_t hash) { return shard_number(hash); }
 
 static struct shard *shard_of(struct store *store, uint64_t hash) {
     return &store->shards[shard_number(hash)];
@@ -172,7 +178,88 @@ void store_prefetch_entry(const struct store *store, uint64_t hash) {
     index_prefetch_entry(&store->shards[shard_number(hash)].index, (uint32_t)hash);
 }
 
+/* --- observers --- */
+
+uint32_t store_add_observer(struct store *store, const struct store_observer *observer) {
+    ASSERT(store->n_observers < STORE_OBSERVERS);
+    store->observers[store->n_observers] = *observer;
+    return store->n_observers++;
+}
+
+static void set_observed(struct shard *shard, uint32_t number, bool on) {
+    uint8_t observers = atomic_load_explicit(&shard->observers, memory_order_relaxed);
+    uint8_t bit = (uint8_t)(1u << number);
+    atomic_store_explicit(&shard->observers, on ? observers | bit : observers & ~bit,
+                          memory_order_relaxed);
+}
+
+void store_observe(struct store *store, uint32_t number, uint64_t hash) {
+    struct shard *shard = shard_of(store, hash);
+    pthread_mutex_lock(&shard->mutex);
+    set_observed(shard, number, true);
+    pthread_mutex_unlock(&shard->mutex);
+}
+
+void store_observe_all(struct store *store, uint32_t number, bool on) {
+    for (uint32_t i = 0; i < STORE_SHARDS; i++) {
+        pthread_mutex_lock(&store->shards[i].mutex);
+        set_observed(&store->shards[i], number, on);
+        pthread_mutex_unlock(&store->shards[i].mutex);
+    }
+}
+
+bool store_is_observed(const struct store *store, uint32_t number, uint64_t hash) {
+    const struct shard *shard = &store->shards[shard_number(hash)];
+    return atomic_load_explicit(&shard->observers, memory_order_relaxed) >> number & 1;
+}
+
+void store_ignore(struct store *store, uint32_t number, uint64_t hash) {
+    set_observed(shard_of(store, hash), number, false);
+}
+
+static void tell_all(struct store *store, struct shard *shard, const struct store_change *change) {
+    uint8_t observers = atomic_load_explicit(&shard->observers, memory_order_relaxed);
+    shard->told = true;
+    for (uint32_t i = 0; i < store->n_observers; i++)
+        if (observers >> i & 1) store->observers[i].changed(store->observers[i].self, change);
+}
+
+static inline bool is_observed(const struct shard *shard) {
+    return __builtin_expect(atomic_load_explicit(&shard->observers, memory_order_relaxed) != 0, 0);
+}
+
+/* The locks of `told` are released. */
+static void settle_all(struct store *store, const uint64_t *told) {
+    for (uint32_t i = 0; i < store->n_observers; i++)
+        if (store->observers[i].settled)
+            store->observers[i].settled(store->observers[i].self, told);
+}
+
 /* --- locking --- */
+
+/* One shard at a time; a guard is for commands. */
+static void lock_shard(struct shard *shard) { pthread_mutex_lock(&shard->mutex); }
+static void unlock_shard(struct store *store, struct shard *shard);
+
+/* Of a walk over all shards, which a guard may have locked already. */
+static void enter_shard(struct shard *shard, const struct store_guard *guard) {
+    if (!guard) lock_shard(shard);
+}
+
+static void leave_shard(struct store *store, struct shard *shard, const struct store_guard *guard) {
+    if (!guard) unlock_shard(store, shard);
+}
+
+static void unlock_shard(struct store *store, struct shard *shard) {
+    bool told = shard->told;
+    shard->told = false;
+    pthread_mutex_unlock(&shard->mutex);
+    if (__builtin_expect(!told, 1)) return;
+    uint32_t number = (uint32_t)(shard - store->shards);
+    uint64_t bits[STORE_SHARDS / 64] = {0};
+    bits[number / 64] = UINT64_C(1) << (number % 64);
+    settle_all(store, bits);
+}
 
 void store_lock(struct store *store, const uint64_t *hashes, uint32_t n,
                 struct store_guard *guard) {
@@ -187,16 +274,28 @@ void store_lock(struct store *store, const uint64_t *hashes, uint32_t n,
 }
 
 void store_lock_all(struct store *store, struct store_guard *guard) {
-    memset(guard, 0xff, sizeof *guard);
+    *guard = (struct store_guard){0};
+    memset(guard->shards, 0xff, sizeof guard->shards);
     for (uint32_t i = 0; i < STORE_SHARDS; i++)
         pthread_mutex_lock(&store->shards[i].mutex);
 }
 
 void store_unlock(struct store *store, struct store_guard *guard) {
-    for (uint32_t word = 0; word < STORE_SHARDS / 64; word++)
-        for (uint64_t bits = guard->shards[word]; bits; bits &= bits - 1)
-            pthread_mutex_unlock(&store->shards[word * 64 + __builtin_ctzll(bits)].mutex);
+    uint64_t told[STORE_SHARDS / 64] = {0};
+    bool any = false;
+    for (uint32_t word = 0; word < STORE_SHARDS / 64; word++) {
+        for (uint64_t bits = guard->shards[word]; bits; bits &= bits - 1) {
+            struct shard *shard = &store->shards[word * 64 + __builtin_ctzll(bits)];
+            if (__builtin_expect(shard->told, 0)) {
+                shard->told = false;
+                told[word] |= bits & -bits;
+                any = true;
+            }
+            pthread_mutex_unlock(&shard->mutex);
+        }
+    }
     *guard = (struct store_guard){0};
+    if (__builtin_expect(any, 0)) settle_all(store, told);
 }
 
 /* --- writing, under the shard's lock --- */
@@ -235,11 +334,19 @@ static void detach(struct shard *shard, struct entry *entry) {
     wheel_remove(&shard->wheel, entry);
 }
 
+static void tell_removed(struct store *store, struct shard *shard, const struct entry *entry,
+                         enum store_removal cause, uint64_t client_id) {
+    struct store_change change = {
+        .event = STORE_REMOVED, .cause = cause, .entry = entry, .client_id = client_id};
+    if (is_observed(shard)) tell_all(store, shard, &change);
+}
+
 static void drop(struct store *store, struct shard *shard, struct entry *entry,
-                 enum store_removal cause) {
+                 enum store_removal cause, uint64_t client_id) {
     evict_remove(&shard->evict, entry);
     detach(shard, entry);
     index_remove(&shard->index, entry);
+    tell_removed(store, shard, entry, cause, client_id);
     limbo_add(&shard->limbo, entry, RETIRED_ENTRY);
     account(store, shard);
     note_removed(store, cause, 1);
@@ -248,7 +355,7 @@ static void drop(struct store *store, struct shard *shard, struct entry *entry,
 static bool evict_one(struct store *store, struct shard *shard, const struct entry *keep) {
     struct entry *victim = evict_victim(&shard->evict, &shard->index, keep);
     if (!victim) return false;
-    drop(store, shard, victim, REMOVED_EVICTED_MEMORY);
+    drop(store, shard, victim, REMOVED_EVICTED_MEMORY, 0);
     return true;
 }
 
@@ -261,7 +368,7 @@ static bool evict_elsewhere(struct store *store, const struct store_guard *guard
     if (guard->shards[n / 64] >> (n % 64) & 1) return evict_one(store, shard, keep);
     if (pthread_mutex_trylock(&shard->mutex) != 0) return false;
     bool evicted = evict_one(store, shard, keep);
-    pthread_mutex_unlock(&shard->mutex);
+    unlock_shard(store, shard);
     return evicted;
 }
 
@@ -285,11 +392,27 @@ struct entry *store_find(struct store *store, const struct store_guard *guard, s
     struct entry *entry = index_find(&shard->index, key, (uint32_t)hash);
     if (!entry) return NULL;
     if (entry_is_expired(entry, now_ms)) {
-        drop(store, shard, entry, REMOVED_EXPIRED);
+        drop(store, shard, entry, REMOVED_EXPIRED, 0);
         return NULL;
     }
     evict_touch(entry);
     return entry;
+}
+
+static void tell_put(struct store *store, struct shard *shard, const struct store_guard *guard,
+                     const struct entry *entry, const struct entry *old) {
+    struct store_change change = {.event = old ? STORE_REPLACED : STORE_CREATED,
+                                  .entry = entry,
+                                  .old = old,
+                                  .client_id = guard->client_id};
+    if (is_observed(shard)) tell_all(store, shard, &change);
+}
+
+static void tell_changed(struct store *store, struct shard *shard, const struct store_guard *guard,
+                         const struct entry *entry) {
+    struct store_change change = {
+        .event = STORE_CHANGED, .entry = entry, .client_id = guard->client_id};
+    if (is_observed(shard)) tell_all(store, shard, &change);
 }
 
 bool store_put(struct store *store, const struct store_guard *guard, struct entry **entry) {
@@ -306,11 +429,13 @@ bool store_put(struct store *store, const struct store_guard *guard, struct entr
         detach(shard, old);
         attach(shard, fresh);
         index_replace(&shard->index, old, fresh);
+        tell_put(store, shard, guard, fresh, old);
         limbo_add(&shard->limbo, old, RETIRED_ENTRY);
     } else {
         evict_insert(&shard->evict, fresh);
         attach(shard, fresh);
         index_insert(&shard->index, fresh);
+        tell_put(store, shard, guard, fresh, NULL);
     }
     account(store, shard);
     make_room(store, guard, shard, fresh);
@@ -322,7 +447,7 @@ bool store_remove(struct store *store, const struct store_guard *guard, struct s
     struct shard *shard = locked_shard(store, guard, hash);
     struct entry *entry = index_find(&shard->index, key, (uint32_t)hash);
     if (!entry) return false;
-    drop(store, shard, entry, cause);
+    drop(store, shard, entry, cause, guard->client_id);
     return true;
 }
 
@@ -335,11 +460,13 @@ struct entry *store_set_expiry(struct store *store, const struct store_guard *gu
         atomic_store_explicit(&entry_timing(entry)->expire_at_ms, expire_at_ms,
                               memory_order_relaxed);
         attach(shard, entry);
+        tell_changed(store, shard, guard, entry);
         return entry;
     }
     struct entry *moved = entry_move_timed(entry, expire_at_ms);
     attach(shard, moved);
     index_replace(&shard->index, entry, moved);
+    tell_changed(store, shard, guard, moved);
     limbo_add(&shard->limbo, entry, RETIRED_MEMORY);
     account(store, shard);
     make_room(store, guard, shard, moved);
@@ -350,6 +477,7 @@ void store_resized(struct store *store, const struct store_guard *guard, struct 
                    size_t old_size) {
     struct shard *shard = locked_shard(store, guard, entry->hash);
     shard->entry_bytes += entry_size(entry) - old_size;
+    tell_changed(store, shard, guard, entry);
     account(store, shard);
     make_room(store, guard, shard, entry);
 }
@@ -362,14 +490,14 @@ uint32_t store_expire(struct store *store, uint32_t part, uint32_t parts, int64_
     uint32_t expired = 0;
     for (uint32_t i = part; i < STORE_SHARDS; i += parts) {
         struct shard *shard = &store->shards[i];
-        pthread_mutex_lock(&shard->mutex);
+        lock_shard(shard);
         struct entry *entry;
         while (expired < budget && (entry = wheel_due(&shard->wheel, now_ms))) {
-            drop(store, shard, entry, REMOVED_EXPIRED);
+            drop(store, shard, entry, REMOVED_EXPIRED, 0);
             expired++;
         }
         limbo_drain(&shard->limbo);
-        pthread_mutex_unlock(&shard->mutex);
+        unlock_shard(store, shard);
     }
     return expired;
 }
@@ -391,7 +519,9 @@ static void entry_list_add(struct entry *entry, void *arg) {
     list->entries[list->n++] = entry;
 }
 
-static void shard_flush(struct store *store, struct shard *shard, enum store_removal cause) {
+static void shard_flush(struct store *store, struct shard *shard, const struct store_guard *guard,
+                        enum store_removal cause) {
+    uint64_t client_id = guard ? guard->client_id : 0;
     struct entry_list all = {0};
     index_each(&shard->index, entry_list_add, &all);
     for (uint32_t i = 0; i < all.n; i++) {
@@ -399,20 +529,22 @@ static void shard_flush(struct store *store, struct shard *shard, enum store_rem
         detach(shard, all.entries[i]);
     }
     index_clear(&shard->index);
-    for (uint32_t i = 0; i < all.n; i++)
+    for (uint32_t i = 0; i < all.n; i++) {
+        tell_removed(store, shard, all.entries[i], cause, client_id);
         limbo_add(&shard->limbo, all.entries[i], RETIRED_ENTRY);
+    }
     limbo_drain(&shard->limbo);
     account(store, shard);
     note_removed(store, cause, all.n);
     mem_free(all.entries);
 }
 
-void store_flush(struct store *store, enum store_removal cause) {
+void store_flush(struct store *store, const struct store_guard *guard, enum store_removal cause) {
     for (uint32_t i = 0; i < STORE_SHARDS; i++) {
         struct shard *shard = &store->shards[i];
-        pthread_mutex_lock(&shard->mutex);
-        shard_flush(store, shard, cause);
-        pthread_mutex_unlock(&shard->mutex);
+        enter_shard(shard, guard);
+        shard_flush(store, shard, guard, cause);
+        leave_shard(store, shard, guard);
     }
 }
 
@@ -422,14 +554,14 @@ enum { SWEEP_BUCKETS = 64 };
 static uint32_t sweep_some(struct store *store, struct shard *shard, uint32_t cursor,
                            struct entry_list *found, enum store_removal cause) {
     found->n = 0;
-    pthread_mutex_lock(&shard->mutex);
+    lock_shard(shard);
     uint32_t buckets = 0;
     do
         cursor = index_scan(&shard->index, cursor, entry_list_add, found);
     while (cursor != 0 && ++buckets < SWEEP_BUCKETS);
     for (uint32_t i = 0; i < found->n; i++)
-        drop(store, shard, found->entries[i], cause);
-    pthread_mutex_unlock(&shard->mutex);
+        drop(store, shard, found->entries[i], cause, 0);
+    unlock_shard(store, shard);
     return cursor;
 }
 
@@ -461,18 +593,18 @@ static void visit_live(struct entry *entry, void *arg) {
     live->visit(entry, live->arg);
 }
 
-uint64_t store_scan(struct store *store, uint64_t cursor, uint32_t count_wanted, int64_t now_ms,
-                    store_visit *visit, void *arg) {
+uint64_t store_scan(struct store *store, const struct store_guard *guard, uint64_t cursor,
+                    uint32_t count_wanted, int64_t now_ms, store_visit *visit, void *arg) {
     struct live_visit live = {visit, arg, now_ms, 0};
     if (cursor > UINT32_MAX) return 0;
     uint32_t within = (uint32_t)cursor & ((1u << INDEX_HASH_BITS) - 1);
     for (uint32_t i = shard_number(cursor); i < STORE_SHARDS; i++, within = 0) {
         struct shard *shard = &store->shards[i];
-        pthread_mutex_lock(&shard->mutex);
+        enter_shard(shard, guard);
         do
             within = index_scan(&shard->index, within, visit_live, &live);
         while (within != 0 && live.n < count_wanted);
-        pthread_mutex_unlock(&shard->mutex);
+        leave_shard(store, shard, guard);
         if (within != 0) return (uint64_t)i << INDEX_HASH_BITS | within;
         if (live.n >= count_wanted && i + 1 < STORE_SHARDS)
             return (uint64_t)(i + 1) << INDEX_HASH_BITS;
@@ -493,16 +625,17 @@ static const struct entry *random_of_bucket(const struct index *index, uint32_t 
     return n ? live[random % n] : NULL;
 }
 
-const struct entry *store_random(struct store *store, uint64_t random, int64_t now_ms) {
+const struct entry *store_random(struct store *store, const struct store_guard *guard,
+                                 uint64_t random, int64_t now_ms) {
     for (uint32_t i = 0; i < STORE_SHARDS; i++) {
         struct shard *shard = &store->shards[(i + random) % STORE_SHARDS];
         const struct entry *entry = NULL;
-        pthread_mutex_lock(&shard->mutex);
+        enter_shard(shard, guard);
         uint32_t n = index_buckets(&shard->index);
         for (uint32_t b = 0; b < n && !entry; b++)
             entry = random_of_bucket(&shard->index, (uint32_t)(b + (random >> 8)) % n, random >> 40,
                                      now_ms);
-        pthread_mutex_unlock(&shard->mutex);
+        leave_shard(store, shard, guard);
         if (entry) return entry;
     }
     return NULL;

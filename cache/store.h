@@ -37,6 +37,7 @@ enum { STORE_SHARDS = 256 };
 
 struct store_guard {
     uint64_t shards[STORE_SHARDS / 64]; /* a bit a locked shard */
+    uint64_t client_id; /* for whom changes are made: set behind store_lock; 0: nobody's */
 };
 
 struct store_config {
@@ -105,7 +106,8 @@ bool store_fits(const struct store *store, size_t bytes);
  * Returns how many. Each worker calls it for its part about every 100 ms. Holding no guard, as the following. */
 uint32_t store_expire(struct store *store, uint32_t part, uint32_t parts, int64_t now_ms,
                       uint32_t budget);
-void store_flush(struct store *store, enum store_removal cause);
+/* This and the two walks below lock a shard at a time, or none where a guard has locked them all. */
+void store_flush(struct store *store, const struct store_guard *guard, enum store_removal cause);
 /* Removes every entry for which `match` says so (whole-table eviction's sweep, never the promise itself). Locks one
  * shard after the other, a few hundred entries at a time. `match` runs under the shard's lock. */
 typedef bool store_match(const struct entry *entry, void *arg);
@@ -114,10 +116,48 @@ uint64_t store_sweep(struct store *store, store_match *match, void *arg, enum st
 /* SCAN: from a cursor (0 to begin) visits about `count` live entries and returns the next cursor, 0 at the end. Every
  * entry that is there from begin to end is seen at least once. `visit` runs under the shard's lock. */
 typedef void store_visit(const struct entry *entry, void *arg);
-uint64_t store_scan(struct store *store, uint64_t cursor, uint32_t count, int64_t now_ms,
-                    store_visit *visit, void *arg);
+uint64_t store_scan(struct store *store, const struct store_guard *guard, uint64_t cursor,
+                    uint32_t count, int64_t now_ms, store_visit *visit, void *arg);
 /* Any live entry that is not a negative one, or NULL: RANDOMKEY. `random` is the caller's. In a reading section. */
-const struct entry *store_random(struct store *store, uint64_t random, int64_t now_ms);
+const struct entry *store_random(struct store *store, const struct store_guard *guard,
+                                 uint64_t random, int64_t now_ms);
+
+/* --- observers ---------------------------------------------------------------------------------------------
+ *
+ * Told of what happens to keys: under the shard's lock, once it stands in the index; so who registers an interest in a key
+ * and reads it afterwards either reads the new value or is told. A shard that nobody observes pays one branch a write.
+ *
+ * `settled` follows once, when the locks under which it was told are released, with those shards' bits: one command's
+ * changes, or one EXEC's, together. Both take leaf locks alone. A fill of a row is a put like any other: `entry` says. */
+enum store_event { STORE_CREATED, STORE_REPLACED, STORE_CHANGED, STORE_REMOVED };
+
+struct store_change {
+    enum store_event event;
+    enum store_removal cause;  /* of STORE_REMOVED */
+    const struct entry *entry; /* as it is now, or was when it was removed; for the call */
+    const struct entry *old;   /* STORE_REPLACED: what stood there */
+    uint64_t client_id;        /* whose command did it; 0: time, memory, a commit */
+};
+
+struct store_observer {
+    void (*changed)(void *self, const struct store_change *change);
+    void (*settled)(void *self, const uint64_t shards[STORE_SHARDS / 64]); /* may be NULL */
+    void *self;
+};
+
+enum { STORE_OBSERVERS = 4 };
+
+/* Before the workers run; returns its number. It is told nothing yet. */
+uint32_t store_add_observer(struct store *store, const struct store_observer *observer);
+/* Is told of changes in the shard of `hash` (in all shards) from this call's return on. Holding no guard. */
+void store_observe(struct store *store, uint32_t number, uint64_t hash);
+void store_observe_all(struct store *store, uint32_t number, bool on);
+/* Any thread; it may change at once unless the shard's lock is held. */
+bool store_is_observed(const struct store *store, uint32_t number, uint64_t hash);
+/* From within `changed`: no more of this shard. */
+void store_ignore(struct store *store, uint32_t number, uint64_t hash);
+/* The number of a key's shard. */
+uint32_t store_shard(uint64_t hash);
 
 struct store_stats {
     uint64_t entries; /* negative ones and expired ones not yet removed included */

@@ -224,7 +224,7 @@ static void memory_comes_back_after_a_flush(void **state) {
     char key[24];
     for (uint32_t i = 0; i < 50000; i++)
         put(store, numbered(key, i), SLICE("value"), i % 2 ? NOW_MS + 1000 : STORE_NEVER);
-    store_flush(store, REMOVED_FLUSHED);
+    store_flush(store, NULL, REMOVED_FLUSHED);
     struct store_stats stats = stats_of(store);
     assert_int_equal(stats.entries, 0);
     assert_int_equal(stats.with_expiry, 0);
@@ -272,20 +272,20 @@ static void a_scan_sees_each_live_entry(void **state) {
     uint64_t cursor = 0;
     uint32_t calls = 0;
     do {
-        cursor = store_scan(store, cursor, 10, NOW_MS, note_key, seen);
+        cursor = store_scan(store, NULL, cursor, 10, NOW_MS, note_key, seen);
         assert_true(++calls < N);
     } while (cursor != 0);
     for (uint32_t i = 0; i < N; i++)
         assert_int_equal(seen[i], i % 5 != 0);
     assert_true(calls > N / 40);
-    assert_int_equal(store_scan(store, UINT64_MAX, 10, NOW_MS, note_key, seen), 0);
+    assert_int_equal(store_scan(store, NULL, UINT64_MAX, 10, NOW_MS, note_key, seen), 0);
     store_destroy(&store);
 }
 
 static void a_random_key_is_live_and_not_a_negative_entry(void **state) {
     (void)state;
     struct store *store = make(64 * MIB);
-    assert_null(store_random(store, 1, NOW_MS));
+    assert_null(store_random(store, NULL, 1, NOW_MS));
     put(store, SLICE("gone"), SLICE("v"), NOW_MS - 1);
     struct row_stamp stamp = {.absent = true};
     uint64_t hash = store_hash(store, SLICE("t:1"));
@@ -297,11 +297,12 @@ static void a_random_key_is_live_and_not_a_negative_entry(void **state) {
     store_unlock(store, &guard);
     assert_int_equal(stats_of(store).absent, 1);
     for (uint32_t i = 0; i < 100; i++)
-        assert_null(store_random(store, (uint64_t)lrand48() << 32 | (uint64_t)lrand48(), NOW_MS));
+        assert_null(
+            store_random(store, NULL, (uint64_t)lrand48() << 32 | (uint64_t)lrand48(), NOW_MS));
     put(store, SLICE("there"), SLICE("v"), STORE_NEVER);
     for (uint32_t i = 0; i < 100; i++) {
         const struct entry *entry =
-            store_random(store, (uint64_t)lrand48() << 32 | (uint64_t)lrand48(), NOW_MS);
+            store_random(store, NULL, (uint64_t)lrand48() << 32 | (uint64_t)lrand48(), NOW_MS);
         assert_true(slice_equal(entry_key(entry), SLICE("there")));
     }
     store_destroy(&store);

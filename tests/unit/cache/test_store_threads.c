@@ -83,10 +83,10 @@ static void *read_all_the_while(void *arg) {
             hits++;
         }
         if (next_random(actor) % 50 == 0)
-            store_scan(stress->store, next_random(actor) & UINT32_MAX, 50, now_ms, visit_nothing,
-                       NULL);
+            store_scan(stress->store, NULL, next_random(actor) & UINT32_MAX, 50, now_ms,
+                       visit_nothing, NULL);
         if (next_random(actor) % 50 == 0) {
-            const struct entry *any = store_random(stress->store, next_random(actor), now_ms);
+            const struct entry *any = store_random(stress->store, NULL, next_random(actor), now_ms);
             ASSERT(any && any->key_len > 4);
         }
         store_reader_leave(stress->store, actor->number);
@@ -202,7 +202,7 @@ static void readers_see_whole_values_and_never_miss_a_key_that_stays(void **stat
     store_stats(stress.store, &stats);
     assert_true(stats.removed[REMOVED_EXPIRED] > 0);
     assert_true(stats.removed[REMOVED_COMMIT] > 0);
-    store_flush(stress.store, REMOVED_FLUSHED);
+    store_flush(stress.store, NULL, REMOVED_FLUSHED);
     store_stats(stress.store, &stats);
     assert_int_equal(stats.bytes, 0); /* whatever the interleaving, the sums come out even */
     assert_int_equal(stats.entries, 0);
