@@ -359,6 +359,22 @@ struct entry *index_next(struct index_iter *iter) {
     return NULL;
 }
 
+/* A bucket by chance, and one of PLACES places in it by chance: where that place is free, another try. So an entry in a
+ * full bucket has no smaller chance than one that is alone in its own. (A chain of more is as good as unheard of.) */
+struct entry *index_random(const struct index *index, uint64_t random) {
+    enum { PLACES = 4 * BUCKET_SLOTS };
+    ASSERT(index->count > 0);
+    for (;; random = random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407)) {
+        uint32_t low = (uint32_t)(random >> 32);
+        struct index_iter iter = index_bucket(index, low % index_buckets(index));
+        uint64_t place = (random * UINT64_C(0x9E3779B97F4A7C15) >> 32) % PLACES;
+        struct entry *entry = index_next(&iter);
+        while (entry && place-- > 0)
+            entry = index_next(&iter);
+        if (entry) return entry;
+    }
+}
+
 static uint32_t reverse_bits(uint32_t value) {
     uint32_t reversed = 0;
     for (uint32_t i = 0; i < INDEX_HASH_BITS; i++)

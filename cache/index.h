@@ -80,5 +80,7 @@ struct index_iter {
 };
 struct index_iter index_bucket(const struct index *index, uint32_t n);
 struct entry *index_next(struct index_iter *iter);
+/* Any entry of an index that is not empty, each with the same chance. `random` is the caller's. */
+struct entry *index_random(const struct index *index, uint64_t random);
 
 #endif
