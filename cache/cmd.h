@@ -45,6 +45,9 @@ void cmd_unlock(struct command_context *ctx, struct cmd_lock *lock);
 /* Stores the entry, or answers that memory does not suffice. */
 bool cmd_put(struct command_context *ctx, struct entry **entry);
 void cmd_answer_oom(struct reply *reply);
+/* A copy of argv[1]'s string (NULL: a new key) to be changed before it is put: at least `least` bytes, zeros behind what it had. */
+struct entry *cmd_string_grown(struct command_context *ctx, uint64_t hash, const struct entry *old,
+                               size_t least, char **value);
 
 /* What CONFIG SET changes, as it is now. */
 int64_t cmd_setting(const struct command_context *ctx, enum setting which);

@@ -273,19 +273,26 @@ static bool length_fits(struct command_context *ctx, uint64_t offset, size_t mor
     return false;
 }
 
-/* The old value with `part` laid over it at `offset`, zeros in between where it was shorter. Answers the new length.
- * `flags` of the new entry are for OBJECT ENCODING. */
+struct entry *cmd_string_grown(struct command_context *ctx, uint64_t hash, const struct entry *old,
+                               size_t least, char **value) {
+    struct slice before = old ? entry_string(old) : SLICE("");
+    int64_t expire_at_ms = old ? entry_expiry(old) : STORE_NEVER;
+    size_t len = least > before.len ? least : before.len;
+    struct entry *entry = entry_create_string_sized(ctx->argv[1], hash, len, expire_at_ms, value);
+    if (before.len) memcpy(*value, before.data, before.len);
+    memset(*value + before.len, 0, len - before.len);
+    return entry;
+}
+
+/* The old value with `part` laid over it at `offset`. Answers the new length. `flags` of the new entry are for
+ * OBJECT ENCODING. */
 static void overlay(struct command_context *ctx, uint64_t hash, const struct entry *old,
                     size_t offset, struct slice part, uint8_t flags) {
-    struct slice before = old ? entry_string(old) : (struct slice){0};
-    int64_t expire_at_ms = old ? entry_expiry(old) : STORE_NEVER;
-    size_t len = offset + part.len > before.len ? offset + part.len : before.len;
     char *value;
-    struct entry *entry = entry_create_string_sized(ctx->argv[1], hash, len, expire_at_ms, &value);
-    if (before.len) memcpy(value, before.data, before.len);
-    if (offset > before.len) memset(value + before.len, 0, offset - before.len);
+    struct entry *entry = cmd_string_grown(ctx, hash, old, offset + part.len, &value);
     if (part.len) memcpy(value + offset, part.data, part.len);
     entry->flags |= flags;
+    size_t len = entry->value_len;
     if (cmd_put(ctx, &entry)) reply_integer(ctx->reply, (int64_t)len);
 }
 

@@ -117,6 +117,8 @@ struct command_context {
 /* One table a file of commands; each ends with a NULL name. commands.c lists them, and nothing else knows them all. */
 extern const struct command commands_string[];     /* cmd_string.c */
 extern const struct command commands_counter[];    /* cmd_counter.c: INCR, ... */
+extern const struct command commands_bit[];        /* cmd_bit.c: SETBIT, BITCOUNT, ... */
+extern const struct command commands_bitfield[];   /* cmd_bitfield.c */
 extern const struct command commands_hash[];       /* cmd_hash.c: what reads */
 extern const struct command commands_hash_write[]; /* cmd_hash_write.c */
 extern const struct command commands_generic[];    /* cmd_generic.c: DEL, EXISTS, TYPE, OBJECT */

@@ -12,8 +12,9 @@
 
 /* Every file of commands. */
 static const struct command *const groups[] = {
-    commands_string, commands_counter, commands_hash,       commands_hash_write, commands_generic,
-    commands_expire, commands_scan,    commands_connection, commands_server,     commands_freshet};
+    commands_string, commands_counter,    commands_bit,     commands_bitfield,
+    commands_hash,   commands_hash_write, commands_generic, commands_expire,
+    commands_scan,   commands_connection, commands_server,  commands_freshet};
 
 enum {
     SLOTS =
