@@ -1,6 +1,7 @@
 /* load.c: a load generator that is cheaper than what it measures.
  *
  *     load --port 6380 --fill                                      stores the keys
+ *     load --port 6380 --read-all 2 --work get                     reads each key once; its reply has so many lines
  *     load --port 6380 --clients 50 --pipeline 16 --seconds 3      one line of JSON: rate and latencies
  *
  * Requests are composed once, into a ring of some hundred thousand with Zipf-distributed keys; a batch is a run of
@@ -46,6 +47,8 @@ struct options {
     enum work work;
     bool memcached;
     bool fill;
+    uint32_t read_all;
+    uint64_t requests;  /* 0: as many as the time allows */
     size_t reply_bytes; /* 0: found out by a first request */
     uint32_t ring;
     uint64_t seed;
@@ -312,6 +315,10 @@ static void fill(const struct options *options) {
             char name[256];
             struct options set = *options;
             set.work = WORK_SET;
+            if (options->read_all) {
+                put_request(&ring, options, options->work, &number);
+                continue;
+            }
             if (options->work != WORK_HGETALL) {
                 put_request(&ring, &set, WORK_SET, &number);
                 continue;
@@ -322,7 +329,8 @@ static void fill(const struct options *options) {
             put_fields(&ring, options);
         }
         send_all(fd, ring.bytes, ring.len);
-        for (uint64_t lines = 0; lines < n;) {
+        uint64_t awaited = options->read_all ? n * options->read_all : n;
+        for (uint64_t lines = 0; lines < awaited;) {
             ssize_t got = recv(fd, buffer, sizeof buffer, 0);
             if (got <= 0) die("fill");
             if (buffer[0] == '-') {
@@ -448,7 +456,7 @@ static void run_load(const struct options *options) {
     for (uint32_t i = 0; i < options->clients; i++)
         begin_batch(run, &run->connections[i], begin);
     int64_t now = begin;
-    while (now < end) {
+    while (options->requests ? run->done < options->requests : now < end) {
         struct epoll_event events[256];
         int n = epoll_wait(run->epoll_fd, events, 256, 100);
         for (int i = 0; i < n; i++)
@@ -472,6 +480,7 @@ static const struct option names[] = {
     {"keys", 1, NULL, 'k'},   {"value", 1, NULL, 'v'},    {"zipf", 1, NULL, 'z'},
     {"prefix", 1, NULL, 'x'}, {"first", 1, NULL, 'f'},    {"memcached", 0, NULL, 'm'},
     {"fill", 0, NULL, 'F'},   {"seed", 1, NULL, 'S'},     {"reply-bytes", 1, NULL, 'r'},
+    {"ring", 1, NULL, 'R'},   {"read-all", 1, NULL, 'A'}, {"requests", 1, NULL, 'n'},
     {NULL, 0, NULL, 0},
 };
 
@@ -512,10 +521,13 @@ int main(int argc, char **argv) {
         case 'r': options.reply_bytes = strtoull(optarg, NULL, 10); break;
         case 'm': options.memcached = true; break;
         case 'F': options.fill = true; break;
+        case 'R': options.ring = (uint32_t)atoi(optarg); break;
+        case 'A': options.read_all = (uint32_t)atoi(optarg); break;
+        case 'n': options.requests = strtoull(optarg, NULL, 10); break;
         default: return 2;
         }
     }
-    if (options.fill)
+    if (options.fill || options.read_all)
         fill(&options);
     else
         run_load(&options);
