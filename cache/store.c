@@ -193,8 +193,14 @@ static void set_observed(struct shard *shard, uint32_t number, bool on) {
                           memory_order_relaxed);
 }
 
-void store_observe(struct store *store, uint32_t number, uint64_t hash) {
+void store_observe(struct store *store, uint32_t number, uint64_t hash,
+                   const struct store_guard *guard) {
     struct shard *shard = shard_of(store, hash);
+    if (guard) {
+        ASSERT(store_is_locked(guard, hash));
+        set_observed(shard, number, true);
+        return;
+    }
     pthread_mutex_lock(&shard->mutex);
     set_observed(shard, number, true);
     pthread_mutex_unlock(&shard->mutex);
@@ -336,9 +342,14 @@ static void detach(struct shard *shard, struct entry *entry) {
 
 static void tell_removed(struct store *store, struct shard *shard, const struct entry *entry,
                          enum store_removal cause, uint64_t client_id) {
-    struct store_change change = {
-        .event = STORE_REMOVED, .cause = cause, .entry = entry, .client_id = client_id};
-    if (is_observed(shard)) tell_all(store, shard, &change);
+    if (!is_observed(shard)) return;
+    struct store_change change = {.event = STORE_REMOVED,
+                                  .cause = cause,
+                                  .key = entry_key(entry),
+                                  .hash = entry->hash,
+                                  .entry = entry,
+                                  .client_id = client_id};
+    tell_all(store, shard, &change);
 }
 
 static void drop(struct store *store, struct shard *shard, struct entry *entry,
@@ -401,18 +412,37 @@ struct entry *store_find(struct store *store, const struct store_guard *guard, s
 
 static void tell_put(struct store *store, struct shard *shard, const struct store_guard *guard,
                      const struct entry *entry, const struct entry *old) {
+    if (!is_observed(shard)) return;
     struct store_change change = {.event = old ? STORE_REPLACED : STORE_CREATED,
+                                  .key = entry_key(entry),
+                                  .hash = entry->hash,
                                   .entry = entry,
                                   .old = old,
                                   .client_id = guard->client_id};
-    if (is_observed(shard)) tell_all(store, shard, &change);
+    tell_all(store, shard, &change);
 }
 
 static void tell_changed(struct store *store, struct shard *shard, const struct store_guard *guard,
                          const struct entry *entry) {
-    struct store_change change = {
-        .event = STORE_CHANGED, .entry = entry, .client_id = guard->client_id};
-    if (is_observed(shard)) tell_all(store, shard, &change);
+    if (!is_observed(shard)) return;
+    struct store_change change = {.event = STORE_CHANGED,
+                                  .key = entry_key(entry),
+                                  .hash = entry->hash,
+                                  .entry = entry,
+                                  .client_id = guard->client_id};
+    tell_all(store, shard, &change);
+}
+
+void store_touch(struct store *store, const struct store_guard *guard, struct slice key,
+                 uint64_t hash) {
+    struct shard *shard = locked_shard(store, guard, hash);
+    if (!is_observed(shard)) return;
+    struct store_change change = {.event = STORE_TOUCHED,
+                                  .cause = REMOVED_COMMIT,
+                                  .key = key,
+                                  .hash = (uint32_t)hash,
+                                  .client_id = guard->client_id};
+    tell_all(store, shard, &change);
 }
 
 bool store_put(struct store *store, const struct store_guard *guard, struct entry **entry) {

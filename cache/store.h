@@ -129,14 +129,23 @@ const struct entry *store_random(struct store *store, const struct store_guard *
  *
  * `settled` follows once, when the locks under which it was told are released, with those shards' bits: one command's
  * changes, or one EXEC's, together. Both take leaf locks alone. A fill of a row is a put like any other: `entry` says. */
-enum store_event { STORE_CREATED, STORE_REPLACED, STORE_CHANGED, STORE_REMOVED };
+enum store_event {
+    STORE_CREATED,
+    STORE_REPLACED,
+    STORE_CHANGED, /* in place, or its expiry */
+    STORE_REMOVED,
+    STORE_TOUCHED, /* by a commit, as a row that is not in memory */
+};
 
 struct store_change {
     enum store_event event;
-    enum store_removal cause;  /* of STORE_REMOVED */
-    const struct entry *entry; /* as it is now, or was when it was removed; for the call */
-    const struct entry *old;   /* STORE_REPLACED: what stood there */
-    uint64_t client_id;        /* whose command did it; 0: time, memory, a commit */
+    enum store_removal cause; /* of STORE_REMOVED and STORE_TOUCHED */
+    struct slice key;
+    uint32_t hash; /* the low half of store_hash(key) */
+    const struct entry
+        *entry; /* as it is now, or was when it was removed; for the call; STORE_TOUCHED: NULL */
+    const struct entry *old; /* STORE_REPLACED: what stood there */
+    uint64_t client_id;      /* whose command did it; 0: time, memory, a commit */
 };
 
 struct store_observer {
@@ -149,9 +158,14 @@ enum { STORE_OBSERVERS = 4 };
 
 /* Before the workers run; returns its number. It is told nothing yet. */
 uint32_t store_add_observer(struct store *store, const struct store_observer *observer);
-/* Is told of changes in the shard of `hash` (in all shards) from this call's return on. Holding no guard. */
-void store_observe(struct store *store, uint32_t number, uint64_t hash);
+/* Is told of changes in the shard of `hash` (in all shards) from this call's return on. Holding no guard; the first may hold one
+ * of that shard. */
+void store_observe(struct store *store, uint32_t number, uint64_t hash,
+                   const struct store_guard *guard);
 void store_observe_all(struct store *store, uint32_t number, bool on);
+/* Tells of a key that is not in the store. */
+void store_touch(struct store *store, const struct store_guard *guard, struct slice key,
+                 uint64_t hash);
 /* Any thread; it may change at once unless the shard's lock is held. */
 bool store_is_observed(const struct store *store, uint32_t number, uint64_t hash);
 /* From within `changed`: no more of this shard. */
