@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "cache/command.h"
+#include "cache/keywaits.h"
 #include "cache/listener.h"
 #include "cache/notify.h"
 #include "cache/output_limits.h"
@@ -36,6 +37,7 @@ struct cache {
     struct roster *roster;
     struct pubsub *pubsub;
     struct notify *notify;
+    struct keywaits *keywaits;
     struct output_limits limits;
     struct readthrough *readthrough;
     struct listener *listener;
@@ -96,6 +98,7 @@ static bool make_workers(struct cache *cache, struct error *err) {
         .roster = cache->roster,
         .pubsub = cache->pubsub,
         .notify = cache->notify,
+        .keywaits = cache->keywaits,
         .limits = &cache->limits,
         .log = cache->deps.log,
         .metrics = cache->deps.metrics,
@@ -122,6 +125,7 @@ struct cache *cache_create(const struct cache_config *config, const struct cache
     cache->roster = roster_create(config->max_clients);
     cache->pubsub = pubsub_create();
     cache->notify = notify_create(cache->pubsub);
+    cache->keywaits = keywaits_create();
     output_limits_init(&cache->limits, config->client_output_limit_bytes);
     cache->store = make_store(cache);
     struct readthrough_deps rt_deps = {deps->log, deps->metrics, cache->store};
@@ -145,6 +149,7 @@ void cache_destroy(struct cache **cache) {
     if (c->readthrough) readthrough_destroy(&c->readthrough);
     store_destroy(&c->store);
     notify_destroy(&c->notify);
+    keywaits_destroy(&c->keywaits);
     pubsub_destroy(&c->pubsub);
     roster_destroy(&c->roster);
     command_table_destroy(&c->commands);

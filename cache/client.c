@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "cache/cache.h"
 #include "cache/client_state.h"
+#include "cache/keywaits.h"
 
 enum {
     KEEPALIVE_SECONDS = 300,
@@ -42,13 +43,14 @@ static ssize_t read_some(struct client *client, struct span *span) {
     return n;
 }
 
+static bool peer_has_gone(const struct client *client) {
+    char byte;
+    return recv(client->stream.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 /* A waiting client is not read; but one that waits for an event for long should be missed when it goes. */
 static void ready_while_waiting(struct client *client, unsigned events) {
-    char byte;
-    bool gone =
-        events & LOOP_HANGUP || (client->waiting == WAIT_EVENT &&
-                                 recv(client->stream.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0);
-    if (gone)
+    if (events & LOOP_HANGUP || (client->waiting == WAIT_EVENT && peer_has_gone(client)))
         client_close(client);
     else
         loop_watch_events(client->worker->loop, &client->watch, client->watch.events & ~LOOP_READ);
@@ -158,7 +160,11 @@ static void run_wake(struct loop_message *message, void *owner) {
     struct wake *wake = owner;
     struct client *client = find_waiting(wake->ticket);
     mem_free(wake);
-    if (client) resume(client, &(struct rerun){.woken = true, .deadline_us = client->deadline_us});
+    if (!client) return;
+    if (client->waiting == WAIT_EVENT && peer_has_gone(client))
+        client_close(client); /* what it was about to be given can still be given to another */
+    else
+        resume(client, &(struct rerun){.woken = true, .deadline_us = client->deadline_us});
 }
 
 void client_wake(struct client_ticket ticket) {
@@ -244,6 +250,7 @@ void client_close(struct client *client) {
     struct worker *worker = client->worker;
     loop_unwatch(worker->loop, &client->watch);
     loop_timer_clear(worker->loop, &client->timer);
+    keywaits_leave(worker, &client->keywait);
     stream_close(&client->stream);
     close(client->stream.fd);
     if (client->waiting != WAIT_NONE) metric_bump(worker->metrics.waiting, -1);
@@ -312,5 +319,10 @@ void client_abandon(struct client *client, const char *reason) {
              (unsigned long long)client->card.id, client->card.address);
     client->dead = true;
 }
+
+struct keywait *client_keywait(const struct client *client) {
+    return client->keywait;
+}
+void client_set_keywait(struct client *client, struct keywait *wait) { client->keywait = wait; }
 
 void client_set_min_lsn(struct client *client, uint64_t min_lsn) { client->min_lsn = min_lsn; }

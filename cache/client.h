@@ -24,6 +24,7 @@
 struct card;
 struct client;
 struct fetched_rows;
+struct keywait;
 struct mailbox;
 struct subscriptions;
 struct transport;
@@ -97,6 +98,10 @@ struct subscriptions *client_subscriptions(struct client *client);
 /* Puts text behind what the client is still to be sent, to go out at the turn's end; closes one that has passed its limit then.
  * Outside of its commands: push.c's. */
 void client_push(struct client *client, struct slice head, struct slice tail);
+
+/* Its wait for keys, or NULL; the client's, given up by keywaits.h alone. */
+struct keywait *client_keywait(const struct client *client);
+void client_set_keywait(struct client *client, struct keywait *wait);
 
 /* --- for the worker ----------------------------------------------------------------------------------------- */
 

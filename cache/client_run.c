@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "cache/client_state.h"
+#include "cache/keywaits.h"
 #include "cache/keyspace.h"
 #include "cache/reply.h"
 #include "cache/store.h"
@@ -186,6 +187,7 @@ static void run_one(struct client *client, const struct request *request, const 
         .store = worker->deps.store,
         .keyspace = worker->keyspace,
         .notify = worker->deps.notify,
+        .keywaits = worker->deps.keywaits,
         .client = client,
         .worker = worker,
         .now_ms = worker->now_ms,
@@ -207,6 +209,8 @@ static void run_one(struct client *client, const struct request *request, const 
         suspend(client, &ctx);
         return;
     }
+    /* Refused before it could look at what its wait has brought. */
+    if (client->keywait) keywaits_leave(worker, &client->keywait);
     client->wait = 0;
     card_touch(&client->card, ctx.command, worker->now_ms);
 }

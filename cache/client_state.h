@@ -46,6 +46,7 @@ struct client {
     int64_t progress_us; /* when the socket last took something */
 
     uint64_t wait; /* the ticket's number; 0: none was given in this run */
+    struct keywait *keywait; /* what it waits for, where that is a key */
     int64_t deadline_us;
     struct loop_timer timer;
 };

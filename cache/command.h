@@ -21,8 +21,10 @@
 
 struct client;
 struct command_context;
+struct keywaits;
 struct keyspace;
 struct notify;
+struct ready_key;
 struct reply;
 struct worker;
 
@@ -46,6 +48,7 @@ enum command_flag {
     CMD_NOSCRIPT = 1 << 11,
     CMD_STALE = 1 << 12,
     CMD_DANGEROUS = 1 << 13, /* in the ACL category of that name without being CMD_ADMIN */
+    CMD_REFUSED = 1 << 14,   /* Redis has it and Freshet does not: answers one error, COMMAND does not list it */
 };
 
 enum command_group {
@@ -60,7 +63,12 @@ enum command_group {
     GROUP_TRANSACTIONS,
     GROUP_CONNECTION,
     GROUP_SERVER,
-    GROUP_FRESHET
+    GROUP_FRESHET,
+    GROUP_STREAM, /* from here on: of refused commands alone */
+    GROUP_GEO,
+    GROUP_HYPERLOGLOG,
+    GROUP_SCRIPTING,
+    GROUP_CLUSTER
 };
 
 /* Where the keys stand among the arguments: first to last in steps, as Redis's COMMAND tells it (last -1 is the last
@@ -100,6 +108,9 @@ struct command_context {
     struct keyspace *keyspace;       /* how keys are read: keyspace.h */
     const struct store_guard *guard; /* what is locked; NULL where nothing is */
     struct notify *notify; /* NULL: nobody is told (notify.h) */
+    struct keywaits *keywaits; /* who waits for keys (keywaits.h) */
+    struct ready_key *ready;   /* keys that were written and somebody waits for: keywaits.h's own */
+    bool in_exec;              /* one of an EXEC's commands: it must not wait */
     struct client *client;
     struct worker *worker;
     int64_t now_ms;     /* wall clock of this turn */
@@ -127,6 +138,9 @@ extern const struct command commands_scan[];       /* cmd_scan.c: SCAN, KEYS, RA
 extern const struct command commands_connection[]; /* cmd_connection.c: HELLO, CLIENT, ... */
 extern const struct command commands_server[];     /* cmd_server.c: INFO, COMMAND, CONFIG, ... */
 extern const struct command commands_freshet[];    /* cmd_freshet.c: FRESHET.* */
+
+/* cmd_refused.c; command_at does not walk it. */
+extern const struct command commands_refused[];
 
 /* Walks the whole table: i from 0 until NULL. For COMMAND and for the reference. */
 const struct command *command_at(uint32_t i);

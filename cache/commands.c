@@ -7,6 +7,7 @@
 #include "cache/client.h"
 #include "cache/command.h"
 #include "cache/keyspace.h"
+#include "cache/keywaits.h"
 #include "cache/number.h"
 #include "cache/reply.h"
 
@@ -41,17 +42,22 @@ static uint32_t name_slot(struct slice name) {
     return (hash ^ hash >> 10) % SLOTS;
 }
 
+static void add_row(struct command_table *table, const struct command *row) {
+    struct slice name = slice_from(row->name);
+    ASSERT(name.len <= LONGEST_NAME && !command_find(table, name));
+    uint32_t slot = name_slot(name);
+    while (table->slots[slot])
+        slot = (slot + 1) % SLOTS;
+    table->slots[slot] = row;
+}
+
 struct command_table *command_table_create(void) {
     struct command_table *table = mem_zalloc(sizeof *table);
     const struct command *row;
-    for (uint32_t i = 0; (row = command_at(i)); i++) {
-        struct slice name = slice_from(row->name);
-        ASSERT(name.len <= LONGEST_NAME && !command_find(table, name));
-        uint32_t slot = name_slot(name);
-        while (table->slots[slot])
-            slot = (slot + 1) % SLOTS;
-        table->slots[slot] = row;
-    }
+    for (uint32_t i = 0; (row = command_at(i)); i++)
+        add_row(table, row);
+    for (row = commands_refused; row->name; row++)
+        add_row(table, row);
     return table;
 }
 
@@ -201,6 +207,14 @@ void command_help(struct command_context *ctx) {
 
 /* --- running ----------------------------------------------------------------------------------------------- */
 
+/* Has it left something in a key that a client waits for? */
+static void serve_waiters(struct command_context *ctx) {
+    struct command_key_iter keys = command_keys(ctx->command, ctx->argv, ctx->argc);
+    for (uint32_t i; (i = command_next_key(&keys));)
+        keywaits_note(ctx, ctx->argv[i]);
+    keywaits_serve(ctx);
+}
+
 static void run_locked(struct command_context *ctx, struct command_key_iter keys,
                        struct buf *hashes) {
     hashes->len = 0;
@@ -209,12 +223,11 @@ static void run_locked(struct command_context *ctx, struct command_key_iter keys
         buf_append(hashes, &hash, sizeof hash);
     }
     struct store_guard guard;
-    /* buf memory comes from the allocator: aligned for any type */
-    store_lock(ctx->store, (const uint64_t *)(const void *)hashes->data,
-               (uint32_t)(hashes->len / sizeof(uint64_t)), &guard);
+    keywaits_lock(ctx->keywaits, ctx->store, hashes, &guard);
     guard.client_id = ctx->client ? client_id(ctx->client) : 0;
     ctx->guard = &guard;
     ctx->command->run(ctx);
+    if (ctx->command->flags & CMD_WRITE) serve_waiters(ctx);
     ctx->guard = NULL;
     store_unlock(ctx->store, &guard);
 }

@@ -63,7 +63,8 @@ typedef void keywait_give_back(struct command_context *ctx, const struct keywait
 
 /* What a waiter wants. from, to and count are the command's own. */
 struct keywait_order {
-    enum entry_kind kind; /* ENTRY_LIST or ENTRY_ZSET; a key with anything else is as good as absent */
+    enum entry_kind
+        kind; /* ENTRY_LIST or ENTRY_ZSET; a key with anything else is as good as absent */
     keywait_serve *serve;
     keywait_give_back *give_back; /* NULL: what is served stays served */
     struct slice destination;     /* a key that serve writes; data NULL: none. Copied. */

@@ -22,6 +22,7 @@
 struct cache_config;
 struct command_table;
 struct keyspace;
+struct keywaits;
 struct loader;
 struct log;
 struct metrics;
@@ -44,6 +45,7 @@ struct worker_deps {
     struct roster *roster;
     struct pubsub *pubsub;
     struct notify *notify;
+    struct keywaits *keywaits;
     struct output_limits *limits;
     struct log *log;
     struct metrics *metrics;
