@@ -1,6 +1,8 @@
 /* cmd_command.c: COMMAND and its subcommands: what the tables say, in the shapes of Redis 7.0. */
+#include <stdio.h>
 #include <string.h>
 
+#include "cache/categories.h"
 #include "cache/cmd_server.h"
 #include "cache/glob.h"
 #include "cache/reply.h"
@@ -32,19 +34,6 @@ static const char *const group_names[] = {
     [GROUP_FRESHET] = "freshet",
 };
 
-static const char *const group_categories[] = {
-    [GROUP_STRING] = "@string",
-    [GROUP_BITMAP] = "@bitmap",
-    [GROUP_HASH] = "@hash",
-    [GROUP_LIST] = "@list",
-    [GROUP_SET] = "@set",
-    [GROUP_SORTED_SET] = "@sortedset",
-    [GROUP_PUBSUB] = "@pubsub",
-    [GROUP_TRANSACTIONS] = "@transaction",
-    [GROUP_CONNECTION] = "@connection",
-    [GROUP_FRESHET] = NULL,
-};
-
 /* --- the shape of one command ------------------------------------------------------------------------------ */
 
 static void answer_name(struct reply *reply, const struct command *command,
@@ -65,32 +54,14 @@ static void answer_flags(struct reply *reply, uint32_t flags) {
         if (flags & flag_names[i].flag) reply_simple(reply, flag_names[i].name);
 }
 
-enum { CATEGORIES_MAX = 8 };
-
-/* ACL categories, as Redis derives them from flags and group. */
-static size_t list_categories(const struct command *command, const char *names[CATEGORIES_MAX]) {
-    uint32_t flags = command->flags;
-    bool has_keys = command_has_keys(command);
-    size_t n = 0;
-    if (flags & CMD_WRITE) names[n++] = "@write";
-    if (flags & CMD_READONLY) names[n++] = "@read";
-    if (flags & CMD_ADMIN) names[n++] = "@admin";
-    if (flags & (CMD_ADMIN | CMD_DANGEROUS)) names[n++] = "@dangerous";
-    if (group_categories[command->group]) names[n++] = group_categories[command->group];
-    if (flags & CMD_BLOCKING) names[n++] = "@blocking";
-    if (command->group == GROUP_GENERIC ||
-        (command->group == GROUP_SERVER && !has_keys && flags & (CMD_WRITE | CMD_READONLY)))
-        names[n++] = "@keyspace";
-    names[n++] = flags & CMD_FAST ? "@fast" : "@slow";
-    return n;
-}
-
-static void answer_categories(struct reply *reply, const struct command *command) {
-    const char *names[CATEGORIES_MAX];
-    size_t n = list_categories(command, names);
-    reply_set(reply, n);
-    for (size_t i = 0; i < n; i++)
-        reply_simple(reply, names[i]);
+static void answer_categories(struct reply *reply, uint32_t categories) {
+    reply_set(reply, (size_t)__builtin_popcount(categories));
+    for (uint32_t i = 0; i < CATEGORIES; i++) {
+        if (!(categories & UINT32_C(1) << i)) continue;
+        char text[32];
+        snprintf(text, sizeof text, "@%s", category_names[i]);
+        reply_simple(reply, text);
+    }
 }
 
 static void answer_key_specs(struct reply *reply, const struct command *command) {
@@ -144,7 +115,7 @@ static void answer_info(struct reply *reply, const struct command *command,
     reply_integer(reply, command->keys.first);
     reply_integer(reply, command->keys.last);
     reply_integer(reply, command->keys.step);
-    answer_categories(reply, command);
+    answer_categories(reply, category_bits(command, parent));
     reply_set(reply, 0); /* tips */
     answer_key_specs(reply, command);
     reply_set(reply, count_subcommands(command));
@@ -188,6 +159,7 @@ static const struct command *find_named(struct command_context *ctx, struct slic
     const struct command *command =
         command_find(worker_deps(ctx->worker)->commands, slice_make(name.data, len));
     *parent = NULL;
+    if (command && command->flags & CMD_REFUSED) return NULL;
     if (!command || !bar) return command;
     *parent = command;
     return command_find_sub(command, slice_make(bar + 1, name.len - len - 1));
@@ -240,11 +212,7 @@ static void command_cmd_docs(struct command_context *ctx) {
 /* --- LIST -------------------------------------------------------------------------------------------------- */
 
 static bool is_in_category(const struct command *command, struct slice category) {
-    const char *names[CATEGORIES_MAX];
-    size_t n = list_categories(command, names);
-    for (size_t i = 0; i < n; i++)
-        if (slice_equal_nocase(slice_from(names[i] + 1), category)) return true;
-    return false;
+    return (category_bits(command, NULL) & category_find(category)) != 0;
 }
 
 static bool is_of_module(const struct command *command, struct slice module) {

@@ -47,6 +47,9 @@ enum command_flag {
     CMD_PUBSUB = 1 << 10,
     CMD_NOSCRIPT = 1 << 11,
     CMD_STALE = 1 << 12,
+    CMD_SUBSCRIBED = 1 << 14,    /* allowed to a RESP2 client that is subscribed to something */
+    CMD_MAY_REPLICATE = 1 << 15, /* writes no key, but waits with those that do in CLIENT PAUSE WRITE */
+    CMD_RUNS_QUEUE = 1 << 16,    /* EXEC */
     CMD_DANGEROUS = 1 << 13, /* in the ACL category of that name without being CMD_ADMIN */
     CMD_REFUSED = 1 << 14,   /* Redis has it and Freshet does not: answers one error, COMMAND does not list it */
 };
@@ -113,6 +116,8 @@ struct command_context {
     bool in_exec;              /* one of an EXEC's commands: it must not wait */
     struct client *client;
     struct worker *worker;
+    uint32_t unusual;   /* modes of client and process (gate.h); 0 nearly always */
+    bool pushes;        /* what this command composes are pushes: never silenced */
     int64_t now_ms;     /* wall clock of this turn */
     int64_t now_us;     /* monotonic */
     uint32_t n_pending; /* reads that answered READ_PENDING in this run */
