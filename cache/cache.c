@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "cache/command.h"
+#include "cache/gate.h"
 #include "cache/keywaits.h"
 #include "cache/listener.h"
 #include "cache/notify.h"
@@ -37,6 +38,7 @@ struct cache {
     struct roster *roster;
     struct pubsub *pubsub;
     struct notify *notify;
+    struct gate *gate;
     struct keywaits *keywaits;
     struct output_limits limits;
     struct readthrough *readthrough;
@@ -100,6 +102,7 @@ static bool make_workers(struct cache *cache, struct error *err) {
         .notify = cache->notify,
         .keywaits = cache->keywaits,
         .limits = &cache->limits,
+        .gate = cache->gate,
         .log = cache->deps.log,
         .metrics = cache->deps.metrics,
         .n_workers = cache->n_workers,
@@ -125,6 +128,7 @@ struct cache *cache_create(const struct cache_config *config, const struct cache
     cache->roster = roster_create(config->max_clients);
     cache->pubsub = pubsub_create();
     cache->notify = notify_create(cache->pubsub);
+    cache->gate = gate_create();
     cache->keywaits = keywaits_create();
     output_limits_init(&cache->limits, config->client_output_limit_bytes);
     cache->store = make_store(cache);
@@ -148,6 +152,7 @@ void cache_destroy(struct cache **cache) {
     listener_destroy(&c->listener);
     if (c->readthrough) readthrough_destroy(&c->readthrough);
     store_destroy(&c->store);
+    gate_destroy(&c->gate);
     notify_destroy(&c->notify);
     keywaits_destroy(&c->keywaits);
     pubsub_destroy(&c->pubsub);

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "cache/cache.h"
 #include "cache/client_state.h"
+#include "cache/gate.h"
 #include "cache/keywaits.h"
 
 enum {
@@ -120,11 +121,17 @@ static void resume(struct client *client, const struct rerun *why) {
     struct worker *worker = client->worker;
     client->waiting = WAIT_NONE;
     client->wait = 0;
-    card_flag(&client->card, CARD_BLOCKED, false);
+    card_flag(&client->card, CARD_BLOCKED | CARD_UNBLOCKABLE, false);
     metric_bump(worker->metrics.waiting, -1);
     loop_timer_clear(worker->loop, &client->timer);
     struct span span = client_own_span(client);
     client_run(client, &span, why);
+}
+
+void client_unblock(struct client *client, bool error) {
+    if (client->waiting != WAIT_EVENT || client->modes & CLIENT_PAUSED) return;
+    client_set_mode(client, CLIENT_UNBLOCKED, error);
+    resume(client, &(struct rerun){.timed_out = true, .deadline_us = client->deadline_us});
 }
 
 static void fire_deadline(void *arg, int64_t now_us) {
@@ -259,7 +266,7 @@ void client_close(struct client *client) {
     client_drop_parser(client);
     buf_deinit(&client->query);
     buf_deinit(&client->out);
-    pubsub_forget(worker->deps.pubsub, &client->subscriptions);
+    client_reset_modes(client);
     roster_leave(worker->deps.roster, &client->card);
     worker_release_slot(worker, client->card.slot);
     mem_free(client);
@@ -286,7 +293,31 @@ struct card *client_card(struct client *client) {
 }
 uint32_t client_modes(const struct client *client) { return client->modes; }
 void client_set_mode(struct client *client, enum client_mode mode, bool on) {
+    static const struct {
+        enum client_mode mode;
+        enum card_flag flag;
+    } shown[] = {{CLIENT_SUBSCRIBED, CARD_SUBSCRIBED}, {CLIENT_MONITORS, CARD_MONITORS}};
+    for (size_t i = 0; i < sizeof shown / sizeof shown[0]; i++)
+        if (shown[i].mode == mode) card_flag(&client->card, shown[i].flag, on);
     client->modes = on ? client->modes | mode : client->modes & ~(uint32_t)mode;
+}
+void client_reset_modes(struct client *client) {
+    const struct worker_deps *deps = &client->worker->deps;
+    if (client->modes & CLIENT_MONITORS) gate_remove_monitor(deps->gate, client_mailbox(client));
+    pubsub_forget(deps->pubsub, &client->subscriptions);
+    client_note_subscriptions(client);
+    client_set_mode(client, CLIENT_MONITORS, false);
+    client_set_mode(client, CLIENT_REPLY_OFF, false);
+    client_set_mode(client, CLIENT_REPLY_SKIP_NEXT, false);
+}
+void client_note_subscriptions(struct client *client) {
+    uint32_t all = 0;
+    for (int kind = 0; kind < PUBSUB_KINDS; kind++) {
+        uint32_t n = subscriptions_count(&client->subscriptions, (enum pubsub_kind)kind);
+        atomic_store_explicit(&client->card.subscribed[kind], n, memory_order_relaxed);
+        all += n;
+    }
+    client_set_mode(client, CLIENT_SUBSCRIBED, all != 0);
 }
 struct mailbox *client_mailbox(struct client *client) {
     return roster_own_mailbox(client->worker->deps.roster, &client->card);

@@ -78,22 +78,29 @@ void client_abandon(struct client *client, const char *reason);
 uint64_t client_min_lsn(const struct client *client);
 void client_set_min_lsn(struct client *client, uint64_t min_lsn);
 
-/* What makes a client unusual; one test of the word keeps it off the usual path (session.h). */
+/* What makes a client unusual; one test of the word keeps it off the usual path (gate.h). */
 enum client_mode {
     CLIENT_SUBSCRIBED = 1 << 0, /* to something */
     CLIENT_MONITORS = 1 << 1,
     CLIENT_REPLY_OFF = 1 << 2,
     CLIENT_REPLY_SKIP = 1 << 3,      /* this command is not answered */
     CLIENT_REPLY_SKIP_NEXT = 1 << 4, /* the one after this */
+    CLIENT_PAUSED = 1 << 5,          /* its command waits for the end of CLIENT PAUSE */
+    CLIENT_UNBLOCKED = 1 << 6,       /* by CLIENT UNBLOCK ... ERROR */
+    CLIENT_QUEUED_WRITES = 1 << 7,   /* among the commands between MULTI and EXEC are writes */
 };
 uint32_t client_modes(const struct client *client);
 void client_set_mode(struct client *client, enum client_mode mode, bool on);
+/* RESET: subscribed to nothing, monitors nothing, is answered. */
+void client_reset_modes(struct client *client);
 
 /* Where others send it pushes (push.h); borrowed: lives as long as the client. */
 struct mailbox *client_mailbox(struct client *client);
 
 /* What it is subscribed to (pubsub.h), to read and to change. */
 struct subscriptions *client_subscriptions(struct client *client);
+/* They have changed. */
+void client_note_subscriptions(struct client *client);
 
 /* Puts text behind what the client is still to be sent, to go out at the turn's end; closes one that has passed its limit then.
  * Outside of its commands: push.c's. */
@@ -115,6 +122,8 @@ void client_continue(struct client *client);
 void client_flush(struct client *client);
 /* It has left too much unread: counted, logged, and dead. */
 void client_overrun(struct client *client);
+/* CLIENT UNBLOCK: ends the wait for an event, if it is in one: as its deadline would, or with an error. */
+void client_unblock(struct client *client, bool error);
 /* Once a second: closes one that has held more than the output limit for too long. */
 void client_tick(struct client *client, int64_t now_us);
 /* Stops reading, and closes once what was asked is answered. */

@@ -3,8 +3,9 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "cache/client_state.h"
-#include "cache/keywaits.h"
+#include "cache/gate.h"
 #include "cache/keyspace.h"
+#include "cache/keywaits.h"
 #include "cache/reply.h"
 #include "cache/store.h"
 
@@ -168,7 +169,8 @@ static void look_ahead(struct client *client, struct span *span, struct batch *b
 static void suspend(struct client *client, const struct command_context *ctx) {
     struct worker *worker = client->worker;
     client->waiting = ctx->blocked ? WAIT_EVENT : WAIT_ROWS;
-    card_flag(&client->card, CARD_BLOCKED, true);
+    bool unblockable = ctx->blocked && !(client->modes & CLIENT_PAUSED);
+    card_flag(&client->card, unblockable ? CARD_BLOCKED | CARD_UNBLOCKABLE : CARD_BLOCKED, true);
     metric_bump(worker->metrics.waiting, 1);
     client->deadline_us = ctx->deadline_us;
     if (!ctx->blocked)
@@ -189,6 +191,7 @@ static void run_one(struct client *client, const struct request *request, const 
         .notify = worker->deps.notify,
         .keywaits = worker->deps.keywaits,
         .client = client,
+        .unusual = client->modes | gate_flags(worker->deps.gate),
         .worker = worker,
         .now_ms = worker->now_ms,
         .now_us = loop_now_us(worker->loop),
@@ -201,6 +204,7 @@ static void run_one(struct client *client, const struct request *request, const 
     }
     size_t before = reply.out->len;
     command_run(&ctx, request->named, &worker->hashes);
+    if (__builtin_expect(ctx.unusual | client->modes, 0)) gate_done(&ctx, before);
     /* replies are copies: no entry is held between two commands */
     store_reader_pause(worker->deps.store, worker->index);
     if (reply.errors) metric_bump(worker->metrics.error_replies, reply.errors);

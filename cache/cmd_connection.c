@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "cache/cache.h"
 #include "cache/client.h"
+#include "cache/cmd_client.h"
 #include "cache/command.h"
 #include "cache/number.h"
 #include "cache/reply.h"
@@ -27,9 +28,18 @@ static struct roster *roster_of(struct command_context *ctx) {
     return worker_deps(ctx->worker)->roster;
 }
 
+/* A RESP2 client that is subscribed reads nothing but messages. */
+static void answer_pong_as_message(struct command_context *ctx) {
+    reply_array(ctx->reply, 2);
+    reply_text(ctx->reply, "pong");
+    reply_bulk(ctx->reply, ctx->argc == 2 ? ctx->argv[1] : SLICE(""));
+}
+
 static void cmd_ping(struct command_context *ctx) {
     if (ctx->argc > 2)
         reply_error(ctx->reply, "ERR wrong number of arguments for 'ping' command");
+    else if (ctx->unusual & CLIENT_SUBSCRIBED && ctx->reply->protocol == 2)
+        answer_pong_as_message(ctx);
     else if (ctx->argc == 2)
         reply_bulk(ctx->reply, ctx->argv[1]);
     else
@@ -90,20 +100,6 @@ static void cmd_auth(struct command_context *ctx) {
     if (authenticate(ctx, user, ctx->argv[ctx->argc - 1])) reply_ok(ctx->reply);
 }
 
-/* Redis takes '!' to '~' in the names that clients give themselves. */
-static bool is_plain_word(struct slice text) {
-    for (size_t i = 0; i < text.len; i++)
-        if (text.data[i] < '!' || text.data[i] > '~') return false;
-    return true;
-}
-
-static bool check_name(struct command_context *ctx, struct slice name) {
-    if (is_plain_word(name)) return true;
-    reply_error(ctx->reply,
-                "ERR Client names cannot contain spaces, newlines or special characters.");
-    return false;
-}
-
 struct hello {
     int64_t protocol; /* 0: as it is */
     bool auth;
@@ -132,7 +128,7 @@ static bool parse_hello(struct command_context *ctx, struct hello *hello) {
         } else if (is_word(ctx->argv[i], "setname") && more >= 1) {
             hello->named = true;
             hello->name = ctx->argv[i + 1];
-            if (!check_name(ctx, hello->name)) return false;
+            if (!cmd_client_name_fits(ctx, hello->name)) return false;
             i += 2;
         } else {
             reply_error(ctx->reply, "ERR Syntax error in HELLO option '%.*s'",
@@ -188,6 +184,7 @@ static void cmd_hello(struct command_context *ctx) {
 
 static void cmd_reset(struct command_context *ctx) {
     struct card *card = client_card(ctx->client);
+    client_reset_modes(ctx->client);
     roster_set_word(roster_of(ctx), card, CARD_NAME, SLICE(""));
     card_flag(card, CARD_NO_EVICT | CARD_NO_TOUCH, false);
     client_set_min_lsn(ctx->client, 0);
@@ -196,267 +193,11 @@ static void cmd_reset(struct command_context *ctx) {
     reply_simple(ctx->reply, "RESET");
 }
 
-/* --- CLIENT ------------------------------------------------------------------------------------------------- */
-
-static void client_cmd_id(struct command_context *ctx) {
-    reply_integer(ctx->reply, (int64_t)client_id(ctx->client));
-}
-
-static void client_cmd_info(struct command_context *ctx) {
-    struct buf line = {0};
-    struct card *card = client_card(ctx->client);
-    card_touch(card, ctx->command, ctx->now_ms);
-    roster_describe(roster_of(ctx), card, ctx->now_ms, &line);
-    buf_append_char(&line, '\n');
-    reply_verbatim(ctx->reply, buf_slice(&line));
-    buf_deinit(&line);
-}
-
-static void client_cmd_setname(struct command_context *ctx) {
-    if (!check_name(ctx, ctx->argv[2])) return;
-    roster_set_word(roster_of(ctx), client_card(ctx->client), CARD_NAME, ctx->argv[2]);
-    reply_ok(ctx->reply);
-}
-
-static void client_cmd_getname(struct command_context *ctx) {
-    struct buf name = {0};
-    roster_word(roster_of(ctx), client_card(ctx->client), CARD_NAME, &name);
-    if (name.len)
-        reply_bulk(ctx->reply, buf_slice(&name));
-    else
-        reply_null(ctx->reply);
-    buf_deinit(&name);
-}
-
-static void client_cmd_setinfo(struct command_context *ctx) {
-    static const struct {
-        const char *option;
-        enum card_word word;
-    } options[] = {{"lib-name", CARD_LIB_NAME}, {"lib-ver", CARD_LIB_VERSION}};
-    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
-        if (!is_word(ctx->argv[2], options[i].option)) continue;
-        if (!is_plain_word(ctx->argv[3])) {
-            reply_error(ctx->reply, "ERR %s cannot contain spaces, newlines or special characters.",
-                        options[i].option);
-            return;
-        }
-        roster_set_word(roster_of(ctx), client_card(ctx->client), options[i].word, ctx->argv[3]);
-        reply_ok(ctx->reply);
-        return;
-    }
-    reply_error(ctx->reply, "ERR Unrecognized option '%.*s'", shown_len(ctx->argv[2]),
-                ctx->argv[2].data);
-}
-
-static void set_card_flag(struct command_context *ctx, enum card_flag flag) {
-    bool on = is_word(ctx->argv[2], "on");
-    if (!on && !is_word(ctx->argv[2], "off")) {
-        reply_syntax_error(ctx->reply);
-        return;
-    }
-    card_flag(client_card(ctx->client), flag, on);
-    reply_ok(ctx->reply);
-}
-
-static void client_cmd_no_evict(struct command_context *ctx) { set_card_flag(ctx, CARD_NO_EVICT); }
-static void client_cmd_no_touch(struct command_context *ctx) { set_card_flag(ctx, CARD_NO_TOUCH); }
-
-/* Every client of ours is a normal one; of the other kinds there is none. */
-static bool filter_type(struct command_context *ctx, struct slice type,
-                        struct roster_filter *filter) {
-    static const char *const none[] = {"master", "replica", "slave", "pubsub"};
-    if (is_word(type, "normal")) return true;
-    filter->nobody = true;
-    for (size_t i = 0; i < sizeof none / sizeof none[0]; i++)
-        if (is_word(type, none[i])) return true;
-    reply_error(ctx->reply, "ERR Unknown client type '%.*s'", shown_len(type), type.data);
-    return false;
-}
-
-static void answer_list(struct command_context *ctx, const struct roster_filter *filter) {
-    struct buf lines = {0};
-    card_touch(client_card(ctx->client), ctx->command, ctx->now_ms);
-    roster_list(roster_of(ctx), filter, ctx->now_ms, &lines);
-    reply_verbatim(ctx->reply, buf_slice(&lines));
-    buf_deinit(&lines);
-}
-
-static void list_by_ids(struct command_context *ctx) {
-    uint32_t n = ctx->argc - 3;
-    uint64_t *ids = mem_calloc(n, sizeof ids[0]);
-    for (uint32_t i = 0; i < n; i++) {
-        int64_t id;
-        if (!number_parse_i64(ctx->argv[3 + i], &id) || id <= 0) {
-            reply_error(ctx->reply, "ERR Invalid client ID");
-            mem_free(ids);
-            return;
-        }
-        ids[i] = (uint64_t)id;
-    }
-    answer_list(ctx, &(struct roster_filter){.ids = ids, .n_ids = n});
-    mem_free(ids);
-}
-
-static void client_cmd_list(struct command_context *ctx) {
-    struct roster_filter filter = {0};
-    if (ctx->argc > 3 && is_word(ctx->argv[2], "id")) {
-        list_by_ids(ctx);
-    } else if (ctx->argc == 2 || (ctx->argc == 4 && is_word(ctx->argv[2], "type"))) {
-        if (ctx->argc == 2 || filter_type(ctx, ctx->argv[3], &filter)) answer_list(ctx, &filter);
-    } else {
-        reply_syntax_error(ctx->reply);
-    }
-}
-
-struct kill_filter {
-    struct roster_filter match;
-    uint64_t id;
-    bool skip_me;
-};
-
-static bool kill_by_id(struct command_context *ctx, struct slice value,
-                       struct kill_filter *filter) {
-    int64_t id;
-    if (!number_parse_i64(value, &id) || id < 1) {
-        reply_error(ctx->reply, "ERR client-id should be greater than 0");
-        return false;
-    }
-    filter->id = (uint64_t)id;
-    filter->match.ids = &filter->id;
-    filter->match.n_ids = 1;
-    return true;
-}
-
-static bool kill_by_type(struct command_context *ctx, struct slice value,
-                         struct kill_filter *filter) {
-    return filter_type(ctx, value, &filter->match);
-}
-
-static bool kill_by_address(struct command_context *ctx, struct slice value,
-                            struct kill_filter *filter) {
-    (void)ctx;
-    filter->match.address = value;
-    return true;
-}
-
-static bool kill_by_local_address(struct command_context *ctx, struct slice value,
-                                  struct kill_filter *filter) {
-    (void)ctx;
-    filter->match.local_address = value;
-    return true;
-}
-
-static bool kill_by_user(struct command_context *ctx, struct slice value,
-                         struct kill_filter *filter) {
-    (void)filter;
-    if (slice_equal(value, SLICE("default"))) return true;
-    reply_error(ctx->reply, "ERR No such user '%.*s'", shown_len(value), value.data);
-    return false;
-}
-
-static bool kill_skips_me(struct command_context *ctx, struct slice value,
-                          struct kill_filter *filter) {
-    filter->skip_me = is_word(value, "yes");
-    if (filter->skip_me || is_word(value, "no")) return true;
-    reply_syntax_error(ctx->reply);
-    return false;
-}
-
-static bool kill_by_age(struct command_context *ctx, struct slice value,
-                        struct kill_filter *filter) {
-    int64_t seconds;
-    if (number_parse_i64(value, &seconds) && seconds >= 1 && seconds <= INT32_MAX) {
-        filter->match.older_than_ms = seconds * 1000;
-        return true;
-    }
-    reply_error(ctx->reply, "ERR maxage should be greater than 0");
-    return false;
-}
-
-static const struct {
-    const char *name;
-    bool (*apply)(struct command_context *ctx, struct slice value, struct kill_filter *filter);
-} kill_options[] = {
-    {"id", kill_by_id},        {"type", kill_by_type},
-    {"addr", kill_by_address}, {"laddr", kill_by_local_address},
-    {"user", kill_by_user},    {"skipme", kill_skips_me},
-    {"maxage", kill_by_age},
-};
-
-/* False after an error reply. */
-static bool parse_kill(struct command_context *ctx, struct kill_filter *filter) {
-    enum { N = sizeof kill_options / sizeof kill_options[0] };
-    for (uint32_t i = 2; i < ctx->argc; i += 2) {
-        size_t option = 0;
-        while (option < N && !is_word(ctx->argv[i], kill_options[option].name))
-            option++;
-        if (option == N || i + 1 >= ctx->argc) {
-            reply_syntax_error(ctx->reply);
-            return false;
-        }
-        if (!kill_options[option].apply(ctx, ctx->argv[i + 1], filter)) return false;
-    }
-    return true;
-}
-
-static void kill_one(const struct card *card, void *arg) {
-    struct command_context *ctx = arg;
-    if (card->id == client_id(ctx->client))
-        client_close_after_reply(ctx->client);
-    else
-        worker_kill(card->worker, card->slot, card->id);
-}
-
-static void client_cmd_kill(struct command_context *ctx) {
-    struct kill_filter filter = {.skip_me = true};
-    bool old_form = ctx->argc == 3;
-    if (old_form) {
-        filter.skip_me = false;
-        filter.match.address = ctx->argv[2];
-        filter.match.nobody = ctx->argv[2].len == 0;
-    } else if (!parse_kill(ctx, &filter)) {
-        return;
-    }
-    if (filter.skip_me) filter.match.skip_id = client_id(ctx->client);
-    uint32_t killed = roster_kill(roster_of(ctx), &filter.match, ctx->now_ms, kill_one, ctx);
-    if (!old_form)
-        reply_integer(ctx->reply, killed);
-    else if (killed)
-        reply_ok(ctx->reply);
-    else
-        reply_error(ctx->reply, "ERR No such client");
-}
-
 /* --- the table ---------------------------------------------------------------------------------------------- */
 
 enum {
     ANY_TIME = CMD_NOSCRIPT | CMD_LOADING | CMD_STALE,
     BEFORE_AUTH = ANY_TIME | CMD_FAST | CMD_NO_AUTH,
-};
-
-static const struct command client_subcommands[] = {
-    {"getname", client_cmd_getname, 2, ANY_TIME, NO_KEYS, "2.6.9", GROUP_CONNECTION,
-     "Returns the name of the connection.", "O(1)", NULL},
-    {"help", command_help, 2, CMD_LOADING | CMD_STALE, NO_KEYS, "5.0.0", GROUP_CONNECTION,
-     "Returns helpful text about the different subcommands.", "O(1)", NULL},
-    {"id", client_cmd_id, 2, ANY_TIME, NO_KEYS, "5.0.0", GROUP_CONNECTION,
-     "Returns the unique client ID of the connection.", "O(1)", NULL},
-    {"info", client_cmd_info, 2, ANY_TIME, NO_KEYS, "6.2.0", GROUP_CONNECTION,
-     "Returns information about the connection.", "O(1)", NULL},
-    {"kill", client_cmd_kill, -3, ANY_TIME | CMD_ADMIN, NO_KEYS, "2.4.0", GROUP_CONNECTION,
-     "Terminates open connections.", "O(N) where N is the number of client connections", NULL},
-    {"list", client_cmd_list, -2, ANY_TIME | CMD_ADMIN, NO_KEYS, "2.4.0", GROUP_CONNECTION,
-     "Lists open connections.", "O(N) where N is the number of client connections", NULL},
-    {"no-evict", client_cmd_no_evict, 3, ANY_TIME | CMD_ADMIN, NO_KEYS, "7.0.0", GROUP_CONNECTION,
-     "Sets the client eviction mode of the connection.", "O(1)", NULL},
-    {"no-touch", client_cmd_no_touch, 3, ANY_TIME, NO_KEYS, "7.2.0", GROUP_CONNECTION,
-     "Controls whether commands sent by the client affect the eviction order of accessed keys.",
-     "O(1)", NULL},
-    {"setinfo", client_cmd_setinfo, 4, ANY_TIME, NO_KEYS, "7.2.0", GROUP_CONNECTION,
-     "Sets information specific to the client or connection.", "O(1)", NULL},
-    {"setname", client_cmd_setname, 3, ANY_TIME, NO_KEYS, "2.6.9", GROUP_CONNECTION,
-     "Sets the connection name.", "O(1)", NULL},
-    {0},
 };
 
 const struct command commands_connection[] = {
@@ -469,11 +210,11 @@ const struct command commands_connection[] = {
     {"hello", cmd_hello, -1, BEFORE_AUTH, NO_KEYS, "6.0.0", GROUP_CONNECTION,
      "Handshakes with the server: chooses the protocol version, authenticates, names.", "O(1)",
      NULL},
-    {"ping", cmd_ping, -1, CMD_FAST, NO_KEYS, "1.0.0", GROUP_CONNECTION,
+    {"ping", cmd_ping, -1, CMD_FAST | CMD_SUBSCRIBED, NO_KEYS, "1.0.0", GROUP_CONNECTION,
      "Returns the server's liveliness response.", "O(1)", NULL},
-    {"quit", cmd_quit, -1, BEFORE_AUTH, NO_KEYS, "1.0.0", GROUP_CONNECTION,
+    {"quit", cmd_quit, -1, BEFORE_AUTH | CMD_SUBSCRIBED, NO_KEYS, "1.0.0", GROUP_CONNECTION,
      "Closes the connection.", "O(1)", NULL},
-    {"reset", cmd_reset, 1, BEFORE_AUTH, NO_KEYS, "6.2.0", GROUP_CONNECTION,
+    {"reset", cmd_reset, 1, BEFORE_AUTH | CMD_SUBSCRIBED, NO_KEYS, "6.2.0", GROUP_CONNECTION,
      "Resets the connection.", "O(1)", NULL},
     {"select", cmd_select, 2, CMD_LOADING | CMD_STALE | CMD_FAST, NO_KEYS, "1.0.0",
      GROUP_CONNECTION, "Changes the selected database: there is one, 0.", "O(1)", NULL},

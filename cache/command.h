@@ -141,6 +141,7 @@ extern const struct command commands_generic[];    /* cmd_generic.c: DEL, EXISTS
 extern const struct command commands_expire[];     /* cmd_expire.c: EXPIRE, TTL, ... */
 extern const struct command commands_scan[];       /* cmd_scan.c: SCAN, KEYS, RANDOMKEY */
 extern const struct command commands_connection[]; /* cmd_connection.c: HELLO, CLIENT, ... */
+extern const struct command commands_pubsub[];     /* cmd_pubsub.c: SUBSCRIBE, PUBLISH, ..., MONITOR */
 extern const struct command commands_server[];     /* cmd_server.c: INFO, COMMAND, CONFIG, ... */
 extern const struct command commands_freshet[];    /* cmd_freshet.c: FRESHET.* */
 

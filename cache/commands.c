@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "cache/client.h"
 #include "cache/command.h"
+#include "cache/gate.h"
 #include "cache/keyspace.h"
 #include "cache/keywaits.h"
 #include "cache/number.h"
@@ -13,9 +14,9 @@
 
 /* Every file of commands. */
 static const struct command *const groups[] = {
-    commands_string, commands_counter,    commands_bit,     commands_bitfield,
-    commands_hash,   commands_hash_write, commands_generic, commands_expire,
-    commands_scan,   commands_connection, commands_server,  commands_freshet};
+    commands_string,     commands_counter, commands_bit,    commands_bitfield, commands_hash,
+    commands_hash_write, commands_generic, commands_expire, commands_scan,     commands_connection,
+    commands_pubsub,     commands_server,  commands_freshet};
 
 enum {
     SLOTS =
@@ -232,6 +233,15 @@ static void run_locked(struct command_context *ctx, struct command_key_iter keys
     store_unlock(ctx->store, &guard);
 }
 
+static void run_admitted(struct command_context *ctx, struct buf *hashes) {
+    if (!(ctx->command->flags & (CMD_WRITE | CMD_LOCKS_KEYS)) || !command_has_keys(ctx->command)) {
+        ctx->command->run(ctx);
+        return;
+    }
+    struct command_key_iter keys = command_keys(ctx->command, ctx->argv, ctx->argc);
+    if (!refuse_row_keys(ctx, keys)) run_locked(ctx, keys, hashes);
+}
+
 void command_run(struct command_context *ctx, const struct command *named, struct buf *hashes) {
     if (__builtin_expect(!named, 0)) {
         if (is_http(ctx->argv[0]))
@@ -256,10 +266,7 @@ void command_run(struct command_context *ctx, const struct command *named, struc
         reply_error(ctx->reply, "NOAUTH Authentication required.");
         return;
     }
-    if (!(ctx->command->flags & (CMD_WRITE | CMD_LOCKS_KEYS)) || !command_has_keys(ctx->command)) {
-        ctx->command->run(ctx);
-        return;
-    }
-    struct command_key_iter keys = command_keys(ctx->command, ctx->argv, ctx->argc);
-    if (!refuse_row_keys(ctx, keys)) run_locked(ctx, keys, hashes);
+    if (__builtin_expect(ctx->unusual && !gate_admits(ctx), 0)) return;
+    run_admitted(ctx, hashes);
+    if (__builtin_expect(ctx->unusual, 0)) gate_show(ctx);
 }

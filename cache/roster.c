@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "cache/command.h"
 #include "cache/push.h"
+#include "cache/worker.h"
 
 struct roster {
     pthread_mutex_t lock;
@@ -116,8 +117,19 @@ static bool contains(const uint64_t *ids, uint32_t n, uint64_t id) {
     return false;
 }
 
+static bool is_of_type(const struct card *card, enum roster_type type) {
+    switch (type) {
+    case ROSTER_ANY: return true;
+    case ROSTER_NORMAL: return !card_has(card, CARD_SUBSCRIBED);
+    case ROSTER_PUBSUB: return card_has(card, CARD_SUBSCRIBED);
+    case ROSTER_NOBODY: break;
+    }
+    return false;
+}
+
 static bool matches(const struct card *card, const struct roster_filter *filter, int64_t now_ms) {
-    if (filter->nobody || card->killed || card->id == filter->skip_id) return false;
+    if (!is_of_type(card, filter->type)) return false;
+    if (card->killed || card->id == filter->skip_id) return false;
     if (filter->n_ids && !contains(filter->ids, filter->n_ids, card->id)) return false;
     if (filter->address.len && !slice_equal(filter->address, slice_from(card->address)))
         return false;
@@ -131,8 +143,8 @@ static void append_flags(uint32_t flags, struct buf *out) {
     static const struct {
         uint32_t flag;
         char letter;
-    } letters[] = {
-        {CARD_BLOCKED, 'b'}, {CARD_CLOSING, 'c'}, {CARD_NO_EVICT, 'e'}, {CARD_NO_TOUCH, 'T'}};
+    } letters[] = {{CARD_MONITORS, 'O'}, {CARD_SUBSCRIBED, 'P'}, {CARD_BLOCKED, 'b'},
+                   {CARD_CLOSING, 'c'},  {CARD_NO_EVICT, 'e'},   {CARD_NO_TOUCH, 'T'}};
     size_t begin = out->len;
     for (size_t i = 0; i < sizeof letters / sizeof letters[0]; i++)
         if (flags & letters[i].flag) buf_append_char(out, letters[i].letter);
@@ -166,10 +178,11 @@ static void describe(const struct card *card, int64_t now_ms, struct buf *out) {
                (now_ms - card->since_ms) / 1000, idle_ms > 0 ? idle_ms / 1000 : 0);
     append_flags(flags, out);
     buf_printf(out,
-               " db=0 sub=0 psub=0 ssub=0 multi=-1 qbuf=%" PRIu64
+               " db=0 sub=%u psub=%u ssub=%u multi=-1 qbuf=%" PRIu64
                " qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=%d omem=%" PRIu64
                " tot-mem=%" PRIu64 " events=%s cmd=",
-               query, output > 0, output, query + output + sizeof *card, output ? "rw" : "r");
+               card->subscribed[0], card->subscribed[1], card->subscribed[2], query, output > 0,
+               output, query + output + sizeof *card, output ? "rw" : "r");
     append_command(atomic_load_explicit(&card->command, memory_order_relaxed), out);
     buf_printf(out, " user=default redir=-1 resp=%d lib-name=%s lib-ver=%s",
                flags & CARD_RESP3 ? 3 : 2, word_of(card, CARD_LIB_NAME),
@@ -192,6 +205,18 @@ void roster_list(struct roster *roster, const struct roster_filter *filter, int6
         buf_append_char(out, '\n');
     }
     pthread_mutex_unlock(&roster->lock);
+}
+
+bool roster_unblock(struct roster *roster, uint64_t client_id, bool error) {
+    bool found = false;
+    pthread_mutex_lock(&roster->lock);
+    for (struct card *card = roster->first; card && !found; card = card->next) {
+        if (card->id != client_id || card->killed || !card_has(card, CARD_UNBLOCKABLE)) continue;
+        found = true;
+        worker_unblock(card->worker, card->slot, card->id, error);
+    }
+    pthread_mutex_unlock(&roster->lock);
+    return found;
 }
 
 uint32_t roster_kill(struct roster *roster, const struct roster_filter *filter, int64_t now_ms,

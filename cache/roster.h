@@ -23,7 +23,7 @@ struct mailbox;
 struct roster;
 struct worker;
 
-enum { CARD_ADDRESS_MAX = 64 };
+enum { CARD_ADDRESS_MAX = 64, CARD_SUBSCRIPTIONS = 3 };
 
 /* The words that a client says of itself. */
 enum card_word { CARD_NAME, CARD_LIB_NAME, CARD_LIB_VERSION, CARD_WORDS };
@@ -35,6 +35,9 @@ enum card_flag {
     CARD_CLOSING = 1 << 3, /* after its reply */
     CARD_RESP3 = 1 << 4,
     CARD_AUTHENTICATED = 1 << 5,
+    CARD_SUBSCRIBED = 1 << 6, /* to something */
+    CARD_MONITORS = 1 << 7,
+    CARD_UNBLOCKABLE = 1 << 8, /* waits for an event: CLIENT UNBLOCK may end it */
 };
 
 struct card {
@@ -52,6 +55,7 @@ struct card {
     _Atomic uint32_t flags;
     _Atomic uint64_t query_bytes;
     _Atomic uint64_t output_bytes;
+    _Atomic uint32_t subscribed[CARD_SUBSCRIPTIONS]; /* by enum pubsub_kind */
 
     /* The roster's, under its lock. */
     char *words[CARD_WORDS];
@@ -93,6 +97,9 @@ void roster_word(struct roster *roster, const struct card *card, enum card_word 
 struct mailbox *roster_own_mailbox(struct roster *roster, struct card *card);
 struct mailbox *roster_mailbox(struct roster *roster, uint64_t client_id);
 
+/* ROSTER_NOBODY: filters that no client of ours can match (TYPE master). */
+enum roster_type { ROSTER_ANY, ROSTER_NORMAL, ROSTER_PUBSUB, ROSTER_NOBODY };
+
 /* CLIENT LIST's and CLIENT KILL's filters; what is 0, NULL or empty does not filter. */
 struct roster_filter {
     const uint64_t *ids;
@@ -100,7 +107,7 @@ struct roster_filter {
     uint64_t skip_id; /* this one never */
     struct slice address;
     struct slice local_address;
-    bool nobody; /* filters that no client of ours can match: TYPE master, USER somebody */
+    enum roster_type type;
     int64_t older_than_ms; /* 0: any; else connected for at least so long */
 };
 
@@ -109,6 +116,10 @@ void roster_list(struct roster *roster, const struct roster_filter *filter, int6
                  struct buf *out);
 void roster_describe(struct roster *roster, const struct card *card, int64_t now_ms,
                      struct buf *out);
+
+/* Has its worker end the wait of that client's command (worker_unblock). False: there is none, or it does not wait for an
+ * event. */
+bool roster_unblock(struct roster *roster, uint64_t client_id, bool error);
 
 /* Marks and reports each match, whose worker is then told (`kill` is called under the roster's lock). Returns how many. */
 typedef void roster_kill_fn(const struct card *card, void *arg);

@@ -183,6 +183,7 @@ struct order {
     uint32_t slot;
     uint64_t client_id;
     int64_t deadline_us;
+    bool error;
 };
 
 static void send_order(struct worker *worker, struct order order,
@@ -241,6 +242,17 @@ void worker_overrun(struct worker *worker, uint32_t slot, uint64_t id) {
 
 void worker_kill(struct worker *worker, uint32_t slot, uint64_t id) {
     send_order(worker, (struct order){.slot = slot, .client_id = id}, run_kill);
+}
+
+static void run_unblock(struct loop_message *message, void *owner) {
+    struct worker *worker = owner;
+    struct order order = take_order(message);
+    struct client *client = worker_client(worker, order.slot, order.client_id);
+    if (client) client_unblock(client, order.error);
+}
+
+void worker_unblock(struct worker *worker, uint32_t slot, uint64_t id, bool error) {
+    send_order(worker, (struct order){.slot = slot, .client_id = id, .error = error}, run_unblock);
 }
 
 static void close_clients(struct worker *worker) {

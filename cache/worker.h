@@ -25,6 +25,7 @@ struct keyspace;
 struct keywaits;
 struct loader;
 struct log;
+struct gate;
 struct metrics;
 struct notify;
 struct output_limits;
@@ -47,6 +48,7 @@ struct worker_deps {
     struct notify *notify;
     struct keywaits *keywaits;
     struct output_limits *limits;
+    struct gate *gate;
     struct log *log;
     struct metrics *metrics;
     uint32_t n_workers;
@@ -60,6 +62,8 @@ bool worker_start(struct worker *worker, struct error *err) MUST_CHECK;
 void worker_adopt(struct worker *worker, int fd, const struct transport *transport);
 /* Any thread: closes the client that has this slot and id, if it is still there. */
 void worker_kill(struct worker *worker, uint32_t slot, uint64_t client_id);
+/* Any thread, under any lock: ends the client's wait for an event as its deadline would, or with an error. */
+void worker_unblock(struct worker *worker, uint32_t slot, uint64_t client_id, bool error);
 /* Any thread, under any lock: closes the client for what it has not read (output_limits.h). */
 void worker_overrun(struct worker *worker, uint32_t slot, uint64_t client_id);
 /* Any thread: clients, with those that it was handed and has not met yet. */
