@@ -107,10 +107,13 @@ void bits_set(char *string, uint64_t offset, struct bits_type type, int64_t valu
     }
 }
 
+static __int128 most_of(struct bits_type type) {
+    return ((__int128)1 << (type.is_signed ? type.width - 1 : type.width)) - 1;
+}
+
 static bool settle(struct bits_type type, __int128 value, enum bits_overflow overflow,
                    int64_t *result) {
-    unsigned magnitude = type.is_signed ? type.width - 1 : type.width;
-    __int128 most = ((__int128)1 << magnitude) - 1;
+    __int128 most = most_of(type);
     __int128 least = type.is_signed ? -most - 1 : 0;
     bool fits = value >= least && value <= most;
     if (fits)
@@ -127,7 +130,11 @@ bool bits_add(struct bits_type type, int64_t old, int64_t increment, enum bits_o
     return settle(type, (__int128)old + increment, overflow, sum);
 }
 
+/* A negative value so far down that its distance from the most does not fit in 64 bits stops at the most: Redis reckons
+ * in 64 bits there, and replies are to be Redis's. */
 bool bits_fit(struct bits_type type, int64_t value, enum bits_overflow overflow, int64_t *fitting) {
     __int128 wide = type.is_signed ? (__int128)value : (__int128)(uint64_t)value;
+    bool turns_over = type.is_signed && type.width < 64 && most_of(type) - wide > INT64_MAX;
+    if (turns_over && overflow == OVERFLOW_SATURATE) wide = INT64_MAX;
     return settle(type, wide, overflow, fitting);
 }

@@ -27,6 +27,7 @@ session; they go when it ends, also after Ctrl-C or when pytest is killed. Ports
                         support/freshet.py lists the rest. Its log is printed when the test fails.
     cli                 run = cli("check", "-c", path): .returncode, .stdout, .stderr
     redis_server        a redis-server to compare with: a redis.Redis client of it (emptied for each test)
+    pair                both side by side, by RESP2 and RESP3 (support/pair.py):  pair.compare(story("SET k v | GET k"))
     unique              a short name that no other test has: topics, slots, indexes
     wait_until          wait_until(lambda: f.row("customers:1")["name"] == "new", timeout=15)
     tmp_path            pytest's own temporary folder
@@ -45,6 +46,7 @@ import redis
 from support import waiting
 from support.debezium import Debezium
 from support.freshet import Freshet, merge, run_cli
+from support.pair import Pair
 from support.kafka import Kafka
 from support.opensearch import OpenSearch
 from support.postgres import Postgres
@@ -216,3 +218,21 @@ def pytest_runtest_makereport(item, call):
     if keep and call.when == "call":
         for one in getattr(item, "freshets", []):
             shutil.copytree(one.folder, os.path.join(keep, item.name, one.folder.name), dirs_exist_ok=True)
+
+
+@pytest.fixture(scope="session")
+def plain(workshop):
+    """A cache with no database: every key is a plain one."""
+    one = Freshet(workshop, {"cache": {"read_through": False}}, name="plain").start()
+    yield one
+    one.close()
+
+
+@pytest.fixture(params=[2, 3], ids=["resp2", "resp3"])
+def pair(request, redis_server, plain):
+    """A redis-server and Freshet, both empty."""
+    port = redis_server.connection_pool.connection_kwargs["port"]
+    pair = Pair(port, plain.port, request.param)
+    pair.flush()
+    yield pair
+    pair.close()

@@ -1,86 +1,15 @@
 """Plain keys are Redis 7.0's: the same commands to a redis-server and to Freshet, all replies equal, errors included."""
 
 import random
-import shlex
 import threading
 import time
 
 import pytest
-from support.freshet import Freshet
-from support.rawresp import Error, Map, RawResp
+from support.pair import story
+from support.rawresp import RawResp
 from support.waiting import wait_until
 
 FAR = 4102444800  # 2100-01-01: an expiry that no test reaches
-
-
-@pytest.fixture(scope="module")
-def plain(workshop):
-    """A cache with no database: every key is a plain one."""
-    one = Freshet(workshop, {"cache": {"read_through": False}}, name="plain").start()
-    yield one
-    one.close()
-
-
-class Pair:
-    """One connection to each of the two servers."""
-
-    def __init__(self, redis_port, freshet_port, protocol):
-        self.redis = RawResp(redis_port, protocol)
-        self.freshet = RawResp(freshet_port, protocol)
-
-    def flush(self):
-        self.redis.call("FLUSHALL")
-        self.freshet.call("FLUSHALL")
-
-    def compare(self, commands, story=()):
-        theirs, ours = self.redis.calls(commands), self.freshet.calls(commands)
-        for n, (command, their, our) in enumerate(zip(commands, theirs, ours)):
-            if not same(command, their, our):
-                told = "\n".join(f"    {shorten(c)}" for c in [*story, *commands[:n]][-40:])
-                raise AssertionError(f"{told}\n--> {shorten(command)}\nredis:   {their!r}\nfreshet: {our!r}")
-
-    def close(self):
-        self.redis.close()
-        self.freshet.close()
-
-
-def shorten(command):
-    return " ".join(repr(word) if len(str(word)) < 60 else f"{str(word)[:40]!r}...({len(word)})" for word in command)
-
-
-def pairs_of(reply):
-    return sorted(reply) if isinstance(reply, Map) else sorted(zip(reply[::2], reply[1::2]))
-
-
-# Where the order, or the very time, is the server's to choose.
-UNORDERED = {"KEYS", "HKEYS", "HVALS"}
-NEAR = {"TTL": 1, "PTTL": 2000, "EXPIRETIME": 2, "PEXPIRETIME": 2000}
-
-
-def same(command, their, our):
-    name = str(command[0]).upper()
-    if type(their) is not type(our):
-        return False
-    if isinstance(their, Error):
-        return their == our
-    if name in UNORDERED:
-        return sorted(their) == sorted(our)
-    if name == "HGETALL":
-        return pairs_of(their) == pairs_of(our)
-    if name in NEAR:
-        return abs(their - our) <= NEAR[name] and (their < 0) == (our < 0)
-    if name in ("HSCAN", "SCAN"):
-        return len(their) == 2 and len(our) == 2  # the walks have tests of their own
-    return their == our
-
-
-@pytest.fixture(params=[2, 3], ids=["resp2", "resp3"])
-def pair(request, redis_server, plain):
-    port = redis_server.connection_pool.connection_kwargs["port"]
-    pair = Pair(port, plain.port, request.param)
-    pair.flush()
-    yield pair
-    pair.close()
 
 
 # --- edges: each list of commands begins with no keys ---
@@ -189,10 +118,7 @@ EDGES = {
 
 @pytest.mark.parametrize("edge", EDGES)
 def test_edges_answer_as_redis_does(pair, edge):
-    commands = [shlex.split(part) for line in EDGES[edge].strip().splitlines() for part in line.split("|")]
-    assert all(commands)
-    commands = [command for command in commands if command != ["RANDOMKEY"]]
-    pair.compare(commands)
+    pair.compare([command for command in story(EDGES[edge]) if command != ["RANDOMKEY"]])
 
 
 def test_encodings_and_order_change_at_the_limits_that_redis_has(pair):
@@ -287,14 +213,14 @@ def test_random_commands_answer_as_redis_does(pair):
     while time.monotonic() < ends:
         dice = random.Random(seed)
         pair.flush()
-        story = []
+        told = []
         for _ in range(10):
             commands = [random_command(dice) for _ in range(100)]
             try:
-                pair.compare(commands, story)
+                pair.compare(commands, told)
             except AssertionError as failure:
                 raise AssertionError(f"seed {seed}\n{failure}") from None
-            story += commands
+            told += commands
             commands_run += len(commands)
         seed += 1
     assert commands_run >= 3000, "too slow to have tried anything"
