@@ -29,8 +29,8 @@ struct part {
 
 struct interest {
     struct store *store;
-    uint32_t number; /* the observer's */
-    _Atomic bool observes_all;
+    uint32_t number;                /* the observer's */
+    _Atomic uint32_t observing_all; /* who want to be told of all keys */
     _Atomic uint64_t n_keys, n_items;
     _Atomic uint32_t next_part; /* where interest_take_any looks first */
     struct part parts[STORE_SHARDS];
@@ -213,7 +213,7 @@ uint32_t interest_take(struct interest *interest, struct slice key, uint64_t has
         append(set, (*at)->holders, n);
         unlink_node(interest, part, at);
     }
-    if (part->n_keys == 0 && !atomic_load(&interest->observes_all))
+    if (part->n_keys == 0 && atomic_load(&interest->observing_all) == 0)
         store_ignore(interest->store, interest->number, hash);
     pthread_mutex_unlock(&part->mutex);
     return n;
@@ -265,8 +265,12 @@ void interest_take_matching(struct interest *interest, interest_match *match, in
 }
 
 void interest_observe_all(struct interest *interest, bool on) {
-    atomic_store(&interest->observes_all, on);
-    if (on) store_observe_all(interest->store, interest->number, true);
+    if (!on) {
+        atomic_fetch_sub(&interest->observing_all, 1);
+    } else {
+        atomic_fetch_add(&interest->observing_all, 1);
+        store_observe_all(interest->store, interest->number, true);
+    }
 }
 
 /* --- what a change is --- */

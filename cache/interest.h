@@ -57,7 +57,7 @@ void interest_take_matching(struct interest *interest, interest_match *match, in
 uint64_t interest_keys(const struct interest *interest);
 uint64_t interest_items(const struct interest *interest); /* holders, over all keys */
 
-/* Every shard stays observed while `on`: somebody wants to be told of all keys. */
+/* Somebody wants to be told of all keys, or does no more: every shard is observed meanwhile. */
 void interest_observe_all(struct interest *interest, bool on);
 
 /* Is the value that a client may have read another one now? Rows that are filled, or read again as they were, and a row's TTL
