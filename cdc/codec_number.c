@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/assert.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "cdc/codec_rules.h"
@@ -92,6 +93,7 @@ static void magnitude(const char *digits, size_t len, uint64_t *words, size_t *n
                                       10000000000000000ULL,
                                       100000000000000000ULL,
                                       1000000000000000000ULL};
+    ASSERT(digits || len == 0);
     *n = 0;
     for (size_t at = 0; at < len;) {
         size_t group = len - at < 18 ? len - at : 18;

@@ -36,6 +36,7 @@ void check_kafka(struct check_context *context) {
     log_destroy(&log);
 }
 
+/* libcurl says what the parameters are. NOLINTNEXTLINE(readability-non-const-parameter) */
 static size_t ignore_body(char *data, size_t size, size_t n, void *arg) {
     (void)data;
     (void)arg;
