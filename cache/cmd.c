@@ -11,6 +11,13 @@
 void cmd_answer_zero(struct reply *reply) { reply_integer(reply, 0); }
 void cmd_answer_empty_array(struct reply *reply) { reply_array(reply, 0); }
 void cmd_answer_empty_map(struct reply *reply) { reply_map(reply, 0); }
+void cmd_answer_empty_set(struct reply *reply) { reply_set(reply, 0); }
+
+void cmd_answer_scan_end(struct reply *reply) {
+    reply_array(reply, 2);
+    reply_text(reply, "0");
+    reply_array(reply, 0);
+}
 
 bool cmd_read(struct command_context *ctx, struct slice key, enum key_form form,
               struct key_value *value, void (*absent)(struct reply *reply)) {
@@ -77,6 +84,13 @@ bool cmd_put(struct command_context *ctx, struct entry **entry) {
 bool cmd_integer(struct command_context *ctx, struct slice text, int64_t *value) {
     if (number_parse_i64(text, value)) return true;
     reply_not_an_integer(ctx->reply);
+    return false;
+}
+
+bool cmd_integer_from(struct command_context *ctx, struct slice text, int64_t least,
+                      const char *refusal, int64_t *value) {
+    if (number_parse_i64(text, value) && *value >= least) return true;
+    reply_error(ctx->reply, "%s", refusal);
     return false;
 }
 

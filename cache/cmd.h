@@ -20,6 +20,8 @@ bool cmd_read(struct command_context *ctx, struct slice key, enum key_form form,
 void cmd_answer_zero(struct reply *reply);
 void cmd_answer_empty_array(struct reply *reply);
 void cmd_answer_empty_map(struct reply *reply);
+void cmd_answer_empty_set(struct reply *reply);
+void cmd_answer_scan_end(struct reply *reply); /* cursor 0 and no elements */
 
 /* Commands on several keys compose as they read. One of the keys failed: what was composed since `mark` (the length of the
  * output) is taken back, and the error is answered, unless other keys are pending (then the next run will say it). */
@@ -54,6 +56,9 @@ int64_t cmd_setting(const struct command_context *ctx, enum setting which);
 
 /* Arguments: false after an error reply. */
 bool cmd_integer(struct command_context *ctx, struct slice text, int64_t *value);
+/* One that is at least `least`; whatever else it is, the answer is `refusal`. */
+bool cmd_integer_from(struct command_context *ctx, struct slice text, int64_t least,
+                      const char *refusal, int64_t *value);
 bool cmd_float(struct command_context *ctx, struct slice text, long double *value);
 void cmd_answer_arity(struct command_context *ctx);
 /* An expiry that may not be in the past as Redis's SET and GETEX read it: `text` in `unit_ms`, counted from base_ms. */

@@ -159,12 +159,6 @@ static void collect(struct slice field, struct slice value, void *arg) {
     found->n += 2;
 }
 
-static void answer_scan_end(struct reply *reply) {
-    reply_array(reply, 2);
-    reply_text(reply, "0");
-    reply_array(reply, 0);
-}
-
 static void scan_fields(struct command_context *ctx, const struct hash_view *view, uint64_t cursor,
                         const struct scan_options *options) {
     struct buf composed = {0};
@@ -183,7 +177,7 @@ static void cmd_hscan(struct command_context *ctx) {
     struct hash_read read;
     struct scan_options options;
     if (!cmd_cursor(ctx, ctx->argv[2], &cursor)) return;
-    if (!begin_read(ctx, &read, answer_scan_end)) return;
+    if (!begin_read(ctx, &read, cmd_answer_scan_end)) return;
     if (cmd_scan_options(ctx, 3, &options, NULL)) scan_fields(ctx, &read.view, cursor, &options);
     end_read(ctx, &read);
 }

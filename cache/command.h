@@ -47,11 +47,14 @@ enum command_flag {
     CMD_PUBSUB = 1 << 10,
     CMD_NOSCRIPT = 1 << 11,
     CMD_STALE = 1 << 12,
-    CMD_SUBSCRIBED = 1 << 14,    /* allowed to a RESP2 client that is subscribed to something */
-    CMD_MAY_REPLICATE = 1 << 15, /* writes no key, but waits with those that do in CLIENT PAUSE WRITE */
-    CMD_RUNS_QUEUE = 1 << 16,    /* EXEC */
-    CMD_DANGEROUS = 1 << 13, /* in the ACL category of that name without being CMD_ADMIN */
-    CMD_REFUSED = 1 << 14,   /* Redis has it and Freshet does not: answers one error, COMMAND does not list it */
+    CMD_SUBSCRIBED = 1 << 14, /* allowed to a RESP2 client that is subscribed to something */
+    CMD_MAY_REPLICATE =
+        1 << 15, /* writes no key, but waits with those that do in CLIENT PAUSE WRITE */
+    CMD_RUNS_QUEUE = 1 << 16, /* EXEC */
+    CMD_DANGEROUS = 1 << 13,  /* in the ACL category of that name without being CMD_ADMIN */
+    CMD_REFUSED =
+        1
+        << 14, /* Redis has it and Freshet does not: answers one error, COMMAND does not list it */
 };
 
 enum command_group {
@@ -110,10 +113,10 @@ struct command_context {
     struct store *store;
     struct keyspace *keyspace;       /* how keys are read: keyspace.h */
     const struct store_guard *guard; /* what is locked; NULL where nothing is */
-    struct notify *notify; /* NULL: nobody is told (notify.h) */
-    struct keywaits *keywaits; /* who waits for keys (keywaits.h) */
-    struct ready_key *ready;   /* keys that were written and somebody waits for: keywaits.h's own */
-    bool in_exec;              /* one of an EXEC's commands: it must not wait */
+    struct notify *notify;           /* NULL: nobody is told (notify.h) */
+    struct keywaits *keywaits;       /* who waits for keys (keywaits.h) */
+    struct ready_key *ready; /* keys that were written and somebody waits for: keywaits.h's own */
+    bool in_exec;            /* one of an EXEC's commands: it must not wait */
     struct client *client;
     struct worker *worker;
     uint32_t unusual;   /* modes of client and process (gate.h); 0 nearly always */
@@ -131,19 +134,27 @@ struct command_context {
 };
 
 /* One table a file of commands; each ends with a NULL name. commands.c lists them, and nothing else knows them all. */
-extern const struct command commands_string[];     /* cmd_string.c */
-extern const struct command commands_counter[];    /* cmd_counter.c: INCR, ... */
-extern const struct command commands_bit[];        /* cmd_bit.c: SETBIT, BITCOUNT, ... */
-extern const struct command commands_bitfield[];   /* cmd_bitfield.c */
-extern const struct command commands_hash[];       /* cmd_hash.c: what reads */
-extern const struct command commands_hash_write[]; /* cmd_hash_write.c */
-extern const struct command commands_generic[];    /* cmd_generic.c: DEL, EXISTS, TYPE, OBJECT */
-extern const struct command commands_expire[];     /* cmd_expire.c: EXPIRE, TTL, ... */
-extern const struct command commands_scan[];       /* cmd_scan.c: SCAN, KEYS, RANDOMKEY */
-extern const struct command commands_connection[]; /* cmd_connection.c: HELLO, CLIENT, ... */
-extern const struct command commands_pubsub[];     /* cmd_pubsub.c: SUBSCRIBE, PUBLISH, ..., MONITOR */
-extern const struct command commands_server[];     /* cmd_server.c: INFO, COMMAND, CONFIG, ... */
-extern const struct command commands_freshet[];    /* cmd_freshet.c: FRESHET.* */
+extern const struct command commands_string[];      /* cmd_string.c */
+extern const struct command commands_counter[];     /* cmd_counter.c: INCR, ... */
+extern const struct command commands_bit[];         /* cmd_bit.c: SETBIT, BITCOUNT, ... */
+extern const struct command commands_bitfield[];    /* cmd_bitfield.c */
+extern const struct command commands_hash[];        /* cmd_hash.c: what reads */
+extern const struct command commands_hash_write[];  /* cmd_hash_write.c */
+extern const struct command commands_set[];         /* cmd_set.c: what reads one set */
+extern const struct command commands_set_write[];   /* cmd_set_write.c */
+extern const struct command commands_set_algebra[]; /* cmd_set_algebra.c: SINTER, SUNION, ... */
+extern const struct command commands_zset[]; /* cmd_zset.c: single members, ZRANDMEMBER, ZSCAN */
+extern const struct command commands_zset_range[];   /* cmd_zset_range.c: ZRANGE's family */
+extern const struct command commands_zset_write[];   /* cmd_zset_write.c: ZADD, ZREM */
+extern const struct command commands_zset_pop[];     /* cmd_zset_pop.c: blocking pops too */
+extern const struct command commands_zset_combine[]; /* cmd_zset_combine.c: ZUNION, ... */
+extern const struct command commands_generic[];      /* cmd_generic.c: DEL, EXISTS, TYPE, OBJECT */
+extern const struct command commands_expire[];       /* cmd_expire.c: EXPIRE, TTL, ... */
+extern const struct command commands_scan[];         /* cmd_scan.c: SCAN, KEYS, RANDOMKEY */
+extern const struct command commands_connection[];   /* cmd_connection.c: HELLO, CLIENT, ... */
+extern const struct command commands_pubsub[];  /* cmd_pubsub.c: SUBSCRIBE, PUBLISH, ..., MONITOR */
+extern const struct command commands_server[];  /* cmd_server.c: INFO, COMMAND, CONFIG, ... */
+extern const struct command commands_freshet[]; /* cmd_freshet.c: FRESHET.* */
 
 /* cmd_refused.c; command_at does not walk it. */
 extern const struct command commands_refused[];

@@ -14,9 +14,12 @@
 
 /* Every file of commands. */
 static const struct command *const groups[] = {
-    commands_string,     commands_counter, commands_bit,    commands_bitfield, commands_hash,
-    commands_hash_write, commands_generic, commands_expire, commands_scan,     commands_connection,
-    commands_pubsub,     commands_server,  commands_freshet};
+    commands_string,      commands_counter,      commands_bit,        commands_bitfield,
+    commands_hash,        commands_hash_write,   commands_set,        commands_set_write,
+    commands_set_algebra, commands_zset,         commands_zset_range, commands_zset_write,
+    commands_zset_pop,    commands_zset_combine, commands_generic,    commands_expire,
+    commands_scan,        commands_connection,   commands_pubsub,     commands_server,
+    commands_freshet};
 
 enum {
     SLOTS =
