@@ -5,7 +5,9 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "cache/hash.h"
+#include "cache/list.h"
 #include "cache/set.h"
+#include "cache/zset.h"
 
 _Static_assert(sizeof(struct entry) == 16, "the header of every key: keep it small");
 
@@ -36,7 +38,9 @@ struct object_type {
 
 static const struct object_type object_types[ENTRY_KINDS] = {
     [ENTRY_HASH] = {hash_table_destroy, hash_table_size},
+    [ENTRY_LIST] = {list_destroy, list_size},
     [ENTRY_SET] = {set_table_destroy, set_table_size},
+    [ENTRY_ZSET] = {zset_tree_destroy, zset_tree_size},
 };
 
 static size_t timing_size(const struct entry *entry) {
