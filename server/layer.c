@@ -353,14 +353,14 @@ static void apply_group(const struct layer *layer, const char *path, const struc
     for (const struct yaml_node *child = node->first; child; child = child->next) {
         char *name = mem_printf("%s%s%s", path, *path ? "." : "", child->key);
         int at = option_find(name);
-        if (is_repeated(layer, node, child, name))
-            at = -1;
-        else if (at >= 0)
-            apply(layer, &options[at], layer->config, name, child);
-        else if (is_group(name))
-            apply_group(layer, name, child);
-        else
-            unknown_key(layer, place(layer, child->key_line, child->key_column), name);
+        if (!is_repeated(layer, node, child, name)) {
+            if (at >= 0)
+                apply(layer, &options[at], layer->config, name, child);
+            else if (is_group(name))
+                apply_group(layer, name, child);
+            else
+                unknown_key(layer, place(layer, child->key_line, child->key_column), name);
+        }
         mem_free(name);
     }
 }

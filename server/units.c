@@ -80,7 +80,7 @@ static bool quantity(const char *text, const struct unit *units, const char *kin
 }
 
 bool units_duration(const char *text, int64_t *ms, struct why *why) {
-    double value;
+    double value = 0;
     if (!quantity(text, durations, "duration", "250ms, 30s, 5m, 2h or 1d", &value, why))
         return false;
     *ms = (int64_t)value;
@@ -89,7 +89,7 @@ bool units_duration(const char *text, int64_t *ms, struct why *why) {
 }
 
 bool units_size(const char *text, uint64_t *bytes, struct why *why) {
-    double value;
+    double value = 0;
     if (!quantity(text, sizes, "size", "512KiB, 64MiB or 1GiB", &value, why)) return false;
     *bytes = (uint64_t)value;
     return true;
