@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mem.h"
+
 bool number_parse_i64(struct slice text, int64_t *value) {
     const char *at = text.data;
     const char *end = text.data + text.len;
@@ -53,6 +55,48 @@ bool number_parse_long_double(struct slice text, long double *value) {
     if (end != digits + text.len || isnan(*value)) return false;
     bool out_of_range = isinf(*value) || fpclassify(*value) == FP_ZERO;
     return !(errno == ERANGE && out_of_range);
+}
+
+/* All of the text that stands before a NUL, as strtod reads it. */
+static bool parse_double(struct slice text, double *value, size_t *used) {
+    char room[128];
+    char *digits = text.len < sizeof room ? room : mem_alloc(text.len + 1);
+    if (text.len) memcpy(digits, text.data, text.len);
+    digits[text.len] = '\0';
+    char *end;
+    errno = 0;
+    *value = strtod(digits, &end);
+    *used = (size_t)(end - digits);
+    bool whole = *end == '\0';
+    if (digits != room) mem_free(digits);
+    return whole && !isnan(*value);
+}
+
+bool number_parse_double(struct slice text, double *value) {
+    int64_t integer;
+    size_t used;
+    if (text.len <= 15 && number_parse_i64(text, &integer)) { /* the most frequent, and exact */
+        *value = (double)integer;
+        return true;
+    }
+    if (text.len == 0 || isspace((unsigned char)text.data[0])) return false;
+    if (!parse_double(text, value, &used) || used != text.len) return false;
+    bool out_of_range = isinf(*value) || fpclassify(*value) == FP_ZERO;
+    return !(errno == ERANGE && out_of_range);
+}
+
+bool number_parse_bound(struct slice text, double *value) {
+    size_t used;
+    return parse_double(text, value, &used);
+}
+
+size_t number_format_double(char out[NUMBER_DOUBLE_MAX_LEN], double value) {
+    if (isinf(value))
+        return (size_t)snprintf(out, NUMBER_DOUBLE_MAX_LEN, value > 0 ? "inf" : "-inf");
+    bool short_integer = fabs(value) < 1e15 && value == (double)(int64_t)value;
+    if (short_integer && !(value == 0 && signbit(value)))
+        return number_format_i64(out, (int64_t)value);
+    return (size_t)snprintf(out, NUMBER_DOUBLE_MAX_LEN, "%.17g", value);
 }
 
 size_t number_format_i64(char out[NUMBER_I64_MAX_LEN + 1], int64_t value) {

@@ -1,9 +1,10 @@
 #include "cache/reply.h"
 
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "cache/number.h"
 
 enum { HEADER_MAX = 1 + 20 + 2 }; /* type byte, digits, line's end */
 
@@ -74,15 +75,15 @@ void reply_integer(struct reply *reply, int64_t value) {
 }
 
 void reply_double(struct reply *reply, double value) {
-    char text[64];
-    if (isinf(value))
-        snprintf(text, sizeof text, "%s", value > 0 ? "inf" : "-inf");
-    else
-        snprintf(text, sizeof text, "%.17g", value);
-    if (reply->protocol < 3)
-        reply_text(reply, text);
-    else
-        buf_printf(reply->out, ",%s\r\n", text);
+    char digits[NUMBER_DOUBLE_MAX_LEN];
+    struct slice text = slice_make(digits, number_format_double(digits, value));
+    if (reply->protocol < 3) {
+        reply_bulk(reply, text);
+        return;
+    }
+    buf_append_char(reply->out, ',');
+    buf_append_slice(reply->out, text);
+    buf_append(reply->out, "\r\n", 2);
 }
 
 void reply_bool(struct reply *reply, bool value) {
