@@ -14,7 +14,6 @@ struct wait {
     struct wait *prev, *next;
     struct keyspace *home;
     struct client_ticket ticket;
-    enum key_form form;
     struct fetched_rows rows;
     uint32_t n_missing;
     struct loop_timer timer;
@@ -31,7 +30,7 @@ static int by_hash(const void *a, const void *b) {
 
 /* Rows are in the order of their hashes. */
 const struct rowvalue *fetched_find(const struct fetched_rows *rows, struct slice key,
-                                    uint64_t hash) {
+                                    uint64_t hash, enum key_form form) {
     uint32_t low = 0;
     uint32_t high = rows->n;
     while (low < high) {
@@ -42,7 +41,9 @@ const struct rowvalue *fetched_find(const struct fetched_rows *rows, struct slic
             high = middle;
     }
     for (; low < rows->n && rows->rows[low].hash == hash; low++) {
-        if (slice_equal(rows->rows[low].key, key)) return rows->rows[low].value;
+        const struct rowvalue *value = rows->rows[low].value;
+        bool fits = form == FORM_ANY || value->kind != ROWVALUE_ROW || value->form == form;
+        if (fits && slice_equal(rows->rows[low].key, key)) return value;
     }
     return NULL;
 }
@@ -147,7 +148,7 @@ static struct rowvalue *too_late(struct wait *wait, const struct fetched_row *ro
                table ? table->prefix : "database", (long long)home->core->config->fill_timeout_ms,
                loader_trouble(home->loader));
     struct rowvalue *value =
-        rowvalue_create(ROWVALUE_FAILED, wait->form, STORE_NEVER, buf_slice(&text));
+        rowvalue_create(ROWVALUE_FAILED, row->form, STORE_NEVER, buf_slice(&text));
     buf_deinit(&text);
     return value;
 }
@@ -187,18 +188,19 @@ void fetch_abandon(struct keyspace *keyspace) {
 /* A key may be given twice: its places are neighbours in the order of hashes. */
 static bool is_there(const struct fetched_rows *rows, const struct fetched_row *row) {
     for (uint32_t i = rows->n; i > 0 && rows->rows[i - 1].hash == row->hash; i--) {
-        if (slice_equal(rows->rows[i - 1].key, row->key)) return true;
+        const struct fetched_row *other = &rows->rows[i - 1];
+        if (other->form == row->form && slice_equal(other->key, row->key)) return true;
     }
     return false;
 }
 
-static void add_row(struct wait *wait, struct slice key, uint64_t hash) {
+static void add_row(struct wait *wait, struct slice key, uint64_t hash, enum key_form form) {
     struct fetched_rows *rows = &wait->rows;
     if (rows->n == rows->cap) {
         rows->cap = rows->cap ? rows->cap * 2 : 4;
         rows->rows = mem_realloc(rows->rows, rows->cap * sizeof *rows->rows);
     }
-    rows->rows[rows->n++] = (struct fetched_row){.key = key, .hash = hash};
+    rows->rows[rows->n++] = (struct fetched_row){.form = form, .key = key, .hash = hash};
 }
 
 /* All keys of the command, not only the first that was missing: what is in memory now may be gone when it runs again. */
@@ -208,7 +210,6 @@ void fetch_want(struct keyspace *keyspace, struct command_context *ctx, enum key
     struct wait *wait = mem_zalloc(sizeof *wait);
     wait->home = keyspace;
     wait->ticket = ticket;
-    wait->form = form;
     struct command_key_iter keys = command_keys(ctx->command, ctx->argv, ctx->argc);
     struct command_key_iter counting = keys;
     size_t bytes = 0;
@@ -219,10 +220,29 @@ void fetch_want(struct keyspace *keyspace, struct command_context *ctx, enum key
     for (uint32_t i; (i = command_next_key(&keys));) {
         struct slice key = slice_make(wait->keys.data + wait->keys.len, ctx->argv[i].len);
         buf_append_slice(&wait->keys, ctx->argv[i]);
-        add_row(wait, key, store_hash(keyspace->core->store, key));
+        add_row(wait, key, store_hash(keyspace->core->store, key), form);
     }
     qsort(wait->rows.rows, wait->rows.n, sizeof *wait->rows.rows, by_hash);
     link_wait(wait, &keyspace->gathered);
+}
+
+void fetch_want_rows(struct keyspace *keyspace, struct command_context *ctx,
+                     const struct fetch_order *orders, uint32_t n) {
+    struct wait *wait = mem_zalloc(sizeof *wait);
+    wait->home = keyspace;
+    wait->ticket = client_ticket(ctx);
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < n; i++)
+        bytes += orders[i].key.len;
+    buf_grow(&wait->keys, bytes + 1);
+    for (uint32_t i = 0; i < n; i++) {
+        struct slice key = slice_make(wait->keys.data + wait->keys.len, orders[i].key.len);
+        buf_append_slice(&wait->keys, orders[i].key);
+        add_row(wait, key, orders[i].hash, orders[i].form);
+    }
+    qsort(wait->rows.rows, wait->rows.n, sizeof *wait->rows.rows, by_hash);
+    link_wait(wait, &keyspace->gathered);
+    ctx->n_pending++;
 }
 
 /* A wait of its own for each, so that each is one more row of the turn's statement, and none is tied to another. */
@@ -233,15 +253,15 @@ bool fetch_want_soon(struct keyspace *keyspace, struct slice key, uint64_t hash,
     struct wait *wait = mem_zalloc(sizeof *wait);
     wait->home = keyspace;
     wait->ticket = nobody;
-    wait->form = form;
     buf_append_slice(&wait->keys, key);
-    add_row(wait, buf_slice(&wait->keys), hash);
+    add_row(wait, buf_slice(&wait->keys), hash, form);
     link_wait(wait, &keyspace->gathered);
     return true;
 }
 
 /* What memory holds of the row, copied: it has to live until the rest is here. NULL: not this form, or no row at all. */
-static struct rowvalue *copy_resident(struct wait *wait, const struct entry *entry) {
+static struct rowvalue *copy_resident(struct wait *wait, const struct entry *entry,
+                                      enum key_form form) {
     struct core *core = wait->home->core;
     if (entry->kind != ENTRY_ROW) return NULL;
     const struct row_stamp *stamp = entry_row_stamp(entry);
@@ -250,11 +270,11 @@ static struct rowvalue *copy_resident(struct wait *wait, const struct entry *ent
     if (!core_lease_holds(core, loop_now_us(wait->home->loop))) return NULL;
     struct slice bytes = {0};
     if (entry_is_absent(entry))
-        return rowvalue_create(ROWVALUE_ABSENT, wait->form, entry_expiry(entry), bytes);
+        return rowvalue_create(ROWVALUE_ABSENT, form, entry_expiry(entry), bytes);
     bool there =
-        wait->form == FORM_HASH ? entry_row_fields(entry, &bytes) : entry_row_json(entry, &bytes);
-    if (!there && wait->form != FORM_ANY) return NULL;
-    return rowvalue_create(ROWVALUE_ROW, wait->form, entry_expiry(entry), bytes);
+        form == FORM_HASH ? entry_row_fields(entry, &bytes) : entry_row_json(entry, &bytes);
+    if (!there && form != FORM_ANY) return NULL;
+    return rowvalue_create(ROWVALUE_ROW, form, entry_expiry(entry), bytes);
 }
 
 enum need { NEED_NOTHING, NEED_FILL };
@@ -267,7 +287,7 @@ static enum need look(struct wait *wait, struct fetched_row *row, const struct t
     const struct entry *entry =
         store_peek(home->core->store, row->key, row->hash, clock_wall_us() / 1000);
     if (entry && entry->kind != ENTRY_ROW) return NEED_NOTHING;
-    if (entry) row->value = copy_resident(wait, entry);
+    if (entry) row->value = copy_resident(wait, entry, row->form);
     if (row->value || !home->map) return NEED_NOTHING;
     *table = tablemap_find_key(home->map, row->key, &rest);
     if (!*table || (*table)->refusal) return NEED_NOTHING;
@@ -293,10 +313,10 @@ static void begin(struct wait *wait) {
         if (is_there(&wait->rows, &all.rows[i])) continue;
         enum need need = look(wait, &all.rows[i], &table, &key);
         if (need == NEED_NOTHING && !all.rows[i].value) continue;
-        add_row(wait, all.rows[i].key, all.rows[i].hash);
+        add_row(wait, all.rows[i].key, all.rows[i].hash, all.rows[i].form);
         wait->rows.rows[wait->rows.n - 1].value = all.rows[i].value;
         if (need == NEED_FILL) {
-            enum key_form form = wait->form == FORM_HASH ? FORM_HASH : FORM_STRING;
+            enum key_form form = all.rows[i].form == FORM_HASH ? FORM_HASH : FORM_STRING;
             fills[n_fills++] = fill_create(home, home->map, table, all.rows[i].key,
                                            all.rows[i].hash, form, &key, deadline_us);
         }

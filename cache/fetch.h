@@ -15,7 +15,8 @@
 #include "cache/flights.h"
 
 struct fetched_row {
-    struct slice key; /* of the client's arguments, which stay where they are while it waits */
+    enum key_form form; /* one row may be wanted in both */
+    struct slice key;   /* of the client's arguments, which stay where they are while it waits */
     uint64_t hash;
     struct waiter *waiter;  /* not here yet */
     struct rowvalue *value; /* here */
@@ -28,6 +29,15 @@ struct fetched_rows {
 };
 
 void fetch_want(struct keyspace *keyspace, struct command_context *ctx, enum key_form form);
+/* EXEC's: rows that its commands will read; the keys are borrowed for the call. They are laid over the store also where memory
+ * has them, since another command of the EXEC may take them out. */
+struct fetch_order {
+    struct slice key;
+    uint64_t hash;
+    enum key_form form; /* STRING or HASH */
+};
+void fetch_want_rows(struct keyspace *keyspace, struct command_context *ctx,
+                     const struct fetch_order *orders, uint32_t n);
 /* Has the row read into memory. Bounded: past FETCH_MAX_SOON of a worker it does nothing. False: it did nothing. */
 enum { FETCH_MAX_SOON = 4096 };
 bool fetch_want_soon(struct keyspace *keyspace, struct slice key, uint64_t hash,
@@ -37,7 +47,8 @@ void fetch_deliver(struct keyspace *from, struct waiter *waiters, struct rowvalu
 /* Frees the waits that are left, running nothing: the worker is gone. */
 void fetch_abandon(struct keyspace *keyspace);
 
+/* FORM_ANY takes either. */
 const struct rowvalue *fetched_find(const struct fetched_rows *rows, struct slice key,
-                                    uint64_t hash);
+                                    uint64_t hash, enum key_form form);
 
 #endif

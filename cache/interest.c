@@ -70,11 +70,6 @@ void interest_destroy(struct interest **interest) {
     mem_free(old);
 }
 
-void interest_set_deinit(struct interest_set *set) {
-    mem_free(set->holders);
-    *set = (struct interest_set){0};
-}
-
 uint64_t interest_keys(const struct interest *interest) {
     return atomic_load_explicit(&interest->n_keys, memory_order_relaxed);
 }
@@ -193,38 +188,23 @@ bool interest_remove(struct interest *interest, struct slice key, uint64_t hash,
     return found;
 }
 
-static void append(struct interest_set *set, void *const *holders, uint32_t n) {
-    if (set->cap - set->n < n) {
-        set->cap = set->n + n > 2 * set->cap ? set->n + n : 2 * set->cap;
-        set->holders = mem_realloc(set->holders, set->cap * sizeof(void *));
-    }
-    memcpy(set->holders + set->n, holders, n * sizeof(void *));
-    set->n += n;
-}
-
-uint32_t interest_take(struct interest *interest, struct slice key, uint64_t hash,
-                       struct interest_set *set) {
-    struct part *part = part_of(interest, hash);
-    uint32_t n = 0;
-    pthread_mutex_lock(&part->mutex);
-    struct node **at = place_of(part, key, hash);
-    if (at && *at) {
-        n = (*at)->n;
-        append(set, (*at)->holders, n);
-        unlink_node(interest, part, at);
-    }
-    if (part->n_keys == 0 && atomic_load(&interest->observing_all) == 0)
-        store_ignore(interest->store, interest->number, hash);
-    pthread_mutex_unlock(&part->mutex);
-    return n;
-}
-
-/* --- many keys --- */
+/* --- taking --- */
 
 static void take_node(struct interest *interest, struct part *part, struct node **at,
                       interest_tell *tell, void *arg) {
     tell(arg, key_of(*at), (*at)->holders, (*at)->n);
     unlink_node(interest, part, at);
+}
+
+void interest_take(struct interest *interest, struct slice key, uint64_t hash, interest_tell *tell,
+                   void *arg) {
+    struct part *part = part_of(interest, hash);
+    pthread_mutex_lock(&part->mutex);
+    struct node **at = place_of(part, key, hash);
+    if (at && *at) take_node(interest, part, at, tell, arg);
+    if (part->n_keys == 0 && atomic_load(&interest->observing_all) == 0)
+        store_ignore(interest->store, interest->number, hash);
+    pthread_mutex_unlock(&part->mutex);
 }
 
 bool interest_take_any(struct interest *interest, interest_tell *tell, void *arg) {

@@ -2,7 +2,7 @@
  *
  *     interest = interest_create(store, &observer);               the observer's `changed` takes what it is told of
  *     interest_add(interest, key, hash, holder, ctx->guard);      then read the key
- *     if (interest_is_change(change)) interest_take(interest, key, hash, &set);      ... and tell those in the set
+ *     if (interest_is_change(change)) interest_take(interest, key, hash, tell, arg);
  *
  * A table beside the store, sharded like it: a key need not be in memory for somebody to be interested in it. An interest is
  * for one change: who is told is forgotten, and adds itself again when it reads again.
@@ -35,19 +35,13 @@ bool interest_add(struct interest *interest, struct slice key, uint64_t hash, vo
 bool interest_remove(struct interest *interest, struct slice key, uint64_t hash,
                      const void *holder);
 
-/* Holders that were taken out; reused from one call to the next. */
-struct interest_set {
-    void **holders;
-    uint32_t n, cap;
-};
-void interest_set_deinit(struct interest_set *set);
-
-/* From within the observer's `changed`: takes all holders of the key, appending them to the set. Returns how many. */
-uint32_t interest_take(struct interest *interest, struct slice key, uint64_t hash,
-                       struct interest_set *set);
-
-/* Takes some key that is there, with its holders: `tell` is called under the table's lock. False: there is none. */
+/* Tells of a key's holders, under the table's lock: a leaf is all that may be locked in it. They are forgotten then. */
 typedef void interest_tell(void *arg, struct slice key, void *const *holders, uint32_t n);
+
+/* From within the observer's `changed`. */
+void interest_take(struct interest *interest, struct slice key, uint64_t hash, interest_tell *tell,
+                   void *arg);
+/* Some key that is there. False: there is none. */
 bool interest_take_any(struct interest *interest, interest_tell *tell, void *arg);
 /* Takes all keys that match (NULL: all). Holding no guard, or any. */
 typedef bool interest_match(void *arg, struct slice key);

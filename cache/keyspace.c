@@ -130,7 +130,7 @@ enum read_outcome keyspace_read(struct command_context *ctx, struct slice key, e
     uint64_t hash = store_hash(core->store, key);
     *value = (struct key_value){0};
     if (ctx->fetched) {
-        const struct rowvalue *row = fetched_find(ctx->fetched, key, hash);
+        const struct rowvalue *row = fetched_find(ctx->fetched, key, hash, form);
         if (row) return fetched_value(row, form, value);
     }
     const struct entry *entry = store_peek(core->store, key, hash, ctx->now_ms);
@@ -145,6 +145,44 @@ enum read_outcome keyspace_read(struct command_context *ctx, struct slice key, e
     if (outcome == READ_PENDING) return missing(keyspace, ctx, key, form, value);
     metric_bump(outcome == READ_ABSENT ? keyspace->count.negative_hits : keyspace->count.hits, 1);
     return outcome;
+}
+
+/* ---- what others may keep ---- */
+
+static const struct entry *resident_row(struct command_context *ctx, struct slice key,
+                                        uint64_t hash) {
+    struct core *core = ctx->keyspace->core;
+    const struct entry *entry = store_peek(core->store, key, hash, ctx->now_ms);
+    if (!entry || entry->kind != ENTRY_ROW || !is_current(core, entry_row_stamp(entry)))
+        return NULL;
+    return core_lease_holds(core, ctx->now_us) ? entry : NULL;
+}
+
+bool keyspace_holds_row(struct command_context *ctx, struct slice key) {
+    return resident_row(ctx, key, store_hash(ctx->store, key)) != NULL;
+}
+
+static bool shows(const struct entry *entry, const struct rowvalue *row) {
+    struct slice bytes;
+    if (row->kind == ROWVALUE_FAILED) return true;
+    if (row->kind == ROWVALUE_ABSENT || entry_is_absent(entry))
+        return (row->kind == ROWVALUE_ABSENT) == entry_is_absent(entry);
+    bool there =
+        row->form == FORM_HASH ? entry_row_fields(entry, &bytes) : entry_row_json(entry, &bytes);
+    return there && slice_equal(bytes, slice_make(row->bytes, row->len));
+}
+
+bool keyspace_was_kept(struct command_context *ctx, struct slice key) {
+    uint64_t hash = store_hash(ctx->store, key);
+    const struct rowvalue *json = NULL, *fields = NULL;
+    if (ctx->fetched) {
+        json = fetched_find(ctx->fetched, key, hash, FORM_STRING);
+        fields = fetched_find(ctx->fetched, key, hash, FORM_HASH);
+    }
+    if (!ctx->fetched || !fetched_find(ctx->fetched, key, hash, FORM_ANY))
+        return true; /* then it came from memory, and who registered is told */
+    const struct entry *entry = resident_row(ctx, key, hash);
+    return entry && (!json || shows(entry, json)) && (!fields || shows(entry, fields));
 }
 
 bool keyspace_is_row_key(struct command_context *ctx, struct slice key) {

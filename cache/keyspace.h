@@ -44,6 +44,12 @@ enum read_outcome keyspace_read(struct command_context *ctx, struct slice key, e
 bool keyspace_read_ahead(struct keyspace *keyspace, struct slice key, enum key_form form,
                          int64_t now_ms, int64_t now_us);
 
+/* Does memory hold the row now, and may it answer? For who keeps a key elsewhere (tracking.h) or watches it: from a look
+ * at memory on, after registering, every change is told; of what memory does not hold, it may not be. */
+bool keyspace_holds_row(struct command_context *ctx, struct slice key);
+/* Is what the command has just read of this key what memory shows now? True of plain keys. */
+bool keyspace_was_kept(struct command_context *ctx, struct slice key);
+
 /* Is it a key of a mapped table (or a named query)? Writes ask before they touch a key. */
 bool keyspace_is_row_key(struct command_context *ctx, struct slice key);
 

@@ -107,16 +107,22 @@ void tracker_off(struct tracker *tracker) {
 
 /* --- reads --- */
 
-static void invalidate_all(void *arg, struct slice key, void *const *holders, uint32_t n) {
-    (void)arg;
-    trackers_tell((struct tracker *const *)holders, n, key, 0);
+static void invalidate_for(void *arg, struct slice key, void *const *holders, uint32_t n) {
+    const uint64_t *client_id = arg;
+    trackers_tell((struct tracker *const *)holders, n, key, *client_id);
     forget(NULL, key, holders, n);
+}
+
+static void invalidate(void *arg, struct slice key, void *const *holders, uint32_t n) {
+    (void)arg;
+    uint64_t nobody = 0;
+    invalidate_for(&nobody, key, holders, n);
 }
 
 void tracking_trim(struct tracking *tracking) {
     uint64_t max = (uint64_t)setting(tracking->settings, SETTING_TRACKING_MAX_KEYS);
     while (max != 0 && interest_keys(tracking->interest) > max)
-        if (!interest_take_any(tracking->interest, invalidate_all, NULL)) return;
+        if (!interest_take_any(tracking->interest, invalidate, NULL)) return;
 }
 
 void tracking_remember(struct tracking *tracking, struct tracker *tracker, struct slice key,
@@ -143,11 +149,8 @@ static void on_change(void *self, const struct store_change *change) {
     if (!interest_is_change(change)) return;
     if (broadcasts_count(tracking->broadcasts))
         broadcasts_note(tracking->broadcasts, change->key, change->hash, change->client_id);
-    struct interest_set set = {0};
-    if (interest_take(tracking->interest, change->key, change->hash, &set) == 0) return;
-    trackers_tell((struct tracker *const *)set.holders, set.n, change->key, change->client_id);
-    forget(NULL, change->key, set.holders, set.n);
-    interest_set_deinit(&set);
+    uint64_t client_id = change->client_id;
+    interest_take(tracking->interest, change->key, change->hash, invalidate_for, &client_id);
 }
 
 static void on_settled(void *self, const uint64_t shards[STORE_SHARDS / 64]) {
@@ -176,7 +179,7 @@ void tracking_flushed(struct tracking *tracking) {
 
 void tracking_invalidate_matching(struct tracking *tracking, interest_match *match, void *arg,
                                   struct slice prefix) {
-    interest_take_matching(tracking->interest, match, invalidate_all, arg);
+    interest_take_matching(tracking->interest, match, invalidate, arg);
     if (broadcasts_count(tracking->broadcasts)) tell_everything_gone(tracking, true, prefix);
 }
 
