@@ -18,7 +18,9 @@ static void add(struct command_context *ctx, int64_t by) {
     struct slice text = slice_make(digits, number_format_i64(digits, value));
     struct entry *entry =
         entry_create_string(ctx->argv[1], hash, text, old ? entry_expiry(old) : STORE_NEVER);
-    if (cmd_put(ctx, &entry)) reply_integer(ctx->reply, value);
+    if (!cmd_put(ctx, &entry)) return;
+    cmd_notify(ctx, NOTIFY_STRING, "incrby", ctx->argv[1]);
+    reply_integer(ctx->reply, value);
 }
 
 static void cmd_incr(struct command_context *ctx) { add(ctx, 1); }
@@ -56,7 +58,9 @@ static void cmd_incrbyfloat(struct command_context *ctx) {
     struct entry *entry =
         entry_create_string(ctx->argv[1], hash, text, old ? entry_expiry(old) : STORE_NEVER);
     entry->flags |= ENTRY_TEXT;
-    if (cmd_put(ctx, &entry)) reply_bulk(ctx->reply, text);
+    if (!cmd_put(ctx, &entry)) return;
+    cmd_notify(ctx, NOTIFY_STRING, "incrbyfloat", ctx->argv[1]);
+    reply_bulk(ctx->reply, text);
 }
 
 /* clang-format off */

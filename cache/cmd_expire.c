@@ -67,10 +67,12 @@ static void expire(struct command_context *ctx, int64_t unit_ms, int64_t base_ms
         reply_integer(ctx->reply, 0);
         return;
     }
-    if (at_ms <= ctx->now_ms)
+    bool passed = at_ms <= ctx->now_ms;
+    if (passed)
         store_remove(ctx->store, ctx->guard, ctx->argv[1], hash, REMOVED_DELETED);
     else
         store_set_expiry(ctx->store, ctx->guard, entry, at_ms);
+    cmd_notify(ctx, NOTIFY_GENERIC, passed ? "del" : "expire", ctx->argv[1]);
     reply_integer(ctx->reply, 1);
 }
 
@@ -83,7 +85,10 @@ static void cmd_persist(struct command_context *ctx) {
     uint64_t hash;
     struct entry *entry = cmd_find(ctx, ctx->argv[1], &hash);
     bool lifted = entry && entry->kind != ENTRY_ROW && entry_expiry(entry) != STORE_NEVER;
-    if (lifted) store_set_expiry(ctx->store, ctx->guard, entry, STORE_NEVER);
+    if (lifted) {
+        store_set_expiry(ctx->store, ctx->guard, entry, STORE_NEVER);
+        cmd_notify(ctx, NOTIFY_GENERIC, "persist", ctx->argv[1]);
+    }
     reply_integer(ctx->reply, lifted);
 }
 

@@ -13,9 +13,12 @@ static bool begin(struct command_context *ctx, struct hash_edit *edit) {
     return true;
 }
 
-/* False after an error reply: there is not enough memory. */
-static bool end(struct command_context *ctx, struct hash_edit *edit) {
-    if (hash_edit_end(edit, ctx->store, ctx->guard, ctx->argv[1])) return true;
+/* Keeps the edit, and tells of it. False after an error reply: there is not enough memory. */
+static bool end(struct command_context *ctx, struct hash_edit *edit, const char *event) {
+    if (hash_edit_end(edit, ctx->store, ctx->guard, ctx->argv[1])) {
+        cmd_notify(ctx, NOTIFY_HASH, event, ctx->argv[1]);
+        return true;
+    }
     cmd_answer_oom(ctx->reply);
     return false;
 }
@@ -44,7 +47,7 @@ static bool set_pairs(struct command_context *ctx, int64_t *created) {
     }
     for (uint32_t i = 2; i < ctx->argc; i += 2)
         *created += hash_edit_set(&edit, ctx->argv[i], ctx->argv[i + 1]);
-    return end(ctx, &edit);
+    return end(ctx, &edit, "hset");
 }
 
 static void cmd_hset(struct command_context *ctx) {
@@ -72,7 +75,7 @@ static void cmd_hsetnx(struct command_context *ctx) {
         return;
     }
     hash_edit_set(&edit, ctx->argv[2], ctx->argv[3]);
-    if (end(ctx, &edit)) reply_integer(ctx->reply, 1);
+    if (end(ctx, &edit, "hset")) reply_integer(ctx->reply, 1);
 }
 
 static void cmd_hdel(struct command_context *ctx) {
@@ -81,7 +84,16 @@ static void cmd_hdel(struct command_context *ctx) {
     if (!begin(ctx, &edit)) return;
     for (uint32_t i = 2; i < ctx->argc; i++)
         deleted += hash_edit_delete(&edit, ctx->argv[i]);
-    if (end(ctx, &edit)) reply_integer(ctx->reply, deleted);
+    if (deleted == 0) {
+        hash_edit_abandon(&edit);
+        reply_integer(ctx->reply, 0);
+        return;
+    }
+    struct hash_view view = hash_edit_view(&edit);
+    bool emptied = hash_count(&view) == 0;
+    if (!end(ctx, &edit, "hdel")) return;
+    if (emptied) cmd_notify(ctx, NOTIFY_GENERIC, "del", ctx->argv[1]);
+    reply_integer(ctx->reply, deleted);
 }
 
 static void cmd_hincrby(struct command_context *ctx) {
@@ -105,7 +117,7 @@ static void cmd_hincrby(struct command_context *ctx) {
     }
     char digits[NUMBER_I64_MAX_LEN + 1];
     hash_edit_set(&edit, field, slice_make(digits, number_format_i64(digits, value)));
-    if (end(ctx, &edit)) reply_integer(ctx->reply, value);
+    if (end(ctx, &edit, "hincrby")) reply_integer(ctx->reply, value);
 }
 
 static void cmd_hincrbyfloat(struct command_context *ctx) {
@@ -135,7 +147,7 @@ static void cmd_hincrbyfloat(struct command_context *ctx) {
     char digits[NUMBER_LONG_DOUBLE_MAX_LEN];
     struct slice text = slice_make(digits, number_format_long_double(digits, value));
     hash_edit_set(&edit, field, text);
-    if (end(ctx, &edit)) reply_bulk(ctx->reply, text);
+    if (end(ctx, &edit, "hincrbyfloat")) reply_bulk(ctx->reply, text);
 }
 
 /* clang-format off */

@@ -137,7 +137,9 @@ static bool options_expiry(struct command_context *ctx, const struct set_options
 static bool put_string(struct command_context *ctx, struct slice key, uint64_t hash,
                        struct slice value, int64_t expire_at_ms) {
     struct entry *entry = entry_create_string(key, hash, value, expire_at_ms);
-    return cmd_put(ctx, &entry);
+    if (!cmd_put(ctx, &entry)) return false;
+    cmd_notify(ctx, NOTIFY_STRING, "set", key);
+    return true;
 }
 
 static void cmd_set(struct command_context *ctx) {
@@ -166,9 +168,11 @@ static void cmd_set(struct command_context *ctx) {
     if (!store_put(ctx->store, ctx->guard, &entry)) {
         ctx->reply->out->len = mark;
         cmd_answer_oom(ctx->reply);
-    } else if (!get) {
-        reply_ok(ctx->reply);
+        return;
     }
+    if (!get) reply_ok(ctx->reply);
+    cmd_notify(ctx, NOTIFY_STRING, "set", key);
+    if (options.given & SET_ANY_EXPIRY) cmd_notify(ctx, NOTIFY_GENERIC, "expire", key);
 }
 
 static void cmd_setnx(struct command_context *ctx) {
@@ -183,7 +187,9 @@ static void set_for(struct command_context *ctx, int64_t unit_ms) {
     int64_t expire_at_ms;
     if (!cmd_expiry(ctx, ctx->argv[2], unit_ms, ctx->now_ms, &expire_at_ms)) return;
     uint64_t hash = store_hash(ctx->store, ctx->argv[1]);
-    if (put_string(ctx, ctx->argv[1], hash, ctx->argv[3], expire_at_ms)) reply_ok(ctx->reply);
+    if (!put_string(ctx, ctx->argv[1], hash, ctx->argv[3], expire_at_ms)) return;
+    cmd_notify(ctx, NOTIFY_GENERIC, "expire", ctx->argv[1]);
+    reply_ok(ctx->reply);
 }
 
 static void cmd_setex(struct command_context *ctx) { set_for(ctx, 1000); }
@@ -199,7 +205,10 @@ static void cmd_getset(struct command_context *ctx) {
     else
         reply_null(ctx->reply);
     struct entry *entry = entry_create_string(ctx->argv[1], hash, ctx->argv[2], STORE_NEVER);
-    if (store_put(ctx->store, ctx->guard, &entry)) return;
+    if (store_put(ctx->store, ctx->guard, &entry)) {
+        cmd_notify(ctx, NOTIFY_STRING, "set", ctx->argv[1]);
+        return;
+    }
     ctx->reply->out->len = mark;
     cmd_answer_oom(ctx->reply);
 }
@@ -214,6 +223,7 @@ static void cmd_getdel(struct command_context *ctx) {
     }
     reply_bulk(ctx->reply, entry_string(old));
     store_remove(ctx->store, ctx->guard, ctx->argv[1], hash, REMOVED_DELETED);
+    cmd_notify(ctx, NOTIFY_GENERIC, "del", ctx->argv[1]);
 }
 
 static void cmd_getex(struct command_context *ctx) {
@@ -229,10 +239,16 @@ static void cmd_getex(struct command_context *ctx) {
     int64_t expire_at_ms;
     if (!options_expiry(ctx, &options, &expire_at_ms)) return;
     reply_bulk(ctx->reply, entry_string(entry));
-    if (expire_at_ms != STORE_NEVER && expire_at_ms <= ctx->now_ms)
+    if (expire_at_ms != STORE_NEVER && expire_at_ms <= ctx->now_ms) {
         store_remove(ctx->store, ctx->guard, ctx->argv[1], hash, REMOVED_DELETED);
-    else if (expire_at_ms != STORE_NEVER || options.given & SET_PERSIST)
+        cmd_notify(ctx, NOTIFY_GENERIC, "del", ctx->argv[1]);
+    } else if (expire_at_ms != STORE_NEVER) {
         store_set_expiry(ctx->store, ctx->guard, entry, expire_at_ms);
+        cmd_notify(ctx, NOTIFY_GENERIC, "expire", ctx->argv[1]);
+    } else if (options.given & SET_PERSIST && entry_expiry(entry) != STORE_NEVER) {
+        store_set_expiry(ctx->store, ctx->guard, entry, STORE_NEVER);
+        cmd_notify(ctx, NOTIFY_GENERIC, "persist", ctx->argv[1]);
+    }
 }
 
 /* The pairs are there. False where memory does not suffice for one of them; those before it stay, as in a series of SETs. */
@@ -287,13 +303,15 @@ struct entry *cmd_string_grown(struct command_context *ctx, uint64_t hash, const
 /* The old value with `part` laid over it at `offset`. Answers the new length. `flags` of the new entry are for
  * OBJECT ENCODING. */
 static void overlay(struct command_context *ctx, uint64_t hash, const struct entry *old,
-                    size_t offset, struct slice part, uint8_t flags) {
+                    size_t offset, struct slice part, uint8_t flags, const char *event) {
     char *value;
     struct entry *entry = cmd_string_grown(ctx, hash, old, offset + part.len, &value);
     if (part.len) memcpy(value + offset, part.data, part.len);
     entry->flags |= flags;
     size_t len = entry->value_len;
-    if (cmd_put(ctx, &entry)) reply_integer(ctx->reply, (int64_t)len);
+    if (!cmd_put(ctx, &entry)) return;
+    cmd_notify(ctx, NOTIFY_STRING, event, ctx->argv[1]);
+    reply_integer(ctx->reply, (int64_t)len);
 }
 
 static void cmd_append(struct command_context *ctx) {
@@ -302,7 +320,7 @@ static void cmd_append(struct command_context *ctx) {
     if (!cmd_find_kind(ctx, ctx->argv[1], ENTRY_STRING, &hash, &old)) return;
     size_t offset = old ? old->value_len : 0;
     if (length_fits(ctx, offset, ctx->argv[2].len))
-        overlay(ctx, hash, old, offset, ctx->argv[2], old ? ENTRY_RAW : 0);
+        overlay(ctx, hash, old, offset, ctx->argv[2], old ? ENTRY_RAW : 0, "append");
 }
 
 static void cmd_setrange(struct command_context *ctx) {
@@ -319,7 +337,7 @@ static void cmd_setrange(struct command_context *ctx) {
     if (part.len == 0)
         reply_integer(ctx->reply, old ? old->value_len : 0);
     else if (length_fits(ctx, (uint64_t)offset, part.len))
-        overlay(ctx, hash, old, (size_t)offset, part, ENTRY_RAW);
+        overlay(ctx, hash, old, (size_t)offset, part, ENTRY_RAW, "setrange");
 }
 
 /* clang-format off */

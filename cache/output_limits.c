@@ -40,6 +40,13 @@ static struct slice take_word(struct slice *text) {
     return word;
 }
 
+static uint32_t count_words(struct slice text) {
+    uint32_t n = 0;
+    while (take_word(&text).len)
+        n++;
+    return n;
+}
+
 static bool parse_class(struct slice word, enum output_class *class) {
     for (size_t i = 0; i < N_CLASSES; i++) {
         if (!slice_equal_nocase(word, slice_from(classes[i].name))) continue;
@@ -69,12 +76,13 @@ static bool parse_bytes(struct slice word, uint64_t *bytes) {
     return false;
 }
 
-const char *output_limits_set(struct output_limits *limits, struct slice text) {
+const char *output_limits_set(struct output_limits *limits, struct slice text, bool apply) {
     struct {
         bool given;
         uint64_t hard, soft;
         int64_t seconds;
     } parsed[OUTPUT_CLASSES] = {0};
+    if (count_words(text) % 4) return "Wrong number of arguments in buffer limit configuration.";
     for (struct slice word = take_word(&text); word.len; word = take_word(&text)) {
         enum output_class class;
         if (!parse_class(word, &class))
@@ -82,14 +90,14 @@ const char *output_limits_set(struct output_limits *limits, struct slice text) {
         struct slice hard = take_word(&text);
         struct slice soft = take_word(&text);
         struct slice seconds = take_word(&text);
-        if (!seconds.len) return "Wrong number of arguments in buffer limit configuration.";
         if (!parse_bytes(hard, &parsed[class].hard) || !parse_bytes(soft, &parsed[class].soft) ||
             !number_parse_i64(seconds, &parsed[class].seconds) || parsed[class].seconds < 0)
             return "Error in hard, soft or soft_seconds setting in buffer limit configuration.";
         parsed[class].given = true;
     }
     for (int i = 0; i < OUTPUT_CLASSES; i++)
-        if (parsed[i].given) set(&limits->of[i], parsed[i].hard, parsed[i].soft, parsed[i].seconds);
+        if (apply && parsed[i].given)
+            set(&limits->of[i], parsed[i].hard, parsed[i].soft, parsed[i].seconds);
     return NULL;
 }
 

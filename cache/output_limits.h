@@ -30,8 +30,9 @@ struct output_limits {
 
 /* Redis's defaults, but for `normal`, which has none there. */
 void output_limits_init(struct output_limits *limits, uint64_t normal_hard_bytes);
-/* Sets the classes that `text` names; NULL where it is right, else why not, and nothing has changed. */
-const char *output_limits_set(struct output_limits *limits, struct slice text);
+/* Sets the classes that `text` names, or with apply false only says whether it could. NULL where it is right, else why not, and
+ * nothing has changed. */
+const char *output_limits_set(struct output_limits *limits, struct slice text, bool apply);
 /* As CONFIG GET prints them. */
 void output_limits_format(const struct output_limits *limits, struct buf *out);
 

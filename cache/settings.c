@@ -6,11 +6,18 @@
 
 #include "base/assert.h"
 #include "cache/cache.h"
+#include "cache/notify.h"
 #include "cache/number.h"
+#include "cache/output_limits.h"
 #include "cache/resp.h"
 #include "cache/server_info.h"
 #include "cache/store.h"
 #include "cache/worker.h"
+
+static bool refuse(char why[PARAMETER_WHY_MAX], const char *text) {
+    snprintf(why, PARAMETER_WHY_MAX, "%s", text);
+    return false;
+}
 
 /* --- parameters with functions of their own ------------------------------------------------------------------ */
 
@@ -28,8 +35,26 @@ static void get_io_threads(const struct worker_deps *deps, struct buf *out) {
 }
 
 static void get_output_limit(const struct worker_deps *deps, struct buf *out) {
-    buf_printf(out, "normal %" PRIu64 " 0 0 slave 0 0 0 pubsub %" PRIu64 " 0 0",
-               deps->config->client_output_limit_bytes, deps->config->client_output_limit_bytes);
+    output_limits_format(deps->limits, out);
+}
+
+static bool set_output_limit(const struct worker_deps *deps, struct slice text, bool apply,
+                             char why[PARAMETER_WHY_MAX]) {
+    const char *wrong = output_limits_set(deps->limits, text, apply);
+    return !wrong || refuse(why, wrong);
+}
+
+static void get_notify(const struct worker_deps *deps, struct buf *out) {
+    notify_format(notify_classes(deps->notify), out);
+}
+
+static bool set_notify(const struct worker_deps *deps, struct slice text, bool apply,
+                       char why[PARAMETER_WHY_MAX]) {
+    uint32_t classes;
+    if (!notify_parse(text, &classes))
+        return refuse(why, "Invalid event class character. Use 'Ag$lshzxeKEtmdnf'.");
+    if (apply) notify_set(deps->notify, classes);
+    return true;
 }
 
 /* --- the table ---------------------------------------------------------------------------------------------- */
@@ -50,7 +75,7 @@ const struct parameter parameters[] = {
     {"activedefrag", FIXED("no")},
     {"appendonly", FIXED("no")},
     {"bind", OWN(get_bind, NULL)},
-    {"client-output-buffer-limit", OWN(get_output_limit, NULL)},
+    {"client-output-buffer-limit", OWN(get_output_limit, set_output_limit)},
     {"client-query-buffer-limit", BYTES(QUERY_LIMIT, 1 << 30, 1 << 20, INT64_MAX)},
     {"cluster-enabled", FIXED("no")},
     {"daemonize", FIXED("no")},
@@ -76,7 +101,7 @@ const struct parameter parameters[] = {
     {"maxmemory-clients", FIXED("0")},
     {"maxmemory-policy", FIXED("allkeys-lfu")},
     {"maxmemory-samples", FIXED("5")},
-    {"notify-keyspace-events", FIXED("")},
+    {"notify-keyspace-events", OWN(get_notify, set_notify)},
     {"port", OWN(get_port, NULL)},
     {"proto-max-bulk-len", BYTES(MAX_BULK, RESP_MAX_BULK_DEFAULT, 1 << 20, INT64_MAX)},
     {"save", FIXED("")},
@@ -109,11 +134,6 @@ void settings_init(struct settings *settings, const struct cache_config *config)
 }
 
 /* --- how values are written ---------------------------------------------------------------------------------- */
-
-static bool refuse(char why[PARAMETER_WHY_MAX], const char *text) {
-    snprintf(why, PARAMETER_WHY_MAX, "%s", text);
-    return false;
-}
 
 /* The place of `word` in "a|b|c"; -1: none. */
 static int64_t find_choice(const char *choices, struct slice word) {

@@ -21,7 +21,7 @@ struct shard {
     struct evict evict;
     size_t entry_bytes;
     size_t accounted;          /* of entry_bytes and the index: what is in store.used */
-    _Atomic uint8_t observers; /* a bit each; written under the mutex */
+    _Atomic uint8_t observers; /* a bit each */
     bool told;                 /* since it was locked */
     _Atomic uint64_t entries;
     _Atomic uint64_t absent;
@@ -187,10 +187,11 @@ uint32_t store_add_observer(struct store *store, const struct store_observer *ob
 }
 
 static void set_observed(struct shard *shard, uint32_t number, bool on) {
-    uint8_t observers = atomic_load_explicit(&shard->observers, memory_order_relaxed);
     uint8_t bit = (uint8_t)(1u << number);
-    atomic_store_explicit(&shard->observers, on ? observers | bit : observers & ~bit,
-                          memory_order_relaxed);
+    if (on)
+        atomic_fetch_or(&shard->observers, bit);
+    else
+        atomic_fetch_and(&shard->observers, (uint8_t)~bit);
 }
 
 void store_observe(struct store *store, uint32_t number, uint64_t hash,
@@ -207,11 +208,8 @@ void store_observe(struct store *store, uint32_t number, uint64_t hash,
 }
 
 void store_observe_all(struct store *store, uint32_t number, bool on) {
-    for (uint32_t i = 0; i < STORE_SHARDS; i++) {
-        pthread_mutex_lock(&store->shards[i].mutex);
+    for (uint32_t i = 0; i < STORE_SHARDS; i++)
         set_observed(&store->shards[i], number, on);
-        pthread_mutex_unlock(&store->shards[i].mutex);
-    }
 }
 
 bool store_is_observed(const struct store *store, uint32_t number, uint64_t hash) {

@@ -158,10 +158,10 @@ enum { STORE_OBSERVERS = 4 };
 
 /* Before the workers run; returns its number. It is told nothing yet. */
 uint32_t store_add_observer(struct store *store, const struct store_observer *observer);
-/* Is told of changes in the shard of `hash` (in all shards) from this call's return on. Holding no guard; the first may hold one
- * of that shard. */
+/* Is told of changes in the shard of `hash` from this call's return on. Holding no guard, or one of that shard. */
 void store_observe(struct store *store, uint32_t number, uint64_t hash,
                    const struct store_guard *guard);
+/* The same for all shards, without a lock: of changes that are under way now it may be told, or not. Under any guard. */
 void store_observe_all(struct store *store, uint32_t number, bool on);
 /* Tells of a key that is not in the store. */
 void store_touch(struct store *store, const struct store_guard *guard, struct slice key,
