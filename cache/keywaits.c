@@ -40,6 +40,7 @@ struct keywait {
     uint64_t destination_hash;
     uint64_t client_id;
     struct client_ticket ticket;
+    int64_t deadline_us;
     uint8_t protocol;
     /* What serving has made: */
     struct buf reply;
@@ -216,22 +217,19 @@ static void wait_destroy(struct keywait *wait) {
     mem_free(wait);
 }
 
-static void answer_timeout(struct command_context *ctx, const struct keywait_order *order) {
-    if (order->null_bulk)
-        reply_null(ctx->reply);
-    else
-        reply_null_array(ctx->reply);
-}
-
 void keywaits_block(struct command_context *ctx, const struct keywait_order *order,
                     const struct slice *keys, uint32_t n_keys, int64_t deadline_us) {
     if (ctx->in_exec) {
-        answer_timeout(ctx, order);
+        if (order->null_bulk)
+            reply_null(ctx->reply);
+        else
+            reply_null_array(ctx->reply);
         return;
     }
     struct keywaits *keywaits = ctx->keywaits;
     struct keywait *wait = wait_create(ctx, order, keys, n_keys);
     wait->ticket = client_ticket(ctx);
+    wait->deadline_us = deadline_us;
     pthread_mutex_lock(&keywaits->mutex);
     join_all(wait);
     for (uint32_t i = 0; i < n_keys; i++)
@@ -271,12 +269,13 @@ static enum wait_state take_result(struct keywait *wait) {
 
 /* Woken by something else, a pause that has ended for example. False: it does not wait any more. */
 static bool wait_on(struct command_context *ctx, struct keywait *wait) {
+    if (wait->deadline_us && ctx->now_us >= wait->deadline_us) return false;
     struct client_ticket ticket = client_ticket(ctx);
     pthread_mutex_lock(&wait->keywaits->mutex);
     bool waits = wait->state == WAITING;
     if (waits) wait->ticket = ticket;
     pthread_mutex_unlock(&wait->keywaits->mutex);
-    if (waits) client_block(ctx, ctx->deadline_us);
+    if (waits) client_block(ctx, wait->deadline_us);
     return waits;
 }
 
@@ -284,7 +283,7 @@ bool keywaits_resumed(struct command_context *ctx) {
     struct keywait *wait = ctx->client ? client_keywait(ctx->client) : NULL;
     if (!wait) return false;
     ASSERT(ctx->guard);
-    if (!ctx->timed_out && wait_on(ctx, wait)) return true;
+    if (wait_on(ctx, wait)) return true;
     client_set_keywait(ctx->client, NULL);
     switch (take_result(wait)) {
     case SERVED:
@@ -295,7 +294,7 @@ bool keywaits_resumed(struct command_context *ctx) {
         reply_error(ctx->reply, "UNBLOCKED client unblocked via CLIENT UNBLOCK");
         break;
     case WAITING:
-    case ENDED: answer_timeout(ctx, &wait->order); break;
+    case ENDED: reply_null_array(ctx->reply); break;
     }
     wait_destroy(wait);
     return true;

@@ -70,7 +70,7 @@ struct keywait_order {
     struct slice destination;     /* a key that serve writes; data NULL: none. Copied. */
     int64_t count;
     uint8_t from, to;
-    bool null_bulk; /* a timeout is answered by a null bulk string (BLMOVE), not a null array */
+    bool null_bulk; /* in an EXEC the answer is a null bulk string (BLMOVE), not a null array */
 };
 
 struct keywaits *keywaits_create(void);
@@ -86,7 +86,7 @@ bool keywaits_resumed(struct command_context *ctx);
 /* A timeout in seconds, as Redis reads it: a double; 0: for ever. False after an error reply. */
 bool keywaits_timeout(struct command_context *ctx, struct slice seconds, int64_t *deadline_us);
 /* Waits for any of the keys, in whose shards ctx->guard is; nothing was composed. Within an EXEC, where nothing may wait, it
- * answers as a timeout does. */
+ * answers that there is nothing. */
 void keywaits_block(struct command_context *ctx, const struct keywait_order *order,
                     const struct slice *keys, uint32_t n_keys, int64_t deadline_us);
 
