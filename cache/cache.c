@@ -9,6 +9,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "cache/acl.h"
 #include "cache/command.h"
 #include "cache/gate.h"
 #include "cache/keywaits.h"
@@ -21,6 +22,8 @@
 #include "cache/server_info.h"
 #include "cache/settings.h"
 #include "cache/store.h"
+#include "cache/tracking.h"
+#include "cache/transaction.h"
 #include "cache/worker.h"
 
 enum {
@@ -33,6 +36,7 @@ struct cache {
     struct cache_deps deps;
     struct server_info info;
     struct settings settings;
+    struct acl *acl;
     struct command_table *commands;
     struct store *store;
     struct roster *roster;
@@ -40,6 +44,8 @@ struct cache {
     struct notify *notify;
     struct gate *gate;
     struct keywaits *keywaits;
+    struct watches *watches;
+    struct tracking *tracking;
     struct output_limits limits;
     struct readthrough *readthrough;
     struct listener *listener;
@@ -95,12 +101,15 @@ static bool make_workers(struct cache *cache, struct error *err) {
         .config = &cache->config,
         .info = &cache->info,
         .settings = &cache->settings,
+        .acl = cache->acl,
         .commands = cache->commands,
         .store = cache->store,
         .roster = cache->roster,
         .pubsub = cache->pubsub,
         .notify = cache->notify,
         .keywaits = cache->keywaits,
+        .watches = cache->watches,
+        .tracking = cache->tracking,
         .limits = &cache->limits,
         .gate = cache->gate,
         .log = cache->deps.log,
@@ -127,13 +136,17 @@ struct cache *cache_create(const struct cache_config *config, const struct cache
     cache->commands = command_table_create();
     cache->roster = roster_create(config->max_clients);
     cache->pubsub = pubsub_create();
-    cache->notify = notify_create(cache->pubsub);
     cache->gate = gate_create();
     cache->keywaits = keywaits_create();
     output_limits_init(&cache->limits, config->client_output_limit_bytes);
     cache->store = make_store(cache);
-    struct readthrough_deps rt_deps = {deps->log, deps->metrics, cache->store};
-    cache->readthrough = readthrough_create(&cache->config, &rt_deps, err);
+    cache->notify = notify_create(cache->pubsub, cache->store);
+    cache->watches = watches_create(cache->store);
+    cache->tracking = tracking_create(cache->store, &cache->settings);
+    struct readthrough_deps rt_deps = {deps->log, deps->metrics, cache->store, cache->watches,
+                                       cache->tracking};
+    cache->acl = acl_create(&cache->config, &cache->settings, deps->log, err);
+    if (cache->acl) cache->readthrough = readthrough_create(&cache->config, &rt_deps, err);
     fill_info(cache);
     if (!cache->readthrough || !make_workers(cache, err)) cache_destroy(&cache);
     return cache;
@@ -151,11 +164,14 @@ void cache_destroy(struct cache **cache) {
     mem_free(c->workers);
     listener_destroy(&c->listener);
     if (c->readthrough) readthrough_destroy(&c->readthrough);
+    tracking_destroy(&c->tracking);
+    watches_destroy(&c->watches);
     store_destroy(&c->store);
     gate_destroy(&c->gate);
     notify_destroy(&c->notify);
     keywaits_destroy(&c->keywaits);
     pubsub_destroy(&c->pubsub);
+    acl_destroy(&c->acl);
     roster_destroy(&c->roster);
     command_table_destroy(&c->commands);
     mem_free(c);

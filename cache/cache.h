@@ -31,6 +31,13 @@ struct cache_table_config {
     const char *const *columns;
 };
 
+/* cache.users: one entry of the map. */
+struct cache_user_config {
+    const char *name;
+    const char *rules;    /* "on ~cache:* +@read", as ACL SETUSER takes them */
+    const char *password; /* NULL: those of the rules */
+};
+
 struct cache_config {
     const char *database_url; /* NULL: no read-through, plain keys only */
     uint32_t pool;            /* connections a worker */
@@ -52,6 +59,9 @@ struct cache_config {
     const char *publication; /* "freshet_cache" */
     uint32_t n_tables;
     const struct cache_table_config *tables;
+    uint32_t n_users;
+    const struct cache_user_config *users;
+    const char *acl_file; /* NULL: none; not together with users */
 };
 
 struct cache_deps {

@@ -13,6 +13,8 @@
 #include "cache/client_state.h"
 #include "cache/gate.h"
 #include "cache/keywaits.h"
+#include "cache/tracking.h"
+#include "cache/transaction.h"
 
 enum {
     KEEPALIVE_SECONDS = 300,
@@ -232,7 +234,8 @@ struct client *client_open(struct worker *worker, uint32_t slot, int fd,
     client->timer.fire = fire_deadline;
     client->timer.arg = client;
     client->progress_us = loop_now_us(worker->loop);
-    client_set_authenticated(client, !worker->deps.config->password);
+    client->acl_version = acl_version_cell(worker->deps.acl);
+    acl_open(worker->deps.acl, &client->session);
     set_socket_options(fd);
 
     if (!roster_enter(worker->deps.roster, &client->card)) {
@@ -248,6 +251,7 @@ struct client *client_open(struct worker *worker, uint32_t slot, int fd,
         metric_bump(worker->metrics.clients, 1);
         return client;
     }
+    acl_close(worker->deps.acl, &client->session);
     close(fd);
     mem_free(client);
     return NULL;
@@ -263,6 +267,7 @@ void client_close(struct client *client) {
     if (client->waiting != WAIT_NONE) metric_bump(worker->metrics.waiting, -1);
     metric_bump(worker->metrics.clients, -1);
     worker->replies.len = 0;
+    acl_close(worker->deps.acl, &client->session);
     client_drop_parser(client);
     buf_deinit(&client->query);
     buf_deinit(&client->out);
@@ -276,7 +281,8 @@ void client_tick(struct client *client, int64_t now_us) {
     size_t waiting = client->out.len - client->sent;
     if (!waiting) return;
     bool stalled = now_us - client->progress_us > STALL_US;
-    if ((client->closing && stalled) || client_past_soft_limit(client, now_us)) {
+    bool over = client->closing || client_past_hard_limit(client);
+    if ((stalled && over) || client_past_soft_limit(client, now_us)) {
         client_overrun(client);
         client_close(client);
     }
@@ -287,25 +293,42 @@ void client_drain(struct client *client) {
     if (!client->in_backlog) client_finish(client);
 }
 
+struct transaction *client_transaction(const struct client *client) {
+    return client->transaction;
+}
+struct tracker *client_tracker(const struct client *client) {
+    return client->tracker;
+}
+void client_set_transaction(struct client *client, struct transaction *tx) {
+    client->transaction = tx;
+}
+void client_set_tracker(struct client *client, struct tracker *tracker) {
+    client->tracker = tracker;
+}
+
 uint64_t client_id(const struct client *client) { return client->card.id; }
 struct card *client_card(struct client *client) {
     return &client->card;
 }
 uint32_t client_modes(const struct client *client) { return client->modes; }
-void client_set_mode(struct client *client, enum client_mode mode, bool on) {
+void client_set_mode(struct client *client, uint32_t modes, bool on) {
     static const struct {
         enum client_mode mode;
         enum card_flag flag;
     } shown[] = {{CLIENT_SUBSCRIBED, CARD_SUBSCRIBED}, {CLIENT_MONITORS, CARD_MONITORS}};
     for (size_t i = 0; i < sizeof shown / sizeof shown[0]; i++)
-        if (shown[i].mode == mode) card_flag(&client->card, shown[i].flag, on);
-    client->modes = on ? client->modes | mode : client->modes & ~(uint32_t)mode;
+        if (modes & shown[i].mode) card_flag(&client->card, shown[i].flag, on);
+    client->modes = on ? client->modes | modes : client->modes & ~modes;
 }
 void client_reset_modes(struct client *client) {
     const struct worker_deps *deps = &client->worker->deps;
     if (client->modes & CLIENT_MONITORS) gate_remove_monitor(deps->gate, client_mailbox(client));
     pubsub_forget(deps->pubsub, &client->subscriptions);
     client_note_subscriptions(client);
+    transaction_destroy(&client->transaction);
+    tracker_close(&client->tracker);
+    client_set_mode(client, CLIENT_IN_MULTI | CLIENT_QUEUED_WRITES, false);
+    client_set_mode(client, CLIENT_TRACKS | CLIENT_CACHING, false);
     client_set_mode(client, CLIENT_MONITORS, false);
     client_set_mode(client, CLIENT_REPLY_OFF, false);
     client_set_mode(client, CLIENT_REPLY_SKIP_NEXT, false);
@@ -325,14 +348,14 @@ struct mailbox *client_mailbox(struct client *client) {
 struct subscriptions *client_subscriptions(struct client *client) {
     return &client->subscriptions;
 }
-bool client_is_authenticated(const struct client *client) { return client->authenticated; }
+struct acl_session *client_session(struct client *client) {
+    return &client->session;
+}
+bool client_is_cleared(const struct client *client) {
+    return acl_is_cleared(client->acl_version, &client->session);
+}
 uint8_t client_protocol(const struct client *client) { return client->protocol; }
 uint64_t client_min_lsn(const struct client *client) { return client->min_lsn; }
-
-void client_set_authenticated(struct client *client, bool authenticated) {
-    client->authenticated = authenticated;
-    card_flag(&client->card, CARD_AUTHENTICATED, authenticated);
-}
 
 void client_set_protocol(struct client *client, uint8_t protocol) {
     client->protocol = protocol;

@@ -21,12 +21,15 @@
 
 #include "cache/command.h"
 
+struct acl_session;
 struct card;
 struct client;
 struct fetched_rows;
 struct keywait;
 struct mailbox;
 struct subscriptions;
+struct tracker;
+struct transaction;
 struct transport;
 struct worker;
 
@@ -62,8 +65,10 @@ void client_wake(struct client_ticket ticket);
 uint64_t client_id(const struct client *client);
 struct card *client_card(struct client *client);
 
-bool client_is_authenticated(const struct client *client);
-void client_set_authenticated(struct client *client, bool authenticated);
+/* Its user (acl.h), for the client's worker. */
+struct acl_session *client_session(struct client *client);
+/* Logged in, with all rights, as of the last change of any user: nothing is to be checked. */
+bool client_is_cleared(const struct client *client);
 
 /* 2 or 3; holds from the next reply on: who composes one in the same run sets ctx->reply->protocol too. */
 uint8_t client_protocol(const struct client *client);
@@ -87,12 +92,21 @@ enum client_mode {
     CLIENT_REPLY_SKIP_NEXT = 1 << 4, /* the one after this */
     CLIENT_PAUSED = 1 << 5,          /* its command waits for the end of CLIENT PAUSE */
     CLIENT_UNBLOCKED = 1 << 6,       /* by CLIENT UNBLOCK ... ERROR */
+    CLIENT_IN_MULTI = 1 << 8,        /* what it sends is queued */
+    CLIENT_TRACKS = 1 << 9,          /* CLIENT TRACKING is on */
+    CLIENT_CACHING = 1 << 10,        /* CLIENT CACHING was said of the next command */
     CLIENT_QUEUED_WRITES = 1 << 7,   /* among the commands between MULTI and EXEC are writes */
 };
 uint32_t client_modes(const struct client *client);
-void client_set_mode(struct client *client, enum client_mode mode, bool on);
+void client_set_mode(struct client *client, uint32_t modes, bool on);
 /* RESET: subscribed to nothing, monitors nothing, is answered. */
 void client_reset_modes(struct client *client);
+
+/* MULTI and WATCH (transaction.h), CLIENT TRACKING (tracking.h): NULL until it first uses them. */
+struct transaction *client_transaction(const struct client *client);
+void client_set_transaction(struct client *client, struct transaction *tx);
+struct tracker *client_tracker(const struct client *client);
+void client_set_tracker(struct client *client, struct tracker *tracker);
 
 /* Where others send it pushes (push.h); borrowed: lives as long as the client. */
 struct mailbox *client_mailbox(struct client *client);

@@ -65,6 +65,12 @@ static void prefetch(const struct store *store, const struct batch *batch) {
     for (uint32_t i = 0; i < batch->n; i++) {
         const struct request *request = &batch->requests[i];
         if (!request->named) continue;
+        if (request->named->keys.last == 1 && request->argc > 1) { /* GET and most others */
+            if (n == PREFETCHED) break;
+            hashes[n] = store_hash(store, request->argv[1]);
+            store_prefetch(store, hashes[n++]);
+            continue;
+        }
         struct command_key_iter keys = command_keys(request->named, request->argv, request->argc);
         for (uint32_t k; n < PREFETCHED && (k = command_next_key(&keys));) {
             hashes[n] = store_hash(store, request->argv[k]);
@@ -75,17 +81,44 @@ static void prefetch(const struct store *store, const struct batch *batch) {
         store_prefetch_entry(store, hashes[i]);
 }
 
+/* Mostly the same as that of the request before. */
+static const struct command *find_named(struct worker *worker, struct slice name) {
+    struct last_name *last = &worker->last_name;
+    if (name.len == last->len && memcmp(name.data, last->text, name.len) == 0) return last->named;
+    const struct command *named = command_find(worker->deps.commands, name);
+    if (name.len <= sizeof last->text) {
+        memcpy(last->text, name.data, name.len);
+        last->len = (uint32_t)name.len;
+        last->named = named;
+    }
+    return named;
+}
+
 /* Parses requests until the batch is full or the bytes end.
  * One at a time before AUTH: the next one's limits depend on it. */
 static enum resp_status gather(struct client *client, struct span *span, struct batch *batch) {
     struct worker *worker = client->worker;
-    uint32_t max = client->authenticated ? BATCH : 1;
+    uint32_t max = client->session.authenticated ? BATCH : 1;
     uint32_t used = 0;
     batch->n = 0;
     batch->held = NULL;
     while (batch->n < max && !batch->held) {
+        if (max > 1 && !client->parser && reserve_argv(worker, used, RESP_SMALL_ARGS)) {
+            struct request *request = &batch->requests[batch->n];
+            request->argv = worker->argv + used;
+            request->start = span->at;
+            size_t len = resp_parse_small(span->bytes + span->at, span->len - span->at,
+                                          request->argv, &request->argc);
+            if (len) {
+                request->named = find_named(worker, request->argv[0]);
+                used += request->argc;
+                span->at += len;
+                batch->n++;
+                continue;
+            }
+        }
         struct resp_parser *parser = client->parser ? client->parser : &worker->parser;
-        parser->authenticated = client->authenticated;
+        parser->authenticated = client->session.authenticated;
         enum resp_status status = resp_parse(parser, span->bytes + span->at, span->len - span->at);
         if (status != RESP_DONE) return status;
         if (parser->argc > 0) {
@@ -96,7 +129,7 @@ static enum resp_status gather(struct client *client, struct span *span, struct 
             struct request *request = &batch->requests[batch->n++];
             *request = (struct request){NULL, worker->argv + used, parser->argc, span->at};
             resp_argv(parser, span->bytes + span->at, request->argv);
-            request->named = command_find(worker->deps.commands, request->argv[0]);
+            request->named = find_named(worker, request->argv[0]);
             used += parser->argc;
         }
         span->at += parser->consumed;

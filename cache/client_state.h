@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "base/loop.h"
+#include "cache/acl.h"
 #include "cache/client.h"
 #include "cache/output_limits.h"
 #include "cache/pubsub.h"
@@ -24,7 +25,6 @@ struct client {
     struct loop_watch watch; /* of the stream's descriptor */
     uint8_t protocol;
     uint8_t waiting;
-    bool authenticated;
     bool closing;          /* once the replies are sent; nothing more is run */
     bool draining;         /* nothing more is read; closing follows when what is here has run */
     bool dead;             /* now: the peer has gone, or broke a limit */
@@ -34,7 +34,11 @@ struct client {
     uint32_t modes;        /* of enum client_mode */
     int64_t soft_since_us; /* beyond the soft output limit since then; 0: it is not */
     uint64_t min_lsn;
+    struct acl_session session;
+    const _Atomic uint64_t *acl_version;
     struct subscriptions subscriptions;
+    struct transaction *transaction;
+    struct tracker *tracker;
 
     struct buf query;
     uint64_t received; /* bytes, from the beginning */
@@ -97,6 +101,8 @@ void client_send(struct client *client);
 static inline enum output_class client_output_class(const struct client *client) {
     return client->modes & CLIENT_SUBSCRIBED ? OUTPUT_PUBSUB : OUTPUT_NORMAL;
 }
+/* A single reply may be larger than the hard limit, and goes to who reads it. */
+bool client_past_hard_limit(const struct client *client);
 /* Has it been beyond its class's soft limit for as long as that allows? Asked once a second. */
 bool client_past_soft_limit(struct client *client, int64_t now_us);
 /* Before another reply is composed: a client that does not read is not answered without end. False: it is dead. */

@@ -3,11 +3,13 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "cache/acl.h"
 #include "cache/cache.h"
 #include "cache/client.h"
 #include "cache/cmd_client.h"
 #include "cache/command.h"
 #include "cache/number.h"
+#include "cache/permit.h"
 #include "cache/reply.h"
 #include "cache/roster.h"
 #include "cache/server_info.h"
@@ -65,23 +67,23 @@ static void cmd_select(struct command_context *ctx) {
 
 /* --- AUTH, HELLO, RESET ------------------------------------------------------------------------------------- */
 
-/* Takes as long for any guess of the same length. */
-static bool same_secret(struct slice guess, const char *secret) {
-    size_t len = strlen(secret);
-    unsigned char difference = guess.len != len;
-    for (size_t i = 0; i < guess.len; i++)
-        difference |= (unsigned char)guess.data[i] ^ (unsigned char)secret[len ? i % len : 0];
-    return difference == 0;
+static struct acl *acl_of(struct command_context *ctx) { return worker_deps(ctx->worker)->acl; }
+
+/* CLIENT LIST shows who it is. */
+static void show_user(struct command_context *ctx) {
+    struct slice name = acl_session_name(client_session(ctx->client));
+    roster_set_word(roster_of(ctx), client_card(ctx->client), CARD_USER,
+                    slice_equal(name, SLICE("default")) ? SLICE("") : name);
 }
 
-/* Answers where they are wrong. Without a password the default user takes any. */
+/* Answers where they are wrong. */
 static bool authenticate(struct command_context *ctx, struct slice user, struct slice password) {
-    const char *secret = worker_deps(ctx->worker)->config->password;
-    if (!slice_equal(user, SLICE("default")) || (secret && !same_secret(password, secret))) {
+    if (!acl_login(acl_of(ctx), client_session(ctx->client), user, password)) {
+        permit_note_login(ctx, user);
         reply_error(ctx->reply, "WRONGPASS invalid username-password pair or user is disabled.");
         return false;
     }
-    client_set_authenticated(ctx->client, true);
+    show_user(ctx);
     return true;
 }
 
@@ -90,7 +92,7 @@ static void cmd_auth(struct command_context *ctx) {
         reply_syntax_error(ctx->reply);
         return;
     }
-    if (ctx->argc == 2 && !worker_deps(ctx->worker)->config->password) {
+    if (ctx->argc == 2 && acl_default_needs_none(acl_of(ctx))) {
         reply_error(ctx->reply,
                     "ERR AUTH <password> called without any password configured for the default "
                     "user. Are you sure your configuration is correct?");
@@ -169,7 +171,7 @@ static void cmd_hello(struct command_context *ctx) {
     struct hello hello = {0};
     if (!parse_hello(ctx, &hello)) return;
     if (hello.auth && !authenticate(ctx, hello.user, hello.password)) return;
-    if (!client_is_authenticated(ctx->client)) {
+    if (!acl_is_admitted(acl_of(ctx), client_session(ctx->client))) {
         reply_error(ctx->reply,
                     "NOAUTH HELLO must be called with the client already authenticated, otherwise "
                     "the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the "
@@ -188,7 +190,8 @@ static void cmd_reset(struct command_context *ctx) {
     roster_set_word(roster_of(ctx), card, CARD_NAME, SLICE(""));
     card_flag(card, CARD_NO_EVICT | CARD_NO_TOUCH, false);
     client_set_min_lsn(ctx->client, 0);
-    client_set_authenticated(ctx->client, !worker_deps(ctx->worker)->config->password);
+    acl_logout(acl_of(ctx), client_session(ctx->client));
+    show_user(ctx);
     set_protocol(ctx, 2);
     reply_simple(ctx->reply, "RESET");
 }

@@ -51,10 +51,14 @@ enum command_flag {
     CMD_MAY_REPLICATE =
         1 << 15, /* writes no key, but waits with those that do in CLIENT PAUSE WRITE */
     CMD_RUNS_QUEUE = 1 << 16, /* EXEC */
+    CMD_NO_MULTI = 1 << 18,   /* refused between MULTI and EXEC */
+    CMD_UNQUEUED = 1 << 19,   /* runs at once there, instead of being queued */
+    CMD_OWN_LOCKS =
+        1 << 20, /* may lock shards by itself, as CMD_ADMIN may: an EXEC lets go of its own around it */
     CMD_DANGEROUS = 1 << 13,  /* in the ACL category of that name without being CMD_ADMIN */
     CMD_REFUSED =
         1
-        << 14, /* Redis has it and Freshet does not: answers one error, COMMAND does not list it */
+        << 17, /* Redis has it and Freshet does not: answers one error, COMMAND does not list it */
 };
 
 enum command_group {
@@ -140,6 +144,9 @@ extern const struct command commands_bit[];         /* cmd_bit.c: SETBIT, BITCOU
 extern const struct command commands_bitfield[];    /* cmd_bitfield.c */
 extern const struct command commands_hash[];        /* cmd_hash.c: what reads */
 extern const struct command commands_hash_write[];  /* cmd_hash_write.c */
+extern const struct command commands_list[];        /* cmd_list.c: what reads one list */
+extern const struct command commands_list_write[];  /* cmd_list_write.c: pushes, pops, ... */
+extern const struct command commands_list_block[];  /* cmd_list_block.c: BLPOP, BLMOVE, ... */
 extern const struct command commands_set[];         /* cmd_set.c: what reads one set */
 extern const struct command commands_set_write[];   /* cmd_set_write.c */
 extern const struct command commands_set_algebra[]; /* cmd_set_algebra.c: SINTER, SUNION, ... */
@@ -150,14 +157,18 @@ extern const struct command commands_zset_pop[];     /* cmd_zset_pop.c: blocking
 extern const struct command commands_zset_combine[]; /* cmd_zset_combine.c: ZUNION, ... */
 extern const struct command commands_generic[];      /* cmd_generic.c: DEL, EXISTS, TYPE, OBJECT */
 extern const struct command commands_expire[];       /* cmd_expire.c: EXPIRE, TTL, ... */
+extern const struct command commands_multi[];      /* cmd_multi.c: MULTI, EXEC, WATCH, ... */
 extern const struct command commands_scan[];         /* cmd_scan.c: SCAN, KEYS, RANDOMKEY */
 extern const struct command commands_connection[];   /* cmd_connection.c: HELLO, CLIENT, ... */
 extern const struct command commands_pubsub[];  /* cmd_pubsub.c: SUBSCRIBE, PUBLISH, ..., MONITOR */
 extern const struct command commands_server[];  /* cmd_server.c: INFO, COMMAND, CONFIG, ... */
+extern const struct command commands_acl[];        /* cmd_acl.c */
 extern const struct command commands_freshet[]; /* cmd_freshet.c: FRESHET.* */
 
 /* cmd_refused.c; command_at does not walk it. */
 extern const struct command commands_refused[];
+
+bool command_arity_fits(const struct command *command, uint32_t argc);
 
 /* Walks the whole table: i from 0 until NULL. For COMMAND and for the reference. */
 const struct command *command_at(uint32_t i);
@@ -197,6 +208,9 @@ static inline bool command_has_keys(const struct command *command) {
 /* Runs the request in ctx (argv, argc and everything but command and guard are set): looks the row up, refuses what has to be
  * refused, locks, runs, unlocks. `named` is the row of argv[0], or NULL where there is none; `hashes` is scratch. */
 void command_run(struct command_context *ctx, const struct command *named, struct buf *hashes);
+
+/* Runs one of an EXEC's commands, its keys' shards being locked by ctx->guard: rights are looked at again. */
+void command_run_queued(struct command_context *ctx);
 
 /* The function of every container's HELP row: its subcommands with their summaries. */
 void command_help(struct command_context *ctx);

@@ -10,15 +10,19 @@
 #include "cache/keyspace.h"
 #include "cache/keywaits.h"
 #include "cache/number.h"
+#include "cache/permit.h"
 #include "cache/reply.h"
+#include "cache/tracked.h"
+#include "cache/transaction.h"
 
 /* Every file of commands. */
 static const struct command *const groups[] = {
-    commands_string,      commands_counter,      commands_bit,        commands_bitfield,
-    commands_hash,        commands_hash_write,   commands_set,        commands_set_write,
-    commands_set_algebra, commands_zset,         commands_zset_range, commands_zset_write,
-    commands_zset_pop,    commands_zset_combine, commands_generic,    commands_expire,
-    commands_scan,        commands_connection,   commands_pubsub,     commands_server,
+    commands_string,       commands_counter,    commands_bit,        commands_bitfield,
+    commands_hash,         commands_hash_write, commands_list,       commands_list_write,
+    commands_list_block,   commands_set,        commands_set_write,  commands_set_algebra,
+    commands_zset,         commands_zset_range, commands_zset_write, commands_zset_pop,
+    commands_zset_combine, commands_generic,    commands_expire,     commands_scan,
+    commands_connection,   commands_pubsub,     commands_server,     commands_acl, commands_multi,
     commands_freshet};
 
 enum {
@@ -167,7 +171,7 @@ static void refuse_arity(struct command_context *ctx, const struct command *name
                 is_sub ? "|" : "", is_sub ? ctx->command->name : "");
 }
 
-static bool arity_fits(const struct command *command, uint32_t argc) {
+bool command_arity_fits(const struct command *command, uint32_t argc) {
     return command->arity >= 0 ? argc == (uint32_t)command->arity
                                : argc >= (uint32_t)-command->arity;
 }
@@ -245,31 +249,96 @@ static void run_admitted(struct command_context *ctx, struct buf *hashes) {
     if (!refuse_row_keys(ctx, keys)) run_locked(ctx, keys, hashes);
 }
 
-void command_run(struct command_context *ctx, const struct command *named, struct buf *hashes) {
+/* Finds the row, and refuses what is no request of a command or not this client's to make. */
+static bool is_acceptable(struct command_context *ctx, const struct command *named) {
     if (__builtin_expect(!named, 0)) {
         if (is_http(ctx->argv[0]))
             client_abandon(ctx->client, "cross_protocol");
         else
             refuse_unknown(ctx);
-        return;
+        return false;
     }
     ctx->command = named;
     if (named->subcommands && ctx->argc >= 2) {
         ctx->command = command_find_sub(named, ctx->argv[1]);
         if (!ctx->command) {
             refuse_unknown_sub(ctx, named);
+            return false;
+        }
+    }
+    if (!command_arity_fits(ctx->command, ctx->argc)) {
+        refuse_arity(ctx, named);
+        return false;
+    }
+    return __builtin_expect(client_is_cleared(ctx->client), 1) || permit(ctx);
+}
+
+/* --- unusual clients: gate.h, tracked.h, transaction.h --- */
+
+/* Between MULTI and EXEC. What is refused spoils the EXEC. */
+static void queue(struct command_context *ctx, const struct command *named) {
+    struct transaction *tx = client_transaction(ctx->client);
+    if (ctx->command->flags & CMD_NO_MULTI)
+        reply_error(ctx->reply, "ERR Command not allowed inside a transaction");
+    else if (ctx->command->flags & CMD_REFUSED)
+        ctx->command->run(ctx);
+    else if (!transaction_queue(tx, named, ctx->command, ctx->argv, ctx->argc))
+        reply_error(ctx->reply, "ERR too much is queued: EXEC or DISCARD first");
+    else if (ctx->command->flags & (CMD_WRITE | CMD_MAY_REPLICATE))
+        client_set_mode(ctx->client, CLIENT_QUEUED_WRITES, true);
+    if (ctx->reply->errors)
+        transaction_spoil(tx);
+    else
+        reply_simple(ctx->reply, "QUEUED");
+}
+
+static void run_unusual(struct command_context *ctx, const struct command *named,
+                        struct buf *hashes) {
+    if (!gate_admits(ctx)) {
+        if (ctx->unusual & CLIENT_IN_MULTI && !ctx->blocked)
+            transaction_spoil(client_transaction(ctx->client));
+        return;
+    }
+    if (ctx->unusual & CLIENT_IN_MULTI && !(ctx->command->flags & CMD_UNQUEUED)) {
+        queue(ctx, named);
+        return;
+    }
+    if (ctx->unusual & CLIENT_TRACKS) tracked_before(ctx);
+    run_admitted(ctx, hashes);
+    if (ctx->unusual & CLIENT_TRACKS) tracked_after(ctx);
+    gate_show(ctx);
+}
+
+void command_run_queued(struct command_context *ctx) {
+    ASSERT(ctx->guard || !command_has_keys(ctx->command));
+    if (!client_is_cleared(ctx->client)) {
+        enum acl_verdict verdict = permit_queued(ctx);
+        if (verdict != ACL_ALLOWED) {
+            reply_error(ctx->reply,
+                        "NOPERM ACLs rules changed between the moment the transaction was "
+                        "accumulated and the EXEC call. This command is no longer allowed for the "
+                        "following reason: %s",
+                        permit_reason(verdict));
             return;
         }
     }
-    if (!arity_fits(ctx->command, ctx->argc)) {
-        refuse_arity(ctx, named);
-        return;
+    struct command_key_iter keys = command_keys(ctx->command, ctx->argv, ctx->argc);
+    if (refuse_row_keys(ctx, keys)) return;
+    if (ctx->unusual & CLIENT_TRACKS) tracked_before(ctx);
+    ctx->command->run(ctx);
+    if (ctx->unusual & CLIENT_TRACKS) tracked_after(ctx);
+    if (ctx->command->flags & CMD_WRITE)
+        for (uint32_t i; (i = command_next_key(&keys));)
+            keywaits_note(ctx, ctx->argv[i]);
+    if (ctx->unusual) gate_show(ctx);
+}
+
+void command_run(struct command_context *ctx, const struct command *named, struct buf *hashes) {
+    if (!is_acceptable(ctx, named)) {
+        if (ctx->unusual & CLIENT_IN_MULTI) transaction_spoil(client_transaction(ctx->client));
+    } else if (__builtin_expect(ctx->unusual, 0)) {
+        run_unusual(ctx, named, hashes);
+    } else {
+        run_admitted(ctx, hashes);
     }
-    if (!client_is_authenticated(ctx->client) && !(ctx->command->flags & CMD_NO_AUTH)) {
-        reply_error(ctx->reply, "NOAUTH Authentication required.");
-        return;
-    }
-    if (__builtin_expect(ctx->unusual && !gate_admits(ctx), 0)) return;
-    run_admitted(ctx, hashes);
-    if (__builtin_expect(ctx->unusual, 0)) gate_show(ctx);
 }

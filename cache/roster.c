@@ -127,6 +127,10 @@ static bool is_of_type(const struct card *card, enum roster_type type) {
     return false;
 }
 
+static const char *user_of(const struct card *card) {
+    return card->words[CARD_USER] ? card->words[CARD_USER] : "default";
+}
+
 static bool matches(const struct card *card, const struct roster_filter *filter, int64_t now_ms) {
     if (!is_of_type(card, filter->type)) return false;
     if (card->killed || card->id == filter->skip_id) return false;
@@ -136,6 +140,8 @@ static bool matches(const struct card *card, const struct roster_filter *filter,
     if (filter->local_address.len &&
         !slice_equal(filter->local_address, slice_from(card->local_address)))
         return false;
+    if (filter->named_user && !card->words[CARD_USER]) return false;
+    if (filter->user.len && !slice_equal(filter->user, slice_from(user_of(card)))) return false;
     return !filter->older_than_ms || now_ms - card->since_ms >= filter->older_than_ms;
 }
 
@@ -184,8 +190,8 @@ static void describe(const struct card *card, int64_t now_ms, struct buf *out) {
                card->subscribed[0], card->subscribed[1], card->subscribed[2], query, output > 0,
                output, query + output + sizeof *card, output ? "rw" : "r");
     append_command(atomic_load_explicit(&card->command, memory_order_relaxed), out);
-    buf_printf(out, " user=default redir=-1 resp=%d lib-name=%s lib-ver=%s",
-               flags & CARD_RESP3 ? 3 : 2, word_of(card, CARD_LIB_NAME),
+    buf_printf(out, " user=%s redir=-1 resp=%d lib-name=%s lib-ver=%s",
+               user_of(card), flags & CARD_RESP3 ? 3 : 2, word_of(card, CARD_LIB_NAME),
                word_of(card, CARD_LIB_VERSION));
 }
 
@@ -231,4 +237,12 @@ uint32_t roster_kill(struct roster *roster, const struct roster_filter *filter, 
     }
     pthread_mutex_unlock(&roster->lock);
     return killed;
+}
+
+void roster_each(struct roster *roster, const struct roster_filter *filter, int64_t now_ms,
+                 roster_visit_fn *visit, void *arg) {
+    pthread_mutex_lock(&roster->lock);
+    for (struct card *card = roster->first; card; card = card->next)
+        if (matches(card, filter, now_ms)) visit(card, arg);
+    pthread_mutex_unlock(&roster->lock);
 }

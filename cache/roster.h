@@ -26,7 +26,13 @@ struct worker;
 enum { CARD_ADDRESS_MAX = 64, CARD_SUBSCRIPTIONS = 3 };
 
 /* The words that a client says of itself. */
-enum card_word { CARD_NAME, CARD_LIB_NAME, CARD_LIB_VERSION, CARD_WORDS };
+enum card_word {
+    CARD_NAME,
+    CARD_LIB_NAME,
+    CARD_LIB_VERSION,
+    CARD_USER, /* none: the default user */
+    CARD_WORDS
+};
 
 enum card_flag {
     CARD_BLOCKED = 1 << 0,
@@ -34,7 +40,6 @@ enum card_flag {
     CARD_NO_TOUCH = 1 << 2,
     CARD_CLOSING = 1 << 3, /* after its reply */
     CARD_RESP3 = 1 << 4,
-    CARD_AUTHENTICATED = 1 << 5,
     CARD_SUBSCRIBED = 1 << 6, /* to something */
     CARD_MONITORS = 1 << 7,
     CARD_UNBLOCKABLE = 1 << 8, /* waits for an event: CLIENT UNBLOCK may end it */
@@ -107,6 +112,8 @@ struct roster_filter {
     uint64_t skip_id; /* this one never */
     struct slice address;
     struct slice local_address;
+    struct slice user;
+    bool named_user; /* any but the default one */
     enum roster_type type;
     int64_t older_than_ms; /* 0: any; else connected for at least so long */
 };
@@ -120,6 +127,11 @@ void roster_describe(struct roster *roster, const struct card *card, int64_t now
 /* Has its worker end the wait of that client's command (worker_unblock). False: there is none, or it does not wait for an
  * event. */
 bool roster_unblock(struct roster *roster, uint64_t client_id, bool error);
+
+/* Reports each match, under the roster's lock. */
+typedef void roster_visit_fn(const struct card *card, void *arg);
+void roster_each(struct roster *roster, const struct roster_filter *filter, int64_t now_ms,
+                 roster_visit_fn *visit, void *arg);
 
 /* Marks and reports each match, whose worker is then told (`kill` is called under the roster's lock). Returns how many. */
 typedef void roster_kill_fn(const struct card *card, void *arg);

@@ -19,6 +19,7 @@
 #include "base/error.h"
 #include "base/loop.h"
 
+struct acl;
 struct cache_config;
 struct command_table;
 struct keyspace;
@@ -35,6 +36,8 @@ struct server_info;
 struct settings;
 struct store;
 struct transport;
+struct tracking;
+struct watches;
 struct worker;
 
 /* Shared by all workers; borrowed, and outlives them. */
@@ -47,12 +50,15 @@ struct worker_deps {
     struct pubsub *pubsub;
     struct notify *notify;
     struct keywaits *keywaits;
+    struct watches *watches;   /* WATCH: transaction.h */
+    struct tracking *tracking; /* CLIENT TRACKING: tracking.h */
     struct output_limits *limits;
     struct gate *gate;
     struct log *log;
     struct metrics *metrics;
     uint32_t n_workers;
     struct settings *settings; /* what CONFIG SET changes: settings.h */
+    struct acl *acl;
 };
 
 struct worker *worker_create(const struct worker_deps *deps, uint32_t index, struct error *err);

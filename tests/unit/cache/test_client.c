@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cache/cache.h"
+#include "cache/acl.h"
 #include "cache/client.h"
 #include "cache/command.h"
 #include "cache/number.h"
@@ -101,6 +102,7 @@ struct scene {
     struct cache_config config;
     struct server_info info;
     struct settings settings;
+    struct acl *acl;
     struct log *log;
     struct metrics *metrics;
     struct command_table *commands;
@@ -124,6 +126,7 @@ static int setup(void **state) {
     s->store = store_create(
         &(struct store_config){.max_memory_bytes = 64 << 20, .max_readers = 1, .seed = 1}, NULL);
     settings_init(&s->settings, &s->config);
+    s->acl = acl_create(&s->config, &s->settings, s->log, NULL);
     struct worker_deps deps = {.config = &s->config,
                                .info = &s->info,
                                .commands = s->commands,
@@ -132,7 +135,8 @@ static int setup(void **state) {
                                .log = s->log,
                                .metrics = s->metrics,
                                .n_workers = 1,
-                               .settings = &s->settings};
+                               .settings = &s->settings,
+                               .acl = s->acl};
     s->worker = worker_create(&deps, 0, NULL);
     assert_non_null(s->worker);
     assert_true(worker_start(s->worker, NULL));
@@ -154,6 +158,7 @@ static int teardown(void **state) {
     assert_int_equal(roster_count(s->roster), 0);
     worker_destroy(&s->worker);
     store_destroy(&s->store);
+    acl_destroy(&s->acl);
     roster_destroy(&s->roster);
     command_table_destroy(&s->commands);
     metrics_destroy(&s->metrics);
