@@ -183,6 +183,12 @@ fuzz:   ## hostile bytes for every parser, FUZZ_SECONDS (5) each
 	@$(MAKE) --no-print-directory MODE=fuzz B=build/fuzz fuzz
 endif
 
+.PHONY: check-redis
+check-redis: $(B)/freshet   ## Redis's own test suite against redis-server and Freshet (UNITS="type/list scan")
+	@tests/deps redis
+	@tests/redis/fetch build/parts/redis
+	@tests/redis/run build/parts/redis $< $(UNITS)
+
 .PHONY: check-asan check-tsan
 check-asan check-tsan: check-%:   ## unit and integration tests under ASan+UBSan, under TSan
 	@tests/deps test
