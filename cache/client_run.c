@@ -23,6 +23,8 @@ struct request {
     struct slice *argv;
     uint32_t argc;
     size_t start;
+    struct slice hashed; /* the key that prefetch has hashed; data NULL: none */
+    uint64_t hash;
 };
 
 struct batch {
@@ -58,16 +60,18 @@ static void shrink_argv(struct worker *worker) {
 
 /* Asks memory for the entries of all keys of the batch at once: one after the other, each costs the time of two or three
  * cache misses; together they overlap. A single key is not worth the hash. */
-static void prefetch(const struct store *store, const struct batch *batch) {
+static void prefetch(const struct store *store, struct batch *batch) {
     if (batch->n == 1 && batch->requests[0].argc <= 2) return;
     uint64_t hashes[PREFETCHED];
     uint32_t n = 0;
     for (uint32_t i = 0; i < batch->n; i++) {
-        const struct request *request = &batch->requests[i];
+        struct request *request = &batch->requests[i];
         if (!request->named) continue;
         if (request->named->keys.last == 1 && request->argc > 1) { /* GET and most others */
             if (n == PREFETCHED) break;
             hashes[n] = store_hash(store, request->argv[1]);
+            request->hashed = request->argv[1];
+            request->hash = hashes[n];
             store_prefetch(store, hashes[n++]);
             continue;
         }
@@ -107,6 +111,7 @@ static enum resp_status gather(struct client *client, struct span *span, struct 
             struct request *request = &batch->requests[batch->n];
             request->argv = worker->argv + used;
             request->start = span->at;
+            request->hashed.data = NULL;
             size_t len = resp_parse_small(span->bytes + span->at, span->len - span->at,
                                           request->argv, &request->argc);
             if (len) {
@@ -127,7 +132,8 @@ static enum resp_status gather(struct client *client, struct span *span, struct 
                 return RESP_DONE;
             }
             struct request *request = &batch->requests[batch->n++];
-            *request = (struct request){NULL, worker->argv + used, parser->argc, span->at};
+            *request = (struct request){
+                .argv = worker->argv + used, .argc = parser->argc, .start = span->at};
             resp_argv(parser, span->bytes + span->at, request->argv);
             request->named = find_named(worker, request->argv[0]);
             used += parser->argc;
@@ -220,6 +226,8 @@ static void run_one(struct client *client, const struct request *request, const 
         .argc = request->argc,
         .reply = &reply,
         .store = worker->deps.store,
+        .hashed = request->hashed,
+        .hash = request->hash,
         .keyspace = worker->keyspace,
         .notify = worker->deps.notify,
         .keywaits = worker->deps.keywaits,

@@ -49,7 +49,7 @@ struct client {
     size_t sent;
     int64_t progress_us; /* when the socket last took something */
 
-    uint64_t wait; /* the ticket's number; 0: none was given in this run */
+    uint64_t wait;           /* the ticket's number; 0: none was given in this run */
     struct keywait *keywait; /* what it waits for, where that is a key */
     int64_t deadline_us;
     struct loop_timer timer;
@@ -105,7 +105,13 @@ static inline enum output_class client_output_class(const struct client *client)
 bool client_past_hard_limit(const struct client *client);
 /* Has it been beyond its class's soft limit for as long as that allows? Asked once a second. */
 bool client_past_soft_limit(struct client *client, int64_t now_us);
+/* What is not worth a look at the limits. */
+enum { CLIENT_SMALL_OUTPUT = 16 * 1024 };
+bool client_check_output_limit(struct client *client);
 /* Before another reply is composed: a client that does not read is not answered without end. False: it is dead. */
-bool client_within_output_limit(struct client *client);
+static inline bool client_within_output_limit(struct client *client) {
+    size_t unsent = client->out.len - client->sent + client->worker->replies.len;
+    return unsent <= CLIENT_SMALL_OUTPUT || client_check_output_limit(client);
+}
 
 #endif

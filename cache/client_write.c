@@ -90,12 +90,15 @@ void client_overrun(struct client *client) {
     client->dead = true;
 }
 
+bool client_past_hard_limit(const struct client *client) {
+    uint64_t limit = output_limits_hard(client->worker->deps.limits, client_output_class(client));
+    return limit && unsent(client) > limit;
+}
+
 bool client_past_soft_limit(struct client *client, int64_t now_us) {
     const struct output_limits *limits = client->worker->deps.limits;
     enum output_class class = client_output_class(client);
-    uint64_t hard = output_limits_hard(limits, class);
     uint64_t soft = output_limits_soft(limits, class);
-    if (hard && unsent(client) > hard) return true; /* it was lowered, or the class is another */
     if (!soft || unsent(client) <= soft) {
         client->soft_since_us = 0;
         return false;
@@ -104,7 +107,7 @@ bool client_past_soft_limit(struct client *client, int64_t now_us) {
     return now_us - client->soft_since_us > output_limits_soft_us(limits, class);
 }
 
-bool client_within_output_limit(struct client *client) {
+bool client_check_output_limit(struct client *client) {
     struct worker *worker = client->worker;
     uint64_t limit = output_limits_hard(worker->deps.limits, client_output_class(client));
     if (limit == 0) limit = UINT64_MAX;

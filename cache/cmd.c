@@ -43,7 +43,7 @@ bool cmd_is_pending(struct command_context *ctx, size_t mark) {
 }
 
 struct entry *cmd_find(struct command_context *ctx, struct slice key, uint64_t *hash) {
-    *hash = store_hash(ctx->store, key);
+    *hash = command_hash(ctx, key);
     return store_find(ctx->store, ctx->guard, key, *hash, ctx->now_ms);
 }
 

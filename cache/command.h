@@ -54,8 +54,9 @@ enum command_flag {
     CMD_NO_MULTI = 1 << 18,   /* refused between MULTI and EXEC */
     CMD_UNQUEUED = 1 << 19,   /* runs at once there, instead of being queued */
     CMD_OWN_LOCKS =
-        1 << 20, /* may lock shards by itself, as CMD_ADMIN may: an EXEC lets go of its own around it */
-    CMD_DANGEROUS = 1 << 13,  /* in the ACL category of that name without being CMD_ADMIN */
+        1
+        << 20, /* may lock shards by itself, as CMD_ADMIN may: an EXEC lets go of its own around it */
+    CMD_DANGEROUS = 1 << 13, /* in the ACL category of that name without being CMD_ADMIN */
     CMD_REFUSED =
         1
         << 17, /* Redis has it and Freshet does not: answers one error, COMMAND does not list it */
@@ -115,6 +116,8 @@ struct command_context {
     const struct command *command;
     struct reply *reply;
     struct store *store;
+    struct slice hashed; /* the argument whose hash is known already; else its data is NULL */
+    uint64_t hash;
     struct keyspace *keyspace;       /* how keys are read: keyspace.h */
     const struct store_guard *guard; /* what is locked; NULL where nothing is */
     struct notify *notify;           /* NULL: nobody is told (notify.h) */
@@ -137,6 +140,12 @@ struct command_context {
     int64_t deadline_us; /* of the wait that has ended; 0 on the first run */
 };
 
+/* store_hash of an argument. */
+static inline uint64_t command_hash(const struct command_context *ctx, struct slice key) {
+    bool known = key.data == ctx->hashed.data && key.len == ctx->hashed.len;
+    return known && key.data ? ctx->hash : store_hash(ctx->store, key);
+}
+
 /* One table a file of commands; each ends with a NULL name. commands.c lists them, and nothing else knows them all. */
 extern const struct command commands_string[];      /* cmd_string.c */
 extern const struct command commands_counter[];     /* cmd_counter.c: INCR, ... */
@@ -155,14 +164,16 @@ extern const struct command commands_zset_range[];   /* cmd_zset_range.c: ZRANGE
 extern const struct command commands_zset_write[];   /* cmd_zset_write.c: ZADD, ZREM */
 extern const struct command commands_zset_pop[];     /* cmd_zset_pop.c: blocking pops too */
 extern const struct command commands_zset_combine[]; /* cmd_zset_combine.c: ZUNION, ... */
-extern const struct command commands_generic[];      /* cmd_generic.c: DEL, EXISTS, TYPE, OBJECT */
+extern const struct command commands_generic[];      /* cmd_generic.c: DEL, EXISTS, TYPE */
+extern const struct command commands_keyspace[];     /* cmd_keyspace.c: RENAME, COPY, ... */
+extern const struct command commands_object[];       /* cmd_object.c: OBJECT, MEMORY */
 extern const struct command commands_expire[];       /* cmd_expire.c: EXPIRE, TTL, ... */
-extern const struct command commands_multi[];      /* cmd_multi.c: MULTI, EXEC, WATCH, ... */
+extern const struct command commands_multi[];        /* cmd_multi.c: MULTI, EXEC, WATCH, ... */
 extern const struct command commands_scan[];         /* cmd_scan.c: SCAN, KEYS, RANDOMKEY */
 extern const struct command commands_connection[];   /* cmd_connection.c: HELLO, CLIENT, ... */
 extern const struct command commands_pubsub[];  /* cmd_pubsub.c: SUBSCRIBE, PUBLISH, ..., MONITOR */
 extern const struct command commands_server[];  /* cmd_server.c: INFO, COMMAND, CONFIG, ... */
-extern const struct command commands_acl[];        /* cmd_acl.c */
+extern const struct command commands_acl[];     /* cmd_acl.c */
 extern const struct command commands_freshet[]; /* cmd_freshet.c: FRESHET.* */
 
 /* cmd_refused.c; command_at does not walk it. */

@@ -13,6 +13,11 @@ static char *put_header(char *at, char type, uint64_t n) {
     *at++ = type;
     if (n < 10) {
         *at++ = (char)('0' + n);
+    } else if (n < 1000) { /* most of all */
+        uint32_t small = (uint32_t)n;
+        if (small >= 100) *at++ = (char)('0' + small / 100);
+        *at++ = (char)('0' + small / 10 % 10);
+        *at++ = (char)('0' + small % 10);
     } else {
         char digits[20];
         char *first = digits + sizeof digits;

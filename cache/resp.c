@@ -183,6 +183,42 @@ static enum resp_status parse_multibulk(struct resp_parser *parser, const char *
     return done(parser);
 }
 
+/* --- small requests ---------------------------------------------------------------------------------------- */
+
+static inline uint32_t digit(char c) { return (unsigned char)(c - '0'); }
+
+/* One bulk string from `at`; NULL: it is no small one that is wholly here. "$0\r\n\r\n" is the shortest. */
+static inline const char *parse_small_bulk(const char *at, const char *end, struct slice *bulk) {
+    if (end - at < 6 || at[0] != '$') return NULL;
+    uint32_t len = digit(at[1]);
+    if (len > 9) return NULL;
+    at += 2;
+    if (at[0] != '\r') {
+        if (len == 0 || digit(at[0]) > 9) return NULL;
+        len = len * 10 + digit(*at++);
+        if (at[0] != '\r') {
+            if (digit(at[0]) > 9) return NULL;
+            len = len * 10 + digit(*at++);
+        }
+    }
+    if (at[0] != '\r' || end - at < (ptrdiff_t)len + 4) return NULL;
+    *bulk = slice_make(at + 2, len);
+    return at + 2 + len + 2;
+}
+
+size_t resp_parse_small(const char *bytes, size_t n_bytes, struct slice *argv, uint32_t *argc) {
+    if (n_bytes < 10 || bytes[0] != '*' || bytes[2] != '\r') return 0;
+    uint32_t n = digit(bytes[1]);
+    if (n - 1 >= RESP_SMALL_ARGS) return 0;
+    const char *at = bytes + 4;
+    for (uint32_t i = 0; i < n; i++) {
+        at = parse_small_bulk(at, bytes + n_bytes, &argv[i]);
+        if (!at) return 0;
+    }
+    *argc = n;
+    return (size_t)(at - bytes);
+}
+
 /* --- inline ------------------------------------------------------------------------------------------------ */
 
 static bool is_blank(char c) { return c == ' ' || (c >= '\t' && c <= '\r') || c == '\0'; }

@@ -66,6 +66,11 @@ struct worker {
     struct resp_parser parser;
     struct slice *argv;
     uint32_t argv_cap;
+    struct last_name {
+        char text[16];
+        uint32_t len;
+        const struct command *named; /* NULL: there is none of that name */
+    } last_name;
     struct buf hashes;
 
     struct loop_timer expire_timer;
