@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "cache/pubsub.h"
+#include "cache/store.h"
 
 /* In the order in which CONFIG GET prints them, as Redis does. */
 static const struct {
@@ -15,10 +16,40 @@ static const struct {
 };
 enum { N_LETTERS = sizeof letters / sizeof letters[0] };
 
-struct notify *notify_create(struct pubsub *pubsub) {
+/* What no command tells. A row that is filled is no new key, and one that is known to be absent was none. */
+static void on_change(void *self, const struct store_change *change) {
+    static const struct {
+        enum notify_class class;
+        const char *event;
+    } removals[REMOVED_CAUSES] = {
+        [REMOVED_EXPIRED] = {NOTIFY_EXPIRED, "expired"},
+        [REMOVED_EVICTED_MEMORY] = {NOTIFY_EVICTED, "evicted"},
+        [REMOVED_COMMIT] = {NOTIFY_FRESHET, "freshet"},
+    };
+    struct notify *notify = self;
+    if (change->event == STORE_CREATED && change->entry->kind != ENTRY_ROW) {
+        notify_event(notify, NOTIFY_NEW, "new", change->key);
+    } else if (change->event == STORE_REMOVED && removals[change->cause].event) {
+        if (change->cause != REMOVED_COMMIT && entry_is_absent(change->entry)) return;
+        notify_event(notify, removals[change->cause].class, removals[change->cause].event,
+                     change->key);
+    }
+}
+
+struct notify *notify_create(struct pubsub *pubsub, struct store *store) {
     struct notify *notify = mem_zalloc(sizeof *notify);
     notify->pubsub = pubsub;
+    notify->store = store;
+    struct store_observer observer = {.changed = on_change, .self = notify};
+    notify->observer = store_add_observer(store, &observer);
     return notify;
+}
+
+void notify_set(struct notify *notify, uint32_t classes) {
+    enum { OBSERVED = NOTIFY_EXPIRED | NOTIFY_EVICTED | NOTIFY_NEW | NOTIFY_FRESHET };
+    bool anywhere = classes & (NOTIFY_KEYSPACE | NOTIFY_KEYEVENT);
+    atomic_store_explicit(&notify->classes, classes, memory_order_relaxed);
+    store_observe_all(notify->store, notify->observer, anywhere && classes & OBSERVED);
 }
 
 void notify_destroy(struct notify **notify) {

@@ -36,18 +36,20 @@ enum notify_class {
     NOTIFY_KEY_MISS = 1 << 11, /* m; not in A */
     NOTIFY_MODULE = 1 << 12,   /* d: told by nothing of ours */
     NOTIFY_NEW = 1 << 13,      /* n; not in A */
-    NOTIFY_FRESHET = 1 << 14,  /* f; not in A */
+    NOTIFY_FRESHET = 1 << 14,  /* f: keys that a commit has evicted */
     NOTIFY_ALL = NOTIFY_GENERIC | NOTIFY_STRING | NOTIFY_LIST | NOTIFY_SET | NOTIFY_HASH |
-                 NOTIFY_ZSET | NOTIFY_EXPIRED | NOTIFY_EVICTED | NOTIFY_STREAM |
-                 NOTIFY_MODULE, /* A */
+                 NOTIFY_ZSET | NOTIFY_EXPIRED | NOTIFY_EVICTED | NOTIFY_STREAM | NOTIFY_MODULE |
+                 NOTIFY_FRESHET, /* A: Redis's, and ours */
 };
 
 struct notify {
     _Atomic uint32_t classes; /* any thread reads; notify_set writes */
     struct pubsub *pubsub;
+    struct store *store;
+    uint32_t observer; /* its number in the store: expired, evicted, new, freshet */
 };
 
-struct notify *notify_create(struct pubsub *pubsub);
+struct notify *notify_create(struct pubsub *pubsub, struct store *store);
 void notify_destroy(struct notify **notify);
 
 /* "KEA", "Kg$" ...; false: there is a letter that is none. */
@@ -57,9 +59,8 @@ void notify_format(uint32_t classes, struct buf *out);
 static inline uint32_t notify_classes(const struct notify *notify) {
     return atomic_load_explicit(&notify->classes, memory_order_relaxed);
 }
-static inline void notify_set(struct notify *notify, uint32_t classes) {
-    atomic_store_explicit(&notify->classes, classes, memory_order_relaxed);
-}
+/* Any thread, one at a time. */
+void notify_set(struct notify *notify, uint32_t classes);
 
 /* Publishes if the class is on. Any thread. */
 void notify_event(struct notify *notify, enum notify_class class, const char *event,
