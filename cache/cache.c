@@ -125,6 +125,17 @@ static bool make_workers(struct cache *cache, struct error *err) {
     return true;
 }
 
+/* The configuration's check has seen that they are right. */
+static void apply_words(struct cache *cache) {
+    const char *limits = cache->config.client_output_buffer_limit;
+    const char *events = cache->config.notify_keyspace_events;
+    output_limits_init(&cache->limits, cache->config.client_output_limit_bytes);
+    if (limits) ASSERT(!output_limits_set(&cache->limits, slice_from(limits), true));
+    uint32_t classes = 0;
+    if (events) ASSERT(notify_parse(slice_from(events), &classes));
+    notify_set(cache->notify, classes);
+}
+
 struct cache *cache_create(const struct cache_config *config, const struct cache_deps *deps,
                            struct error *err) {
     struct cache *cache = mem_zalloc(sizeof *cache);
@@ -138,9 +149,9 @@ struct cache *cache_create(const struct cache_config *config, const struct cache
     cache->pubsub = pubsub_create();
     cache->gate = gate_create();
     cache->keywaits = keywaits_create();
-    output_limits_init(&cache->limits, config->client_output_limit_bytes);
     cache->store = make_store(cache);
     cache->notify = notify_create(cache->pubsub, cache->store);
+    apply_words(cache);
     cache->watches = watches_create(cache->store);
     cache->tracking = tracking_create(cache->store, &cache->settings);
     struct readthrough_deps rt_deps = {deps->log, deps->metrics, cache->store, cache->watches,

@@ -11,13 +11,13 @@
 #include "base/mem.h"
 #include "cache/cache.h"
 #include "cache/client_state.h"
+#include "cache/settings.h"
 #include "cache/gate.h"
 #include "cache/keywaits.h"
 #include "cache/tracking.h"
 #include "cache/transaction.h"
 
 enum {
-    KEEPALIVE_SECONDS = 300,
     STALL_US = 10 * 1000 * 1000, /* how long a reply may lie beyond the output limit unread */
 };
 /* Bytes of one request; Redis's client-query-buffer-limit. */
@@ -46,14 +46,9 @@ static ssize_t read_some(struct client *client, struct span *span) {
     return n;
 }
 
-static bool peer_has_gone(const struct client *client) {
-    char byte;
-    return recv(client->stream.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
-}
-
 /* A waiting client is not read; but one that waits for an event for long should be missed when it goes. */
 static void ready_while_waiting(struct client *client, unsigned events) {
-    if (events & LOOP_HANGUP || (client->waiting == WAIT_EVENT && peer_has_gone(client)))
+    if (events & LOOP_HANGUP || (client->waiting == WAIT_EVENT && stream_has_gone(&client->stream)))
         client_close(client);
     else
         loop_watch_events(client->worker->loop, &client->watch, client->watch.events & ~LOOP_READ);
@@ -170,7 +165,7 @@ static void run_wake(struct loop_message *message, void *owner) {
     struct client *client = find_waiting(wake->ticket);
     mem_free(wake);
     if (!client) return;
-    if (client->waiting == WAIT_EVENT && peer_has_gone(client))
+    if (client->waiting == WAIT_EVENT && stream_has_gone(&client->stream))
         client_close(client); /* what it was about to be given can still be given to another */
     else
         resume(client, &(struct rerun){.woken = true, .deadline_us = client->deadline_us});
@@ -210,12 +205,14 @@ static void note_addresses(struct card *card, int fd) {
         format_address(&address, card->local_address, sizeof card->local_address);
 }
 
-/* Keepalive finds out about peers that went without a word: the first probe after KEEPALIVE_SECONDS of silence. */
-static void set_socket_options(int fd) {
+/* Keepalive finds out about peers that went without a word: the first probe after that many seconds of silence. */
+static void set_socket_options(int fd, int keepalive_s) {
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+    if (!keepalive_s) return;
+    int between_s = keepalive_s >= 3 ? keepalive_s / 3 : 1;
     setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &(int){1}, sizeof(int));
-    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &(int){KEEPALIVE_SECONDS}, sizeof(int));
-    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &(int){KEEPALIVE_SECONDS / 3}, sizeof(int));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &keepalive_s, sizeof(int));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &between_s, sizeof(int));
     setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &(int){3}, sizeof(int));
 }
 
@@ -236,7 +233,7 @@ struct client *client_open(struct worker *worker, uint32_t slot, int fd,
     client->progress_us = loop_now_us(worker->loop);
     client->acl_version = acl_version_cell(worker->deps.acl);
     acl_open(worker->deps.acl, &client->session);
-    set_socket_options(fd);
+    set_socket_options(fd, (int)setting(worker->deps.settings, SETTING_KEEPALIVE));
 
     if (!roster_enter(worker->deps.roster, &client->card)) {
         static const char refusal[] = "-ERR max number of clients reached\r\n";
@@ -277,7 +274,20 @@ void client_close(struct client *client) {
     mem_free(client);
 }
 
+/* As Redis's `timeout`: who waits for an event, or for messages, is not idle. */
+static bool is_idle(const struct client *client) {
+    int64_t limit_ms = setting(client->worker->deps.settings, SETTING_TIMEOUT) * 1000;
+    if (!limit_ms || client->waiting != WAIT_NONE) return false;
+    if (client->modes & (CLIENT_SUBSCRIBED | CLIENT_MONITORS)) return false;
+    int64_t active_ms = atomic_load_explicit(&client->card.active_ms, memory_order_relaxed);
+    return client->worker->now_ms - active_ms > limit_ms;
+}
+
 void client_tick(struct client *client, int64_t now_us) {
+    if (is_idle(client) || stream_is_overdue(&client->stream, now_us)) {
+        client_close(client);
+        return;
+    }
     size_t waiting = client->out.len - client->sent;
     if (!waiting) return;
     bool stalled = now_us - client->progress_us > STALL_US;

@@ -162,6 +162,11 @@ static void client_cmd_unblock(struct command_context *ctx) {
 enum { ANY_TIME = CMD_NOSCRIPT | CMD_LOADING | CMD_STALE };
 
 const struct command client_subcommands[] = {
+    {"caching", client_cmd_caching, 3, ANY_TIME, NO_KEYS, "6.0.0", GROUP_CONNECTION,
+     "Instructs the server whether to track the keys in the next request.", "O(1)", NULL},
+    {"getredir", client_cmd_getredir, 2, ANY_TIME, NO_KEYS, "6.0.0", GROUP_CONNECTION,
+     "Returns the client ID to which the connection's tracking notifications are redirected.",
+     "O(1)", NULL},
     {"getname", client_cmd_getname, 2, ANY_TIME, NO_KEYS, "2.6.9", GROUP_CONNECTION,
      "Returns the name of the connection.", "O(1)", NULL},
     {"help", command_help, 2, CMD_LOADING | CMD_STALE, NO_KEYS, "5.0.0", GROUP_CONNECTION,
@@ -187,6 +192,13 @@ const struct command client_subcommands[] = {
      "Sets information specific to the client or connection.", "O(1)", NULL},
     {"setname", client_cmd_setname, 3, ANY_TIME, NO_KEYS, "2.6.9", GROUP_CONNECTION,
      "Sets the connection name.", "O(1)", NULL},
+    {"tracking", client_cmd_tracking, -3, ANY_TIME, NO_KEYS, "6.0.0", GROUP_CONNECTION,
+     "Controls server-assisted client-side caching for the connection: of table rows too, whoever "
+     "changes them.",
+     "O(1). Some options may introduce additional complexity.", NULL},
+    {"trackinginfo", client_cmd_trackinginfo, 2, ANY_TIME, NO_KEYS, "6.2.0", GROUP_CONNECTION,
+     "Returns information about server-assisted client-side caching for the connection.", "O(1)",
+     NULL},
     {"unblock", client_cmd_unblock, -3, ANY_TIME | CMD_ADMIN, NO_KEYS, "5.0.0", GROUP_CONNECTION,
      "Unblocks a client blocked by a blocking command from a different connection.",
      "O(N) where N is the number of client connections", NULL},

@@ -9,6 +9,12 @@
 
 extern const struct command client_subcommands[]; /* cmd_client.c */
 
+/* cmd_tracking.c */
+void client_cmd_caching(struct command_context *ctx);
+void client_cmd_getredir(struct command_context *ctx);
+void client_cmd_tracking(struct command_context *ctx);
+void client_cmd_trackinginfo(struct command_context *ctx);
+
 /* cmd_client_list.c */
 void client_cmd_info(struct command_context *ctx);
 void client_cmd_kill(struct command_context *ctx);

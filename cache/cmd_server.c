@@ -7,6 +7,8 @@
 #include "base/clock.h"
 #include "cache/reply.h"
 #include "cache/store.h"
+#include "cache/tracking.h"
+#include "cache/worker.h"
 
 /* Rows that were remembered as absent are no keys to a user. */
 static void cmd_dbsize(struct command_context *ctx) {
@@ -26,6 +28,7 @@ static void cmd_flush(struct command_context *ctx) {
         return;
     }
     store_flush(ctx->store, ctx->guard, REMOVED_FLUSHED);
+    tracking_flushed(worker_deps(ctx->worker)->tracking);
     reply_ok(ctx->reply);
 }
 

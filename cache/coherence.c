@@ -8,6 +8,7 @@
 #include "cache/awaits.h"
 #include "cache/pulse.h"
 #include "cache/rowkey.h"
+#include "cache/told.h"
 #include "cache/warden.h"
 
 enum {
@@ -48,6 +49,7 @@ static bool has_seen(const struct entry *entry, uint64_t xid) {
 static bool evict(struct core *core, const struct store_guard *guard, struct slice key,
                   uint64_t hash, uint64_t xid, int64_t now_ms) {
     const struct entry *entry = store_find(core->store, guard, key, hash, now_ms);
+    if (!entry) store_touch(core->store, guard, key, hash);
     if (!entry || entry->kind != ENTRY_ROW || has_seen(entry, xid)) return false;
     return store_remove(core->store, guard, key, hash, REMOVED_COMMIT);
 }
@@ -73,6 +75,7 @@ static void fence_table(struct core *core, uint32_t number, uint64_t xid) {
     struct tablestate *state = tablestates_at(core->states, number);
     tablestate_fence(state, xid);
     tablestate_bump(state);
+    told_number(core, number);
     metric_add(core->count.fences, 1);
 }
 
@@ -110,6 +113,7 @@ void coherence_reset(struct core *core) {
         tablestate_set_horizon(state, TABLESTATE_NOT_JOINED);
         tablestate_bump(state);
     }
+    told_all_rows(core);
     /* The horizon of rule 5 will lie past every transaction that was noted so far. */
     recent_clear(core->recent);
     links_clear(core->links);
@@ -248,10 +252,12 @@ static bool on_relation(void *self, const struct relation *relation, struct erro
     tablemaps_refresh(coherence->core->maps, &coherence->map);
     if (relation->version <= 1) return true;
     const struct resolved *resolved = lookup(coherence, relation);
-    if (resolved->table && coherence->in_transaction)
+    if (resolved->table && coherence->in_transaction) {
         touched_table(&coherence->touched, resolved->table->number);
-    else if (resolved->table)
+    } else if (resolved->table) {
         tablestate_bump(resolved->table->state);
+        told_table(coherence->core, resolved->table);
+    }
     warden_poll_soon(coherence->core->warden);
     return true;
 }

@@ -21,9 +21,9 @@ static const struct command *const groups[] = {
     commands_hash,         commands_hash_write, commands_list,       commands_list_write,
     commands_list_block,   commands_set,        commands_set_write,  commands_set_algebra,
     commands_zset,         commands_zset_range, commands_zset_write, commands_zset_pop,
-    commands_zset_combine, commands_generic,    commands_expire,     commands_scan,
-    commands_connection,   commands_pubsub,     commands_server,     commands_acl, commands_multi,
-    commands_freshet};
+    commands_zset_combine, commands_generic,    commands_keyspace,   commands_object,
+    commands_expire,       commands_scan,       commands_connection, commands_pubsub,
+    commands_server,       commands_acl,        commands_multi,      commands_freshet};
 
 enum {
     SLOTS =
@@ -227,7 +227,7 @@ static void run_locked(struct command_context *ctx, struct command_key_iter keys
                        struct buf *hashes) {
     hashes->len = 0;
     for (uint32_t i; (i = command_next_key(&keys));) {
-        uint64_t hash = store_hash(ctx->store, ctx->argv[i]);
+        uint64_t hash = command_hash(ctx, ctx->argv[i]);
         buf_append(hashes, &hash, sizeof hash);
     }
     struct store_guard guard;
@@ -313,7 +313,7 @@ void command_run_queued(struct command_context *ctx) {
     ASSERT(ctx->guard || !command_has_keys(ctx->command));
     if (!client_is_cleared(ctx->client)) {
         enum acl_verdict verdict = permit_queued(ctx);
-        if (verdict != ACL_ALLOWED) {
+        if (verdict != ACL_PERMITTED) {
             reply_error(ctx->reply,
                         "NOPERM ACLs rules changed between the moment the transaction was "
                         "accumulated and the EXEC call. This command is no longer allowed for the "

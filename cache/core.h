@@ -21,6 +21,8 @@
 #include "cache/tablestate.h"
 
 struct awaits;
+struct tracking;
+struct watches;
 struct flights;
 struct pulse;
 struct warden;
@@ -51,6 +53,8 @@ struct core {
     struct log *log;
     struct metrics *metrics;
     struct store *store;
+    struct watches *watches;   /* who is told where rows change by the table; may be NULL, as the next */
+    struct tracking *tracking;
     struct tablemaps *maps;
     struct tablestates *states;
     struct recent *recent;
@@ -63,6 +67,7 @@ struct core {
     struct core_metrics count;
     struct fillclock fillclocks[CORE_MAX_WORKERS];
     _Atomic uint64_t seen_xmin; /* of the last snapshot that the pulse took; for explanations */
+    bool lease_held;            /* when told_of_lease last looked: its caller's */
     unsigned rules_off;         /* of test builds: a bit a rule that is taken out */
 };
 

@@ -249,6 +249,11 @@ void interest_observe_all(struct interest *interest, bool on) {
         atomic_fetch_sub(&interest->observing_all, 1);
     } else {
         atomic_fetch_add(&interest->observing_all, 1);
+        /* Who has not seen that, and has the store ignore a shard, is done with it behind this. */
+        for (uint32_t i = 0; i < STORE_SHARDS; i++) {
+            pthread_mutex_lock(&interest->parts[i].mutex);
+            pthread_mutex_unlock(&interest->parts[i].mutex);
+        }
         store_observe_all(interest->store, interest->number, true);
     }
 }

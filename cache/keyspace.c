@@ -6,8 +6,10 @@
 #include "cache/fetch.h"
 #include "cache/keyspace_state.h"
 #include "cache/loader.h"
+#include "cache/notify.h"
 #include "cache/readthrough.h"
 #include "cache/rowkey.h"
+#include "cache/told.h"
 #include "cache/warden.h"
 
 /* May an entry of a row still answer: is its table's generation the one it was stored under? */
@@ -123,11 +125,11 @@ static enum read_outcome missing(struct keyspace *keyspace, struct command_conte
     return pend(keyspace, ctx, form);
 }
 
-enum read_outcome keyspace_read(struct command_context *ctx, struct slice key, enum key_form form,
-                                struct key_value *value) {
+static enum read_outcome read_key(struct command_context *ctx, struct slice key, enum key_form form,
+                                  struct key_value *value) {
     struct keyspace *keyspace = ctx->keyspace;
     struct core *core = keyspace->core;
-    uint64_t hash = store_hash(core->store, key);
+    uint64_t hash = command_hash(ctx, key);
     *value = (struct key_value){0};
     if (ctx->fetched) {
         const struct rowvalue *row = fetched_find(ctx->fetched, key, hash, form);
@@ -185,6 +187,15 @@ bool keyspace_was_kept(struct command_context *ctx, struct slice key) {
     return entry && (!json || shows(entry, json)) && (!fields || shows(entry, fields));
 }
 
+enum read_outcome keyspace_read(struct command_context *ctx, struct slice key, enum key_form form,
+                                struct key_value *value) {
+    enum read_outcome outcome = read_key(ctx, key, form, value);
+    /* a second run finds again that the plain keys of the first are missing */
+    if (outcome == READ_ABSENT && !(ctx->fetched && !value->row))
+        cmd_notify(ctx, NOTIFY_KEY_MISS, "keymiss", key);
+    return outcome;
+}
+
 bool keyspace_is_row_key(struct command_context *ctx, struct slice key) {
     struct slice rest;
     struct keyspace *keyspace = ctx->keyspace;
@@ -210,6 +221,10 @@ bool keyspace_read_ahead(struct keyspace *keyspace, struct slice key, enum key_f
 }
 
 /* ---- the turn ---- */
+
+void keyspace_tick(struct keyspace *keyspace, int64_t now_us) {
+    if (keyspace->loader) told_of_lease(keyspace->core, now_us);
+}
 
 void keyspace_end_turn(struct keyspace *keyspace) {
     if (!keyspace->loader) return;

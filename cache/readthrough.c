@@ -141,6 +141,8 @@ struct readthrough *readthrough_create(const struct cache_config *config,
     core->log = deps->log;
     core->metrics = deps->metrics;
     core->store = deps->store;
+    core->watches = deps->watches;
+    core->tracking = deps->tracking;
     core->maps = tablemaps_create();
     core->states = tablestates_create();
     core->recent = recent_create(MAX_NOTES);

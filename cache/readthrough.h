@@ -33,12 +33,16 @@
 
 struct readthrough;
 struct keyspace;
+struct tracking;
+struct watches;
 struct worker;
 
 struct readthrough_deps {
     struct log *log;
     struct metrics *metrics;
-    struct store *store; /* outlives the readthrough */
+    struct store *store; /* outlives the readthrough, as the next two */
+    struct watches *watches;
+    struct tracking *tracking;
 };
 
 /* The configuration and its strings are borrowed and must outlive it. NULL on a configuration that cannot work. */
@@ -64,6 +68,8 @@ void readthrough_info(struct readthrough *rt, struct buf *out);
 void readthrough_attach(struct readthrough *rt, struct worker *worker);
 void readthrough_detach(struct readthrough *rt, struct worker *worker);
 
+/* About every 100 ms, of one worker. */
+void keyspace_tick(struct keyspace *keyspace, int64_t now_us);
 /* Sends the queries that the turn's misses gathered. On the worker's thread. */
 void keyspace_end_turn(struct keyspace *keyspace);
 

@@ -133,9 +133,8 @@ void tracking_remember(struct tracking *tracking, struct tracker *tracker, struc
     tracking_trim(tracking);
 }
 
-void tracking_invalidate(struct tracking *tracking, struct tracker *tracker, struct slice key) {
+void tracking_invalidate(struct tracker *tracker, struct slice key) {
     uint32_t flags = tracker_flags(tracker);
-    (void)tracking;
     if (flags & TRACKER_BCAST && !tracker_broadcasts(tracker, key)) return;
     if (flags & TRACKER_ON) tracker_tell(tracker, key);
 }

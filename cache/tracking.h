@@ -3,13 +3,13 @@
  *     tracker = tracking_open(tracking, mailbox);          a client's, made when it first turns tracking on
  *     tracker_set(tracker, &options);  tracker_off(tracker);
  *     tracking_remember(tracking, tracker, key, hash, ctx->guard);     before the key is read
- *     tracking_invalidate(tracking, tracker, key);         behind the reply: what it has just read may not be kept
+ *     tracking_invalidate(tracker, key);                   behind the reply: what it has just read may not be kept
  *     tracker_close(&tracker);                             the client goes
  *
  * Changes come from the store's observer: commands, expiry, eviction, and the commits of any SQL client, which take rows out of
  * memory. So a client may keep of a row what memory keeps of it, and nothing else: a row that was answered without being
  * in memory (its table is not followed yet, a commit is not visible yet, the lease has lapsed) is followed by its own
- * invalidation (readers.h). Whole-table evictions tell every tracked key of the table; a client in BCAST mode, which has no such
+ * invalidation (tracked.h). Whole-table evictions tell every tracked key of the table; a client in BCAST mode, which has no such
  * list, is told to drop everything.
  *
  * Bounded by `tracking-table-max-keys`: past it keys are forgotten, and who tracked them is told.
@@ -75,7 +75,7 @@ struct slice tracker_prefix(const struct tracker *tracker, uint32_t i);
 void tracking_remember(struct tracking *tracking, struct tracker *tracker, struct slice key,
                        uint64_t hash, const struct store_guard *guard);
 /* Tells this one alone. */
-void tracking_invalidate(struct tracking *tracking, struct tracker *tracker, struct slice key);
+void tracking_invalidate(struct tracker *tracker, struct slice key);
 
 /* --- changes that the store does not tell: any thread -------------------------------------------------------- */
 

@@ -12,6 +12,7 @@
 #include "base/publication.h"
 #include "cache/control.h"
 #include "cache/pulse.h"
+#include "cache/told.h"
 
 enum {
     SOON_US = 10 * 1000, /* after somebody found a table changed */
@@ -226,10 +227,11 @@ static bool is_same(const struct tablemap *map, const struct tablemap *previous)
 }
 
 /* A table that is gone from the map, or described anew: what is kept of it goes, and what is in flight is not kept. */
-static void clear_table(const struct table *table, uint64_t version) {
+static void clear_table(struct core *core, const struct table *table, uint64_t version) {
     tablestate_set_horizon(table->state, TABLESTATE_NOT_JOINED);
     atomic_store(&table->state->version, version);
     tablestate_bump(table->state);
+    told_table(core, table);
 }
 
 struct replacement {
@@ -244,12 +246,12 @@ static void replace_map(void *arg) {
     struct tablemap *old = warden->map;
     for (uint32_t i = 0; old && i < tablemap_count(old); i++) {
         const struct table *table = tablemap_at(old, i);
-        if (!tablemap_find(map, table->schema, table->name)) clear_table(table, 0);
+        if (!tablemap_find(map, table->schema, table->name)) clear_table(warden->core, table, 0);
     }
     for (uint32_t i = 0; i < tablemap_count(map); i++) {
         const struct table *table = tablemap_at(map, i);
         if (atomic_load(&table->state->version) != table->version)
-            clear_table(table, table->version);
+            clear_table(warden->core, table, table->version);
     }
     warden->last_version = tablemap_version(map);
     warden->map = tablemap_ref(map);
@@ -433,6 +435,7 @@ void warden_poll_soon(struct warden *warden) {
 
 void warden_table_changed(struct warden *warden, const struct table *table) {
     tablestate_bump(table->state);
+    told_table(warden->core, table);
     warden_poll_soon(warden);
 }
 

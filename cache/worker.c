@@ -138,6 +138,7 @@ static void expire(void *arg, int64_t now_us) {
     struct worker *worker = arg;
     uint32_t n = store_expire(worker->deps.store, worker->index, worker->deps.n_workers,
                               worker->now_ms, EXPIRE_BUDGET);
+    if (worker->index == 0 && worker->keyspace) keyspace_tick(worker->keyspace, now_us);
     int64_t next = n < EXPIRE_BUDGET ? EXPIRE_EVERY_US : EXPIRE_AGAIN_US;
     loop_timer_set(worker->loop, &worker->expire_timer, now_us + next);
 }

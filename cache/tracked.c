@@ -1,0 +1,38 @@
+#include "cache/tracked.h"
+
+#include "cache/client.h"
+#include "cache/keyspace.h"
+#include "cache/tracking.h"
+#include "cache/worker.h"
+
+/* OPTIN: only what CLIENT CACHING YES was said of; OPTOUT: all but what CLIENT CACHING NO was said of. */
+static bool is_tracked(const struct command_context *ctx) {
+    const uint32_t flags = tracker_flags(client_tracker(ctx->client));
+    bool caching = (client_modes(ctx->client) & CLIENT_CACHING) != 0;
+    if (!(ctx->command->flags & CMD_READONLY) || ctx->command->flags & CMD_PUBSUB) return false;
+    if (!(flags & TRACKER_ON)) return false;
+    return !(flags & TRACKER_OPTIN && !caching) && !(flags & TRACKER_OPTOUT && caching);
+}
+
+void tracked_before(struct command_context *ctx) {
+    if (!is_tracked(ctx)) return;
+    struct tracking *tracking = worker_deps(ctx->worker)->tracking;
+    struct tracker *tracker = client_tracker(ctx->client);
+    struct command_key_iter keys = command_keys(ctx->command, ctx->argv, ctx->argc);
+    for (uint32_t i; (i = command_next_key(&keys));)
+        tracking_remember(tracking, tracker, ctx->argv[i], store_hash(ctx->store, ctx->argv[i]),
+                          ctx->guard);
+}
+
+/* Rows that the database has answered, and that memory does not show now: no commit will tell of them. */
+static void take_back(struct command_context *ctx) {
+    struct tracker *tracker = client_tracker(ctx->client);
+    struct command_key_iter keys = command_keys(ctx->command, ctx->argv, ctx->argc);
+    for (uint32_t i; (i = command_next_key(&keys));)
+        if (!keyspace_was_kept(ctx, ctx->argv[i])) tracking_invalidate(tracker, ctx->argv[i]);
+}
+
+void tracked_after(struct command_context *ctx) {
+    if (ctx->n_pending || ctx->blocked) return;
+    if (ctx->fetched && is_tracked(ctx)) take_back(ctx);
+}
