@@ -13,7 +13,7 @@
 #include "cache/command.h"
 #include "cache/gate.h"
 #include "cache/keywaits.h"
-#include "cache/listener.h"
+#include "cache/doors.h"
 #include "cache/notify.h"
 #include "cache/output_limits.h"
 #include "cache/pubsub.h"
@@ -48,7 +48,7 @@ struct cache {
     struct tracking *tracking;
     struct output_limits limits;
     struct readthrough *readthrough;
-    struct listener *listener;
+    struct doors *doors;
     struct worker **workers;
     uint32_t n_workers;
     uint32_t next_worker; /* on worker 0's thread: where the search for the least loaded begins */
@@ -173,7 +173,7 @@ void cache_destroy(struct cache **cache) {
         worker_destroy(&c->workers[i]);
     }
     mem_free(c->workers);
-    listener_destroy(&c->listener);
+    doors_destroy(&c->doors);
     if (c->readthrough) readthrough_destroy(&c->readthrough);
     tracking_destroy(&c->tracking);
     watches_destroy(&c->watches);
@@ -192,7 +192,7 @@ void cache_destroy(struct cache **cache) {
 /* --- running ----------------------------------------------------------------------------------------------- */
 
 /* To the worker with the fewest clients; among equals, in turn. On worker 0's thread. */
-static void hand_over(void *arg, int fd) {
+static void hand_over(void *arg, int fd, const struct transport *transport) {
     struct cache *cache = arg;
     uint32_t chosen = cache->next_worker;
     for (uint32_t i = 1; i < cache->n_workers; i++) {
@@ -201,7 +201,7 @@ static void hand_over(void *arg, int fd) {
             chosen = other;
     }
     cache->next_worker = (chosen + 1) % cache->n_workers;
-    worker_adopt(cache->workers[chosen], fd, NULL);
+    worker_adopt(cache->workers[chosen], fd, transport);
 }
 
 /* Workers that are running stop at once. */
@@ -213,19 +213,19 @@ static void stop_workers(struct cache *cache, int64_t deadline_us) {
 }
 
 bool cache_start(struct cache *cache, struct error *err) {
-    cache->listener = listener_create(cache->config.listen, err);
-    if (!cache->listener) return false;
-    cache->info.port = listener_port(cache->listener);
+    cache->doors = doors_create(&cache->config, cache->deps.log, cache->deps.metrics, err);
+    if (!cache->doors) return false;
+    cache->info.port = doors_port(cache->doors);
+    cache->info.tls_port = doors_tls_port(cache->doors);
     if (!readthrough_start(cache->readthrough, err)) return false;
-    if (!listener_start(cache->listener, worker_loop(cache->workers[0]), cache->deps.log, hand_over,
-                        cache, err)) {
+    if (!doors_start(cache->doors, worker_loop(cache->workers[0]), hand_over, cache, err)) {
         readthrough_stop(cache->readthrough);
         return false;
     }
     for (uint32_t i = 0; i < cache->n_workers; i++) {
         if (worker_start(cache->workers[i], err)) continue;
         stop_workers(cache, clock_mono_us());
-        listener_stop(cache->listener);
+        doors_stop(cache->doors);
         readthrough_stop(cache->readthrough);
         return false;
     }
@@ -235,13 +235,13 @@ bool cache_start(struct cache *cache, struct error *err) {
 
 struct stop_listening {
     struct loop_message message;
-    struct listener *listener;
+    struct doors *doors;
 };
 
 static void run_stop_listening(struct loop_message *message, void *owner) {
     (void)message;
     struct stop_listening *stop = owner;
-    listener_stop(stop->listener);
+    doors_stop(stop->doors);
     mem_free(stop);
 }
 
@@ -249,7 +249,7 @@ void cache_stop(struct cache *cache) {
     if (!cache->running) return;
     struct stop_listening *stop = mem_alloc(sizeof *stop);
     stop->message = (struct loop_message){.run = run_stop_listening, .owner = stop};
-    stop->listener = cache->listener;
+    stop->doors = cache->doors;
     loop_post(worker_loop(cache->workers[0]), &stop->message);
     stop_workers(cache, clock_mono_us() + DRAIN_US);
     readthrough_stop(cache->readthrough);
@@ -269,6 +269,11 @@ bool cache_ready(struct cache *cache, const char **why) {
 }
 
 uint16_t cache_port(const struct cache *cache) { return cache->info.port; }
+uint16_t cache_tls_port(const struct cache *cache) { return cache->info.tls_port; }
+
+bool cache_reload(struct cache *cache, struct error *err) {
+    return !cache->running || doors_reload(cache->doors, err);
+}
 
 json_t *cache_status(struct cache *cache) {
     struct store_stats stats;

@@ -17,6 +17,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "cache/tls.h"
 
 enum cache_coherence { COHERENCE_STREAM, COHERENCE_TTL };
 enum cache_on_stale { ON_STALE_BYPASS, ON_STALE_SERVE, ON_STALE_ERROR };
@@ -29,6 +30,12 @@ struct cache_table_config {
     bool mapped;        /* false: this table's name is an ordinary prefix */
     uint32_t n_columns; /* 0: all; else only these are readable */
     const char *const *columns;
+};
+
+/* A listening socket that was handed over. */
+struct cache_socket {
+    int fd;
+    bool speaks_tls;
 };
 
 /* cache.users: one entry of the map. */
@@ -55,6 +62,8 @@ struct cache_config {
     int64_t catalog_poll_interval_ms; /* the bound for DDL */
     uint32_t max_clients;
     uint64_t client_output_limit_bytes;
+    const char *client_output_buffer_limit; /* NULL, or classes as output_limits.h words them */
+    const char *notify_keyspace_events;     /* NULL, or letters as notify.h has them */
     const char *feed_name;   /* application_name of the feed */
     const char *publication; /* "freshet_cache" */
     uint32_t n_tables;
@@ -62,6 +71,12 @@ struct cache_config {
     uint32_t n_users;
     const struct cache_user_config *users;
     const char *acl_file; /* NULL: none; not together with users */
+    struct tls_config tls;
+    const char *unix_socket; /* NULL: none */
+    uint32_t unix_mode;
+    uint32_t n_sockets; /* that systemd has handed over: then nothing else is listened on */
+    const struct cache_socket *sockets;
+    bool debug_commands; /* DEBUG is answered */
 };
 
 struct cache_deps {
@@ -88,6 +103,11 @@ bool cache_ready(struct cache *cache, const char **why);
 /* For /status: a new reference for the caller. */
 json_t *cache_status(struct cache *cache);
 
+/* Reads the certificates again, and the ACL file is left to ACL LOAD. False: they are those from before. Any thread. */
+bool cache_reload(struct cache *cache, struct error *err) MUST_CHECK;
+
+/* 0: no TLS. */
+uint16_t cache_tls_port(const struct cache *cache);
 /* The port that was bound (a configuration of port 0 picks a free one). */
 uint16_t cache_port(const struct cache *cache);
 

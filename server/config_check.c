@@ -6,6 +6,8 @@
 #include "base/mem.h"
 #include "base/pattern.h"
 #include "base/pg.h"
+#include "cache/notify.h"
+#include "cache/output_limits.h"
 #include "server/config.h"
 
 enum { NAME_MAX_BYTES = 63 /* NAMEDATALEN - 1 */ };
@@ -114,6 +116,23 @@ static void check_names(struct checker *c) {
         WRONG(c, "cache.max_staleness",
               "must be at least twice cache.sample_interval (%lld ms), or it can never be proved",
               (long long)config->cache.sample_interval_ms);
+}
+
+static void check_cache_words(struct checker *c) {
+    const struct cache_config *cache = &c->config->cache;
+    const char *events = cache->notify_keyspace_events;
+    uint32_t classes;
+    if (events && !notify_parse(slice_from(events), &classes))
+        WRONG(c, "cache.notify_keyspace_events",
+              "\"%.80s\" has a letter that is no class, write some of Ag$lshzxeKEtmdnf", events);
+    struct output_limits unused;
+    output_limits_init(&unused, 0);
+    const char *limits = cache->client_output_buffer_limit;
+    const char *why = limits ? output_limits_set(&unused, slice_from(limits), false) : NULL;
+    if (why)
+        WRONG(c, "cache.client_output_buffer_limit",
+              "\"%.80s\": %s write \"pubsub 32mb 8mb 60\": class, hard, soft, seconds", limits,
+              why);
 }
 
 static void check_kafka(struct checker *c) {
@@ -230,6 +249,7 @@ void config_check(struct config *config, const struct config_sources *sources,
     check_database(&checker);
     check_listeners(&checker);
     check_names(&checker);
+    check_cache_words(&checker);
     check_kafka(&checker);
     check_tables(&checker);
     check_connectors(&checker);

@@ -117,6 +117,13 @@ const struct option options[] = {
      .max = 1000 * 1000, .help = "One more is answered an error and closed."},
     {"cache.client_output_limit", SIZE, AT(cache.client_output_limit_bytes), .initial = "64MiB",
      .min = 64 * 1024, .help = "A client that leaves more replies than this unread is closed."},
+    {"cache.client_output_buffer_limit", STRING, AT(cache.client_output_buffer_limit),
+     .shown = "pubsub 32mb 8mb 60",
+     .help = "The same by class, as Redis words it: `pubsub HARD SOFT SECONDS`, `normal ...`; the "
+             "soft limit may be passed for so many seconds."},
+    {"cache.notify_keyspace_events", STRING, AT(cache.notify_keyspace_events), .shown = "none",
+     .help = "Keyspace notifications, in Redis's letters (`KEA`: all), and `f` for keys that a "
+             "commit has evicted."},
     {"cache.name", STRING, AT(cache.feed_name), .initial = "freshet_cache",
      .help =
          "The feed's application_name: what `synchronous_standby_names` names for strict reads."},
