@@ -8,14 +8,14 @@ struct found_keys {
     const struct scan_options *options;
     const struct entry **entries;
     size_t n, cap;
-    bool by_kind; /* only keys that are hashes, or only that are not */
-    bool hashes;
-    bool none; /* TYPE names none of our kinds */
+    struct slice type; /* as TYPE tells it; data NULL: any */
 };
 
 static bool is_wanted(const struct found_keys *found, const struct entry *entry) {
-    if (entry_is_absent(entry) || found->none) return false;
-    if (found->by_kind && (entry->kind == ENTRY_HASH) != found->hashes) return false;
+    if (entry_is_absent(entry)) return false;
+    if (found->type.data &&
+        !slice_equal_nocase(found->type, slice_from(entry_kind_name(entry->kind))))
+        return false;
     return !found->options->filtered || glob_match(found->options->pattern, entry_key(entry));
 }
 
@@ -39,15 +39,9 @@ static void answer_keys(struct command_context *ctx, struct found_keys *found) {
 static void cmd_scan(struct command_context *ctx) {
     uint64_t cursor;
     struct scan_options options;
-    struct slice type = {0};
-    if (!cmd_cursor(ctx, ctx->argv[1], &cursor)) return;
-    if (!cmd_scan_options(ctx, 2, &options, &type)) return;
     struct found_keys found = {.options = &options};
-    if (type.data) {
-        found.by_kind = true;
-        found.hashes = slice_equal_nocase(type, SLICE("hash"));
-        found.none = !found.hashes && !slice_equal_nocase(type, SLICE("string"));
-    }
+    if (!cmd_cursor(ctx, ctx->argv[1], &cursor)) return;
+    if (!cmd_scan_options(ctx, 2, &options, &found.type)) return;
     cursor =
         store_scan(ctx->store, ctx->guard, cursor, options.count, ctx->now_ms, collect, &found);
     reply_array(ctx->reply, 2);

@@ -34,14 +34,24 @@ struct object_part {
 struct object_type {
     void (*destroy)(void *object);
     size_t (*size)(const void *object); /* bytes of memory that it takes */
+    void *(*copy)(const void *object);
 };
 
+static void *copy_list(const void *list) { return list_copy(list); }
+
 static const struct object_type object_types[ENTRY_KINDS] = {
-    [ENTRY_HASH] = {hash_table_destroy, hash_table_size},
-    [ENTRY_LIST] = {list_destroy, list_size},
-    [ENTRY_SET] = {set_table_destroy, set_table_size},
-    [ENTRY_ZSET] = {zset_tree_destroy, zset_tree_size},
+    [ENTRY_HASH] = {hash_table_destroy, hash_table_size, hash_table_copy},
+    [ENTRY_LIST] = {list_destroy, list_size, copy_list},
+    [ENTRY_SET] = {set_table_destroy, set_table_size, set_table_copy},
+    [ENTRY_ZSET] = {zset_tree_destroy, zset_tree_size, zset_tree_copy},
 };
+
+const char *entry_kind_name(enum entry_kind kind) {
+    static const char *const names[ENTRY_KINDS] = {
+        [ENTRY_STRING] = "string", [ENTRY_HASH] = "hash", [ENTRY_LIST] = "list",
+        [ENTRY_SET] = "set",       [ENTRY_ZSET] = "zset", [ENTRY_ROW] = "string"};
+    return names[kind];
+}
 
 static size_t timing_size(const struct entry *entry) {
     return entry->flags & ENTRY_TIMED ? sizeof(struct entry_timing) : 0;
@@ -145,6 +155,22 @@ struct entry *entry_move_timed(struct entry *entry, int64_t expire_at_ms) {
     timing->link = NULL;
     memcpy(timing + 1, entry + 1, part_size + entry->key_len + entry->value_len);
     return moved;
+}
+
+struct entry *entry_create_renamed(const struct entry *entry, struct slice key, uint64_t hash,
+                                   int64_t expire_at_ms, void *object) {
+    ASSERT(entry->kind != ENTRY_ROW);
+    if (entry->flags & ENTRY_OBJECT)
+        return entry_create_object(entry->kind, key, hash, expire_at_ms, object);
+    struct entry *renamed =
+        entry_create_packed(entry->kind, key, hash, expire_at_ms, entry_packed(entry));
+    renamed->flags |= entry->flags & (ENTRY_RAW | ENTRY_TEXT);
+    return renamed;
+}
+
+void *entry_copy_object(const struct entry *entry) {
+    if (!(entry->flags & ENTRY_OBJECT)) return NULL;
+    return object_types[entry->kind].copy(entry_object(entry));
 }
 
 void entry_destroy(struct entry **entry) {

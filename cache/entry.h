@@ -33,6 +33,9 @@ enum entry_kind {
     ENTRY_KINDS
 };
 
+/* As TYPE tells it; a row is a string. */
+const char *entry_kind_name(enum entry_kind kind);
+
 enum { STORE_NEVER = 0 }; /* an expiry of "none" */
 
 enum entry_flag {
@@ -122,6 +125,13 @@ void entry_destroy(struct entry **entry);
 /* A copy with room for an expiry, set to expire_at_ms. A container's object moves to the copy: the old entry's memory
  * is then given back with mem_free, not entry_destroy. */
 struct entry *entry_move_timed(struct entry *entry, int64_t expire_at_ms);
+
+/* The value of `entry` under another key; a row has none but its own. A big container's is `object`: a copy, or the entry's own,
+ * and then `entry` is taken out by store_rename. */
+struct entry *entry_create_renamed(const struct entry *entry, struct slice key, uint64_t hash,
+                                   int64_t expire_at_ms, void *object);
+/* NULL: it is no big container. */
+void *entry_copy_object(const struct entry *entry);
 
 /* Bytes of memory that the entry takes, as the allocator rounds them, a container's object included. */
 size_t entry_size(const struct entry *entry);

@@ -65,6 +65,17 @@ static bool table_set(struct hash_table *table, struct slice field, struct slice
     return false;
 }
 
+static void copy_field(struct entry *field, void *arg) {
+    table_set(arg, entry_key(field), entry_string(field));
+}
+
+void *hash_table_copy(const void *object) {
+    const struct hash_table *table = object;
+    struct hash_table *copy = hash_table_create(table->seed);
+    index_each(&table->index, copy_field, copy);
+    return copy;
+}
+
 static bool table_delete(struct hash_table *table, struct slice field) {
     struct entry *gone = table_find(table, field);
     if (!gone) return false;

@@ -31,6 +31,7 @@ struct hash_table *hash_table_create(uint64_t seed);
 /* The row of ENTRY_HASH among the object types (entry.c). */
 void hash_table_destroy(void *table);
 size_t hash_table_size(const void *table);
+void *hash_table_copy(const void *table);
 
 /* --- reading: what a view borrows lives as long as its entry, or until the next edit of a table --- */
 

@@ -61,6 +61,15 @@ static bool table_add(struct set_table *table, struct slice member) {
     return true;
 }
 
+static void copy_member(struct entry *member, void *arg) { table_add(arg, entry_key(member)); }
+
+void *set_table_copy(const void *object) {
+    const struct set_table *table = object;
+    struct set_table *copy = table_create(table->seed);
+    index_each(&table->index, copy_member, copy);
+    return copy;
+}
+
 static bool table_remove(struct set_table *table, struct slice member) {
     struct entry *gone = table_find(table, member);
     if (!gone) return false;

@@ -39,6 +39,7 @@ enum {
 /* The row of ENTRY_SET among the object types (entry.c). */
 void set_table_destroy(void *table);
 size_t set_table_size(const void *table);
+void *set_table_copy(const void *table);
 
 /* --- reading: what a view borrows lives as long as its entry, or until the next edit --- */
 

@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#define XXH_INLINE_ALL /* the function that every read begins with */
 #include <xxhash.h>
 
 #include "base/assert.h"
@@ -477,6 +478,23 @@ bool store_remove(struct store *store, const struct store_guard *guard, struct s
     if (!entry) return false;
     drop(store, shard, entry, cause, guard->client_id);
     return true;
+}
+
+bool store_rename(struct store *store, const struct store_guard *guard, struct entry *entry,
+                  struct slice key, uint64_t hash) {
+    if (!store_fits(store, entry_size(entry) + key.len)) return false;
+    struct shard *shard = locked_shard(store, guard, entry->hash);
+    bool is_object = entry->flags & ENTRY_OBJECT;
+    struct entry *renamed = entry_create_renamed(entry, key, hash, entry_expiry(entry),
+                                                 is_object ? entry_object(entry) : NULL);
+    evict_remove(&shard->evict, entry);
+    detach(shard, entry);
+    index_remove(&shard->index, entry);
+    tell_removed(store, shard, entry, REMOVED_DELETED, guard->client_id);
+    limbo_add(&shard->limbo, entry, is_object ? RETIRED_MEMORY : RETIRED_ENTRY);
+    account(store, shard);
+    note_removed(store, REMOVED_DELETED, 1);
+    return store_put(store, guard, &renamed);
 }
 
 struct entry *store_set_expiry(struct store *store, const struct store_guard *guard,

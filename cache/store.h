@@ -92,6 +92,10 @@ bool store_put(struct store *store, const struct store_guard *guard,
 /* False: it was not there. An expired one counts as there; store_find first where that matters. */
 bool store_remove(struct store *store, const struct store_guard *guard, struct slice key,
                   uint64_t hash, enum store_removal cause);
+/* The value of a found entry, and its expiry, goes to another key of a locked shard, whatever that was; a big container is not
+ * copied for it. False: it does not fit in memory, and all stays as it was. */
+bool store_rename(struct store *store, const struct store_guard *guard, struct entry *entry,
+                  struct slice key, uint64_t hash) MUST_CHECK;
 /* Sets the expiry of a found entry; STORE_NEVER: none. Returns the entry that now stands for the key: one that had
  * no room for an expiry is replaced by a copy. */
 struct entry *store_set_expiry(struct store *store, const struct store_guard *guard,

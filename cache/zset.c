@@ -133,6 +133,7 @@ void zset_each(const struct zset_view *view, size_t from, size_t to, bool revers
         struct rank_cursor cursor = ranktree_at(&view->tree->ranks, reverse ? to : from);
         for (size_t i = from; i < to; i++) {
             const struct entry *member = reverse ? rank_previous(&cursor) : rank_next(&cursor);
+            if (!member) break;
             visit(entry_key(member), ranked_score(member), arg);
         }
     } else if (!reverse) {
@@ -323,6 +324,13 @@ struct zset_view zset_edit_view(const struct zset_edit *edit) {
 static void add_to_tree(struct slice member, double score, void *arg) {
     struct zset_tree *tree = arg;
     tree_add(tree, member, member_hash(tree, member), score);
+}
+
+void *zset_tree_copy(const void *object) {
+    const struct zset_tree *tree = object;
+    struct zset_tree *copy = tree_create(tree->seed);
+    zset_each(&(struct zset_view){.tree = tree}, 0, SIZE_MAX, false, add_to_tree, copy);
+    return copy;
 }
 
 static void become_tree(struct zset_edit *edit) {

@@ -34,6 +34,7 @@ struct zset_tree;
 /* The row of ENTRY_ZSET among the object types (entry.c). */
 void zset_tree_destroy(void *tree);
 size_t zset_tree_size(const void *tree);
+void *zset_tree_copy(const void *tree);
 
 /* --- reading: what a view borrows lives as long as its entry, or until the next edit --- */
 
@@ -75,7 +76,8 @@ void zset_range_ranks(size_t count, int64_t start, int64_t stop, bool reverse, s
                       size_t *to);
 
 typedef void zset_visit(struct slice member, double score, void *arg);
-/* The members of ranks [from, to), the greatest first with `reverse`. The visitor may not change the set. */
+/* The members of ranks [from, to), the greatest first with `reverse`; `to` is no more than their count, or SIZE_MAX where it goes
+ * forward. The visitor may not change the set. */
 void zset_each(const struct zset_view *view, size_t from, size_t to, bool reverse,
                zset_visit *visit, void *arg);
 /* As store_scan. A packed view is visited whole in one call, as Redis does. */
