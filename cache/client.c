@@ -4,16 +4,18 @@
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "cache/cache.h"
 #include "cache/client_state.h"
-#include "cache/settings.h"
 #include "cache/gate.h"
 #include "cache/keywaits.h"
+#include "cache/settings.h"
 #include "cache/tracking.h"
 #include "cache/transaction.h"
 
@@ -184,6 +186,11 @@ void client_wake(struct client_ticket ticket) {
 /* "1.2.3.4:5", "[::1]:5", as CLIENT LIST shows them. */
 static void format_address(const struct sockaddr_storage *address, char *text, size_t size) {
     char ip[INET6_ADDRSTRLEN] = "?";
+    if (address->ss_family == AF_UNIX) {
+        snprintf(text, size, "%.60s:0",
+                 ((const struct sockaddr_un *)(const void *)address)->sun_path);
+        return;
+    }
     if (address->ss_family == AF_INET6) {
         const struct sockaddr_in6 *in6 = (const void *)address;
         inet_ntop(AF_INET6, &in6->sin6_addr, ip, sizeof ip);
@@ -203,6 +210,9 @@ static void note_addresses(struct card *card, int fd) {
     len = sizeof address;
     if (getsockname(fd, (struct sockaddr *)&address, &len) == 0)
         format_address(&address, card->local_address, sizeof card->local_address);
+    /* The other end of a unix socket has no name: it is called by ours, as Redis does. */
+    if (address.ss_family == AF_UNIX)
+        memcpy(card->address, card->local_address, sizeof card->address);
 }
 
 /* Keepalive finds out about peers that went without a word: the first probe after that many seconds of silence. */
@@ -325,7 +335,10 @@ void client_set_mode(struct client *client, uint32_t modes, bool on) {
     static const struct {
         enum client_mode mode;
         enum card_flag flag;
-    } shown[] = {{CLIENT_SUBSCRIBED, CARD_SUBSCRIBED}, {CLIENT_MONITORS, CARD_MONITORS}};
+    } shown[] = {{CLIENT_SUBSCRIBED, CARD_SUBSCRIBED},
+                 {CLIENT_MONITORS, CARD_MONITORS},
+                 {CLIENT_IN_MULTI, CARD_IN_MULTI},
+                 {CLIENT_TRACKS, CARD_TRACKS}};
     for (size_t i = 0; i < sizeof shown / sizeof shown[0]; i++)
         if (modes & shown[i].mode) card_flag(&client->card, shown[i].flag, on);
     client->modes = on ? client->modes | modes : client->modes & ~modes;

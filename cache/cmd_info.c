@@ -14,6 +14,7 @@
 #include "cache/roster.h"
 #include "cache/server_info.h"
 #include "cache/store.h"
+#include "cache/tracking.h"
 #include "cache/worker.h"
 
 /* What the sections draw from. */
@@ -81,7 +82,9 @@ static void add_clients(const struct source *source, struct buf *out) {
     add_integer(out, "cluster_connections", 0);
     add_integer(out, "maxclients", roster_max(source->deps->roster));
     add_integer(out, "blocked_clients", sum(source, "freshet_cache_clients_waiting"));
-    add_integer(out, "tracking_clients", 0);
+    struct tracking_stats tracking;
+    tracking_stats(source->deps->tracking, &tracking);
+    add_integer(out, "tracking_clients", (int64_t)tracking.clients);
 }
 
 static uint64_t resident_bytes(void) {
@@ -153,7 +156,11 @@ static void add_stats(const struct source *source, struct buf *out) {
     add_integer(out, "keyspace_misses", sum(source, "freshet_cache_misses_total"));
     add_integer(out, "pubsub_channels", 0);
     add_integer(out, "pubsub_patterns", 0);
-    add_integer(out, "tracking_total_keys", 0);
+    struct tracking_stats tracking;
+    tracking_stats(source->deps->tracking, &tracking);
+    add_integer(out, "tracking_total_keys", (int64_t)tracking.keys);
+    add_integer(out, "tracking_total_items", (int64_t)tracking.items);
+    add_integer(out, "tracking_total_prefixes", (int64_t)tracking.prefixes);
     add_integer(out, "unexpected_error_replies", 0);
     add_integer(out, "total_error_replies", sum(source, "freshet_cache_error_replies_total"));
 }

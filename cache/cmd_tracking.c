@@ -123,7 +123,12 @@ static bool prefixes_fit(struct command_context *ctx, const struct tracker_optio
 
 static void show_on_card(struct command_context *ctx) {
     uint32_t flags = flags_of(ctx);
+    struct card *card = client_card(ctx->client);
     client_set_mode(ctx->client, CLIENT_TRACKS, (flags & TRACKER_ON) != 0);
+    card_flag(card, CARD_BROADCASTS, (flags & TRACKER_BCAST) != 0);
+    atomic_store_explicit(&card->redirect,
+                          flags ? tracker_redirect(client_tracker(ctx->client)) : 0,
+                          memory_order_relaxed);
 }
 
 static void turn_on(struct command_context *ctx, struct tracker_options *options) {

@@ -12,6 +12,7 @@
 #include "cache/number.h"
 #include "cache/permit.h"
 #include "cache/reply.h"
+#include "cache/roster.h"
 #include "cache/tracked.h"
 #include "cache/transaction.h"
 
@@ -286,6 +287,8 @@ static void queue(struct command_context *ctx, const struct command *named) {
         reply_error(ctx->reply, "ERR too much is queued: EXEC or DISCARD first");
     else if (ctx->command->flags & (CMD_WRITE | CMD_MAY_REPLICATE))
         client_set_mode(ctx->client, CLIENT_QUEUED_WRITES, true);
+    atomic_store_explicit(&client_card(ctx->client)->queued, transaction_length(tx),
+                          memory_order_relaxed);
     if (ctx->reply->errors)
         transaction_spoil(tx);
     else

@@ -149,7 +149,8 @@ static void append_flags(uint32_t flags, struct buf *out) {
     static const struct {
         uint32_t flag;
         char letter;
-    } letters[] = {{CARD_MONITORS, 'O'}, {CARD_SUBSCRIBED, 'P'}, {CARD_BLOCKED, 'b'},
+    } letters[] = {{CARD_MONITORS, 'O'}, {CARD_SUBSCRIBED, 'P'}, {CARD_IN_MULTI, 'x'},
+                   {CARD_BLOCKED, 'b'},  {CARD_TRACKS, 't'},     {CARD_BROADCASTS, 'B'},
                    {CARD_CLOSING, 'c'},  {CARD_NO_EVICT, 'e'},   {CARD_NO_TOUCH, 'T'}};
     size_t begin = out->len;
     for (size_t i = 0; i < sizeof letters / sizeof letters[0]; i++)
@@ -184,14 +185,16 @@ static void describe(const struct card *card, int64_t now_ms, struct buf *out) {
                (now_ms - card->since_ms) / 1000, idle_ms > 0 ? idle_ms / 1000 : 0);
     append_flags(flags, out);
     buf_printf(out,
-               " db=0 sub=%u psub=%u ssub=%u multi=-1 qbuf=%" PRIu64
+               " db=0 sub=%u psub=%u ssub=%u multi=%d qbuf=%" PRIu64
                " qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=%d omem=%" PRIu64
                " tot-mem=%" PRIu64 " events=%s cmd=",
-               card->subscribed[0], card->subscribed[1], card->subscribed[2], query, output > 0,
-               output, query + output + sizeof *card, output ? "rw" : "r");
+               card->subscribed[0], card->subscribed[1], card->subscribed[2],
+               flags & CARD_IN_MULTI ? (int)card->queued : -1, query, output > 0, output,
+               query + output + sizeof *card, output ? "rw" : "r");
     append_command(atomic_load_explicit(&card->command, memory_order_relaxed), out);
-    buf_printf(out, " user=%s redir=-1 resp=%d lib-name=%s lib-ver=%s",
-               user_of(card), flags & CARD_RESP3 ? 3 : 2, word_of(card, CARD_LIB_NAME),
+    long long redirect = flags & CARD_TRACKS ? (long long)card->redirect : -1;
+    buf_printf(out, " user=%s redir=%lld resp=%d lib-name=%s lib-ver=%s", user_of(card), redirect,
+               flags & CARD_RESP3 ? 3 : 2, word_of(card, CARD_LIB_NAME),
                word_of(card, CARD_LIB_VERSION));
 }
 

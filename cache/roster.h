@@ -42,6 +42,9 @@ enum card_flag {
     CARD_RESP3 = 1 << 4,
     CARD_SUBSCRIBED = 1 << 6, /* to something */
     CARD_MONITORS = 1 << 7,
+    CARD_IN_MULTI = 1 << 9,
+    CARD_TRACKS = 1 << 10,
+    CARD_BROADCASTS = 1 << 11, /* tracks in BCAST mode */
     CARD_UNBLOCKABLE = 1 << 8, /* waits for an event: CLIENT UNBLOCK may end it */
 };
 
@@ -60,6 +63,8 @@ struct card {
     _Atomic uint32_t flags;
     _Atomic uint64_t query_bytes;
     _Atomic uint64_t output_bytes;
+    _Atomic uint32_t queued;   /* commands, with CARD_IN_MULTI */
+    _Atomic uint64_t redirect; /* a client's id or 0, with CARD_TRACKS */
     _Atomic uint32_t subscribed[CARD_SUBSCRIPTIONS]; /* by enum pubsub_kind */
 
     /* The roster's, under its lock. */

@@ -12,6 +12,7 @@
 #include "cache/resp.h"
 #include "cache/server_info.h"
 #include "cache/store.h"
+#include "cache/tracking.h"
 #include "cache/worker.h"
 
 static bool refuse(char why[PARAMETER_WHY_MAX], const char *text) {
@@ -55,6 +56,11 @@ static bool set_notify(const struct worker_deps *deps, struct slice text, bool a
         return refuse(why, "Invalid event class character. Use 'Ag$lshzxeKEtmdnf'.");
     if (apply) notify_set(deps->notify, classes);
     return true;
+}
+
+static void trim_tracking(const struct worker_deps *deps, int64_t value) {
+    (void)value;
+    tracking_trim(deps->tracking);
 }
 
 /* --- the table ---------------------------------------------------------------------------------------------- */
@@ -110,7 +116,8 @@ const struct parameter parameters[] = {
     {"slowlog-max-len", NUMBER(SLOWLOG_MAX_LEN, 128, 0, INT64_MAX)},
     {"tcp-keepalive", NUMBER(KEEPALIVE, 300, 0, INT32_MAX)},
     {"timeout", NUMBER(TIMEOUT, 0, 0, INT32_MAX)},
-    {"tracking-table-max-keys", NUMBER(TRACKING_MAX_KEYS, 1000000, 0, INT64_MAX)},
+    {"tracking-table-max-keys", NUMBER(TRACKING_MAX_KEYS, 1000000, 0, INT64_MAX),
+     .changed = trim_tracking},
     {"zset-max-listpack-entries", NUMBER(ZSET_MAX_ENTRIES, 128, 0, INT64_MAX)},
     {"zset-max-listpack-value", BYTES(ZSET_MAX_VALUE, 64, 0, INT64_MAX)},
     {"zset-max-ziplist-entries", NUMBER(ZSET_MAX_ENTRIES, 128, 0, INT64_MAX)},
