@@ -209,8 +209,21 @@ $(B)/bench/load $(B)/bench/floor: $(B)/bench/%: tests/bench/%.c $(B)/flags
 	$(LINK) $< -lm -o $@
 
 .PHONY: bench-hit
-bench-hit: $(B)/freshet $(B)/bench/load $(B)/bench/floor build/venv/.complete   ## reads from memory beside redis-server, memcached and the floor (ARGS)
+bench-hit: $(B)/freshet $(B)/bench/load $(B)/bench/floor build/venv/.complete   ## reads from memory beside redis-server, Valkey, memcached and the floor (ARGS)
 	@build/venv/bin/python tests/bench/bench-hit $(B) --json build/bench-hit.json $(ARGS)
+
+.PHONY: bench-instructions
+bench-instructions: $(B)/freshet $(B)/bench/load   ## instructions per read from memory, by callgrind: the same each time
+	@tests/bench/bench-instructions $(B) build/bench-instructions.json
+
+# Alone in wanting liburing.
+$(B)/bench/floor_uring: tests/bench/floor_uring.c $(B)/flags
+	@mkdir -p $(@D)
+	$(LINK) $< -luring -o $@
+
+.PHONY: bench-io
+bench-io: $(B)/bench/load $(B)/bench/floor $(B)/bench/floor_uring   ## what io_uring could save over epoll: two floors side by side (ROUNDS)
+	@python3 tests/bench/bench-io $(B) --json build/bench-io.json
 
 .PHONY: bench-cdc
 bench-cdc: $(B)/freshet build/venv/.complete   ## rows into Kafka beside pg_recvlogical (ARGS, e.g. --debezium)
