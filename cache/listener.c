@@ -2,12 +2,15 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/assert.h"
@@ -30,6 +33,7 @@ struct listener {
     struct bound_socket sockets[SOCKETS_MAX];
     uint32_t n_sockets;
     uint16_t port;
+    char *path; /* of a unix socket; else NULL */
     bool accepting;
 
     struct loop *loop;
@@ -76,6 +80,7 @@ static uint16_t bound_port(int fd) {
     if (getsockname(fd, (struct sockaddr *)&address, &len) != 0) return 0;
     if (address.ss_family == AF_INET6)
         return ntohs(((const struct sockaddr_in6 *)(const void *)&address)->sin6_port);
+    if (address.ss_family != AF_INET) return 0;
     return ntohs(((const struct sockaddr_in *)(const void *)&address)->sin_port);
 }
 
@@ -145,11 +150,69 @@ struct listener *listener_create(const char *address, struct error *err) {
     return listener;
 }
 
+/* Nobody answers there: a process that went without taking its socket away. */
+static bool is_left_over(const struct sockaddr_un *address) {
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) return false;
+    bool refused = connect(fd, (const struct sockaddr *)address, sizeof *address) != 0 &&
+                   errno == ECONNREFUSED;
+    close(fd);
+    return refused;
+}
+
+/* The mode is set before the name is there, so that nobody comes in between; then again, whatever the umask is. */
+static bool bind_unix(int fd, const struct sockaddr_un *address, uint32_t mode) {
+    if (is_left_over(address)) unlink(address->sun_path);
+    return fchmod(fd, mode) == 0 &&
+           bind(fd, (const struct sockaddr *)address, sizeof *address) == 0 &&
+           chmod(address->sun_path, mode) == 0 && listen(fd, BACKLOG) == 0;
+}
+
+struct listener *listener_create_unix(const char *path, uint32_t mode, struct error *err) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof address.sun_path) {
+        error_set(err, ERROR_CONFIG, false,
+                  "cannot listen on %s: the path is longer than %zu bytes", path,
+                  sizeof address.sun_path - 1);
+        return NULL;
+    }
+    memcpy(address.sun_path, path, strlen(path));
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0 || !bind_unix(fd, &address, mode)) {
+        error_set(err, errno == EADDRINUSE ? ERROR_CONFLICT : ERROR_SYSTEM, false,
+                  "cannot listen on %s: %s (cache.unix_socket)", path, strerror(errno));
+        if (fd >= 0) close(fd);
+        return NULL;
+    }
+    struct listener *listener = mem_zalloc(sizeof *listener);
+    listener->sockets[listener->n_sockets++].watch.fd = fd;
+    listener->path = mem_printf("%s", path);
+    return listener;
+}
+
+struct listener *listener_adopt(int fd, struct error *err) {
+    int listens = 0;
+    socklen_t len = sizeof listens;
+    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) != 0 || !listens) {
+        error_set(err, ERROR_CONFIG, false,
+                  "descriptor %d was handed over (LISTEN_FDS) and is no listening socket", fd);
+        return NULL;
+    }
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+    struct listener *listener = mem_zalloc(sizeof *listener);
+    listener->sockets[listener->n_sockets++].watch.fd = fd;
+    listener->port = bound_port(fd);
+    return listener;
+}
+
 void listener_destroy(struct listener **listener) {
     if (!*listener) return;
     ASSERT(!(*listener)->accepting);
     for (uint32_t i = 0; i < (*listener)->n_sockets; i++)
         close((*listener)->sockets[i].watch.fd);
+    if ((*listener)->path) unlink((*listener)->path);
+    mem_free((*listener)->path);
     mem_free(*listener);
     *listener = NULL;
 }

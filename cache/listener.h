@@ -21,7 +21,12 @@ struct listener;
 
 /* "host:port", "[::1]:6380", ":6380" or "*:6380" (every interface); a name is bound at each of its addresses. Port 0 picks one. */
 struct listener *listener_create(const char *address, struct error *err);
+/* A unix socket at `path` with that mode. What a process that has gone left there is taken away, as is ours at the end. */
+struct listener *listener_create_unix(const char *path, uint32_t mode, struct error *err);
+/* A socket that listens already (systemd's LISTEN_FDS); taken. */
+struct listener *listener_adopt(int fd, struct error *err);
 void listener_destroy(struct listener **listener);
+/* 0: a unix socket. */
 uint16_t listener_port(const struct listener *listener);
 
 /* Takes the descriptor, which does not block. */

@@ -14,7 +14,8 @@ struct readthrough;
 struct server_info {
     const char *version; /* Freshet's own */
     char run_id[41];     /* 40 hex digits */
-    _Atomic uint16_t port;
+    _Atomic uint16_t port; /* 0: none */
+    _Atomic uint16_t tls_port;
     int64_t started_wall_us;
     struct readthrough *readthrough; /* NULL where no database is configured */
 

@@ -15,12 +15,15 @@
  *   write   either takes bytes or says EAGAIN; a call after EAGAIN has the same bytes first, perhaps at another address.
  *   wants   after EAGAIN of read (or write): what the descriptor has to be ready for, LOOP_READ or LOOP_WRITE.
  *   has_more  bytes are readable that the descriptor will not tell of.
+ *   has_gone  the peer has closed; what it has sent before may still be read. For a connection that is not read now.
+ *   is_overdue  hands should have been shaken by now. Asked once a second.
  * All on the worker's thread of the connection. */
 #ifndef FRESHET_CACHE_STREAM_H
 #define FRESHET_CACHE_STREAM_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 
@@ -34,6 +37,8 @@ struct transport_ops {
     unsigned (*read_wants)(const void *state);
     unsigned (*write_wants)(const void *state);
     bool (*has_more)(const void *state);
+    bool (*has_gone)(void *state);
+    bool (*is_overdue)(const void *state, int64_t now_us);
     void (*close)(void *state); /* says goodbye if it can without waiting; frees the state */
 };
 
@@ -83,6 +88,16 @@ static inline unsigned stream_write_wants(const struct stream *stream) {
 
 static inline bool stream_has_more(const struct stream *stream) {
     return stream->transport && stream->transport->ops->has_more(stream->state);
+}
+
+static inline bool stream_has_gone(struct stream *stream) {
+    char byte;
+    if (stream->transport) return stream->transport->ops->has_gone(stream->state);
+    return recv(stream->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+static inline bool stream_is_overdue(const struct stream *stream, int64_t now_us) {
+    return stream->transport && stream->transport->ops->is_overdue(stream->state, now_us);
 }
 
 #endif
