@@ -189,6 +189,13 @@ check-redis: $(B)/freshet   ## Redis's own test suite against redis-server and F
 	@tests/redis/fetch build/parts/redis
 	@tests/redis/run build/parts/redis $< $(UNITS)
 
+.PHONY: check-clients
+check-clients: $(B)/freshet   ## clients of other languages: ioredis, node-redis, go-redis, Jedis
+	@tests/deps clients
+	@$(MAKE) --no-print-directory build/venv/.complete
+	@tests/clients/build
+	@FRESHET_BINARY=$< build/venv/bin/python -m pytest -v tests/integration/clients.py
+
 .PHONY: check-asan check-tsan
 check-asan check-tsan: check-%:   ## unit and integration tests under ASan+UBSan, under TSan
 	@tests/deps test
