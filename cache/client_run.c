@@ -218,46 +218,57 @@ static void suspend(struct client *client, const struct command_context *ctx) {
         loop_timer_set(worker->loop, &client->timer, ctx->deadline_us);
 }
 
-static void run_one(struct client *client, const struct request *request, const struct rerun *why) {
+/* What a client's commands have in common; the rest is each run's. */
+static void set_client(struct command_context *ctx, struct client *client) {
     struct worker *worker = client->worker;
+    ctx->store = worker->deps.store;
+    ctx->keyspace = worker->keyspace;
+    ctx->notify = worker->deps.notify;
+    ctx->keywaits = worker->deps.keywaits;
+    ctx->client = client;
+    ctx->worker = worker;
+    ctx->now_ms = worker->now_ms;
+    ctx->now_us = loop_now_us(worker->loop);
+}
+
+static void set_run(struct command_context *ctx, const struct request *request, struct reply *reply,
+                    const struct rerun *why) {
+    size_t run = offsetof(struct command_context, argv);
+    memset((char *)ctx + run, 0, sizeof *ctx - run);
+    ctx->argv = request->argv;
+    ctx->argc = request->argc;
+    ctx->reply = reply;
+    ctx->hashed = request->hashed;
+    ctx->hash = request->hash;
+    ctx->unusual = ctx->client->modes | gate_flags(ctx->worker->deps.gate);
+    if (!why) return;
+    ctx->fetched = why->fetched;
+    ctx->woken = why->woken;
+    ctx->timed_out = why->timed_out;
+    ctx->deadline_us = why->deadline_us;
+}
+
+static void run_one(struct command_context *ctx, const struct request *request,
+                    const struct rerun *why) {
+    struct client *client = ctx->client;
+    struct worker *worker = ctx->worker;
     struct reply reply = {.out = client_replies(client), .protocol = client->protocol};
-    struct command_context ctx = {
-        .argv = request->argv,
-        .argc = request->argc,
-        .reply = &reply,
-        .store = worker->deps.store,
-        .hashed = request->hashed,
-        .hash = request->hash,
-        .keyspace = worker->keyspace,
-        .notify = worker->deps.notify,
-        .keywaits = worker->deps.keywaits,
-        .client = client,
-        .unusual = client->modes | gate_flags(worker->deps.gate),
-        .worker = worker,
-        .now_ms = worker->now_ms,
-        .now_us = loop_now_us(worker->loop),
-    };
-    if (why) {
-        ctx.fetched = why->fetched;
-        ctx.woken = why->woken;
-        ctx.timed_out = why->timed_out;
-        ctx.deadline_us = why->deadline_us;
-    }
+    set_run(ctx, request, &reply, why);
     size_t before = reply.out->len;
-    command_run(&ctx, request->named, &worker->hashes);
-    if (__builtin_expect(ctx.unusual | client->modes, 0)) gate_done(&ctx, before);
+    command_run(ctx, request->named, &worker->hashes);
+    if (__builtin_expect(ctx->unusual | client->modes, 0)) gate_done(ctx, before);
     /* replies are copies: no entry is held between two commands */
     store_reader_pause(worker->deps.store, worker->index);
     if (reply.errors) metric_bump(worker->metrics.error_replies, reply.errors);
-    if (ctx.n_pending || ctx.blocked) {
+    if (ctx->n_pending || ctx->blocked) {
         ASSERT(reply.out->len == before);
-        suspend(client, &ctx);
+        suspend(client, ctx);
         return;
     }
     /* Refused before it could look at what its wait has brought. */
     if (client->keywait) keywaits_leave(worker, &client->keywait);
     client->wait = 0;
-    card_touch(&client->card, ctx.command, worker->now_ms);
+    card_touch(&client->card, ctx->command, worker->now_ms);
 }
 
 static bool stopped(const struct client *client) {
@@ -269,13 +280,15 @@ static bool stopped(const struct client *client) {
 static void run_span(struct client *client, struct span *span, const struct rerun *why) {
     struct worker *worker = client->worker;
     struct batch batch;
+    struct command_context ctx;
+    set_client(&ctx, client);
     client->in_backlog = false;
     for (uint32_t ran = 0; ran < QUANTUM && !stopped(client);) {
         enum resp_status status = gather(client, span, &batch);
         prefetch(worker->deps.store, &batch);
         uint32_t i = 0;
         for (; i < batch.n && !stopped(client) && client_within_output_limit(client); i++) {
-            run_one(client, &batch.requests[i], why);
+            run_one(&ctx, &batch.requests[i], why);
             why = NULL;
         }
         if (client->waiting != WAIT_NONE) i--;

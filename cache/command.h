@@ -111,26 +111,29 @@ struct command {
 };
 
 struct command_context {
+    /* The same for all of a client's batch: */
+    struct store *store;
+    struct keyspace *keyspace; /* how keys are read: keyspace.h */
+    struct notify *notify;     /* NULL: nobody is told (notify.h) */
+    struct keywaits *keywaits; /* who waits for keys (keywaits.h) */
+    struct client *client;
+    struct worker *worker;
+    int64_t now_ms; /* wall clock of this turn */
+    int64_t now_us; /* monotonic */
+
+    /* Of one run, from here to the end: set anew before each. */
     struct slice *argv; /* argv[0] is the name; argv[1] the subcommand's where there are any */
     uint32_t argc;
     const struct command *command;
     struct reply *reply;
-    struct store *store;
     struct slice hashed; /* the argument whose hash is known already; else its data is NULL */
     uint64_t hash;
-    struct keyspace *keyspace;       /* how keys are read: keyspace.h */
     const struct store_guard *guard; /* what is locked; NULL where nothing is */
-    struct notify *notify;           /* NULL: nobody is told (notify.h) */
-    struct keywaits *keywaits;       /* who waits for keys (keywaits.h) */
     struct ready_key *ready; /* keys that were written and somebody waits for: keywaits.h's own */
     bool in_exec;            /* one of an EXEC's commands: it must not wait */
-    struct client *client;
-    struct worker *worker;
-    uint32_t unusual;   /* modes of client and process (gate.h); 0 nearly always */
-    bool pushes;        /* what this command composes are pushes: never silenced */
-    int64_t now_ms;     /* wall clock of this turn */
-    int64_t now_us;     /* monotonic */
-    uint32_t n_pending; /* reads that answered READ_PENDING in this run */
+    uint32_t unusual;        /* modes of client and process (gate.h); 0 nearly always */
+    bool pushes;             /* what this command composes are pushes: never silenced */
+    uint32_t n_pending;      /* reads that answered READ_PENDING in this run */
     struct fetched_rows
         *fetched; /* on a second run: the rows that were fetched for it; else NULL */
     /* Waiting for something else than rows (client.h, client_block): */
