@@ -104,6 +104,11 @@ int64_t cmd_setting(const struct command_context *ctx, enum setting which) {
     return setting(worker_deps(ctx->worker)->settings, which);
 }
 
+struct hash_limits cmd_hash_limits(const struct command_context *ctx) {
+    return (struct hash_limits){(uint64_t)cmd_setting(ctx, SETTING_HASH_MAX_ENTRIES),
+                                (uint64_t)cmd_setting(ctx, SETTING_HASH_MAX_VALUE)};
+}
+
 void cmd_answer_arity(struct command_context *ctx) {
     reply_error(ctx->reply, "ERR wrong number of arguments for '%s' command", ctx->command->name);
 }

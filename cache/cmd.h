@@ -53,6 +53,7 @@ struct entry *cmd_string_grown(struct command_context *ctx, uint64_t hash, const
 
 /* What CONFIG SET changes, as it is now. */
 int64_t cmd_setting(const struct command_context *ctx, enum setting which);
+struct hash_limits cmd_hash_limits(const struct command_context *ctx);
 
 /* Arguments: false after an error reply. */
 bool cmd_integer(struct command_context *ctx, struct slice text, int64_t *value);

@@ -9,7 +9,7 @@ static bool begin(struct command_context *ctx, struct hash_edit *edit) {
     uint64_t hash;
     struct entry *entry;
     if (!cmd_find_kind(ctx, ctx->argv[1], ENTRY_HASH, &hash, &entry)) return false;
-    hash_edit_begin(edit, entry, hash);
+    hash_edit_begin(edit, entry, hash, cmd_hash_limits(ctx));
     return true;
 }
 

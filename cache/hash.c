@@ -145,24 +145,10 @@ uint64_t hash_scan(const struct hash_view *view, uint64_t cursor, uint32_t count
     return next;
 }
 
-static struct entry *random_field(const struct index *index, uint64_t random) {
-    enum { MOST = 32 };
-    uint32_t buckets = index_buckets(index);
-    for (uint32_t i = 0; i < buckets; i++) {
-        struct entry *fields[MOST];
-        uint32_t n = 0;
-        struct index_iter iter = index_bucket(index, (uint32_t)((random + i) % buckets));
-        while (n < MOST && (fields[n] = index_next(&iter)))
-            n++;
-        if (n > 0) return fields[(random >> 32) % n];
-    }
-    ASSERT_UNREACHABLE();
-}
-
 void hash_random(const struct hash_view *view, uint64_t random, struct slice *field,
                  struct slice *value) {
     if (view->table) {
-        const struct entry *found = random_field(&view->table->index, random);
+        const struct entry *found = index_random(&view->table->index, random);
         *field = entry_key(found);
         *value = entry_string(found);
         return;
@@ -176,8 +162,9 @@ void hash_random(const struct hash_view *view, uint64_t random, struct slice *fi
 
 /* --- writing --- */
 
-void hash_edit_begin(struct hash_edit *edit, struct entry *entry, uint64_t hash) {
-    *edit = (struct hash_edit){.entry = entry, .hash = hash};
+void hash_edit_begin(struct hash_edit *edit, struct entry *entry, uint64_t hash,
+                     struct hash_limits limits) {
+    *edit = (struct hash_edit){.entry = entry, .hash = hash, .limits = limits};
     if (!entry) return;
     ASSERT(entry->kind == ENTRY_HASH);
     if (entry->flags & ENTRY_OBJECT) {
@@ -240,12 +227,13 @@ static bool packed_set(struct hash_edit *edit, struct slice field, struct slice 
 bool hash_edit_set(struct hash_edit *edit, struct slice field, struct slice value) {
     edit->changed = true;
     if (!edit->table) {
-        bool small = field.len <= HASH_PACKED_LEN_MAX && value.len <= HASH_PACKED_LEN_MAX;
+        size_t most = edit->limits.len_bytes;
+        bool small = field.len <= most && value.len <= most;
         if (!small) become_table(edit);
     }
     if (edit->table) return table_set(edit->table, field, value);
     bool created = packed_set(edit, field, value);
-    if (edit->n_packed > HASH_PACKED_FIELDS_MAX) become_table(edit);
+    if (edit->n_packed > edit->limits.fields) become_table(edit);
     return created;
 }
 

@@ -1,9 +1,9 @@
-/* hash.h: plain hashes: packed fields while small (as Redis's listpack: at most 512 fields of at most 64 bytes), a table
- * beyond. A small hash is immutable like a string: a write makes a new entry. A table changes in place, under the lock.
+/* hash.h: plain hashes: packed fields while small (as Redis's listpack: at most 512 fields of at most 64 bytes, if not
+ * configured otherwise), a table beyond. A small hash is immutable like a string: a write makes a new entry. A table changes in place, under the lock.
  *
  *     read:   struct hash_view view = hash_view_entry(entry);  hash_find(&view, field, &value);
  *     write:  struct hash_edit edit;
- *             hash_edit_begin(&edit, entry or NULL, hash);
+ *             hash_edit_begin(&edit, entry or NULL, hash, limits);
  *             hash_edit_set(&edit, field, value); ...
  *             hash_edit_end(&edit, store, guard, key)           puts, replaces, or removes where no field is left
  *
@@ -23,7 +23,11 @@ struct store;
 struct store_guard;
 struct hash_table;
 
-enum { HASH_PACKED_FIELDS_MAX = 512, HASH_PACKED_LEN_MAX = 64 };
+/* What a packed hash holds at most: hash-max-listpack-entries and hash-max-listpack-value, as they are now. */
+struct hash_limits {
+    uint64_t fields;
+    uint64_t len_bytes; /* of a field, and of a value */
+};
 
 /* --- tables --- */
 
@@ -61,6 +65,7 @@ void hash_random(const struct hash_view *view, uint64_t random, struct slice *fi
 struct hash_edit {
     struct entry *entry; /* NULL: a new key */
     uint64_t hash;
+    struct hash_limits limits;
     struct hash_table *table; /* of the entry, or made by this edit; NULL: packed */
     bool made_table;
     bool changed;
@@ -69,7 +74,8 @@ struct hash_edit {
     struct buf packed; /* the small hash as it will be */
 };
 
-void hash_edit_begin(struct hash_edit *edit, struct entry *entry, uint64_t hash);
+void hash_edit_begin(struct hash_edit *edit, struct entry *entry, uint64_t hash,
+                     struct hash_limits limits);
 /* As things stand within the edit. Borrowed until its next call. */
 struct hash_view hash_edit_view(const struct hash_edit *edit);
 /* True: the field is new. */

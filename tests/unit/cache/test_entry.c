@@ -113,7 +113,7 @@ static void a_big_hash_is_counted_with_its_table_which_moves_along(void **state)
     struct entry *hash = entry_create_object(ENTRY_HASH, SLICE("h"), 1, STORE_NEVER, table);
     struct hash_edit edit;
     size_t before = entry_size(hash);
-    hash_edit_begin(&edit, hash, 1);
+    hash_edit_begin(&edit, hash, 1, (struct hash_limits){512, 64});
     assert_true(hash_edit_set(&edit, SLICE("field"), SLICE("value")));
     hash_edit_abandon(&edit);
     assert_true(entry_size(hash) > before + 10);

@@ -17,6 +17,8 @@ struct fixture {
     uint64_t hash;
 };
 
+enum { FIELDS_MAX = 512, LEN_MAX = 64 };
+static const struct hash_limits LIMITS = {FIELDS_MAX, LEN_MAX};
 static const struct slice KEY = {"h", 1};
 
 static int setup(void **state) {
@@ -43,7 +45,7 @@ static struct entry *entry_of(struct fixture *f) {
 
 static bool set(struct fixture *f, struct slice field, struct slice value) {
     struct hash_edit edit;
-    hash_edit_begin(&edit, entry_of(f), f->hash);
+    hash_edit_begin(&edit, entry_of(f), f->hash, LIMITS);
     bool created = hash_edit_set(&edit, field, value);
     assert_true(hash_edit_end(&edit, f->store, &f->guard, KEY));
     return created;
@@ -51,7 +53,7 @@ static bool set(struct fixture *f, struct slice field, struct slice value) {
 
 static bool unset(struct fixture *f, struct slice field) {
     struct hash_edit edit;
-    hash_edit_begin(&edit, entry_of(f), f->hash);
+    hash_edit_begin(&edit, entry_of(f), f->hash, LIMITS);
     bool deleted = hash_edit_delete(&edit, field);
     assert_true(hash_edit_end(&edit, f->store, &f->guard, KEY));
     return deleted;
@@ -96,15 +98,15 @@ static void the_key_goes_with_its_last_field(void **state) {
 static void it_becomes_a_table_beyond_512_fields_or_64_bytes(void **state) {
     struct fixture *f = *state;
     char name[16];
-    for (uint32_t i = 0; i < HASH_PACKED_FIELDS_MAX; i++)
+    for (uint32_t i = 0; i < FIELDS_MAX; i++)
         assert_true(set(f, numbered(name, i), SLICE("v")));
     assert_false(entry_of(f)->flags & ENTRY_OBJECT);
     set(f, SLICE("one more"), SLICE("v"));
     assert_true(entry_of(f)->flags & ENTRY_OBJECT);
     store_remove(f->store, &f->guard, KEY, f->hash, REMOVED_DELETED);
 
-    char value[HASH_PACKED_LEN_MAX + 1] = {0};
-    set(f, SLICE("x"), slice_make(value, HASH_PACKED_LEN_MAX));
+    char value[LEN_MAX + 1] = {0};
+    set(f, SLICE("x"), slice_make(value, LEN_MAX));
     assert_false(entry_of(f)->flags & ENTRY_OBJECT);
     set(f, SLICE("y"), slice_make(value, sizeof value));
     assert_true(entry_of(f)->flags & ENTRY_OBJECT);
