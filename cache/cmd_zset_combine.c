@@ -242,16 +242,18 @@ static void answer_members(struct command_context *ctx, const struct combine *co
 
 static void run(struct command_context *ctx, struct combine *combine, const char *event) {
     uint32_t at = event ? 2 : 1;
-    struct zset_limits limits = cmd_zset_limits(ctx);
+    struct zset_limits none = {0}; /* a tree at first: members are looked up again and again */
     if (!read_sources(ctx, at, combine) ||
         !read_options(ctx, at + 1 + combine->n, event != NULL, combine)) {
         mem_free(combine->sources);
         return;
     }
-    zset_edit_begin(&combine->result, NULL, store_hash(ctx->store, ctx->argv[1]), &limits);
+    zset_edit_begin(&combine->result, NULL, store_hash(ctx->store, ctx->argv[1]), &none);
     combine_sources(combine);
     mem_free(combine->sources);
     if (event) {
+        struct zset_limits limits = cmd_zset_limits(ctx);
+        zset_edit_pack(&combine->result, &limits);
         cmd_zset_store(ctx, ctx->argv[1], &combine->result, event);
         return;
     }

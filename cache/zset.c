@@ -341,6 +341,36 @@ static void become_tree(struct zset_edit *edit) {
     buf_deinit(&edit->packed);
 }
 
+struct packing {
+    struct buf packed;
+    uint64_t value_bytes;
+    bool fits;
+};
+
+static void pack_member(struct slice member, double score, void *arg) {
+    struct packing *packing = arg;
+    packing->fits &= member.len <= packing->value_bytes && packing->packed.len < PACKED_MAX_BYTES;
+    if (packing->fits) scored_append(&packing->packed, member, score);
+}
+
+void zset_edit_pack(struct zset_edit *edit, const struct zset_limits *limits) {
+    struct zset_view view = zset_edit_view(edit);
+    struct packing packing = {.value_bytes = limits->value_bytes, .fits = true};
+    ASSERT(!edit->entry);
+    edit->limits = *limits;
+    if (!edit->made_tree || zset_count(&view) > limits->entries) return;
+    zset_each(&view, 0, SIZE_MAX, false, pack_member, &packing);
+    if (!packing.fits) {
+        buf_deinit(&packing.packed);
+        return;
+    }
+    edit->n_packed = zset_count(&view);
+    zset_tree_destroy(edit->tree);
+    edit->tree = NULL;
+    edit->made_tree = false;
+    edit->packed = packing.packed;
+}
+
 /* A member's bytes in the packed run, and what they say. */
 struct packed_place {
     size_t from, to;

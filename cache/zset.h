@@ -114,6 +114,8 @@ enum zset_change zset_edit_set(struct zset_edit *edit, struct slice member, doub
 /* True: the member was there. It may not be the edit's own memory. */
 bool zset_edit_delete(struct zset_edit *edit, struct slice member);
 void zset_edit_delete_ranks(struct zset_edit *edit, size_t from, size_t to);
+/* A new key's set that was a tree on the way is packed after all, where these limits allow. */
+void zset_edit_pack(struct zset_edit *edit, const struct zset_limits *limits);
 /* The entry's expiry is kept. False: it does not fit in memory, and nothing was changed but by trees in place. */
 bool zset_edit_end(struct zset_edit *edit, struct store *store, const struct store_guard *guard,
                    struct slice key);

@@ -54,6 +54,10 @@ class RawResp:
         self._stream.close()
         self._socket.close()
 
+    def send(self, *args):
+        """Without waiting for its reply: read() it later."""
+        self._socket.sendall(encode(*args))
+
     def call(self, *args):
         return self.calls([args])[0]
 
