@@ -128,7 +128,8 @@ static void resume(struct client *client, const struct rerun *why) {
 }
 
 void client_unblock(struct client *client, bool error) {
-    if (client->waiting != WAIT_EVENT || client->modes & CLIENT_PAUSED) return;
+    /* one that waits for keys may have its answer on the way: keywaits.h */
+    if (client->waiting != WAIT_EVENT || client->modes & CLIENT_PAUSED || client->keywait) return;
     client_set_mode(client, CLIENT_UNBLOCKED, error);
     resume(client, &(struct rerun){.timed_out = true, .deadline_us = client->deadline_us});
 }

@@ -208,7 +208,7 @@ static void look_ahead(struct client *client, struct span *span, struct batch *b
 static void suspend(struct client *client, const struct command_context *ctx) {
     struct worker *worker = client->worker;
     client->waiting = ctx->blocked ? WAIT_EVENT : WAIT_ROWS;
-    bool unblockable = ctx->blocked && !(client->modes & CLIENT_PAUSED);
+    bool unblockable = ctx->blocked && !(client->modes & CLIENT_PAUSED) && !client->keywait;
     card_flag(&client->card, unblockable ? CARD_BLOCKED | CARD_UNBLOCKABLE : CARD_BLOCKED, true);
     metric_bump(worker->metrics.waiting, 1);
     client->deadline_us = ctx->deadline_us;

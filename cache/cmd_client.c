@@ -5,6 +5,7 @@
 #include "cache/client.h"
 #include "cache/cmd.h"
 #include "cache/gate.h"
+#include "cache/keywaits.h"
 #include "cache/number.h"
 #include "cache/reply.h"
 #include "cache/roster.h"
@@ -153,8 +154,10 @@ static void client_cmd_unblock(struct command_context *ctx) {
             return;
         }
     }
-    if (cmd_integer(ctx, ctx->argv[2], &id))
-        reply_integer(ctx->reply, roster_unblock(roster_of(ctx), (uint64_t)id, error));
+    if (!cmd_integer(ctx, ctx->argv[2], &id)) return;
+    bool unblocked = keywaits_unblock(ctx->keywaits, (uint64_t)id, error) ||
+                     roster_unblock(roster_of(ctx), (uint64_t)id, error);
+    reply_integer(ctx->reply, unblocked);
 }
 
 /* --- the table ---------------------------------------------------------------------------------------------- */

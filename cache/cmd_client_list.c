@@ -1,4 +1,6 @@
 /* cmd_client_list.c: which clients there are: CLIENT LIST, INFO and KILL. */
+#include <stdio.h>
+
 #include "base/mem.h"
 #include "cache/client.h"
 #include "cache/cmd_client.h"
@@ -42,10 +44,23 @@ static bool filter_type(struct command_context *ctx, struct slice type,
     return false;
 }
 
+/* The request that asks is this client's last command already, and its bytes, as RESP has them, are in its query buffer still. */
+static void show_request(struct command_context *ctx) {
+    struct card *card = client_card(ctx->client);
+    int bytes = snprintf(NULL, 0, "*%u\r\n", ctx->argc);
+    uint64_t all = (uint64_t)bytes;
+    for (uint32_t i = 0; i < ctx->argc; i++) {
+        bytes = snprintf(NULL, 0, "$%zu\r\n\r\n", ctx->argv[i].len);
+        all += (uint64_t)bytes + ctx->argv[i].len;
+    }
+    card_touch(card, ctx->command, ctx->now_ms);
+    atomic_store_explicit(&card->query_bytes, all, memory_order_relaxed);
+}
+
 void client_cmd_info(struct command_context *ctx) {
     struct buf line = {0};
     struct card *card = client_card(ctx->client);
-    card_touch(card, ctx->command, ctx->now_ms);
+    show_request(ctx);
     roster_describe(roster_of(ctx), card, ctx->now_ms, &line);
     buf_append_char(&line, '\n');
     reply_verbatim(ctx->reply, buf_slice(&line));
@@ -54,7 +69,7 @@ void client_cmd_info(struct command_context *ctx) {
 
 static void answer_list(struct command_context *ctx, const struct roster_filter *filter) {
     struct buf lines = {0};
-    card_touch(client_card(ctx->client), ctx->command, ctx->now_ms);
+    show_request(ctx);
     roster_list(roster_of(ctx), filter, ctx->now_ms, &lines);
     reply_verbatim(ctx->reply, buf_slice(&lines));
     buf_deinit(&lines);

@@ -148,6 +148,10 @@ static void pubsub_cmd_numpat(struct command_context *ctx) {
 
 /* A second one is not answered, as with Redis. */
 static void cmd_monitor(struct command_context *ctx) {
+    if (ctx->in_exec) {
+        reply_error(ctx->reply, "ERR MONITOR isn't allowed for DENY BLOCKING client");
+        return;
+    }
     if (client_modes(ctx->client) & CLIENT_MONITORS) return;
     gate_add_monitor(worker_deps(ctx->worker)->gate, client_mailbox(ctx->client));
     client_set_mode(ctx->client, CLIENT_MONITORS, true);

@@ -45,7 +45,7 @@ enum card_flag {
     CARD_IN_MULTI = 1 << 9,
     CARD_TRACKS = 1 << 10,
     CARD_BROADCASTS = 1 << 11, /* tracks in BCAST mode */
-    CARD_UNBLOCKABLE = 1 << 8, /* waits for an event: CLIENT UNBLOCK may end it */
+    CARD_UNBLOCKABLE = 1 << 8, /* waits for an event that is no key: CLIENT UNBLOCK may end it */
 };
 
 struct card {
