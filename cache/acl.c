@@ -149,6 +149,11 @@ static bool add_configured_user(struct acl *acl, const struct cache_user_config 
     if (!set)
         error_set(err, ERROR_CONFIG, false, "cache.users.%s: %s", user->name,
                   why.len ? buf_text(&why) : "a user's name has no spaces");
+    struct acl_rights *rights = acl_user_rights(acl, slice_from(user->name));
+    if (set && !(acl_rights_flags(rights) & ACL_ON))
+        log_warn(acl->log, "user_is_off", "user=%s hint=\"there is no 'on' among its rules\"",
+                 user->name);
+    acl_rights_release(&rights);
     mem_free(secret);
     buf_deinit(&why);
     return set;

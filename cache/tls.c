@@ -75,12 +75,9 @@ static bool load_client_ca(SSL_CTX *context, const struct tls_config *config, st
 static bool load_files(SSL_CTX *context, const struct tls_config *config, struct error *err) {
     if (SSL_CTX_use_certificate_chain_file(context, config->certificate) != 1)
         return refuse_file(err, "certificate", config->certificate);
+    /* which also finds out that it is not the key of the certificate */
     if (SSL_CTX_use_PrivateKey_file(context, config->key, SSL_FILETYPE_PEM) != 1)
         return refuse_file(err, "key", config->key);
-    if (SSL_CTX_check_private_key(context) != 1)
-        return error_set(err, ERROR_CONFIG, false,
-                         "cache.tls.key: %s is not the key of the certificate %s", config->key,
-                         config->certificate);
     return load_client_ca(context, config, err);
 }
 

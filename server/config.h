@@ -42,6 +42,7 @@ struct config {
     struct cache_config cache;
     bool cache_read_through;
     bool cache_protected_mode;
+    const char *cache_unix_mode; /* octal; config_check makes cache.unix_mode of it */
     uint32_t cache_writes;
 
     struct publisher_config cdc;
@@ -53,9 +54,11 @@ struct config {
     uint32_t n_connectors;
     struct connector_config *connectors;
 
-    /* Where things were said, for messages: one a row of options[]; one a key of cache.tables; one a connector. */
+    /* Where things were said, for messages: one a row of options[]; one a key of
+     * cache.tables, of cache.users; one a connector. */
     struct config_value *values;
     const char **table_places;
+    const char **user_places;
     const char **connector_places;
 };
 

@@ -1,4 +1,5 @@
 /* What fits each option alone and not together; and the tables and columns that must exist. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/assert.h"
@@ -6,6 +7,7 @@
 #include "base/mem.h"
 #include "base/pattern.h"
 #include "base/pg.h"
+#include "cache/acl_rights.h"
 #include "cache/notify.h"
 #include "cache/output_limits.h"
 #include "server/config.h"
@@ -75,17 +77,77 @@ static void check_database(struct checker *c) {
     mem_free(conninfo);
 }
 
+/* Whoever comes in has to say who he is: by a password, or a certificate. */
+static bool is_guarded(const struct config *config) {
+    const struct cache_config *cache = &config->cache;
+    if (cache->password || cache->acl_file) return true;
+    for (uint32_t i = 0; i < cache->n_users; i++)
+        if (strcmp(cache->users[i].name, "default") == 0) return true;
+    return cache->tls.certificate && !cache->tls.listen &&
+           cache->tls.clients == TLS_CLIENTS_REQUIRED;
+}
+
+static void check_tls(struct checker *c) {
+    const struct tls_config *tls = &c->config->cache.tls;
+    if (tls->certificate && !tls->key)
+        WRONG(c, "cache.tls.key", "is not set, and cache.tls.certificate needs it");
+    if (!tls->certificate && (tls->key || tls->listen || tls->clients != TLS_CLIENTS_OFF))
+        WRONG(c, "cache.tls.certificate", "is not set, and TLS needs it");
+    if (tls->clients != TLS_CLIENTS_OFF && !tls->ca)
+        WRONG(c, "cache.tls.ca", "is not set, and nothing else says which clients are right");
+}
+
+/* One rule after the other, as the cache will take them. */
+static void check_rules(struct checker *c, const struct command_ids *ids, uint32_t i) {
+    const struct cache_user_config *user = &c->config->cache.users[i];
+    struct acl_rights *rights = acl_rights_create(false);
+    char *path = mem_printf("cache.users.%s", user->name);
+    const char *why;
+    if (strpbrk(user->name, " \t"))
+        mistakes_add(c->mistakes, c->config->user_places[i], path, "a user's name has no spaces");
+    for (const char *at = user->rules ? user->rules : ""; *at;) {
+        size_t len = strcspn(at, " ");
+        if (!acl_rights_apply(rights, ids, slice_make(at, len), false, &why))
+            mistakes_add(c->mistakes, c->config->user_places[i], path, "\"%.*s\": %s",
+                         (int)(*at == '>' || *at == '<' ? 1 : len), at, why);
+        at += len + (at[len] == ' ');
+    }
+    mem_free(path);
+    acl_rights_release(&rights);
+}
+
+static void check_users(struct checker *c) {
+    struct config *config = c->config;
+    char *end;
+    unsigned long mode = strtoul(config->cache_unix_mode, &end, 8);
+    if (*end || mode > 0777)
+        WRONG(c, "cache.unix_mode", "\"%.60s\" is no mode, write 0700 or the like",
+              config->cache_unix_mode);
+    config->cache.unix_mode = (uint32_t)mode;
+    struct command_ids *ids = config->cache.n_users ? command_ids_create() : NULL;
+    for (uint32_t i = 0; i < config->cache.n_users; i++)
+        check_rules(c, ids, i);
+    if (ids) command_ids_destroy(&ids);
+    if (config->cache.acl_file && config->cache.n_users)
+        WRONG(c, "cache.acl_file",
+              "and cache.users are both set: users are in the one or the other");
+}
+
 static void check_listeners(struct checker *c) {
     const struct config *config = c->config;
     struct address address;
     struct why why;
-    bool open = units_address(config->cache.listen, &address, &why) &&
-                !address_is_loopback(&address) && !config->cache.password;
-    if (open && config->cache_protected_mode && config->roles & ROLE_CACHE)
-        WRONG(c, "cache.listen",
-              "\"%.80s\" is beyond loopback and there is no password: set cache.password, or "
-              "cache.protected_mode: false where the network is trusted",
-              config->cache.listen);
+    const char *const listens[][2] = {{"cache.listen", config->cache.listen},
+                                      {"cache.tls.listen", config->cache.tls.listen}};
+    for (size_t i = 0; i < sizeof listens / sizeof *listens && config->roles & ROLE_CACHE; i++) {
+        const char *text = listens[i][1];
+        bool open = text && units_address(text, &address, &why) && !address_is_loopback(&address);
+        if (open && config->cache_protected_mode && !is_guarded(config))
+            WRONG(c, listens[i][0],
+                  "\"%.80s\" is beyond loopback and there is no password: set cache.password, or "
+                  "cache.protected_mode: false where the network is trusted",
+                  text);
+    }
     if (units_address(config->admin_listen, &address, &why) && !address_is_loopback(&address) &&
         !config->admin_allow_remote)
         WRONG(c, "admin.listen",
@@ -248,6 +310,8 @@ void config_check(struct config *config, const struct config_sources *sources,
     check_roles(&checker);
     check_database(&checker);
     check_listeners(&checker);
+    check_tls(&checker);
+    check_users(&checker);
     check_names(&checker);
     check_cache_words(&checker);
     check_kafka(&checker);

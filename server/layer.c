@@ -212,8 +212,9 @@ static void apply_fields(const struct layer *layer, const struct option *option,
 
 /* Places of the records stand beside them in the config. */
 static const char ***places_of(const struct layer *layer, const struct option *option) {
-    return option->type == OPTION_NAMED ? &layer->config->table_places
-                                        : &layer->config->connector_places;
+    if (option->type != OPTION_NAMED) return &layer->config->connector_places;
+    return strcmp(option->path, "cache.users") == 0 ? &layer->config->user_places
+                                                    : &layer->config->table_places;
 }
 
 /* Room for `n` records, the first `keep` of them as they were. */

@@ -39,6 +39,15 @@ static const struct option cache_table_options[] = {
     {0},
 };
 
+static const struct option cache_user_options[] = {
+    {"name", STRING, IN(cache_user_config, name), .help = "The user's name, the key of the entry."},
+    {"rules", STRING, IN(cache_user_config, rules), .shown = "none: nothing is permitted",
+     .help = "As `ACL SETUSER` takes them: `on ~cache:* +@read +set`."},
+    {"password", SECRET, IN(cache_user_config, password),
+     .help = "Added to those of the rules: `${file:/run/secrets/app}`."},
+    {0},
+};
+
 static const struct option connector_options[] = {
     {"name", STRING, IN(connector_config, name), .required = true,
      .help = "Unique among the connectors: letters, digits, `-` and `_`."},
@@ -78,7 +87,34 @@ const struct option options[] = {
 
     {"cache.listen", ADDRESS, AT(cache.listen), .initial = "127.0.0.1:6380", .flag = "--listen",
      .argument = "HOST:PORT", .help = "Where Redis clients connect. Port 0 takes a free one."},
+    {"cache.unix_socket", STRING, AT(cache.unix_socket),
+     .help = "A unix socket beside it, at this path."},
+    {"cache.unix_mode", STRING, AT(cache_unix_mode), .initial = "0700",
+     .help = "The mode of the unix socket, in octal: who may connect."},
+    {"cache.tls.certificate", STRING, AT(cache.tls.certificate),
+     .help = "A PEM file, with the chain behind the certificate: TLS is spoken. SIGHUP reads it "
+             "anew."},
+    {"cache.tls.key", STRING, AT(cache.tls.key), .help = "Its key, a PEM file."},
+    {"cache.tls.listen", ADDRESS, AT(cache.tls.listen),
+     .shown = "none: `cache.listen` speaks TLS, and nothing is plain",
+     .help = "A port for TLS beside the plain one."},
+    {"cache.tls.clients", CHOICE, AT(cache.tls.clients), .initial = "off",
+     .choices = "off|optional|required",
+     .help = "Whether clients need a certificate that `cache.tls.ca` has signed."},
+    {"cache.tls.ca", STRING, AT(cache.tls.ca),
+     .help = "The certificates, in one PEM file, that sign those of clients."},
+    {"cache.tls.handshake_timeout", DURATION, AT(cache.tls.handshake_timeout_ms), .initial = "10s",
+     .min = 100, .max = 3600 * 1000, .help = "Who has not shaken hands after this time is closed."},
     {"cache.password", SECRET, AT(cache.password), .help = "What clients must AUTH with."},
+    {"cache.users", OPTION_NAMED, AT(cache.users), COUNTED(cache.n_users),
+     .items = cache_user_options, .item_size = sizeof(struct cache_user_config),
+     .shown = "the user `default`, who may do everything with `cache.password`",
+     .help = "Users and their rights, by name, in the words of Redis's ACL."},
+    {"cache.acl_file", STRING, AT(cache.acl_file),
+     .help = "Or a file of them, as Redis's `aclfile`: `ACL LOAD` reads it anew, `ACL SAVE` writes "
+             "it."},
+    {"cache.debug_commands", BOOL, AT(cache.debug_commands), .initial = "false",
+     .help = "Answer DEBUG, which test suites use."},
     {"cache.protected_mode", BOOL, AT(cache_protected_mode), .initial = "true",
      .help = "Refuse to listen beyond loopback without a password."},
     {"cache.workers", COUNT, AT(cache.workers), .initial = "0", .max = 1024,

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "server/activation.h"
 #include "server/admin.h"
 #include "server/commands.h"
 #include "server/preflight.h"
@@ -91,8 +92,11 @@ static void tell_ready(struct daemon *daemon) {
     service_health(daemon->service, &health);
     if (!health.ready) return;
     daemon->told_ready = true;
-    log_info(daemon->log, "ready", "version=%s cache_port=%u admin_port=%u", FRESHET_VERSION,
-             service_cache_port(daemon->service), admin_port(daemon->admin));
+    uint16_t tls_port = service_tls_port(daemon->service);
+    char tls[32] = "";
+    if (tls_port) snprintf(tls, sizeof tls, " tls_port=%u", tls_port);
+    log_info(daemon->log, "ready", "version=%s cache_port=%u%s admin_port=%u", FRESHET_VERSION,
+             service_cache_port(daemon->service), tls, admin_port(daemon->admin));
 }
 
 /* Until SIGTERM or SIGINT, or until nothing is left that works. The exit code. */
@@ -105,7 +109,10 @@ static int supervise(struct daemon *daemon, const sigset_t *signals) {
                      signal_number == SIGTERM ? "SIGTERM" : "SIGINT");
             return EXIT_DONE;
         }
-        if (signal_number == SIGHUP) reload(daemon->line, daemon->config, daemon->log);
+        if (signal_number == SIGHUP) {
+            reload(daemon->line, daemon->config, daemon->log);
+            service_reload(daemon->service);
+        }
         service_supervise(daemon->service, clock_mono_us());
         tell_ready(daemon);
         if (service_failed(daemon->service)) {
@@ -136,6 +143,8 @@ int cli_run(const struct command_line *line) {
     struct daemon daemon = {.line = line};
     daemon.config = cli_config(line);
     if (!daemon.config) return EXIT_MISUSED;
+    daemon.config->cache.n_sockets = activation_read(
+        line->sources.environment, getpid(), daemon.config->arena, &daemon.config->cache.sockets);
     sigset_t signals = block_signals();
     daemon.log = log_create(STDERR_FILENO, (enum log_level)daemon.config->log_level);
     daemon.metrics = metrics_create();

@@ -367,3 +367,17 @@ json_t *service_status(struct service *s) {
 uint16_t service_cache_port(const struct service *service) {
     return service->cache ? cache_port(service->cache) : 0;
 }
+
+uint16_t service_tls_port(const struct service *service) {
+    return service->cache ? cache_tls_port(service->cache) : 0;
+}
+
+void service_reload(struct service *s) {
+    struct error err;
+    if (!s->cache || !s->config->cache.tls.certificate) return;
+    if (cache_reload(s->cache, &err))
+        log_info(s->log, "certificates_reloaded", "certificate=%s",
+                 s->config->cache.tls.certificate);
+    else
+        log_error(s->log, "certificates_not_reloaded", "cause=\"%s\"", err.message);
+}

@@ -51,5 +51,8 @@ void service_health(struct service *service, struct service_health *health);
 /* For /status: a new reference for the caller. Any thread. */
 json_t *service_status(struct service *service);
 uint16_t service_cache_port(const struct service *service); /* 0: no cache */
+uint16_t service_tls_port(const struct service *service);   /* 0: no TLS */
+/* SIGHUP: certificates are read again. Main thread. */
+void service_reload(struct service *service);
 
 #endif
