@@ -147,12 +147,13 @@ static void cmd_zrangestore(struct command_context *ctx) {
         return;
     if (!cmd_find_kind(ctx, ctx->argv[2], ENTRY_ZSET, &hash, &source)) return;
     struct zset_limits limits = cmd_zset_limits(ctx);
+    struct zset_view view = {0};
+    if (source) view = zset_view_entry(source);
+    find_members(&view, &request, &from, &to);
+    /* As in Redis, a range of known length begins as what it will be: that shows in the sign of a 0. */
+    if (request.range.by == RANGE_BY_RANK && to - from > limits.entries) limits.entries = 0;
     zset_edit_begin(&edit, NULL, store_hash(ctx->store, ctx->argv[1]), &limits);
-    if (source) {
-        struct zset_view view = zset_view_entry(source);
-        find_members(&view, &request, &from, &to);
-        zset_each(&view, from, to, false, store_member, &edit);
-    }
+    zset_each(&view, from, to, false, store_member, &edit);
     cmd_zset_store(ctx, ctx->argv[1], &edit, "zrangestore");
 }
 
