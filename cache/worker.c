@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "cache/cache.h"
 #include "cache/client.h"
+#include "cache/gate.h"
 #include "cache/readthrough.h"
 #include "cache/server_info.h"
 #include "cache/store.h"
@@ -136,8 +137,11 @@ static void on_turn_end(void *arg) {
 
 static void expire(void *arg, int64_t now_us) {
     struct worker *worker = arg;
-    uint32_t n = store_expire(worker->deps.store, worker->index, worker->deps.n_workers,
-                              worker->now_ms, EXPIRE_BUDGET);
+    /* what changes nothing for clients stands still too while they are paused */
+    bool paused = gate_flags(worker->deps.gate) & (GATE_PAUSES_ALL | GATE_PAUSES_WRITES);
+    uint32_t n = paused ? 0
+                        : store_expire(worker->deps.store, worker->index, worker->deps.n_workers,
+                                       worker->now_ms, EXPIRE_BUDGET);
     if (worker->index == 0 && worker->keyspace) keyspace_tick(worker->keyspace, now_us);
     int64_t next = n < EXPIRE_BUDGET ? EXPIRE_EVERY_US : EXPIRE_AGAIN_US;
     loop_timer_set(worker->loop, &worker->expire_timer, now_us + next);
