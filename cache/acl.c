@@ -105,10 +105,8 @@ static bool apply_rules(const struct acl *acl, struct acl_rights *rights, const 
     const char *cause;
     for (uint32_t i = 0; i < n; i++) {
         if (acl_rights_apply(rights, acl->ids, rules[i], acl_new_channels(acl), &cause)) continue;
-        bool secret = rules[i].len && strchr("><", rules[i].data[0]);
-        struct slice shown = secret ? slice_make(rules[i].data, 1) : rules[i];
         buf_printf(why, "Error in ACL SETUSER modifier '%.*s': %s",
-                   (int)(shown.len < 128 ? shown.len : 128), shown.data, cause);
+                   (int)(rules[i].len < 128 ? rules[i].len : 128), rules[i].data, cause);
         return false;
     }
     return true;

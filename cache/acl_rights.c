@@ -179,8 +179,9 @@ static const char *apply_keys_for(struct acl_rights *rights, struct slice rule) 
         if (!one || allowed & one) return syntax;
         allowed |= one;
     }
-    if (at == rule.len || !allowed) return syntax;
-    return apply_keys(rights, slice_make(rule.data + at + 1, rule.len - at - 1), allowed);
+    if (!allowed) return syntax;
+    if (at < rule.len) at++; /* "%R" alone is a pattern for the empty key, as in Redis */
+    return apply_keys(rights, slice_make(rule.data + at, rule.len - at), allowed);
 }
 
 static const char *apply_channel(struct acl_rights *rights, struct slice pattern) {

@@ -50,7 +50,7 @@ static const uint32_t of_group[] = {
     [GROUP_SET] = BIT(SET),
     [GROUP_SORTED_SET] = BIT(SORTEDSET),
     [GROUP_GENERIC] = BIT(KEYSPACE),
-    [GROUP_PUBSUB] = BIT(PUBSUB),
+    [GROUP_PUBSUB] = 0, /* its flag says it */
     [GROUP_TRANSACTIONS] = BIT(TRANSACTION),
     [GROUP_CONNECTION] = BIT(CONNECTION),
     [GROUP_SERVER] = 0,
@@ -67,11 +67,14 @@ static const struct {
     const char *name;
     uint32_t also, not ;
 } exceptions[] = {
+    {"asking", BIT(CONNECTION), 0},
     {"command", BIT(CONNECTION), 0},
     {"dbsize", BIT(KEYSPACE), 0},
     {"flushall", BIT(KEYSPACE), 0},
     {"flushdb", BIT(KEYSPACE), 0},
     {"swapdb", BIT(KEYSPACE), 0},
+    {"readonly", BIT(CONNECTION), 0},
+    {"readwrite", BIT(CONNECTION), 0},
     {"sort", BIT(LIST) | BIT(SET) | BIT(SORTEDSET) | BIT(DANGEROUS), BIT(KEYSPACE)},
     {"sort_ro", BIT(LIST) | BIT(SET) | BIT(SORTEDSET) | BIT(DANGEROUS), BIT(KEYSPACE)},
     {"wait", BIT(CONNECTION), BIT(KEYSPACE)},

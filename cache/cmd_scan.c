@@ -71,7 +71,7 @@ static void cmd_randomkey(struct command_context *ctx) {
 
 /* clang-format off */
 const struct command commands_scan[] = {
-    {"keys", cmd_keys, 2, CMD_READONLY, NO_KEYS, "1.0.0", GROUP_GENERIC,
+    {"keys", cmd_keys, 2, CMD_READONLY | CMD_DANGEROUS, NO_KEYS, "1.0.0", GROUP_GENERIC,
      "Returns all key names in memory that match a pattern.", "O(N) with the number of keys in memory", NULL},
     {"randomkey", cmd_randomkey, 1, CMD_READONLY, NO_KEYS, "1.0.0", GROUP_GENERIC,
      "Returns a random key name from memory.", "O(1)", NULL},
