@@ -39,13 +39,14 @@ static void cmd_setbit(struct command_context *ctx) {
     struct slice before = old ? entry_string(old) : SLICE("");
     bool was = bits_at(before, offset);
     size_t byte = offset >> 3;
-    if (byte >= before.len || was != bit) {
+    bool changes = byte >= before.len || was != bit;
+    if (changes || !(old->flags & ENTRY_RAW)) { /* it is "raw" from here on in any case */
         char *string;
         struct entry *entry = cmd_string_grown(ctx, hash, old, byte + 1, &string);
         entry->flags |= ENTRY_RAW;
         bits_set(string, offset, (struct bits_type){.width = 1}, bit);
         if (!cmd_put(ctx, &entry)) return;
-        cmd_notify(ctx, NOTIFY_STRING, "setbit", ctx->argv[1]);
+        if (changes) cmd_notify(ctx, NOTIFY_STRING, "setbit", ctx->argv[1]);
     }
     reply_integer(ctx->reply, was);
 }
