@@ -274,7 +274,7 @@ void client_close(struct client *client) {
     close(client->stream.fd);
     if (client->waiting != WAIT_NONE) metric_bump(worker->metrics.waiting, -1);
     metric_bump(worker->metrics.clients, -1);
-    worker->replies.len = 0;
+    client_drop_replies(worker);
     acl_close(worker->deps.acl, &client->session);
     client_drop_parser(client);
     buf_deinit(&client->query);

@@ -254,11 +254,12 @@ static void run_one(struct command_context *ctx, const struct request *request,
     struct worker *worker = ctx->worker;
     struct reply reply = {.out = client_replies(client), .protocol = client->protocol};
     set_run(ctx, request, &reply, why);
+    if (reply.out == &worker->replies && !ctx->unusual) reply.splices = &worker->splices;
     size_t before = reply.out->len;
     command_run(ctx, request->named, &worker->hashes);
     if (__builtin_expect(ctx->unusual | client->modes, 0)) gate_done(ctx, before);
-    /* replies are copies: no entry is held between two commands */
-    store_reader_pause(worker->deps.store, worker->index);
+    /* but for splices replies are copies: no entry is held between two commands */
+    if (!worker->splices.n) store_reader_pause(worker->deps.store, worker->index);
     if (reply.errors) metric_bump(worker->metrics.error_replies, reply.errors);
     if (ctx->n_pending || ctx->blocked) {
         ASSERT(reply.out->len == before);

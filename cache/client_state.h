@@ -105,13 +105,17 @@ static inline enum output_class client_output_class(const struct client *client)
 bool client_past_hard_limit(const struct client *client);
 /* Has it been beyond its class's soft limit for as long as that allows? Asked once a second. */
 bool client_past_soft_limit(struct client *client, int64_t now_us);
+static inline size_t client_unsent(const struct client *client) {
+    const struct worker *worker = client->worker;
+    return client->out.len - client->sent + worker->replies.len + worker->splices.bytes;
+}
+void client_drop_replies(struct worker *worker);
 /* What is not worth a look at the limits. */
 enum { CLIENT_SMALL_OUTPUT = 16 * 1024 };
 bool client_check_output_limit(struct client *client);
 /* Before another reply is composed: a client that does not read is not answered without end. False: it is dead. */
 static inline bool client_within_output_limit(struct client *client) {
-    size_t unsent = client->out.len - client->sent + client->worker->replies.len;
-    return unsent <= CLIENT_SMALL_OUTPUT || client_check_output_limit(client);
+    return client_unsent(client) <= CLIENT_SMALL_OUTPUT || client_check_output_limit(client);
 }
 
 #endif

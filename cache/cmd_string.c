@@ -7,7 +7,10 @@
 
 static void cmd_get(struct command_context *ctx) {
     struct key_value value;
-    if (cmd_read(ctx, ctx->argv[1], FORM_STRING, &value, reply_null))
+    if (!cmd_read(ctx, ctx->argv[1], FORM_STRING, &value, reply_null)) return;
+    if (value.entry && !ctx->in_exec)
+        reply_bulk_stored(ctx->reply, value.string);
+    else
         reply_bulk(ctx->reply, value.string);
 }
 

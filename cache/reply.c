@@ -57,6 +57,18 @@ void reply_bulk(struct reply *reply, struct slice bytes) {
     reply->out->len += (size_t)(at + 2 - begin);
 }
 
+void reply_bulk_stored(struct reply *reply, struct slice bytes) {
+    struct splices *splices = reply->splices;
+    if (bytes.len < SPLICE_BYTES || !splices || splices->n == SPLICES) {
+        reply_bulk(reply, bytes);
+        return;
+    }
+    append_header(reply, '$', bytes.len);
+    splices->all[splices->n++] = (struct splice){reply->out->len, bytes};
+    splices->bytes += bytes.len;
+    buf_append(reply->out, "\r\n", 2);
+}
+
 void reply_text(struct reply *reply, const char *text) { reply_bulk(reply, slice_from(text)); }
 
 void reply_verbatim(struct reply *reply, struct slice text) {

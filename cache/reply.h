@@ -11,15 +11,30 @@
 #include "base/buf.h"
 #include "base/slice.h"
 
+/* Big values that are sent from where they lie: splice i goes in front of out->data[at]. */
+enum { SPLICE_BYTES = 16 * 1024, SPLICES = 16 };
+struct splices {
+    uint32_t n;
+    size_t bytes; /* of all */
+    struct splice {
+        size_t at;
+        struct slice value;
+    } all[SPLICES];
+};
+
 struct reply {
     struct buf *out;
-    uint8_t protocol; /* 2 or 3 */
-    uint32_t errors;  /* error replies composed so far */
+    uint8_t protocol;        /* 2 or 3 */
+    uint32_t errors;         /* error replies composed so far */
+    struct splices *splices; /* NULL: everything is copied */
 };
 
 void reply_ok(struct reply *reply);
 void reply_simple(struct reply *reply, const char *text); /* +text */
 void reply_bulk(struct reply *reply, struct slice bytes);
+/* As reply_bulk, for a stored entry's bytes, which stay as they are until the batch is sent: many of them are not copied. The reply
+ * must not be taken back afterwards. */
+void reply_bulk_stored(struct reply *reply, struct slice bytes);
 void reply_text(struct reply *reply, const char *text);      /* a bulk string */
 void reply_verbatim(struct reply *reply, struct slice text); /* =txt: under RESP3, else bulk */
 void reply_integer(struct reply *reply, int64_t value);

@@ -26,6 +26,7 @@
 #include <stdint.h>
 #include <sys/socket.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 #include "base/loop.h"
 
@@ -74,6 +75,22 @@ static inline ssize_t stream_write(struct stream *stream, const void *bytes, siz
     if (__builtin_expect(!stream->transport, 1))
         return send(stream->fd, bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT);
     return stream->transport->ops->write(stream->state, bytes, len);
+}
+
+/* All parts in order, or as many bytes of them as are taken. */
+static inline ssize_t stream_writev(struct stream *stream, struct iovec *parts, int n) {
+    if (__builtin_expect(!stream->transport, 1)) {
+        struct msghdr message = {.msg_iov = parts, .msg_iovlen = (size_t)n};
+        return sendmsg(stream->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
+    ssize_t total = 0;
+    for (int i = 0; i < n; i++) {
+        ssize_t sent = stream_write(stream, parts[i].iov_base, parts[i].iov_len);
+        if (sent < 0) return total ? total : sent;
+        total += sent;
+        if ((size_t)sent < parts[i].iov_len) break;
+    }
+    return total;
 }
 
 static inline unsigned stream_read_wants(const struct stream *stream) {

@@ -10,6 +10,7 @@
 #include "base/loop.h"
 #include "base/metrics.h"
 #include "cache/command.h"
+#include "cache/reply.h"
 #include "cache/resp.h"
 #include "cache/worker.h"
 
@@ -63,6 +64,7 @@ struct worker {
     bool is_running_client;
     char *read_bytes;
     struct buf replies;
+    struct splices splices; /* of replies */
     struct resp_parser parser;
     struct slice *argv;
     uint32_t argv_cap;

@@ -194,6 +194,34 @@ def test_one_deep_pipeline_does_not_starve_others(plain):
         assert received[0] >= 7 * 10_000 and received[0] % 70_000 == 0
 
 
+@pytest.mark.parametrize("size", [16_384, 70_000, 1_000_000])
+def test_big_values_are_sent_as_they_were_when_they_were_read(plain, size):
+    """They are sent from where they lie, though a command behind them replaces or removes them; by pieces to who reads slowly."""
+    first, second = b"a" * size, b"b" * (size + 1)
+    small = [command("SET", "small", 1), command("GET", "small")]
+    requests, replies = [], []
+    for i in range(12):
+        requests += [command("SET", "big", first), command("GET", "big"), *small, command("GET", "big"), command("SET", "big", second)]
+        replies += [b"+OK\r\n", b"$%d\r\n%s\r\n" % (size, first), b"+OK\r\n$1\r\n1\r\n", b"$%d\r\n%s\r\n" % (size, first), b"+OK\r\n"]
+        requests += [command("GET", "big"), command("DEL", "big"), command("GET", "big"), command("PING")]
+        replies += [b"$%d\r\n%s\r\n" % (size + 1, second), b":1\r\n$-1\r\n+PONG\r\n"]
+    with Wire(plain.port, timeout=60, receive_buffer=4096) as wire:
+        sender = threading.Thread(target=lambda: wire.send(b"".join(requests)))
+        sender.start()
+        wire.expect(b"".join(replies))
+        sender.join()
+
+
+def test_big_values_within_a_transaction_and_with_replies_off(plain):
+    big = b"x" * 100_000
+    with Wire(plain.port, timeout=60) as wire:
+        assert wire.call("SET", "big", big) == b"+OK"
+        wire.send(command("MULTI") + command("GET", "big") + command("GET", "none") + command("EXEC"))
+        wire.expect(b"+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n$100000\r\n" + big + b"\r\n$-1\r\n")
+        wire.send(command("GET", "big") + command("CLIENT", "REPLY", "SKIP") + command("GET", "big") + command("PING"))
+        wire.expect(b"$100000\r\n" + big + b"\r\n+PONG\r\n")
+
+
 def test_cross_protocol_requests_run_nothing(plain):
     before = plain.metric("freshet_cache_protocol_errors_total")
     assert exchange(plain.port, b"POST / HTTP/1.1\r\nSET stolen 1\r\n") == b""
