@@ -104,8 +104,21 @@ static bool takes_own_locks(const struct command *command) {
 }
 
 static bool walks_store(const struct command *command) {
+    if (command->flags & CMD_LOCKS_ALL) return true;
     return command->flags & (CMD_READONLY | CMD_WRITE) && !command_has_keys(command) &&
            !takes_own_locks(command);
+}
+
+/* The bound of memory may have been set lower since they were queued. */
+static bool fits(const struct command_context *ctx, struct transaction *tx) {
+    for (uint32_t q = 0; q < transaction_length(tx); q++) {
+        const struct queued *queued = transaction_at(tx, q);
+        size_t bytes = 0;
+        for (uint32_t i = 0; i < queued->argc; i++)
+            bytes += queued->argv[i].len;
+        if (queued->command->flags & CMD_DENYOOM && !store_fits(ctx->store, bytes)) return false;
+    }
+    return true;
 }
 
 /* The rows that the commands will read, as orders in a buf. */
@@ -244,6 +257,12 @@ static void cmd_exec(struct command_context *ctx) {
     if (transaction_is_spoiled(exec.tx)) {
         end(ctx, exec.tx);
         reply_error(ctx->reply, "EXECABORT Transaction discarded because of previous errors.");
+        return;
+    }
+    if (!fits(ctx, exec.tx)) {
+        end(ctx, exec.tx);
+        reply_error(ctx->reply, "EXECABORT Transaction discarded because of: OOM command not "
+                                "allowed when used memory > 'maxmemory'.");
         return;
     }
     if (!ctx->fetched && waits_for_rows(ctx, exec.tx)) return;

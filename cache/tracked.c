@@ -1,5 +1,7 @@
 #include "cache/tracked.h"
 
+#include <string.h>
+
 #include "cache/client.h"
 #include "cache/keyspace.h"
 #include "cache/tracking.h"
@@ -32,7 +34,17 @@ static void take_back(struct command_context *ctx) {
         if (!keyspace_was_kept(ctx, ctx->argv[i])) tracking_invalidate(tracker, ctx->argv[i]);
 }
 
+/* CLIENT CACHING is of the next command, or of a whole transaction. */
+static void end_caching(struct command_context *ctx) {
+    uint32_t modes = client_modes(ctx->client);
+    if (!(modes & CLIENT_CACHING) || modes & CLIENT_IN_MULTI) return;
+    const struct command *parent = command_parent(ctx->command);
+    if (!parent || strcmp(parent->name, "client") != 0)
+        client_set_mode(ctx->client, CLIENT_CACHING, false);
+}
+
 void tracked_after(struct command_context *ctx) {
     if (ctx->n_pending || ctx->blocked) return;
     if (ctx->fetched && is_tracked(ctx)) take_back(ctx);
+    if (!ctx->in_exec) end_caching(ctx);
 }
