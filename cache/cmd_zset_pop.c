@@ -33,7 +33,9 @@ static void answer_popped(struct slice member, double score, void *arg) {
     if (popping->nested) reply_array(popping->reply, 2);
     reply_bulk(popping->reply, member);
     reply_double(popping->reply, score);
-    if (popping->taken) scored_append(popping->taken, member, score);
+    if (!popping->taken) return;
+    if (popping->taken->len == 0) scored_init(popping->taken);
+    scored_append(popping->taken, member, score);
 }
 
 static void answer_pop_header(struct reply *reply, enum pop_shape shape, struct slice key,

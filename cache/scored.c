@@ -1,7 +1,8 @@
 #include "cache/scored.h"
 
-#include <math.h>
 #include <stdint.h>
+
+#include "base/assert.h"
 
 enum score_kind { SCORE_I8, SCORE_I16, SCORE_I32, SCORE_DOUBLE };
 
@@ -11,9 +12,10 @@ static const size_t score_sizes[] = {
     [SCORE_I8] = 1, [SCORE_I16] = 2, [SCORE_I32] = 4, [SCORE_DOUBLE] = 8};
 
 static enum score_kind kind_of(double score) {
-    if (!(fabs(score) <= INT32_MAX) || score != (double)(int32_t)score) return SCORE_DOUBLE;
-    if (fabs(score) <= INT8_MAX) return SCORE_I8;
-    return fabs(score) <= INT16_MAX ? SCORE_I16 : SCORE_I32;
+    if (!(score >= INT32_MIN && score <= INT32_MAX) || score != (double)(int32_t)score)
+        return SCORE_DOUBLE;
+    if (score >= INT8_MIN && score <= INT8_MAX) return SCORE_I8;
+    return score >= INT16_MIN && score <= INT16_MAX ? SCORE_I16 : SCORE_I32;
 }
 
 static void append_score(struct buf *out, enum score_kind kind, double score) {
@@ -37,6 +39,17 @@ void scored_append(struct buf *out, struct slice member, double score) {
     out->len += n;
     buf_append_slice(out, member);
     append_score(out, kind, score);
+}
+
+void scored_init(struct buf *out) {
+    out->len = 0;
+    buf_append(out, &(uint16_t){0}, sizeof(uint16_t));
+}
+
+void scored_set_count(struct buf *run, size_t n) {
+    uint16_t count = (uint16_t)n;
+    ASSERT(n <= SCORED_MOST && run->len >= sizeof count);
+    memcpy(run->data, &count, sizeof count);
 }
 
 static bool read_head(struct scored_cursor *cursor, uint64_t *head) {
@@ -78,15 +91,6 @@ bool scored_next(struct scored_cursor *cursor, struct scored *item) {
     }
     cursor->at = cursor->end;
     return false;
-}
-
-size_t scored_count(struct slice packed) {
-    struct scored_cursor cursor = scored_begin(packed);
-    struct scored item;
-    size_t n = 0;
-    while (scored_next(&cursor, &item))
-        n++;
-    return n;
 }
 
 bool scored_find(struct slice packed, struct slice member, double *score, size_t *rank) {

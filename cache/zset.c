@@ -306,7 +306,10 @@ void zset_range_names(const struct zset_view *view, const struct name_range *ran
 void zset_edit_begin(struct zset_edit *edit, struct entry *entry, uint64_t hash,
                      const struct zset_limits *limits) {
     *edit = (struct zset_edit){.entry = entry, .hash = hash, .limits = *limits};
-    if (!entry) return;
+    if (!entry) {
+        scored_init(&edit->packed);
+        return;
+    }
     ASSERT(entry->kind == ENTRY_ZSET);
     if (entry->flags & ENTRY_OBJECT) {
         edit->tree = entry_object(entry);
@@ -314,7 +317,6 @@ void zset_edit_begin(struct zset_edit *edit, struct entry *entry, uint64_t hash,
         return;
     }
     buf_append_slice(&edit->packed, entry_packed(entry));
-    edit->n_packed = scored_count(entry_packed(entry));
 }
 
 struct zset_view zset_edit_view(const struct zset_edit *edit) {
@@ -356,15 +358,17 @@ static void pack_member(struct slice member, double score, void *arg) {
 void zset_edit_pack(struct zset_edit *edit, const struct zset_limits *limits) {
     struct zset_view view = zset_edit_view(edit);
     struct packing packing = {.value_bytes = limits->value_bytes, .fits = true};
+    size_t n = zset_count(&view);
     ASSERT(!edit->entry);
     edit->limits = *limits;
-    if (!edit->made_tree || zset_count(&view) > limits->entries) return;
+    if (!edit->made_tree || n > limits->entries || n > SCORED_MOST) return;
+    scored_init(&packing.packed);
     zset_each(&view, 0, SIZE_MAX, false, pack_member, &packing);
     if (!packing.fits) {
         buf_deinit(&packing.packed);
         return;
     }
-    edit->n_packed = zset_count(&view);
+    scored_set_count(&packing.packed, n);
     zset_tree_destroy(edit->tree);
     edit->tree = NULL;
     edit->made_tree = false;
@@ -380,7 +384,7 @@ struct packed_place {
 static bool packed_locate(const struct buf *packed, struct slice member,
                           struct packed_place *place) {
     struct scored_cursor cursor = scored_begin(buf_slice(packed));
-    place->from = 0;
+    place->from = (size_t)(cursor.at - packed->data);
     while (scored_next(&cursor, &place->item)) {
         place->to = (size_t)(cursor.at - packed->data);
         if (slice_equal(place->item.member, member)) return true;
@@ -389,16 +393,18 @@ static bool packed_locate(const struct buf *packed, struct slice member,
     return false;
 }
 
-static void packed_cut(struct buf *packed, size_t from, size_t to) {
+/* Takes the bytes of n members out. */
+static void packed_cut(struct buf *packed, size_t from, size_t to, size_t n) {
     memmove(packed->data + from, packed->data + to, packed->len - to);
     packed->len -= to - from;
+    scored_set_count(packed, scored_count(buf_slice(packed)) - n);
 }
 
 static void packed_insert(struct buf *packed, struct slice member, double score) {
     struct buf fresh = {0};
     struct scored_cursor cursor = scored_begin(buf_slice(packed));
     struct scored item;
-    size_t at = 0;
+    size_t at = (size_t)(cursor.at - packed->data);
     while (scored_next(&cursor, &item)) {
         if (item.score > score || (item.score == score && ranked_compare(item.member, member) > 0))
             break;
@@ -409,11 +415,13 @@ static void packed_insert(struct buf *packed, struct slice member, double score)
     memmove(packed->data + at + fresh.len, packed->data + at, (size_t)(end - packed->data) - at);
     memcpy(packed->data + at, fresh.data, fresh.len);
     packed->len += fresh.len;
+    scored_set_count(packed, scored_count(buf_slice(packed)) + 1);
     buf_deinit(&fresh);
 }
 
 static bool fits_packed(const struct zset_edit *edit, struct slice member) {
-    return edit->n_packed < edit->limits.entries && member.len <= edit->limits.value_bytes &&
+    size_t n = scored_count(buf_slice(&edit->packed));
+    return n < edit->limits.entries && n < SCORED_MOST && member.len <= edit->limits.value_bytes &&
            edit->packed.len + member.len < PACKED_MAX_BYTES;
 }
 
@@ -421,7 +429,7 @@ static enum zset_change packed_set(struct zset_edit *edit, struct slice member, 
     struct packed_place place;
     if (packed_locate(&edit->packed, member, &place)) {
         if (place.item.score == score) return ZSET_SAME;
-        packed_cut(&edit->packed, place.from, place.to);
+        packed_cut(&edit->packed, place.from, place.to, 1);
         packed_insert(&edit->packed, member, score);
         return ZSET_UPDATED;
     }
@@ -430,7 +438,6 @@ static enum zset_change packed_set(struct zset_edit *edit, struct slice member, 
         return tree_set(edit->tree, member, score);
     }
     packed_insert(&edit->packed, member, score);
-    edit->n_packed++;
     return ZSET_ADDED;
 }
 
@@ -451,8 +458,7 @@ bool zset_edit_delete(struct zset_edit *edit, struct slice member) {
         tree_remove(edit->tree, found);
     } else {
         if (!packed_locate(&edit->packed, member, &place)) return false;
-        packed_cut(&edit->packed, place.from, place.to);
-        edit->n_packed--;
+        packed_cut(&edit->packed, place.from, place.to, 1);
     }
     edit->changed = true;
     return true;
@@ -467,8 +473,7 @@ static void packed_delete_ranks(struct zset_edit *edit, size_t from, size_t to) 
         ASSERT(scored_next(&cursor, &item));
     }
     packed_cut(&edit->packed, (size_t)(first - edit->packed.data),
-               (size_t)(cursor.at - edit->packed.data));
-    edit->n_packed -= to - from;
+               (size_t)(cursor.at - edit->packed.data), to - from);
 }
 
 void zset_edit_delete_ranks(struct zset_edit *edit, size_t from, size_t to) {

@@ -99,7 +99,6 @@ struct zset_edit {
     bool made_tree;
     bool changed;
     size_t old_size;
-    size_t n_packed;
     struct buf packed; /* the small set as it will be */
 };
 

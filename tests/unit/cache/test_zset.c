@@ -408,6 +408,7 @@ static void packed_scores_read_as_they_were_written(void **state) {
                                     -(double)INFINITY,
                                     1732190000123.0};
     struct buf packed = {0};
+    scored_init(&packed);
     enum { N = sizeof scores / sizeof scores[0] };
     for (size_t i = 0; i < N; i++)
         scored_append(&packed, slice_make("0123456789012345678901234567890123", i), scores[i]);
@@ -419,6 +420,9 @@ static void packed_scores_read_as_they_were_written(void **state) {
         assert_true(item.score == scores[i]);
     }
     assert_false(scored_next(&cursor, &item));
+    assert_int_equal(scored_count(buf_slice(&packed)), 0);
+    scored_set_count(&packed, N);
+    assert_int_equal(scored_count(buf_slice(&packed)), N);
     packed.len = 0;
     scored_append(&packed, SLICE("member:01"), 42);
     assert_int_equal(packed.len, 1 + 9 + 1);
