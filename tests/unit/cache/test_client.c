@@ -9,6 +9,8 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -16,11 +18,13 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "cache/cache.h"
 #include "cache/acl.h"
+#include "cache/cache.h"
 #include "cache/client.h"
 #include "cache/command.h"
+#include "cache/gate.h"
 #include "cache/number.h"
+#include "cache/output_limits.h"
 #include "cache/reply.h"
 #include "cache/roster.h"
 #include "cache/server_info.h"
@@ -90,7 +94,31 @@ static void cmd_rows(struct command_context *ctx) {
     post_ticket(first);
 }
 
+/* T.HOLD: the worker's thread stands still until the test lets it go. */
+static struct hold { _Atomic bool reached, over; } hold;
+
+static void cmd_hold(struct command_context *ctx) {
+    atomic_store(&hold.reached, true);
+    while (!atomic_load(&hold.over))
+        sched_yield();
+    reply_ok(ctx->reply);
+}
+
+/* T.NOTE word: what runs in which order. */
+static struct notes {
+    char words[8192];
+    _Atomic uint32_t n;
+} notes;
+
+static void cmd_note(struct command_context *ctx) {
+    assert_true(notes.n < sizeof notes.words);
+    notes.words[notes.n++] = ctx->argv[1].data[0];
+    reply_ok(ctx->reply);
+}
+
 const struct command commands_freshet[] = {
+    {"t.hold", cmd_hold, 1, CMD_READONLY, NO_KEYS, "0.1.0", GROUP_FRESHET, "", "O(1)", NULL},
+    {"t.note", cmd_note, 2, CMD_READONLY, NO_KEYS, "0.1.0", GROUP_FRESHET, "", "O(1)", NULL},
     {"t.block", cmd_block, 2, CMD_BLOCKING, NO_KEYS, "0.1.0", GROUP_FRESHET, "", "O(1)", NULL},
     {"t.rows", cmd_rows, 3, CMD_READONLY, NO_KEYS, "0.1.0", GROUP_FRESHET, "", "O(1)", NULL},
     {0},
@@ -108,6 +136,8 @@ struct scene {
     struct command_table *commands;
     struct store *store;
     struct roster *roster;
+    struct output_limits limits;
+    struct gate *gate;
     struct worker *worker;
     bool running;
 };
@@ -125,6 +155,8 @@ static int setup(void **state) {
     s->roster = roster_create(100);
     s->store = store_create(
         &(struct store_config){.max_memory_bytes = 64 << 20, .max_readers = 1, .seed = 1}, NULL);
+    output_limits_init(&s->limits, s->config.client_output_limit_bytes);
+    s->gate = gate_create();
     settings_init(&s->settings, &s->config);
     s->acl = acl_create(&s->config, &s->settings, s->log, NULL);
     struct worker_deps deps = {.config = &s->config,
@@ -135,6 +167,8 @@ static int setup(void **state) {
                                .log = s->log,
                                .metrics = s->metrics,
                                .n_workers = 1,
+                               .limits = &s->limits,
+                               .gate = s->gate,
                                .settings = &s->settings,
                                .acl = s->acl};
     s->worker = worker_create(&deps, 0, NULL);
@@ -160,6 +194,7 @@ static int teardown(void **state) {
     store_destroy(&s->store);
     acl_destroy(&s->acl);
     roster_destroy(&s->roster);
+    gate_destroy(&s->gate);
     command_table_destroy(&s->commands);
     metrics_destroy(&s->metrics);
     log_destroy(&s->log);
@@ -333,6 +368,35 @@ static void a_blocked_client_that_goes_is_missed(void **state) {
     close(other);
 }
 
+/* --- fairness ------------------------------------------------------------------------------------------------- */
+
+static void a_deep_pipeline_lets_others_in_between(void **state) {
+    enum { DEEP = 5000 };
+    struct scene *s = *state;
+    int holding = dial(s), greedy = dial(s), modest = dial(s);
+    say(greedy, "PING\r\n"), say(modest, "PING\r\n");
+    hear(greedy, "+PONG\r\n"), hear(modest, "+PONG\r\n");
+    atomic_store(&hold.reached, false), atomic_store(&hold.over, false), atomic_store(&notes.n, 0);
+    say(holding, "T.HOLD\r\n");
+    while (!atomic_load(&hold.reached))
+        sched_yield();
+    char deep[DEEP * 10 + 1];
+    for (int i = 0; i < DEEP; i++)
+        memcpy(deep + (ptrdiff_t)i * 10, "T.NOTE g\r\n", 11);
+    say(greedy, deep); /* all of it is there before the worker looks: it fits one read */
+    say(modest, "T.NOTE m\r\n");
+    atomic_store(&hold.over, true);
+    hear(holding, "+OK\r\n");
+    hear(modest, "+OK\r\n");
+    int64_t until = clock_mono_us() + 20000000;
+    while (atomic_load(&notes.n) < DEEP + 1)
+        assert_true(clock_mono_us() < until && sched_yield() == 0);
+    const char *m = memchr(notes.words, 'm', DEEP + 1);
+    assert_non_null(m);
+    assert_true(m - notes.words <= 1024);
+    close(holding), close(greedy), close(modest);
+}
+
 /* --- the end -------------------------------------------------------------------------------------------------- */
 
 static void drain_waits_for_rows_and_closes_who_is_idle(void **state) {
@@ -374,6 +438,7 @@ int main(void) {
         CASE(a_blocked_command_ends_at_its_deadline),
         CASE(a_woken_command_is_not_timed_out_later),
         CASE(a_blocked_client_that_goes_is_missed),
+        CASE(a_deep_pipeline_lets_others_in_between),
         CASE(drain_waits_for_rows_and_closes_who_is_idle),
         CASE(drain_ends_at_its_deadline),
     };
