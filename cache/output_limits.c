@@ -60,7 +60,7 @@ static bool parse_class(struct slice word, enum output_class *class) {
 static bool parse_bytes(struct slice word, uint64_t *bytes) {
     static const struct {
         const char *unit;
-        uint64_t factor;
+        int64_t factor;
     } units[] = {{"b", 1},        {"k", 1000},       {"kb", 1 << 10}, {"m", 1000000},
                  {"mb", 1 << 20}, {"g", 1000000000}, {"gb", 1 << 30}, {"", 1}};
     size_t digits = 0;
@@ -71,7 +71,9 @@ static bool parse_bytes(struct slice word, uint64_t *bytes) {
     struct slice unit = slice_make(word.data + digits, word.len - digits);
     for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
         if (!slice_equal_nocase(unit, slice_from(units[i].unit))) continue;
-        return !__builtin_mul_overflow((uint64_t)value, units[i].factor, bytes);
+        if (__builtin_mul_overflow(value, units[i].factor, &value)) return false;
+        *bytes = (uint64_t)value;
+        return true;
     }
     return false;
 }
@@ -91,7 +93,8 @@ const char *output_limits_set(struct output_limits *limits, struct slice text, b
         struct slice soft = take_word(&text);
         struct slice seconds = take_word(&text);
         if (!parse_bytes(hard, &parsed[class].hard) || !parse_bytes(soft, &parsed[class].soft) ||
-            !number_parse_i64(seconds, &parsed[class].seconds) || parsed[class].seconds < 0)
+            !number_parse_i64(seconds, &parsed[class].seconds) || parsed[class].seconds < 0 ||
+            parsed[class].seconds > INT32_MAX)
             return "Error in hard, soft or soft_seconds setting in buffer limit configuration.";
         parsed[class].given = true;
     }
