@@ -120,9 +120,8 @@ static bool parse_pop_count(struct command_context *ctx, int64_t *count) {
         cmd_answer_arity(ctx);
         return false;
     }
-    if (ctx->argc == 3 && !cmd_integer(ctx, ctx->argv[2], count)) return false;
-    if (*count < 0) reply_error(ctx->reply, "ERR value is out of range, must be positive");
-    return *count >= 0;
+    return ctx->argc == 2 || cmd_integer_from(ctx, ctx->argv[2], 0,
+                                              "ERR value is out of range, must be positive", count);
 }
 
 static void pop(struct command_context *ctx, enum list_end end) {
