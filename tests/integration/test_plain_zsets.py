@@ -253,7 +253,7 @@ def random_command(dice, mixed_names):
     return dice.choice(kinds)()
 
 
-SECONDS_OF_RANDOM = float(os.environ.get("FRESHET_ZSET_SECONDS", 3))  # for each protocol and encoding
+SECONDS_OF_RANDOM = float(os.environ.get("FRESHET_ZSET_SECONDS", 2))  # for each protocol and encoding
 
 
 @pytest.mark.parametrize("entries", [128, 5, 0])
@@ -340,6 +340,102 @@ def test_random_members_are_some_that_exist(pair):
         flat = [word for pair in some for word in pair] if isinstance(some[0], list) else some
         assert len(flat) == 100
         assert all(member == b"m%d" % float(score) for member, score in zip(flat[::2], flat[1::2]))
+
+
+# --- what others are told ---
+
+TOLD = """
+    ZADD z 1 a 2 b | ZADD z 1 a | ZADD z XX 1 none | ZINCRBY z 1 a | ZADD z INCR 0 a | ZREM z none | ZREM z a | ZREM z b | ZADD z 1 a 2 b 3 c 4 d
+    ZPOPMIN z | ZPOPMAX z | ZPOPMIN z 0 | ZPOPMIN none | ZMPOP 2 none z MIN | ZPOPMAX z 10 | ZADD z 1 a 2 b 3 c 4 d | ZREMRANGEBYRANK z 0 0
+    ZREMRANGEBYRANK z 9 10 | ZREMRANGEBYSCORE z 2 2 | ZREMRANGEBYLEX z [c [c | ZREMRANGEBYSCORE z -inf +inf | ZADD z 1 a 2 b | ZRANGESTORE r z 0 0
+    ZRANGESTORE r z 5 6 | ZRANGESTORE r z 5 6 | ZUNIONSTORE u 1 z | ZINTERSTORE u 2 z none | ZDIFFSTORE u 1 z | ZDIFFSTORE u 2 z z
+    ZINTERSTORE u 1 z | BZPOPMIN u 1 | BZMPOP 1 1 u MAX | ZUNIONSTORE z 1 z | ZADD z nan x | ZADD z 1
+"""
+
+
+def test_events_are_those_of_redis(pair, redis_server, plain):
+    told = []
+    for raw, port in ((pair.redis, redis_server.connection_pool.connection_kwargs["port"]), (pair.freshet, plain.port)):
+        raw.call("CONFIG", "SET", "notify-keyspace-events", "KEA")
+        listener = RawResp(port)
+        listener.call("PSUBSCRIBE", "__key*__:*")
+        raw.calls(story(TOLD))
+        raw.call("PUBLISH", "__keyspace@0__:end", "end")
+        messages = []
+        while not messages or messages[-1][-1] != b"end":
+            messages.append(listener.read())
+        told.append([message[2:] for message in messages])
+        listener.close()
+        raw.call("CONFIG", "SET", "notify-keyspace-events", "")
+    assert told[0] == told[1] and len(told[0]) > 50
+
+
+def test_a_row_is_no_sorted_set(freshet, shop):
+    f = freshet(shop)
+    raw = RawResp(f.port)
+    raw.call("ZADD", "z", 1, "a")
+    for command in story("ZCARD customers:1 | ZSCORE customers:1 a | ZRANGE customers:1 0 -1 | ZSCAN customers:1 0 | ZRANDMEMBER customers:1 2"):
+        assert raw.call(*command).text.startswith("WRONGTYPE"), command
+    for command in story("ZUNION 2 z customers:1 | ZINTERCARD 1 customers:2 | ZDIFF 1 customers:1"):
+        assert raw.call(*command).text.startswith("WRONGTYPE"), command
+    for command in story("ZADD customers:1 1 a | ZUNIONSTORE customers:1 1 z | ZPOPMIN customers:1 | BZPOPMIN customers:1 z 1 | ZRANGESTORE customers:1 z 0 -1"):
+        assert raw.call(*command).text.startswith("READONLY"), command
+    assert raw.call("ZCARD", "customers:999999") == 0
+    assert raw.call("ZCARD", "z") == 1
+    raw.close()
+
+
+def test_a_set_that_could_never_be_kept_is_refused(freshet):
+    small = freshet(None, {"cache": {"read_through": False, "max_memory": "8MiB"}})
+    raw = RawResp(small.port)
+    raw.call("ZADD", "z", 1, "a")
+    assert raw.call("ZADD", "z", 2, "x" * (9 * 1024 * 1024)).text.startswith("OOM ")
+    assert raw.call("ZINCRBY", "new", 2, "x" * (9 * 1024 * 1024)).text.startswith("OOM ")
+    assert raw.calls(story("ZCARD z | EXISTS new")) == [1, 0]
+    for i in range(0, 40000, 400):
+        raw.call("ZADD", f"big{i // 8000}", *(word for k in range(400) for word in (k, f"member:{i + k:020d}")))
+    assert small.metric("freshet_cache_memory_bytes") <= 8 * 1024 * 1024
+    raw.close()
+
+
+def test_one_big_set_under_many_hands(freshet):
+    """What is read is always whole and in order, and nothing that was counted is lost."""
+    f = freshet(None, {"cache": {"read_through": False, "workers": 4}})
+    failures = []
+
+    def change(i):
+        raw = RawResp(f.port)
+        dice = random.Random(i)
+        for _ in range(40):
+            raw.calls(
+                [["ZINCRBY", "z", 1, f"m{dice.randrange(500)}"] for _ in range(20)]
+                + [["ZADD", "z", 0, f"own:{i}:{n}"] for n in range(10)]
+                + [["ZREM", "z", *(f"own:{i}:{n}" for n in range(10))]]
+            )
+        raw.close()
+
+    def read(i):
+        raw = RawResp(f.port)
+        for n in range(60):
+            members, count, _, union = raw.calls(
+                [["ZRANGE", "z", 0, -1, "WITHSCORES"], ["ZCARD", "z"], ["ZSCAN", "z", n], ["ZUNION", 2, "z", "z", "WITHSCORES"]]
+            )
+            for flat in (members, union):
+                order = [(float(score), member) for member, score in zip(flat[::2], flat[1::2])]
+                if order != sorted(order):
+                    failures.append(order)
+        raw.close()
+
+    threads = [threading.Thread(target=change if i < 4 else read, args=(i,)) for i in range(7)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    raw = RawResp(f.port)
+    flat = raw.call("ZRANGE", "z", 0, -1, "WITHSCORES")
+    assert sum(map(float, flat[1::2])) == 4 * 40 * 20
+    raw.close()
 
 
 # --- blocking ---
