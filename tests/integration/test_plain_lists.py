@@ -306,6 +306,24 @@ def test_requests_behind_a_wait_are_run_after_it(pair, clients):
     assert waiter.read().text == "PONG"
 
 
+def test_what_was_on_its_way_to_a_client_that_has_gone_is_put_back(freshet):
+    f = freshet(None, {"cache": {"read_through": False, "workers": 2}})
+    raw = RawResp(f.port)
+    waits = [["BLPOP", "l", 0], ["BRPOP", "l", 0], ["BLMPOP", 0, 1, "l", "LEFT", "COUNT", 5], ["BLMPOP", 0, 1, "l", "RIGHT", "COUNT", 2]]
+    for n in range(24):
+        waiter = RawResp(f.port)
+        waiter.send(*waits[n % len(waits)])
+        blocked(raw, 1)
+        f.pause()
+        waiter.close()
+        raw.send("RPUSH", "l", "a", "b", "c")
+        f.resume()
+        assert raw.read() == 3
+        wait_until(lambda: raw.call("LLEN", "l") == 3, 10, "all is there again")
+        assert raw.calls([["LRANGE", "l", 0, -1], ["DEL", "l"]]) == [[b"a", b"b", b"c"], 1]
+    raw.close()
+
+
 def test_nothing_is_lost_nor_doubled_where_many_pop_push_and_go(freshet):
     f = freshet(None, {"cache": {"read_through": False, "workers": 4}})
     n, each = 4, 400
