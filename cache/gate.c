@@ -13,16 +13,6 @@
 #include "cache/roster.h"
 #include "cache/worker.h"
 
-struct gate {
-    _Atomic uint32_t flags;
-    _Atomic int64_t paused_until_us;
-    pthread_mutex_t lock;
-    struct mailbox **monitors;
-    uint32_t n_monitors;
-    struct client_ticket *paused; /* who waits; tickets that are spent do no harm */
-    uint32_t n_paused, paused_cap;
-};
-
 struct gate *gate_create(void) {
     struct gate *gate = mem_zalloc(sizeof *gate);
     pthread_mutex_init(&gate->lock, NULL);
@@ -37,10 +27,6 @@ void gate_destroy(struct gate **gate) {
     mem_free((*gate)->paused);
     mem_free(*gate);
     *gate = NULL;
-}
-
-uint32_t gate_flags(const struct gate *gate) {
-    return atomic_load_explicit(&gate->flags, memory_order_relaxed);
 }
 
 static struct gate *gate_of(const struct command_context *ctx) {

@@ -12,13 +12,14 @@
 #ifndef FRESHET_CACHE_GATE_H
 #define FRESHET_CACHE_GATE_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "cache/command.h"
 
-struct gate;
+struct client_ticket;
 struct mailbox;
 
 /* Beside enum client_mode (client.h) in ctx->unusual: above its bits. */
@@ -28,12 +29,25 @@ enum gate_flag {
     GATE_PAUSES_ALL = 1 << 18,
 };
 
+/* Open for gate_flags alone. */
+struct gate {
+    _Atomic uint32_t flags;
+    pthread_mutex_t lock; /* guards the rest */
+    int64_t paused_until_us;
+    struct client_ticket *paused; /* who waits; tickets that are spent do no harm */
+    uint32_t n_paused, paused_cap;
+    struct mailbox **monitors;
+    uint32_t n_monitors;
+};
+
 struct gate *gate_create(void);
 /* Nobody monitors any more. */
 void gate_destroy(struct gate **gate);
 
 /* Of enum gate_flag. Any thread. */
-uint32_t gate_flags(const struct gate *gate);
+static inline uint32_t gate_flags(const struct gate *gate) {
+    return atomic_load_explicit(&gate->flags, memory_order_relaxed);
+}
 
 /* False: it was answered with a refusal, or it waits for the end of a pause (command.h says what that means). */
 bool gate_admits(struct command_context *ctx);

@@ -89,9 +89,6 @@ static void push_release(struct push *push) {
     if (atomic_fetch_sub_explicit(&push->references, 1, memory_order_acq_rel) == 1) mem_free(push);
 }
 
-/* What it costs the receiver, near enough: of either protocol. */
-static uint64_t push_size(const struct push *push) { return push->resp2.len + push->tail.len; }
-
 /* --- parcels: one push for clients of one worker ------------------------------------------------------------- */
 
 struct parcel {
@@ -102,6 +99,11 @@ struct parcel {
     uint32_t n, cap;
     struct mailbox *to[];
 };
+
+/* What one of them on its way to one client costs, near enough. */
+static uint64_t push_size(const struct push *push) {
+    return sizeof(struct parcel) + sizeof *push + push->resp2.len + push->tail.len;
+}
 
 static void deliver_to(struct worker *worker, struct mailbox *mailbox, const struct push *push) {
     atomic_fetch_sub_explicit(&mailbox->underway_bytes, push_size(push), memory_order_relaxed);
