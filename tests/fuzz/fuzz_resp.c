@@ -38,6 +38,19 @@ static void read_arguments(const struct resp_parser *parser, const char *bytes, 
     mem_free(argv);
 }
 
+/* What the small parser takes, the whole one reads the same. */
+static void compare_small(const struct resp_parser *parser, enum resp_status status,
+                          const char *bytes, size_t len) {
+    struct slice small[RESP_SMALL_ARGS], whole[RESP_SMALL_ARGS];
+    uint32_t argc = 0;
+    size_t consumed = resp_parse_small(bytes, len, small, &argc);
+    if (!consumed) return;
+    ASSERT(status == RESP_DONE && consumed == parser->consumed && argc == parser->argc);
+    resp_argv(parser, bytes, whole);
+    for (uint32_t i = 0; i < argc; i++)
+        ASSERT(small[i].data == whole[i].data && small[i].len == whole[i].len);
+}
+
 /* Each call of the parser gets a block of exactly what has arrived, so that a sanitizer sees a byte too far. */
 static struct seen parse(const uint8_t *data, size_t size, size_t step, bool authenticated) {
     struct resp_parser parser;
@@ -49,6 +62,7 @@ static struct seen parse(const uint8_t *data, size_t size, size_t step, bool aut
         char *bytes = mem_alloc(len + (len == 0));
         if (len) memcpy(bytes, data + seen.at, len);
         seen.end = resp_parse(&parser, bytes, len);
+        compare_small(&parser, seen.end, bytes, len);
         if (seen.end == RESP_DONE) {
             ASSERT(parser.consumed > 0 && parser.consumed <= len);
             read_arguments(&parser, bytes, &seen);
