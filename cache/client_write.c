@@ -111,6 +111,7 @@ void client_send(struct client *client) {
 
 void client_push(struct client *client, struct slice head, struct slice tail) {
     if (client->closing || client->dead) return;
+    metric_bump(client->worker->metrics.pushes, 1);
     buf_append_slice(&client->out, head);
     buf_append_slice(&client->out, tail);
     client_within_output_limit(client);

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "cache/cache.h"
 #include "cache/cmd_server.h"
+#include "cache/pubsub.h"
 #include "cache/readthrough.h"
 #include "cache/reply.h"
 #include "cache/roster.h"
@@ -154,8 +155,10 @@ static void add_stats(const struct source *source, struct buf *out) {
                 sum(source, "freshet_cache_hits_total") +
                     sum(source, "freshet_cache_negative_hits_total"));
     add_integer(out, "keyspace_misses", sum(source, "freshet_cache_misses_total"));
-    add_integer(out, "pubsub_channels", 0);
-    add_integer(out, "pubsub_patterns", 0);
+    const struct pubsub *pubsub = source->deps->pubsub;
+    add_integer(out, "pubsub_channels", pubsub_topics(pubsub, PUBSUB_CHANNEL));
+    add_integer(out, "pubsub_patterns", pubsub_topics(pubsub, PUBSUB_PATTERN));
+    add_integer(out, "pubsubshard_channels", pubsub_topics(pubsub, PUBSUB_SHARD));
     struct tracking_stats tracking;
     tracking_stats(source->deps->tracking, &tracking);
     add_integer(out, "tracking_total_keys", (int64_t)tracking.keys);
