@@ -6,6 +6,7 @@
 
 #include "base/assert.h"
 #include "cache/number.h"
+#include "cache/settings.h"
 #include "cache/worker.h"
 
 void cmd_answer_zero(struct reply *reply) { reply_integer(reply, 0); }
@@ -73,6 +74,16 @@ void cmd_unlock(struct command_context *ctx, struct cmd_lock *lock) {
 
 void cmd_answer_oom(struct reply *reply) {
     reply_error(reply, "OOM command not allowed when used memory > 'maxmemory'.");
+}
+
+bool cmd_may_grow(const struct command_context *ctx, const struct command *command,
+                  const struct slice *argv, uint32_t argc) {
+    if (!(command->flags & CMD_DENYOOM)) return true;
+    size_t bytes = 0;
+    for (uint32_t i = 1; i < argc; i++)
+        bytes += argv[i].len;
+    int64_t bound = setting(worker_deps(ctx->worker)->settings, SETTING_MAX_MEMORY);
+    return store_fits(ctx->store, bytes) && (bound <= 0 || bytes <= (uint64_t)bound);
 }
 
 bool cmd_put(struct command_context *ctx, struct entry **entry) {

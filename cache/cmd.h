@@ -47,6 +47,9 @@ void cmd_unlock(struct command_context *ctx, struct cmd_lock *lock);
 /* Stores the entry, or answers that memory does not suffice. */
 bool cmd_put(struct command_context *ctx, struct entry **entry);
 void cmd_answer_oom(struct reply *reply);
+/* Could memory hold what the command brings, were all else evicted? For what is queued; cmd_put looks by itself. */
+bool cmd_may_grow(const struct command_context *ctx, const struct command *command,
+                  const struct slice *argv, uint32_t argc);
 /* A copy of argv[1]'s string (NULL: a new key) to be changed before it is put: at least `least` bytes, zeros behind what it had. */
 struct entry *cmd_string_grown(struct command_context *ctx, uint64_t hash, const struct entry *old,
                                size_t least, char **value);

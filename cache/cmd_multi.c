@@ -113,10 +113,7 @@ static bool walks_store(const struct command *command) {
 static bool fits(const struct command_context *ctx, struct transaction *tx) {
     for (uint32_t q = 0; q < transaction_length(tx); q++) {
         const struct queued *queued = transaction_at(tx, q);
-        size_t bytes = 0;
-        for (uint32_t i = 0; i < queued->argc; i++)
-            bytes += queued->argv[i].len;
-        if (queued->command->flags & CMD_DENYOOM && !store_fits(ctx->store, bytes)) return false;
+        if (!cmd_may_grow(ctx, queued->command, queued->argv, queued->argc)) return false;
     }
     return true;
 }

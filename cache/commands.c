@@ -4,7 +4,10 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "base/ticks.h"
+#include "cache/account.h"
 #include "cache/client.h"
+#include "cache/cmd.h"
 #include "cache/command.h"
 #include "cache/gate.h"
 #include "cache/keyspace.h"
@@ -23,8 +26,9 @@ static const struct command *const groups[] = {
     commands_list_block,   commands_set,        commands_set_write,  commands_set_algebra,
     commands_zset,         commands_zset_range, commands_zset_write, commands_zset_pop,
     commands_zset_combine, commands_generic,    commands_keyspace,   commands_object,
-    commands_expire,       commands_scan,       commands_connection, commands_pubsub,
-    commands_server,       commands_acl,        commands_multi,      commands_freshet};
+    commands_sort,         commands_expire,     commands_scan,       commands_connection,
+    commands_pubsub,       commands_server,     commands_acl,        commands_slowlog,
+    commands_multi,        commands_freshet};
 
 enum {
     SLOTS =
@@ -106,6 +110,28 @@ const struct command *command_parent(const struct command *command) {
     return NULL;
 }
 
+/* The key behind SORT's last STORE; 0: there is none. The words behind its other options are none of its own. */
+static uint32_t store_option_key(const struct slice *argv, uint32_t argc) {
+    static const struct {
+        struct slice word;
+        uint32_t values;
+        bool is_store;
+    } options[] = {{SLICE("limit"), 2, false},
+                   {SLICE("get"), 1, false},
+                   {SLICE("by"), 1, false},
+                   {SLICE("store"), 1, true}};
+    uint32_t key = 0;
+    for (uint32_t at = 2; at < argc; at++) {
+        for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
+            if (!slice_equal_nocase(argv[at], options[i].word)) continue;
+            at += options[i].values;
+            if (options[i].is_store && at < argc) key = at;
+            break;
+        }
+    }
+    return key;
+}
+
 struct command_key_iter command_keys(const struct command *command, const struct slice *argv,
                                      uint32_t argc) {
     struct command_keys keys = command->keys;
@@ -121,6 +147,9 @@ struct command_key_iter command_keys(const struct command *command, const struct
         n > 0 && n < (int64_t)argc - keys.numkeys) {
         iter.counted = keys.numkeys + 1U;
         iter.counted_end = iter.counted + (uint32_t)n;
+    } else if (keys.store_option) {
+        iter.counted = store_option_key(argv, argc);
+        iter.counted_end = iter.counted ? iter.counted + 1 : 0;
     }
     return iter;
 }
@@ -232,9 +261,13 @@ static void run_locked(struct command_context *ctx, struct command_key_iter keys
         buf_append(hashes, &hash, sizeof hash);
     }
     struct store_guard guard;
-    keywaits_lock(ctx->keywaits, ctx->store, hashes, &guard);
+    if (ctx->command->flags & CMD_LOCKS_ALL)
+        store_lock_all(ctx->store, &guard);
+    else
+        keywaits_lock(ctx->keywaits, ctx->store, hashes, &guard);
     guard.client_id = ctx->client ? client_id(ctx->client) : 0;
     ctx->guard = &guard;
+    ctx->ran = true;
     ctx->command->run(ctx);
     if (ctx->command->flags & CMD_WRITE) serve_waiters(ctx);
     ctx->guard = NULL;
@@ -242,7 +275,9 @@ static void run_locked(struct command_context *ctx, struct command_key_iter keys
 }
 
 static void run_admitted(struct command_context *ctx, struct buf *hashes) {
-    if (!(ctx->command->flags & (CMD_WRITE | CMD_LOCKS_KEYS)) || !command_has_keys(ctx->command)) {
+    if (!(ctx->command->flags & (CMD_WRITE | CMD_LOCKS_KEYS | CMD_LOCKS_ALL)) ||
+        !command_has_keys(ctx->command)) {
+        ctx->ran = true;
         ctx->command->run(ctx);
         return;
     }
@@ -283,6 +318,8 @@ static void queue(struct command_context *ctx, const struct command *named) {
         reply_error(ctx->reply, "ERR Command not allowed inside a transaction");
     else if (ctx->command->flags & CMD_REFUSED)
         ctx->command->run(ctx);
+    else if (!cmd_may_grow(ctx, ctx->command, ctx->argv, ctx->argc))
+        cmd_answer_oom(ctx->reply);
     else if (!transaction_queue(tx, named, ctx->command, ctx->argv, ctx->argc))
         reply_error(ctx->reply, "ERR too much is queued: EXEC or DISCARD first");
     else if (ctx->command->flags & (CMD_WRITE | CMD_MAY_REPLICATE))
@@ -293,6 +330,23 @@ static void queue(struct command_context *ctx, const struct command *named) {
         transaction_spoil(tx);
     else
         reply_simple(ctx->reply, "QUEUED");
+}
+
+/* An EXEC that was refused: the transaction is over, and the refusal is told as Redis tells it. */
+static void abort_transaction(struct command_context *ctx, size_t mark) {
+    struct buf why = {0};
+    size_t len = ctx->reply->out->len - mark;
+    if (len <= 3) return; /* the client is on its way out */
+    buf_append(&why, ctx->reply->out->data + mark + 1, len - 3);
+    const char *text = buf_text(&why);
+    if (strncmp(text, "ERR ", 4) == 0) text += 4;
+    ctx->reply->out->len = mark;
+    reply_error(ctx->reply, "EXECABORT Transaction discarded because of: %s", text);
+    buf_deinit(&why);
+    struct transaction *tx = client_transaction(ctx->client);
+    if (tx) transaction_end(tx);
+    client_set_mode(ctx->client, CLIENT_IN_MULTI | CLIENT_QUEUED_WRITES, false);
+    ctx->unusual &= ~(uint32_t)CLIENT_IN_MULTI;
 }
 
 static void run_unusual(struct command_context *ctx, const struct command *named,
@@ -328,7 +382,11 @@ void command_run_queued(struct command_context *ctx) {
     struct command_key_iter keys = command_keys(ctx->command, ctx->argv, ctx->argc);
     if (refuse_row_keys(ctx, keys)) return;
     if (ctx->unusual & CLIENT_TRACKS) tracked_before(ctx);
+    uint64_t start = ticks_now();
+    size_t before = ctx->reply->out->len;
+    uint32_t errors = ctx->reply->errors;
     ctx->command->run(ctx);
+    account_queued(ctx, start, before, ctx->reply->errors != errors);
     if (ctx->unusual & CLIENT_TRACKS) tracked_after(ctx);
     if (ctx->command->flags & CMD_WRITE)
         for (uint32_t i; (i = command_next_key(&keys));)
@@ -337,7 +395,9 @@ void command_run_queued(struct command_context *ctx) {
 }
 
 void command_run(struct command_context *ctx, const struct command *named, struct buf *hashes) {
+    size_t mark = ctx->reply->out->len;
     if (!is_acceptable(ctx, named)) {
+        if (named && named->flags & CMD_RUNS_QUEUE) abort_transaction(ctx, mark);
         if (ctx->unusual & CLIENT_IN_MULTI) transaction_spoil(client_transaction(ctx->client));
     } else if (__builtin_expect(ctx->unusual, 0)) {
         run_unusual(ctx, named, hashes);

@@ -405,10 +405,12 @@ static void serve_one(struct command_context *ctx, struct keywait *wait, struct 
     serving.argc = 0;
     while (wait->served < wait->n_keys && !slice_equal(wait->keys[wait->served], key))
         wait->served++;
+    /* First, so that the reply goes before what serve will have pushed to this client (an invalidation): its second run
+     * waits for the guard. */
+    client_wake(wait->ticket);
     order->serve(&serving, order, key, &wait->taken);
     wait->errors = reply.errors;
     if (order->destination.data) keywaits_note(ctx, order->destination);
-    client_wake(wait->ticket);
 }
 
 /* While there is something, and somebody. An entry may turn into another by being served from (it is small, say). */
