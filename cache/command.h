@@ -56,6 +56,8 @@ enum command_flag {
     CMD_OWN_LOCKS =
         1
         << 20, /* may lock shards by itself, as CMD_ADMIN may: an EXEC lets go of its own around it */
+    CMD_LOCKS_ALL =
+        1 << 21, /* its arguments only describe keys that it reads (SORT BY): all shards locked */
     CMD_DANGEROUS = 1 << 13, /* in the ACL category of that name without being CMD_ADMIN */
     CMD_REFUSED =
         1
@@ -83,19 +85,22 @@ enum command_group {
 };
 
 /* Where the keys stand among the arguments: first to last in steps, as Redis's COMMAND tells it (last -1 is the last
- * argument; first 0: none), then those that argument `numkeys` counts and that follow it (0: none such). */
+ * argument; first 0: none), then those that argument `numkeys` counts and that follow it (0: none such), then SORT's STORE. */
 struct command_keys {
     int8_t first, last, step;
     uint8_t numkeys;
+    bool store_option;
 };
 #define KEYS(first, last, step)                                                                    \
-    { (first), (last), (step), 0 }
+    { (first), (last), (step), 0, false }
 #define NUMKEYS(at)                                                                                \
-    { 0, 0, 0, (at) }
+    { 0, 0, 0, (at), false }
 #define DESTINATION_NUMKEYS(at) /* argv[1] is written */                                           \
-    { 1, 1, 1, (at) }
+    { 1, 1, 1, (at), false }
+#define KEY_AND_STORE                                                                              \
+    { 1, 1, 1, 0, true }
 #define NO_KEYS                                                                                    \
-    { 0, 0, 0, 0 }
+    { 0, 0, 0, 0, false }
 
 struct command {
     const char *name; /* lower case */
@@ -131,6 +136,7 @@ struct command_context {
     const struct store_guard *guard; /* what is locked; NULL where nothing is */
     struct ready_key *ready; /* keys that were written and somebody waits for: keywaits.h's own */
     bool in_exec;            /* one of an EXEC's commands: it must not wait */
+    bool ran;                /* its function was called: else it was refused before */
     uint32_t unusual;        /* modes of client and process (gate.h); 0 nearly always */
     bool pushes;             /* what this command composes are pushes: never silenced */
     uint32_t n_pending;      /* reads that answered READ_PENDING in this run */
@@ -170,12 +176,14 @@ extern const struct command commands_zset_combine[]; /* cmd_zset_combine.c: ZUNI
 extern const struct command commands_generic[];      /* cmd_generic.c: DEL, EXISTS, TYPE */
 extern const struct command commands_keyspace[];     /* cmd_keyspace.c: RENAME, COPY, ... */
 extern const struct command commands_object[];       /* cmd_object.c: OBJECT, MEMORY */
+extern const struct command commands_sort[];         /* cmd_sort.c */
 extern const struct command commands_expire[];       /* cmd_expire.c: EXPIRE, TTL, ... */
 extern const struct command commands_multi[];        /* cmd_multi.c: MULTI, EXEC, WATCH, ... */
 extern const struct command commands_scan[];         /* cmd_scan.c: SCAN, KEYS, RANDOMKEY */
 extern const struct command commands_connection[];   /* cmd_connection.c: HELLO, CLIENT, ... */
 extern const struct command commands_pubsub[];  /* cmd_pubsub.c: SUBSCRIBE, PUBLISH, ..., MONITOR */
 extern const struct command commands_server[];  /* cmd_server.c: INFO, COMMAND, CONFIG, ... */
+extern const struct command commands_slowlog[];    /* cmd_slowlog.c: SLOWLOG, LATENCY */
 extern const struct command commands_acl[];     /* cmd_acl.c */
 extern const struct command commands_freshet[]; /* cmd_freshet.c: FRESHET.* */
 
