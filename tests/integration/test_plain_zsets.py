@@ -455,6 +455,15 @@ def clients(plain, pair):
         one.close()
 
 
+def blocked(raw, n):
+    def count():
+        told = raw.call("INFO", "clients")
+        told = getattr(told, "data", told)
+        return next(int(line.split(b":")[1]) for line in told.splitlines() if line.startswith(b"blocked_clients:"))
+
+    wait_until(lambda: count() == n, 10, f"{n} clients are blocked")
+
+
 def test_a_blocked_pop_is_served_by_whatever_makes_the_set(pair, clients):
     makers = {
         "ZADD": [["ZADD", "z", 1, "a"]],
@@ -469,20 +478,11 @@ def test_a_blocked_pop_is_served_by_whatever_makes_the_set(pair, clients):
         pair.flush()
         waiter = clients()
         waiter.send("BZPOPMIN", "other", "z", 0)
-        pair.freshet.call("PING")
+        blocked(pair.freshet, 1)
         for command in commands:
             assert not isinstance(pair.freshet.call(*command), Error), (story_name, command)
         assert waiter.read() == [b"z", b"a", b"1"], story_name
         assert pair.freshet.call("EXISTS", "z") == 0
-
-
-def blocked(raw, n):
-    def count():
-        told = raw.call("INFO", "clients")
-        told = getattr(told, "data", told)
-        return next(int(line.split(b":")[1]) for line in told.splitlines() if line.startswith(b"blocked_clients:"))
-
-    wait_until(lambda: count() == n, 10, f"{n} clients are blocked")
 
 
 def test_waiters_are_served_in_the_order_in_which_they_came(pair, clients):
