@@ -232,6 +232,10 @@ $(B)/bench/floor_uring: tests/bench/floor_uring.c $(B)/flags
 bench-io: $(B)/bench/load $(B)/bench/floor $(B)/bench/floor_uring   ## what io_uring could save over epoll: two floors side by side (ROUNDS)
 	@python3 tests/bench/bench-io $(B) --json build/bench-io.json
 
+.PHONY: bench-memory
+bench-memory: $(B)/freshet build/venv/.complete   ## bytes of resident memory a key beside redis-server (ARGS, e.g. --growth)
+	@build/venv/bin/python tests/bench/bench-memory $(B) --json build/bench-memory.json $(ARGS)
+
 .PHONY: bench-cdc
 bench-cdc: $(B)/freshet build/venv/.complete   ## rows into Kafka beside pg_recvlogical (ARGS, e.g. --debezium)
 	@build/venv/bin/python tests/bench/bench-cdc $(B) --json build/bench-cdc.json $(ARGS)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #pragma weak mallctl /* absent where a sanitizer's allocator is used */
 
@@ -66,4 +67,13 @@ void mem_free(void *ptr) { free(ptr); }
 
 void mem_give_back(void) {
     if (mallctl) (void)mallctl("arena." TEXT_OF(MALLCTL_ARENAS_ALL) ".decay", NULL, NULL, NULL, 0);
+}
+
+size_t mem_resident(void) {
+    FILE *statm = mallctl ? fopen("/proc/self/statm", "re") : NULL;
+    if (!statm) return 0;
+    long total = 0, resident = 0;
+    int n = fscanf(statm, "%ld %ld", &total, &resident);
+    fclose(statm);
+    return n == 2 ? (size_t)resident * (size_t)sysconf(_SC_PAGESIZE) : 0;
 }

@@ -24,4 +24,7 @@ void mem_free(void *ptr);
  * that has become idle (after a flush, say) would keep it. To be called about once a second. */
 void mem_give_back(void);
 
+/* Bytes of the process that are in memory; 0: unknown, or a sanitizer's allocator makes it meaningless. */
+size_t mem_resident(void);
+
 #endif

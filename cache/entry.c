@@ -5,6 +5,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "cache/hash.h"
+#include "cache/heap.h"
 #include "cache/list.h"
 #include "cache/set.h"
 #include "cache/zset.h"
@@ -78,10 +79,7 @@ static struct entry *entry_alloc(enum entry_kind kind, struct slice key, uint64_
     atomic_init(&entry->policy, 0);
     entry->key_at = (uint8_t)key_at;
     if (timed) {
-        struct entry_timing *timing = entry_timing(entry);
-        atomic_init(&timing->expire_at_ms, expire_at_ms);
-        timing->next = NULL;
-        timing->link = NULL;
+        entry_set_expiry(entry, expire_at_ms, false);
     }
     if (key.len) memcpy((char *)entry + key_at, key.data, key.len);
     return entry;
@@ -136,25 +134,46 @@ struct entry *entry_create_row(struct slice key, uint64_t hash, int64_t expire_a
     return entry;
 }
 
+/* Readers may write the policy's byte meanwhile. */
+static void copy_header(struct entry *to, const struct entry *from) {
+    to->key_len = from->key_len;
+    to->value_len = from->value_len;
+    to->hash = from->hash;
+    to->kind = from->kind;
+    to->flags = from->flags;
+    atomic_init(&to->policy, atomic_load_explicit(&from->policy, memory_order_relaxed));
+    to->key_at = from->key_at;
+}
+
 struct entry *entry_move_timed(struct entry *entry, int64_t expire_at_ms) {
     ASSERT(!(entry->flags & ENTRY_TIMED));
-    size_t part_size = entry->key_at - sizeof(struct entry);
-    size_t len = sizeof(struct entry) + sizeof(struct entry_timing) + part_size + entry->key_len +
-                 entry->value_len;
-    struct entry *moved = mem_alloc(len);
-    moved->key_len = entry->key_len;
-    moved->value_len = entry->value_len;
-    moved->hash = entry->hash;
-    moved->kind = entry->kind;
-    moved->flags = entry->flags | ENTRY_TIMED;
-    atomic_init(&moved->policy, atomic_load_explicit(&entry->policy, memory_order_relaxed));
-    moved->key_at = entry->key_at + sizeof(struct entry_timing);
-    struct entry_timing *timing = entry_timing(moved);
-    atomic_init(&timing->expire_at_ms, expire_at_ms);
-    timing->next = NULL;
-    timing->link = NULL;
-    memcpy(timing + 1, entry + 1, part_size + entry->key_len + entry->value_len);
+    size_t rest = entry_len(entry) - sizeof *entry;
+    struct entry *moved = mem_alloc(sizeof *entry + sizeof(struct entry_timing) + rest);
+    copy_header(moved, entry);
+    moved->flags = (uint8_t)((entry->flags | ENTRY_TIMED) & ~ENTRY_SETTLED);
+    moved->key_at = (uint8_t)(entry->key_at + sizeof(struct entry_timing));
+    entry_set_expiry(moved, expire_at_ms, false);
+    memcpy(entry_timing(moved) + 1, entry + 1, rest);
     return moved;
+}
+
+size_t entry_len(const struct entry *entry) {
+    return (size_t)entry->key_at + entry->key_len + entry->value_len;
+}
+
+struct entry *entry_settle(const struct entry *entry, void *block) {
+    struct entry *settled = block;
+    copy_header(settled, entry);
+    memcpy(settled + 1, entry + 1, entry_len(entry) - sizeof *entry);
+    settled->flags |= ENTRY_SETTLED;
+    return settled;
+}
+
+void entry_release(struct entry *entry) {
+    if (entry->flags & ENTRY_SETTLED)
+        heap_free(entry);
+    else
+        mem_free(entry);
 }
 
 struct entry *entry_create_renamed(const struct entry *entry, struct slice key, uint64_t hash,
@@ -178,7 +197,7 @@ void entry_destroy(struct entry **entry) {
     *entry = NULL;
     if (!gone) return;
     if (gone->flags & ENTRY_OBJECT) object_types[gone->kind].destroy(entry_object(gone));
-    mem_free(gone);
+    entry_release(gone);
 }
 
 /* malloc_usable_size only reads what the allocator keeps about the block. */
@@ -191,7 +210,7 @@ static size_t block_size(const void *block) {
 }
 
 size_t entry_size(const struct entry *entry) {
-    size_t size = block_size(entry);
+    size_t size = entry->flags & ENTRY_SETTLED ? heap_block_size(entry) : block_size(entry);
     if (entry->flags & ENTRY_OBJECT) size += object_types[entry->kind].size(entry_object(entry));
     return size;
 }

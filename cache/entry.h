@@ -1,7 +1,10 @@
-/* entry.h: one key's value in the store: a single allocation.
+/* entry.h: one key's value in the store: a single block of memory.
  *
  *     | struct entry | timing (only with TTL) | row part or object pointer | key | value bytes |
- *       16 bytes       24 bytes                 by kind                     ^ key_at
+ *       16 bytes       8 bytes                  by kind                     ^ key_at
+ *
+ * Made in memory of the common allocator; store_put moves it into a slot of the store's own (ENTRY_SETTLED, heap.h), unless it is
+ * too big for one. So a pointer to an entry that was put is no longer good: find it again.
  *
  * Entries are immutable once put, with three exceptions: the eviction policy's byte and the expiry (atomic, so that a
  * reader without a lock may look), and a big plain container (ENTRY_OBJECT: a hash, list, set or sorted set), which is
@@ -39,11 +42,12 @@ const char *entry_kind_name(enum entry_kind kind);
 enum { STORE_NEVER = 0 }; /* an expiry of "none" */
 
 enum entry_flag {
-    ENTRY_TIMED = 1 << 0,  /* has room for an expiry (which may still be STORE_NEVER) */
-    ENTRY_OBJECT = 1 << 1, /* a container that is an object, not packed bytes */
-    ENTRY_ABSENT = 1 << 2, /* ENTRY_ROW: a negative entry */
-    ENTRY_RAW = 1 << 3,    /* ENTRY_STRING made by APPEND or SETRANGE: OBJECT ENCODING says raw */
-    ENTRY_TEXT = 1 << 4,   /* ENTRY_STRING made by INCRBYFLOAT: not int, whatever it looks like */
+    ENTRY_TIMED = 1 << 0,   /* has room for an expiry (which may still be STORE_NEVER) */
+    ENTRY_OBJECT = 1 << 1,  /* a container that is an object, not packed bytes */
+    ENTRY_ABSENT = 1 << 2,  /* ENTRY_ROW: a negative entry */
+    ENTRY_RAW = 1 << 3,     /* ENTRY_STRING made by APPEND or SETRANGE: OBJECT ENCODING says raw */
+    ENTRY_TEXT = 1 << 4,    /* ENTRY_STRING made by INCRBYFLOAT: not int, whatever it looks like */
+    ENTRY_SETTLED = 1 << 5, /* in a slot of the heap */
 };
 
 struct entry {
@@ -56,11 +60,10 @@ struct entry {
     uint8_t key_at;         /* where the key begins, from the start of this struct */
 };
 
-/* Follows the header of a timed entry. The links are the timing wheel's (wheel.h), under the shard's lock. */
+/* Follows the header of a timed entry. */
 struct entry_timing {
-    _Atomic int64_t expire_at_ms; /* wall clock */
-    struct entry *next;
-    struct entry **link; /* what points here; NULL: in no list */
+    _Atomic int64_t
+        when; /* the expiry in ms of wall clock; the sign bit: late, its wheel's note is of an earlier time */
 };
 
 /* A row as read by a fill. `table` is the table map's stable number. */
@@ -90,7 +93,19 @@ static inline struct entry_timing *entry_timing(struct entry *entry) {
 static inline int64_t entry_expiry(const struct entry *entry) {
     if (!(entry->flags & ENTRY_TIMED)) return STORE_NEVER;
     const struct entry_timing *timing = (const struct entry_timing *)(entry + 1);
-    return atomic_load_explicit(&timing->expire_at_ms, memory_order_relaxed);
+    return atomic_load_explicit(&timing->when, memory_order_relaxed) & INT64_MAX;
+}
+
+/* Under the shard's lock; the entry is timed. */
+static inline void entry_set_expiry(struct entry *entry, int64_t expire_at_ms, bool late) {
+    int64_t when = expire_at_ms >= 0 ? expire_at_ms : 1; /* long past is past */
+    if (late) when |= INT64_MIN;
+    atomic_store_explicit(&entry_timing(entry)->when, when, memory_order_relaxed);
+}
+
+static inline bool entry_is_late(const struct entry *entry) {
+    const struct entry_timing *timing = (const struct entry_timing *)(entry + 1);
+    return atomic_load_explicit(&timing->when, memory_order_relaxed) < 0;
 }
 
 static inline bool entry_is_expired(const struct entry *entry, int64_t now_ms) {
@@ -122,8 +137,15 @@ struct entry *entry_create_row(struct slice key, uint64_t hash, int64_t expire_a
                                struct slice fields);
 void entry_destroy(struct entry **entry);
 
-/* A copy with room for an expiry, set to expire_at_ms. A container's object moves to the copy: the old entry's memory
- * is then given back with mem_free, not entry_destroy. */
+/* Gives back the entry's memory alone: its object has moved to a copy. */
+void entry_release(struct entry *entry);
+
+/* Bytes of the block: header, parts, key and value. */
+size_t entry_len(const struct entry *entry);
+/* A copy in a heap's block of entry_len() bytes. The object moves with it: the old one is then released. */
+struct entry *entry_settle(const struct entry *entry, void *block);
+
+/* A copy with room for an expiry, set to expire_at_ms. The object moves with it. */
 struct entry *entry_move_timed(struct entry *entry, int64_t expire_at_ms);
 
 /* The value of `entry` under another key; a row has none but its own. A big container's is `object`: a copy, or the entry's own,

@@ -375,6 +375,25 @@ struct entry *index_random(const struct index *index, uint64_t random) {
     }
 }
 
+struct index_iter index_bucket_of(const struct index *index, uint32_t hash) {
+    uint32_t n = index_buckets(index);
+    return (struct index_iter){n ? bucket_at(index, bucket_number(hash, n)) : NULL, 0};
+}
+
+struct entry *index_next_of(struct index_iter *iter, uint32_t hash) {
+    uint64_t tag = tag_of(hash);
+    for (; iter->bucket; iter->slot = 0) {
+        while (iter->slot < BUCKET_SLOTS) {
+            uint64_t slot =
+                atomic_load_explicit(&iter->bucket->slots[iter->slot++], memory_order_relaxed);
+            if (slot && (slot & ~POINTER_MASK) == tag && slot_entry(slot)->hash == hash)
+                return slot_entry(slot);
+        }
+        iter->bucket = atomic_load_explicit(&iter->bucket->next, memory_order_relaxed);
+    }
+    return NULL;
+}
+
 static uint32_t reverse_bits(uint32_t value) {
     uint32_t reversed = 0;
     for (uint32_t i = 0; i < INDEX_HASH_BITS; i++)

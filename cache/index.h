@@ -80,6 +80,9 @@ struct index_iter {
 };
 struct index_iter index_bucket(const struct index *index, uint32_t n);
 struct entry *index_next(struct index_iter *iter);
+/* From the bucket of `hash` on: the entries of that very hash. */
+struct index_iter index_bucket_of(const struct index *index, uint32_t hash);
+struct entry *index_next_of(struct index_iter *iter, uint32_t hash);
 /* Any entry of an index that is not empty, each with the same chance. `random` is the caller's. */
 struct entry *index_random(const struct index *index, uint64_t random);
 

@@ -6,7 +6,14 @@
 #include "base/mem.h"
 #include "cache/entry.h"
 
-enum { OUTSIDE = 0, DRAIN_EVERY = 64, BIG_BYTES = 64 << 10, WAITS = 100, WAIT_US = 100 };
+enum {
+    KIND_MASK = 7,
+    OUTSIDE = 0,
+    DRAIN_EVERY = 64,
+    BIG_BYTES = 64 << 10,
+    WAITS = 100,
+    WAIT_US = 100
+};
 
 struct reader {
     _Alignas(64) _Atomic uint64_t epoch; /* OUTSIDE or the epoch in which it entered */
@@ -82,12 +89,15 @@ static size_t held_size(const struct entry *entry) {
 }
 
 static void retired_free(struct reclaim *reclaim, struct retired item) {
-    void *thing = (void *)(item.thing & ~(uintptr_t)1);
-    if ((item.thing & 1) == RETIRED_ENTRY) {
+    void *thing = (void *)(item.thing & ~(uintptr_t)KIND_MASK);
+    enum retired_kind kind = item.thing & KIND_MASK;
+    if (kind == RETIRED_ENTRY) {
         struct entry *entry = thing;
         size_t held = held_size(entry);
         if (held) atomic_fetch_sub_explicit(&reclaim->held, held, memory_order_relaxed);
         entry_destroy(&entry);
+    } else if (kind == RETIRED_HUSK) {
+        entry_release(thing);
     } else {
         mem_free(thing);
     }

@@ -36,10 +36,11 @@ enum { RECLAIM_HELD_MUCH = 32 << 20, RECLAIM_HELD_VERY_MUCH = 4 * RECLAIM_HELD_M
 enum retired_kind {
     RETIRED_MEMORY, /* mem_free */
     RETIRED_ENTRY,  /* entry_destroy */
+    RETIRED_HUSK,   /* entry_release: what it held has moved on */
 };
 
 struct retired {
-    uintptr_t thing; /* the kind in the lowest bit: blocks are aligned to more */
+    uintptr_t thing; /* the kind in the lowest bits: blocks are aligned to 8 */
     uint64_t epoch;
 };
 

@@ -1,55 +1,13 @@
 #include "cache/store.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
 #define XXH_INLINE_ALL /* the function that every read begins with */
 #include <xxhash.h>
 
 #include "base/assert.h"
 #include "base/mem.h"
-#include "cache/evict.h"
-#include "cache/index.h"
-#include "cache/reclaim.h"
-#include "cache/wheel.h"
-
-_Static_assert(STORE_SHARDS == 1 << (32 - INDEX_HASH_BITS), "entry.hash is shard and bucket");
-
-/* Under its mutex, but for what index_find reads. The counts are written under it, and read by anyone. */
-struct shard {
-    _Alignas(64) struct index index;
-    _Alignas(64) pthread_mutex_t mutex;
-    struct limbo limbo;
-    struct evict evict;
-    size_t entry_bytes;
-    size_t accounted;          /* of entry_bytes and the index: what is in store.used */
-    _Atomic uint8_t observers; /* a bit each */
-    bool told;                 /* since it was locked */
-    _Atomic uint64_t entries;
-    _Atomic uint64_t absent;
-    _Atomic uint64_t timed;
-    struct wheel wheel;
-};
-
-struct store {
-    struct store_config config;
-    struct store_observer observers[STORE_OBSERVERS];
-    uint32_t n_observers;
-    struct reclaim *reclaim;
-    struct metrics *metrics;
-    struct metric *removal_metrics[REMOVED_CAUSES];
-    _Alignas(64) _Atomic uint64_t used;
-    _Atomic uint32_t next_victim; /* the shard to evict in, where the own one is below its share */
-    _Atomic uint64_t removed[REMOVED_CAUSES];
-    struct shard shards[STORE_SHARDS];
-};
-
-static uint32_t shard_number(uint64_t hash) { return (uint32_t)hash >> INDEX_HASH_BITS; }
+#include "cache/store_state.h"
 
 uint32_t store_shard(uint64_t hash) { return shard_number(hash); }
-
-static struct shard *shard_of(struct store *store, uint64_t hash) {
-    return &store->shards[shard_number(hash)];
-}
 
 bool store_is_locked(const struct store_guard *guard, uint64_t hash) {
     uint32_t n = shard_number(hash);
@@ -68,10 +26,6 @@ static void count(_Atomic uint64_t *counter, int64_t n) {
     atomic_store_explicit(counter, value + (uint64_t)n, memory_order_relaxed);
 }
 
-static uint64_t used_bytes(const struct store *store) {
-    return atomic_load_explicit(&store->used, memory_order_relaxed);
-}
-
 /* --- life --- */
 
 static const char *const removal_labels[REMOVED_CAUSES] = {
@@ -86,7 +40,7 @@ static double read_entries(void *owner) {
     return (double)stats.entries;
 }
 
-static double read_bytes(void *owner) { return (double)used_bytes(owner); }
+static double read_bytes(void *owner) { return (double)store_used(owner); }
 
 static double read_max_bytes(void *owner) {
     return (double)((struct store *)owner)->config.max_memory_bytes;
@@ -106,6 +60,14 @@ static void register_metrics(struct store *store, struct metrics *metrics) {
                      read_max_bytes, store);
 }
 
+/* A region has some slabs that are not full: where memory is little, there are few. */
+static uint32_t region_count(uint64_t max_memory_bytes) {
+    uint32_t n = 1;
+    while (n < STORE_REGIONS_MAX && max_memory_bytes / n > REGION_BYTES)
+        n *= 2;
+    return n;
+}
+
 struct store *store_create(const struct store_config *config, struct metrics *metrics) {
     struct store *store = mem_aligned(64, sizeof *store);
     memset(store, 0, sizeof *store);
@@ -113,12 +75,17 @@ struct store *store_create(const struct store_config *config, struct metrics *me
     store->reclaim = reclaim_create(config->max_readers);
     for (uint32_t i = 0; i < STORE_SHARDS; i++) {
         struct shard *shard = &store->shards[i];
+        shard->number = i;
         pthread_mutex_init(&shard->mutex, NULL);
         limbo_init(&shard->limbo, store->reclaim);
         index_init(&shard->index, &shard->limbo);
-        evict_init(&shard->evict);
         wheel_init(&shard->wheel);
     }
+    for (uint32_t i = 0; i < STORE_DOMAINS; i++)
+        evict_init(&store->domains[i], i, &store->duel);
+    atomic_init(&store->limit, config->max_memory_bytes);
+    store->regions = region_count(config->max_memory_bytes);
+    store->heap = heap_create(store->regions);
     store->metrics = metrics;
     if (metrics) register_metrics(store, metrics);
     return store;
@@ -139,8 +106,12 @@ void store_destroy(struct store **store) {
         index_each(&shard->index, destroy_entry, NULL);
         index_deinit(&shard->index);
         limbo_deinit(&shard->limbo);
+        wheel_deinit(&shard->wheel);
         pthread_mutex_destroy(&shard->mutex);
     }
+    for (uint32_t i = 0; i < STORE_DOMAINS; i++)
+        evict_deinit(&gone->domains[i]);
+    heap_destroy(&gone->heap);
     reclaim_destroy(&gone->reclaim);
     mem_free(gone);
 }
@@ -167,7 +138,7 @@ const struct entry *store_peek(struct store *store, struct slice key, uint64_t h
                                int64_t now_ms) {
     struct entry *entry = index_find(&shard_of(store, hash)->index, key, (uint32_t)hash);
     if (!entry || entry_is_expired(entry, now_ms)) return NULL;
-    evict_touch(entry);
+    evict_touch(domain_of(store, hash), entry);
     return entry;
 }
 
@@ -244,7 +215,6 @@ static void settle_all(struct store *store, const uint64_t *told) {
 
 /* One shard at a time; a guard is for commands. */
 static void lock_shard(struct shard *shard) { pthread_mutex_lock(&shard->mutex); }
-static void unlock_shard(struct store *store, struct shard *shard);
 
 /* Of a walk over all shards, which a guard may have locked already. */
 static void enter_shard(struct shard *shard, const struct store_guard *guard) {
@@ -252,10 +222,10 @@ static void enter_shard(struct shard *shard, const struct store_guard *guard) {
 }
 
 static void leave_shard(struct store *store, struct shard *shard, const struct store_guard *guard) {
-    if (!guard) unlock_shard(store, shard);
+    if (!guard) store_unlock_shard(store, shard);
 }
 
-static void unlock_shard(struct store *store, struct shard *shard) {
+void store_unlock_shard(struct store *store, struct shard *shard) {
     bool told = shard->told;
     shard->told = false;
     pthread_mutex_unlock(&shard->mutex);
@@ -307,15 +277,21 @@ void store_unlock(struct store *store, struct store_guard *guard) {
 
 /* Brings the store's sum to what the shard takes now. */
 static void account(struct store *store, struct shard *shard) {
-    size_t now = shard->entry_bytes + shard->index.bytes;
-    if (now == shard->accounted) return;
-    atomic_fetch_add_explicit(&store->used, now - shard->accounted, memory_order_relaxed);
-    shard->accounted = now;
+    size_t now = shard->entry_bytes + shard->index.bytes + shard->wheel.bytes;
+    size_t accounted = atomic_load_explicit(&shard->accounted, memory_order_relaxed);
+    if (now == accounted) return;
+    atomic_fetch_add_explicit(&store->used, now - accounted, memory_order_relaxed);
+    atomic_store_explicit(&shard->accounted, now, memory_order_relaxed);
 }
 
 static void note_removed(struct store *store, enum store_removal cause, uint64_t n) {
     atomic_fetch_add_explicit(&store->removed[cause], n, memory_order_relaxed);
     if (store->removal_metrics[cause]) metric_add(store->removal_metrics[cause], (int64_t)n);
+}
+
+/* A note holds the hash's lower bits; the shard has the others. */
+static uint32_t hash_of_note(const struct shard *shard, const struct wheel_note *note) {
+    return shard->number << INDEX_HASH_BITS | (uint32_t)note->hash;
 }
 
 static bool has_expiry(const struct entry *entry) { return entry_expiry(entry) != STORE_NEVER; }
@@ -325,18 +301,46 @@ static void attach(struct shard *shard, struct entry *entry) {
     shard->entry_bytes += entry_size(entry);
     count(&shard->entries, 1);
     if (entry_is_absent(entry)) count(&shard->absent, 1);
-    if (!has_expiry(entry)) return;
-    count(&shard->timed, 1);
-    wheel_add(&shard->wheel, entry);
+    if (has_expiry(entry)) count(&shard->timed, 1);
 }
 
 static void detach(struct shard *shard, struct entry *entry) {
     shard->entry_bytes -= entry_size(entry);
     count(&shard->entries, -1);
     if (entry_is_absent(entry)) count(&shard->absent, -1);
-    if (!has_expiry(entry)) return;
-    count(&shard->timed, -1);
-    wheel_remove(&shard->wheel, entry);
+    if (has_expiry(entry)) count(&shard->timed, -1);
+}
+
+/* A few notes of the wheel that may be stale. */
+static void sweep_wheel(struct shard *shard) {
+    struct wheel_note note;
+    uint64_t live = atomic_load_explicit(&shard->timed, memory_order_relaxed);
+    for (uint32_t n = 0; n < WHEEL_SWEEPS && wheel_sweep(&shard->wheel, live, &note); n++) {
+        uint32_t hash = hash_of_note(shard, &note);
+        struct index_iter iter = index_bucket_of(&shard->index, hash);
+        struct entry *entry;
+        while ((entry = index_next_of(&iter, hash))) {
+            if (!has_expiry(entry)) continue;
+            if (!entry_is_late(entry) && wheel_tick(entry_expiry(entry)) != note.tick) continue;
+            entry_set_expiry(entry, entry_expiry(entry), false);
+            wheel_add(&shard->wheel, hash, entry_expiry(entry));
+            break;
+        }
+    }
+}
+
+/* The entry has an expiry. Where the key was timed before, and not for later than now, that note will do: the entry is
+ * late for it, and is noted anew when it is due. So a key that is written again and again has one note. */
+static void note_expiry(struct shard *shard, struct entry *entry, int64_t before_ms,
+                        bool was_late) {
+    int64_t at_ms = entry_expiry(entry);
+    if (before_ms != STORE_NEVER && wheel_tick(before_ms) <= wheel_tick(at_ms)) {
+        entry_set_expiry(entry, at_ms, was_late || wheel_tick(before_ms) != wheel_tick(at_ms));
+        return;
+    }
+    entry_set_expiry(entry, at_ms, false);
+    wheel_add(&shard->wheel, entry->hash, at_ms);
+    sweep_wheel(shard);
 }
 
 static void tell_removed(struct store *store, struct shard *shard, const struct entry *entry,
@@ -351,45 +355,15 @@ static void tell_removed(struct store *store, struct shard *shard, const struct 
     tell_all(store, shard, &change);
 }
 
-static void drop(struct store *store, struct shard *shard, struct entry *entry,
-                 enum store_removal cause, uint64_t client_id) {
-    evict_remove(&shard->evict, entry);
+void store_drop(struct store *store, struct shard *shard, struct entry *entry,
+                enum store_removal cause, uint64_t client_id) {
+    evict_forget(domain_of(store, entry->hash), 1);
     detach(shard, entry);
     index_remove(&shard->index, entry);
     tell_removed(store, shard, entry, cause, client_id);
     limbo_add(&shard->limbo, entry, RETIRED_ENTRY);
     account(store, shard);
     note_removed(store, cause, 1);
-}
-
-static bool evict_one(struct store *store, struct shard *shard, const struct entry *keep) {
-    struct entry *victim = evict_victim(&shard->evict, &shard->index, keep);
-    if (!victim) return false;
-    drop(store, shard, victim, REMOVED_EVICTED_MEMORY, 0);
-    return true;
-}
-
-/* In the next shard that is ours or free. Only tried, since the lock order is ascending. */
-static bool evict_elsewhere(struct store *store, const struct store_guard *guard,
-                            const struct entry *keep) {
-    uint32_t n =
-        atomic_fetch_add_explicit(&store->next_victim, 1, memory_order_relaxed) % STORE_SHARDS;
-    struct shard *shard = &store->shards[n];
-    if (guard->shards[n / 64] >> (n % 64) & 1) return evict_one(store, shard, keep);
-    if (pthread_mutex_trylock(&shard->mutex) != 0) return false;
-    bool evicted = evict_one(store, shard, keep);
-    unlock_shard(store, shard);
-    return evicted;
-}
-
-static void make_room(struct store *store, const struct store_guard *guard, struct shard *shard,
-                      const struct entry *keep) {
-    uint32_t failures = 0;
-    while (used_bytes(store) > store->config.max_memory_bytes && failures < STORE_SHARDS) {
-        bool has_its_share = shard->accounted >= used_bytes(store) / STORE_SHARDS;
-        if (has_its_share && evict_one(store, shard, keep)) continue;
-        failures = evict_elsewhere(store, guard, keep) ? 0 : failures + 1;
-    }
 }
 
 bool store_fits(const struct store *store, size_t bytes) {
@@ -402,10 +376,10 @@ struct entry *store_find(struct store *store, const struct store_guard *guard, s
     struct entry *entry = index_find(&shard->index, key, (uint32_t)hash);
     if (!entry) return NULL;
     if (entry_is_expired(entry, now_ms)) {
-        drop(store, shard, entry, REMOVED_EXPIRED, 0);
+        store_drop(store, shard, entry, REMOVED_EXPIRED, 0);
         return NULL;
     }
-    evict_touch(entry);
+    evict_touch(domain_of(store, hash), entry);
     return entry;
 }
 
@@ -444,6 +418,16 @@ void store_touch(struct store *store, const struct store_guard *guard, struct sl
     tell_all(store, shard, &change);
 }
 
+/* Moves what the common allocator gave into a slot of the heap. */
+static struct entry *settle(struct store *store, struct entry *entry) {
+    size_t len = entry_len(entry);
+    if (len > HEAP_MOST || entry->flags & ENTRY_SETTLED) return entry;
+    struct entry *settled =
+        entry_settle(entry, heap_alloc(store->heap, region_of(store, entry->hash), len));
+    entry_release(entry);
+    return settled;
+}
+
 bool store_put(struct store *store, const struct store_guard *guard, struct entry **entry) {
     struct entry *fresh = *entry;
     *entry = NULL;
@@ -453,21 +437,26 @@ bool store_put(struct store *store, const struct store_guard *guard, struct entr
     }
     struct shard *shard = locked_shard(store, guard, fresh->hash);
     struct entry *old = index_find(&shard->index, entry_key(fresh), fresh->hash);
+    fresh = settle(store, fresh);
+    struct evict *evict = domain_of(store, fresh->hash);
     if (old) {
-        evict_replace(&shard->evict, old, fresh);
+        evict_replace(evict, old, fresh);
         detach(shard, old);
         attach(shard, fresh);
+        if (has_expiry(fresh))
+            note_expiry(shard, fresh, entry_expiry(old), has_expiry(old) && entry_is_late(old));
         index_replace(&shard->index, old, fresh);
         tell_put(store, shard, guard, fresh, old);
         limbo_add(&shard->limbo, old, RETIRED_ENTRY);
     } else {
-        evict_insert(&shard->evict, fresh);
+        evict_insert(evict, fresh);
         attach(shard, fresh);
+        if (has_expiry(fresh)) note_expiry(shard, fresh, STORE_NEVER, false);
         index_insert(&shard->index, fresh);
         tell_put(store, shard, guard, fresh, NULL);
     }
     account(store, shard);
-    make_room(store, guard, shard, fresh);
+    store_make_room(store, guard, shard, fresh);
     return true;
 }
 
@@ -476,7 +465,7 @@ bool store_remove(struct store *store, const struct store_guard *guard, struct s
     struct shard *shard = locked_shard(store, guard, hash);
     struct entry *entry = index_find(&shard->index, key, (uint32_t)hash);
     if (!entry) return false;
-    drop(store, shard, entry, cause, guard->client_id);
+    store_drop(store, shard, entry, cause, guard->client_id);
     return true;
 }
 
@@ -487,11 +476,11 @@ bool store_rename(struct store *store, const struct store_guard *guard, struct e
     bool is_object = entry->flags & ENTRY_OBJECT;
     struct entry *renamed = entry_create_renamed(entry, key, hash, entry_expiry(entry),
                                                  is_object ? entry_object(entry) : NULL);
-    evict_remove(&shard->evict, entry);
+    evict_forget(domain_of(store, entry->hash), 1);
     detach(shard, entry);
     index_remove(&shard->index, entry);
     tell_removed(store, shard, entry, REMOVED_DELETED, guard->client_id);
-    limbo_add(&shard->limbo, entry, is_object ? RETIRED_MEMORY : RETIRED_ENTRY);
+    limbo_add(&shard->limbo, entry, is_object ? RETIRED_HUSK : RETIRED_ENTRY);
     account(store, shard);
     note_removed(store, REMOVED_DELETED, 1);
     return store_put(store, guard, &renamed);
@@ -500,23 +489,24 @@ bool store_rename(struct store *store, const struct store_guard *guard, struct e
 struct entry *store_set_expiry(struct store *store, const struct store_guard *guard,
                                struct entry *entry, int64_t expire_at_ms) {
     struct shard *shard = locked_shard(store, guard, entry->hash);
-    if (expire_at_ms == entry_expiry(entry)) return entry;
+    int64_t before_ms = entry_expiry(entry);
+    bool was_late = before_ms != STORE_NEVER && entry_is_late(entry);
+    if (expire_at_ms == before_ms) return entry;
     detach(shard, entry);
-    if (entry->flags & ENTRY_TIMED) {
-        atomic_store_explicit(&entry_timing(entry)->expire_at_ms, expire_at_ms,
-                              memory_order_relaxed);
-        attach(shard, entry);
-        tell_changed(store, shard, guard, entry);
-        return entry;
-    }
-    struct entry *moved = entry_move_timed(entry, expire_at_ms);
-    attach(shard, moved);
-    index_replace(&shard->index, entry, moved);
-    tell_changed(store, shard, guard, moved);
-    limbo_add(&shard->limbo, entry, RETIRED_MEMORY);
+    struct entry *old = entry;
+    if (entry->flags & ENTRY_TIMED)
+        entry_set_expiry(entry, expire_at_ms, false);
+    else
+        entry = settle(store, entry_move_timed(entry, expire_at_ms));
+    attach(shard, entry);
+    if (expire_at_ms != STORE_NEVER) note_expiry(shard, entry, before_ms, was_late);
+    if (entry != old) index_replace(&shard->index, old, entry);
+    tell_changed(store, shard, guard, entry);
+    if (entry == old) return entry;
+    limbo_add(&shard->limbo, old, RETIRED_HUSK);
     account(store, shard);
-    make_room(store, guard, shard, moved);
-    return moved;
+    store_make_room(store, guard, shard, entry);
+    return entry;
 }
 
 void store_resized(struct store *store, const struct store_guard *guard, struct entry *entry,
@@ -525,27 +515,46 @@ void store_resized(struct store *store, const struct store_guard *guard, struct 
     shard->entry_bytes += entry_size(entry) - old_size;
     tell_changed(store, shard, guard, entry);
     account(store, shard);
-    make_room(store, guard, shard, entry);
+    store_make_room(store, guard, shard, entry);
 }
 
 /* --- the whole store --- */
 
+/* What is not expired then was late for its note, or is not of it. */
+static bool expire_noted(struct store *store, struct shard *shard, const struct wheel_note *note,
+                         int64_t now_ms) {
+    uint32_t hash = hash_of_note(shard, note);
+    struct index_iter iter = index_bucket_of(&shard->index, hash);
+    struct entry *entry;
+    while ((entry = index_next_of(&iter, hash))) {
+        if (!has_expiry(entry)) continue;
+        if (entry_is_expired(entry, now_ms)) {
+            store_drop(store, shard, entry, REMOVED_EXPIRED, 0);
+            return true; /* another of the same hash has a note of its own */
+        }
+        if (!entry_is_late(entry)) continue;
+        entry_set_expiry(entry, entry_expiry(entry), false);
+        wheel_add(&shard->wheel, hash, entry_expiry(entry));
+        return false;
+    }
+    return false;
+}
+
 uint32_t store_expire(struct store *store, uint32_t part, uint32_t parts, int64_t now_ms,
                       uint32_t budget) {
     ASSERT(part < parts);
-    uint32_t expired = 0;
+    uint32_t expired = 0, notes = 0;
     for (uint32_t i = part; i < STORE_SHARDS; i += parts) {
         struct shard *shard = &store->shards[i];
         lock_shard(shard);
-        struct entry *entry;
-        while (expired < budget && (entry = wheel_due(&shard->wheel, now_ms))) {
-            drop(store, shard, entry, REMOVED_EXPIRED, 0);
-            expired++;
-        }
+        struct wheel_note note;
+        for (; notes < budget && wheel_due(&shard->wheel, now_ms, &note); notes++)
+            expired += expire_noted(store, shard, &note, now_ms);
+        account(store, shard);
         limbo_drain(&shard->limbo);
-        unlock_shard(store, shard);
+        store_unlock_shard(store, shard);
     }
-    return expired;
+    return notes < budget ? expired : budget;
 }
 
 struct entry_list {
@@ -570,11 +579,11 @@ static void shard_flush(struct store *store, struct shard *shard, const struct s
     uint64_t client_id = guard ? guard->client_id : 0;
     struct entry_list all = {0};
     index_each(&shard->index, entry_list_add, &all);
-    for (uint32_t i = 0; i < all.n; i++) {
-        evict_remove(&shard->evict, all.entries[i]);
+    for (uint32_t i = 0; i < all.n; i++)
         detach(shard, all.entries[i]);
-    }
+    evict_forget(&store->domains[shard->number % STORE_DOMAINS], all.n);
     index_clear(&shard->index);
+    wheel_clear(&shard->wheel);
     for (uint32_t i = 0; i < all.n; i++) {
         tell_removed(store, shard, all.entries[i], cause, client_id);
         limbo_add(&shard->limbo, all.entries[i], RETIRED_ENTRY);
@@ -606,8 +615,8 @@ static uint32_t sweep_some(struct store *store, struct shard *shard, uint32_t cu
         cursor = index_scan(&shard->index, cursor, entry_list_add, found);
     while (cursor != 0 && ++buckets < SWEEP_BUCKETS);
     for (uint32_t i = 0; i < found->n; i++)
-        drop(store, shard, found->entries[i], cause, 0);
-    unlock_shard(store, shard);
+        store_drop(store, shard, found->entries[i], cause, 0);
+    store_unlock_shard(store, shard);
     return cursor;
 }
 
@@ -688,7 +697,7 @@ const struct entry *store_random(struct store *store, const struct store_guard *
 }
 
 void store_stats(struct store *store, struct store_stats *stats) {
-    *stats = (struct store_stats){.bytes = used_bytes(store),
+    *stats = (struct store_stats){.bytes = store_used(store),
                                   .max_bytes = store->config.max_memory_bytes,
                                   .retired_bytes = reclaim_held(store->reclaim)};
     for (uint32_t i = 0; i < STORE_SHARDS; i++) {

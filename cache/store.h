@@ -10,14 +10,19 @@
  * end of each turn, also where it does not sleep). An entry that was reachable in the section stays readable until it
  * ends, even if it was replaced; its memory is given back once every reader has left (reclaim.h). Other threads than
  * workers use store_lock, under which the entries of the locked shards are stable too, but for those that the
- * holder's own store_put evicts: after a put, find again.
+ * holder's own store_put evicts: after a put, find again. (Between commands an entry may also move.)
  *
  * A guard locks the shards of a command's keys in ascending order, so a command on several keys is atomic. That is the
  * first lock of the lock order; under it only the recent set (recent.h) and the allocator are touched. (store_put may try
  * other shards' locks to evict there, and never waits for one.)
  *
- * Memory: the bound is on what entries and index take; past it store_put evicts by the policy (evict.h), in its own shard
- * while that holds its share, else around the shards. Expiry: each shard keeps its timed entries in a wheel (wheel.h).
+ * Memory: max_memory_bytes is a promise about the resident memory of the process. What the store itself takes (slots of entries,
+ * big entries, containers, index, wheels) is counted as it changes; all else (programs, threads, client buffers, what waits for readers to
+ * leave, holes in slabs and in the common allocator) is what store_follow is told beyond that, and the limit of the store's own
+ * sinks by it, down to half of the bound at the least: a bound that the bare process exceeds is one on the store alone.
+ * Past the limit store_put evicts by the policy (evict.h), in its own shard's domain while that holds its share, else around
+ * the domains. Entries lie in slots of slabs (heap.h); where sizes shift, slabs with few entries left are emptied into others
+ * (store_tidy), so that memory goes back whatever came before. Expiry: each shard keeps notes in a wheel (wheel.h).
  *
  * A hit takes no lock and waits for none (index.h): a hash, one line of the shard, one of the directory, the bucket, the entry. */
 #ifndef FRESHET_CACHE_STORE_H
@@ -107,9 +112,15 @@ void store_resized(struct store *store, const struct store_guard *guard, struct 
 bool store_fits(const struct store *store, size_t bytes);
 
 /* Removes what is due, up to `budget` entries, in the shards of `part` of `parts`, and gives retired memory back.
- * Returns how many. Each worker calls it for its part about every 100 ms. Holding no guard, as the following. */
+ * Returns how many, or the budget where that was not enough to see. Each worker calls it for its part about every 100 ms. Holding no guard, as the following. */
 uint32_t store_expire(struct store *store, uint32_t part, uint32_t parts, int64_t now_ms,
                       uint32_t budget);
+/* Evicts what is over the limit and empties sparse slabs, up to a budget of entries: with store_expire. */
+void store_tend(struct store *store, uint32_t budget);
+/* Between a worker's turns, outside of its reading section: empties a slab or two where others were made meanwhile. */
+void store_tidy(struct store *store);
+/* Tells the process's resident memory, about every 100 ms: the limit of what the store takes follows from it. */
+void store_follow(struct store *store, uint64_t resident_bytes);
 /* This and the two walks below lock a shard at a time, or none where a guard has locked them all. */
 void store_flush(struct store *store, const struct store_guard *guard, enum store_removal cause);
 /* Removes every entry for which `match` says so (whole-table eviction's sweep, never the promise itself). Locks one

@@ -22,6 +22,9 @@ enum {
     TICK_US = 1000 * 1000,
 };
 
+struct account *worker_account(struct worker *worker) {
+    return &worker->account;
+}
 uint32_t worker_index(const struct worker *worker) { return worker->index; }
 struct loop *worker_loop(struct worker *worker) {
     return worker->loop;
@@ -73,6 +76,7 @@ void worker_release_slot(struct worker *worker, uint32_t slot) {
 static void on_sleep(void *arg) {
     struct worker *worker = arg;
     store_reader_leave(worker->deps.store, worker->index);
+    store_tidy(worker->deps.store);
 }
 
 static void on_wake(void *arg) {
@@ -142,6 +146,8 @@ static void expire(void *arg, int64_t now_us) {
     uint32_t n = paused ? 0
                         : store_expire(worker->deps.store, worker->index, worker->deps.n_workers,
                                        worker->now_ms, EXPIRE_BUDGET);
+    if (!paused) store_tend(worker->deps.store, EXPIRE_BUDGET);
+    if (worker->index == 0) store_follow(worker->deps.store, mem_resident());
     if (worker->index == 0 && worker->keyspace) keyspace_tick(worker->keyspace, now_us);
     int64_t next = n < EXPIRE_BUDGET ? EXPIRE_EVERY_US : EXPIRE_AGAIN_US;
     loop_timer_set(worker->loop, &worker->expire_timer, now_us + next);
@@ -174,6 +180,7 @@ static void tick(void *arg, int64_t now_us) {
         if (worker->clients[slot]) client_tick(worker->clients[slot], now_us);
     if (worker->index == 0) {
         sample_rates(worker, now_us);
+        command_stats_calibrate(worker->deps.stats);
         mem_give_back();
     }
     loop_timer_set(worker->loop, &worker->tick_timer, now_us + TICK_US);
@@ -308,6 +315,9 @@ static void make_metrics(struct worker_metrics *cells, struct metrics *metrics) 
     cells->protocol_errors =
         metrics_counter(metrics, "freshet_cache_protocol_errors_total",
                         "RESP connections closed because of what they sent.", NULL);
+    cells->pushes =
+        metrics_counter(metrics, "freshet_cache_pushes_total",
+                        "Messages, invalidations and MONITOR lines handed to RESP clients.", NULL);
     cells->output_limit_closes =
         metrics_counter(metrics, "freshet_cache_output_limit_closes_total",
                         "RESP connections closed because they did not read their replies.", NULL);
@@ -324,6 +334,7 @@ struct worker *worker_create(const struct worker_deps *deps, uint32_t index, str
     worker->read_bytes = mem_alloc(WORKER_READ_BYTES);
     resp_init(&worker->parser, RESP_MAX_BULK_DEFAULT);
     make_metrics(&worker->metrics, deps->metrics);
+    account_init(&worker->account, deps->stats, index);
 
     loop_around_sleep(loop, on_sleep, on_wake, worker);
     loop_each_turn(loop, on_turn_end, worker);
