@@ -14,8 +14,8 @@ struct list_chunk {
 
 enum {
     CHUNK_MAX = LIST_CHUNK_BYTES - sizeof(struct list_chunk),
-    CHUNK_MIN = 128 - sizeof(struct list_chunk),
-    RING_MIN = 4,
+    CHUNK_MIN = 128, /* with the header */
+    GROWING_CHUNKS = 4,
 };
 
 struct slot {
@@ -44,12 +44,18 @@ static size_t used(const struct list_chunk *chunk) { return chunk->end - chunk->
 
 static size_t chunk_size(const struct list_chunk *chunk) { return sizeof *chunk + chunk->cap; }
 
-/* `payload` bytes or somewhat more: 128, 256, ... 4096 with the header, or as many as a large element needs. */
+/* Room for `payload` bytes, and as many more as the allocator would give anyway: it has four sizes between two powers of
+ * two. A large element has just what it needs. */
+static size_t chunk_room(size_t payload) {
+    size_t size = payload + sizeof(struct list_chunk);
+    if (size <= CHUNK_MIN) return CHUNK_MIN - sizeof(struct list_chunk);
+    if (size > LIST_CHUNK_BYTES) return payload;
+    size_t step = ((size_t)1 << (63 - __builtin_clzll(size - 1))) / 4;
+    return (size + step - 1) / step * step - sizeof(struct list_chunk);
+}
+
 static struct list_chunk *chunk_create(struct list *list, size_t payload) {
-    size_t cap = payload;
-    if (payload <= CHUNK_MAX)
-        for (cap = CHUNK_MIN; cap < payload;)
-            cap = 2 * cap + sizeof(struct list_chunk);
+    size_t cap = chunk_room(payload);
     ASSERT(cap < UINT32_MAX);
     struct list_chunk *chunk = mem_alloc(sizeof *chunk + cap);
     chunk->cap = (uint32_t)cap;
@@ -70,7 +76,7 @@ static struct slot *slot_at(const struct list *list, size_t i) {
 }
 
 static void ring_grow(struct list *list) {
-    size_t cap = list->ring_cap ? 2 * list->ring_cap : RING_MIN;
+    size_t cap = list->ring_cap ? 2 * list->ring_cap : 1;
     struct slot *ring = mem_alloc(cap * sizeof ring[0]);
     for (size_t i = 0; i < list->n_chunks; i++)
         ring[i] = *slot_at(list, i);
@@ -115,8 +121,8 @@ static char *chunk_rebuild(struct list *list, size_t i, size_t offset, size_t ol
     struct list_chunk *from = slot_at(list, i)->chunk;
     size_t behind = used(from) - offset - old;
     size_t needed = offset + fresh + behind;
-    /* A quarter more, so that the next ones find room too. */
-    size_t wanted = needed + needed / 4;
+    /* Somewhat more, so that the next ones find room too. */
+    size_t wanted = needed + needed / 8;
     struct list_chunk *to =
         chunk_create(list, wanted <= CHUNK_MAX || needed > CHUNK_MAX ? wanted : CHUNK_MAX);
     /* The room is left where elements were put. */
@@ -255,7 +261,7 @@ static uint32_t count_elements(struct slice packed) {
 /* With room for some more. */
 static struct list *list_unpack(struct slice packed) {
     struct list *list = list_create();
-    struct list_chunk *chunk = chunk_create(list, packed.len + packed.len / 4);
+    struct list_chunk *chunk = chunk_create(list, packed.len + packed.len / 8);
     memcpy(chunk->bytes, packed.data, packed.len);
     chunk->end = (uint32_t)packed.len;
     uint32_t n = count_elements(packed);
@@ -348,9 +354,9 @@ bool list_at(const struct list_view *view, size_t index, struct slice *element) 
 
 /* A chunk of its own, as number `i`. Behind the others it has its room behind; before them, before. */
 static char *add_chunk(struct list *list, size_t i, size_t size) {
-    /* The first one grows with its elements; the following are full ones. */
-    struct list_chunk *chunk =
-        chunk_create(list, list->n_chunks && size < CHUNK_MAX ? CHUNK_MAX : size);
+    /* The first ones grow with their elements, so that a short list is small; a long one is filled chunk by chunk. */
+    bool full = list->n_chunks >= GROWING_CHUNKS && size < CHUNK_MAX;
+    struct list_chunk *chunk = chunk_create(list, full ? CHUNK_MAX : size);
     chunk->start = i == 0 && list->n_chunks ? (uint32_t)(chunk->cap - size) : 0;
     chunk->end = (uint32_t)(chunk->start + size);
     ring_insert(list, i, chunk, 0);
