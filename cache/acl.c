@@ -119,9 +119,11 @@ struct acl_rights *acl_default_rights(const struct acl *acl) {
     for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++)
         ASSERT(acl_rights_apply(rights, acl->ids, slice_from(rules[i]), false, &why));
     if (acl->password) {
-        char *rule = mem_printf(">%s", acl->password);
-        ASSERT(acl_rights_apply(rights, acl->ids, slice_from(rule), false, &why));
-        mem_free(rule);
+        struct buf rule = {0};
+        buf_append_char(&rule, '>');
+        buf_append(&rule, acl->password, acl->password_len);
+        ASSERT(acl_rights_apply(rights, acl->ids, buf_slice(&rule), false, &why));
+        buf_deinit(&rule);
     }
     return rights;
 }
@@ -173,7 +175,8 @@ struct acl *acl_create(const struct cache_config *config, const struct settings 
     acl->ids = command_ids_create();
     acl->settings = settings;
     acl->log = log;
-    acl->password = config->password;
+    if (config->password) acl->password = mem_printf("%s", config->password);
+    acl->password_len = acl->password ? strlen(acl->password) : 0;
     acl->file = config->acl_file;
     acl->version = 1;
     pthread_mutex_init(&acl->lock, NULL);
@@ -189,6 +192,7 @@ void acl_destroy(struct acl **acl) {
     acl_users_clear(&a->users);
     acl_log_clear(&a->events);
     command_ids_destroy(&a->ids);
+    mem_free(a->password);
     pthread_mutex_destroy(&a->lock);
     mem_free(a);
     *acl = NULL;
@@ -323,6 +327,32 @@ bool acl_set_user(struct acl *acl, struct slice name, const struct slice *rules,
     }
     acl_rights_release(&rights);
     return fits;
+}
+
+void acl_set_default_password(struct acl *acl, struct slice password) {
+    struct buf rule = {0}, why = {0};
+    bool lost;
+    buf_append_char(&rule, '>');
+    buf_append_slice(&rule, password);
+    struct slice rules[] = {SLICE("resetpass"), password.len ? buf_slice(&rule) : SLICE("nopass")};
+    ASSERT(acl_set_user(acl, default_name, rules, 2, &lost, &why));
+    char *copy = mem_alloc(password.len + 1);
+    if (password.len) memcpy(copy, password.data, password.len);
+    lock(acl);
+    char *old = acl->password;
+    acl->password = password.len ? copy : NULL;
+    acl->password_len = password.len;
+    unlock(acl);
+    mem_free(password.len ? old : copy);
+    if (!password.len) mem_free(old);
+    buf_deinit(&rule);
+    buf_deinit(&why);
+}
+
+void acl_default_password(struct acl *acl, struct buf *out) {
+    lock(acl);
+    buf_append(out, acl->password, acl->password_len);
+    unlock(acl);
 }
 
 bool acl_delete_user(struct acl *acl, struct slice name) {

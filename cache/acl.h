@@ -75,6 +75,9 @@ bool acl_default_needs_none(struct acl *acl);
  * `why`. */
 bool acl_set_user(struct acl *acl, struct slice name, const struct slice *rules, uint32_t n,
                   bool *channels_lost, struct buf *why);
+/* CONFIG SET requirepass: the default user has this password alone, or with an empty one needs none. */
+void acl_set_default_password(struct acl *acl, struct slice password);
+void acl_default_password(struct acl *acl, struct buf *out);
 /* False: no such user. Its sessions learn of it by acl_refresh. */
 bool acl_delete_user(struct acl *acl, struct slice name);
 /* The user's rights, acquired; NULL: no such user. */

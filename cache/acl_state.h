@@ -25,7 +25,8 @@ struct acl {
     struct command_ids *ids;
     const struct settings *settings;
     struct log *log;
-    const char *password; /* of the default user where nothing else is said; NULL: none */
+    char *password; /* of the default user where nothing else is said; NULL: none; under the lock */
+    size_t password_len;
     const char *file;     /* NULL: none */
     _Atomic uint64_t version;
     pthread_mutex_t lock;

@@ -11,16 +11,19 @@
 #include "base/mem.h"
 #include "cache/acl.h"
 #include "cache/command.h"
+#include "cache/command_stats.h"
 #include "cache/gate.h"
 #include "cache/keywaits.h"
 #include "cache/doors.h"
 #include "cache/notify.h"
 #include "cache/output_limits.h"
 #include "cache/pubsub.h"
+#include "cache/latency.h"
 #include "cache/readthrough.h"
 #include "cache/roster.h"
 #include "cache/server_info.h"
 #include "cache/settings.h"
+#include "cache/slowlog.h"
 #include "cache/store.h"
 #include "cache/tracking.h"
 #include "cache/transaction.h"
@@ -37,6 +40,9 @@ struct cache {
     struct server_info info;
     struct settings settings;
     struct acl *acl;
+    struct command_stats *stats;
+    struct slowlog *slowlog;
+    struct latency *latency;
     struct command_table *commands;
     struct store *store;
     struct roster *roster;
@@ -102,6 +108,9 @@ static bool make_workers(struct cache *cache, struct error *err) {
         .info = &cache->info,
         .settings = &cache->settings,
         .acl = cache->acl,
+        .stats = cache->stats,
+        .slowlog = cache->slowlog,
+        .latency = cache->latency,
         .commands = cache->commands,
         .store = cache->store,
         .roster = cache->roster,
@@ -157,6 +166,10 @@ struct cache *cache_create(const struct cache_config *config, const struct cache
     struct readthrough_deps rt_deps = {deps->log, deps->metrics, cache->store, cache->watches,
                                        cache->tracking};
     cache->acl = acl_create(&cache->config, &cache->settings, deps->log, err);
+    cache->slowlog = slowlog_create();
+    cache->latency = latency_create();
+    if (cache->acl)
+        cache->stats = command_stats_create(acl_ids(cache->acl), cache->n_workers, &cache->settings);
     if (cache->acl) cache->readthrough = readthrough_create(&cache->config, &rt_deps, err);
     fill_info(cache);
     if (!cache->readthrough || !make_workers(cache, err)) cache_destroy(&cache);
@@ -182,6 +195,9 @@ void cache_destroy(struct cache **cache) {
     notify_destroy(&c->notify);
     keywaits_destroy(&c->keywaits);
     pubsub_destroy(&c->pubsub);
+    command_stats_destroy(&c->stats);
+    slowlog_destroy(&c->slowlog);
+    latency_destroy(&c->latency);
     acl_destroy(&c->acl);
     roster_destroy(&c->roster);
     command_table_destroy(&c->commands);

@@ -271,6 +271,7 @@ static void run_one(struct command_context *ctx, const struct request *request,
     if (client->keywait) keywaits_leave(worker, &client->keywait);
     client->wait = 0;
     card_touch(&client->card, ctx->command, worker->now_ms);
+    account_run(&worker->account, ctx, before);
 }
 
 static bool stopped(const struct client *client) {
@@ -289,6 +290,7 @@ static void run_span(struct client *client, struct span *span, const struct reru
         enum resp_status status = gather(client, span, &batch);
         prefetch(worker->deps.store, &batch);
         uint32_t i = 0;
+        worker->account.ticks = ticks_now();
         for (; i < batch.n && !stopped(client) && client_within_output_limit(client); i++) {
             run_one(&ctx, &batch.requests[i], why);
             why = NULL;

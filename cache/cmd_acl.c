@@ -67,6 +67,7 @@ static void acl_cmd_setuser(struct command_context *ctx) {
         permit_sweep_subscribers(ctx, name, ctx->now_us + SWEEP_US);
     else
         reply_ok(ctx->reply);
+    if (channels_lost && ctx->in_exec) reply_ok(ctx->reply);
     buf_deinit(&why);
 }
 

@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "cache/cmd_server.h"
+#include "cache/command_stats.h"
 #include "cache/glob.h"
 #include "cache/reply.h"
 #include "cache/settings.h"
@@ -98,7 +99,11 @@ static void config_cmd_rewrite(struct command_context *ctx) {
                 "environment and flags; write there what is to last");
 }
 
-static void config_cmd_resetstat(struct command_context *ctx) { reply_ok(ctx->reply); }
+static void config_cmd_resetstat(struct command_context *ctx) {
+    command_stats_reset(worker_deps(ctx->worker)->stats);
+    info_reset(ctx);
+    reply_ok(ctx->reply);
+}
 
 const struct command config_subcommands[] = {
     {"get", config_cmd_get, -3, CMD_ADMIN | CMD_NOSCRIPT | CMD_LOADING | CMD_STALE, NO_KEYS,

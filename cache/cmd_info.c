@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "cache/cache.h"
 #include "cache/cmd_server.h"
+#include "cache/command_stats.h"
 #include "cache/pubsub.h"
 #include "cache/readthrough.h"
 #include "cache/reply.h"
@@ -28,6 +29,48 @@ struct source {
 static int64_t sum(const struct source *source, const char *name) {
     return metrics_sum(source->deps->metrics, name, NULL);
 }
+
+/* --- counters, which CONFIG RESETSTAT begins anew ------------------------------------------------------------- */
+
+static int64_t read_counter(const struct source *source, enum info_counter counter) {
+    static const char *const metrics[INFO_COUNTERS] = {
+        [COUNT_CONNECTIONS] = "freshet_cache_connections_total",
+        [COUNT_COMMANDS] = "freshet_cache_commands_total",
+        [COUNT_BYTES_IN] = "freshet_cache_received_bytes_total",
+        [COUNT_BYTES_OUT] = "freshet_cache_sent_bytes_total",
+        [COUNT_REJECTED] = "freshet_cache_connections_rejected_total",
+        [COUNT_ERRORS] = "freshet_cache_error_replies_total",
+        [COUNT_MISSES] = "freshet_cache_misses_total",
+    };
+    switch (counter) {
+    case COUNT_HITS:
+        return sum(source, "freshet_cache_hits_total") +
+               sum(source, "freshet_cache_negative_hits_total");
+    case COUNT_EXPIRED: return (int64_t)source->store.removed[REMOVED_EXPIRED];
+    case COUNT_EVICTED: return (int64_t)source->store.removed[REMOVED_EVICTED_MEMORY];
+    default: return sum(source, metrics[counter]);
+    }
+}
+
+static void add_counter(const struct source *source, struct buf *out, const char *name,
+                        enum info_counter counter) {
+    int64_t base = source->deps->info->counter_bases[counter];
+    buf_printf(out, "%s:%" PRId64 "\r\n", name, read_counter(source, counter) - base);
+}
+
+static void read_source(struct command_context *ctx, struct source *source) {
+    *source = (struct source){.deps = worker_deps(ctx->worker), .now_us = clock_wall_us()};
+    store_stats(ctx->store, &source->store);
+}
+
+void info_reset(struct command_context *ctx) {
+    struct source source;
+    read_source(ctx, &source);
+    for (int i = 0; i < INFO_COUNTERS; i++)
+        source.deps->info->counter_bases[i] = read_counter(&source, (enum info_counter)i);
+}
+
+/* --- the sections ------------------------------------------------------------------------------------------- */
 
 static void add_integer(struct buf *out, const char *name, int64_t value) {
     buf_printf(out, "%s:%" PRId64 "\r\n", name, value);
@@ -68,6 +111,7 @@ static void add_server(const struct source *source, struct buf *out) {
     add_integer(out, "process_id", getpid());
     add_text(out, "run_id", info->run_id);
     add_integer(out, "tcp_port", info->port);
+    add_integer(out, "tls_port", info->tls_port);
     add_integer(out, "server_time_usec", source->now_us);
     add_integer(out, "uptime_in_seconds", uptime);
     add_integer(out, "uptime_in_days", uptime / 86400);
@@ -137,24 +181,21 @@ static void add_persistence(const struct source *source, struct buf *out) {
 
 static void add_stats(const struct source *source, struct buf *out) {
     const struct server_info *info = source->deps->info;
-    add_integer(out, "total_connections_received", sum(source, "freshet_cache_connections_total"));
-    add_integer(out, "total_commands_processed", sum(source, "freshet_cache_commands_total"));
+    add_counter(source, out, "total_connections_received", COUNT_CONNECTIONS);
+    add_counter(source, out, "total_commands_processed", COUNT_COMMANDS);
     add_integer(out, "instantaneous_ops_per_sec", info->commands_per_second);
-    add_integer(out, "total_net_input_bytes", sum(source, "freshet_cache_received_bytes_total"));
-    add_integer(out, "total_net_output_bytes", sum(source, "freshet_cache_sent_bytes_total"));
+    add_counter(source, out, "total_net_input_bytes", COUNT_BYTES_IN);
+    add_counter(source, out, "total_net_output_bytes", COUNT_BYTES_OUT);
     buf_printf(out, "instantaneous_input_kbps:%.2f\r\n", (double)info->bytes_in_per_second / 1024);
     buf_printf(out, "instantaneous_output_kbps:%.2f\r\n",
                (double)info->bytes_out_per_second / 1024);
-    add_integer(out, "rejected_connections",
-                sum(source, "freshet_cache_connections_rejected_total"));
+    add_counter(source, out, "rejected_connections", COUNT_REJECTED);
     add_integer(out, "sync_full", 0);
-    add_integer(out, "expired_keys", (int64_t)source->store.removed[REMOVED_EXPIRED]);
-    add_integer(out, "evicted_keys", (int64_t)source->store.removed[REMOVED_EVICTED_MEMORY]);
+    add_counter(source, out, "expired_keys", COUNT_EXPIRED);
+    add_counter(source, out, "evicted_keys", COUNT_EVICTED);
     add_integer(out, "evicted_clients", 0);
-    add_integer(out, "keyspace_hits",
-                sum(source, "freshet_cache_hits_total") +
-                    sum(source, "freshet_cache_negative_hits_total"));
-    add_integer(out, "keyspace_misses", sum(source, "freshet_cache_misses_total"));
+    add_counter(source, out, "keyspace_hits", COUNT_HITS);
+    add_counter(source, out, "keyspace_misses", COUNT_MISSES);
     const struct pubsub *pubsub = source->deps->pubsub;
     add_integer(out, "pubsub_channels", pubsub_topics(pubsub, PUBSUB_CHANNEL));
     add_integer(out, "pubsub_patterns", pubsub_topics(pubsub, PUBSUB_PATTERN));
@@ -165,7 +206,7 @@ static void add_stats(const struct source *source, struct buf *out) {
     add_integer(out, "tracking_total_items", (int64_t)tracking.items);
     add_integer(out, "tracking_total_prefixes", (int64_t)tracking.prefixes);
     add_integer(out, "unexpected_error_replies", 0);
-    add_integer(out, "total_error_replies", sum(source, "freshet_cache_error_replies_total"));
+    add_counter(source, out, "total_error_replies", COUNT_ERRORS);
 }
 
 static void add_replication(const struct source *source, struct buf *out) {
@@ -215,46 +256,95 @@ static void add_freshet(const struct source *source, struct buf *out) {
     if (source->deps->info->readthrough) readthrough_info(source->deps->info->readthrough, out);
 }
 
+static void add_commandstats(const struct source *source, struct buf *out) {
+    command_stats_info(source->deps->stats, out);
+}
+
+static void add_errorstats(const struct source *source, struct buf *out) {
+    command_stats_errors(source->deps->stats, out);
+}
+
+static void add_latencystats(const struct source *source, struct buf *out) {
+    command_stats_latencies(source->deps->stats, out);
+}
+
+/* Fields that dashboards look for and that never differ here, by their section. */
+static const struct {
+    const char *section;
+    const char *fields;
+} fixed[] = {
+    {"Server", "redis_git_sha1:00000000\r\nredis_git_dirty:0\r\nredis_build_id:0\r\n"
+               "monotonic_clock:POSIX clock_gettime\r\natomicvar_api:c11-builtin\r\n"
+               "process_supervised:no\r\nconfigured_hz:10\r\n"},
+    {"Clients", "clients_in_timeout_table:0\r\n"},
+    {"Memory", "mem_replication_backlog:0\r\nmem_clients_slaves:0\r\nmem_cluster_links:0\r\n"
+               "mem_aof_buffer:0\r\nused_memory_lua:0\r\nused_memory_scripts:0\r\n"
+               "number_of_cached_scripts:0\r\nactive_defrag_running:0\r\n"
+               "lazyfree_pending_objects:0\r\nlazyfreed_objects:0\r\n"},
+    {"Persistence", "rdb_last_bgsave_time_sec:-1\r\nrdb_current_bgsave_time_sec:-1\r\n"
+                    "rdb_saves:0\r\naof_rewrite_scheduled:0\r\naof_last_rewrite_time_sec:-1\r\n"
+                    "aof_current_rewrite_time_sec:-1\r\n"},
+    {"Stats", "total_net_repl_input_bytes:0\r\ntotal_net_repl_output_bytes:0\r\n"
+              "sync_partial_ok:0\r\nsync_partial_err:0\r\nexpired_stale_perc:0.00\r\n"
+              "expired_time_cap_reached_count:0\r\nlatest_fork_usec:0\r\ntotal_forks:0\r\n"
+              "migrate_cached_sockets:0\r\nslave_expires_tracked_keys:0\r\n"
+              "active_defrag_hits:0\r\nactive_defrag_misses:0\r\nactive_defrag_key_hits:0\r\n"
+              "active_defrag_key_misses:0\r\n"},
+    {"Replication", "master_replid2:0000000000000000000000000000000000000000\r\n"
+                    "second_repl_offset:-1\r\nrepl_backlog_size:0\r\n"
+                    "repl_backlog_first_byte_offset:0\r\nrepl_backlog_histlen:0\r\n"},
+};
+
+static void add_fixed(const char *section, struct buf *out) {
+    for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++)
+        if (strcmp(fixed[i].section, section) == 0) buf_append_text(out, fixed[i].fields);
+}
+
 /* In the order in which they are shown. */
 static const struct section {
     const char *name;
     void (*add)(const struct source *source, struct buf *out);
+    bool asked_for; /* shown by its name, by `all` and `everything`, not by default */
 } sections[] = {
-    {"Server", add_server},
-    {"Clients", add_clients},
-    {"Memory", add_memory},
-    {"Persistence", add_persistence},
-    {"Stats", add_stats},
-    {"Replication", add_replication},
-    {"CPU", add_cpu},
-    {"Modules", add_nothing},
-    {"Errorstats", add_nothing},
-    {"Cluster", add_cluster},
-    {"Keyspace", add_keyspace},
-    {"Freshet", add_freshet},
+    {"Server", add_server, false},
+    {"Clients", add_clients, false},
+    {"Memory", add_memory, false},
+    {"Persistence", add_persistence, false},
+    {"Stats", add_stats, false},
+    {"Replication", add_replication, false},
+    {"CPU", add_cpu, false},
+    {"Modules", add_nothing, false},
+    {"Commandstats", add_commandstats, true},
+    {"Errorstats", add_errorstats, false},
+    {"Latencystats", add_latencystats, true},
+    {"Cluster", add_cluster, false},
+    {"Keyspace", add_keyspace, false},
+    {"Freshet", add_freshet, false},
 };
 enum { N_SECTIONS = sizeof sections / sizeof sections[0] };
 
 static bool is_asked_for(struct command_context *ctx, const struct section *section) {
-    static const char *const all[] = {"all", "default", "everything"};
-    if (ctx->argc == 1) return true;
+    if (ctx->argc == 1) return !section->asked_for;
     for (uint32_t i = 1; i < ctx->argc; i++) {
-        if (slice_equal_nocase(ctx->argv[i], slice_from(section->name))) return true;
-        for (size_t j = 0; j < sizeof all / sizeof all[0]; j++)
-            if (slice_equal_nocase(ctx->argv[i], slice_from(all[j]))) return true;
+        struct slice word = ctx->argv[i];
+        if (slice_equal_nocase(word, slice_from(section->name))) return true;
+        if (slice_equal_nocase(word, SLICE("all")) || slice_equal_nocase(word, SLICE("everything")))
+            return true;
+        if (slice_equal_nocase(word, SLICE("default")) && !section->asked_for) return true;
     }
     return false;
 }
 
 void cmd_info(struct command_context *ctx) {
-    struct source source = {.deps = worker_deps(ctx->worker), .now_us = clock_wall_us()};
-    store_stats(ctx->store, &source.store);
+    struct source source;
     struct buf text = {0};
+    read_source(ctx, &source);
     for (size_t i = 0; i < N_SECTIONS; i++) {
         if (!is_asked_for(ctx, &sections[i])) continue;
         if (text.len) buf_append_text(&text, "\r\n");
         buf_printf(&text, "# %s\r\n", sections[i].name);
         sections[i].add(&source, &text);
+        add_fixed(sections[i].name, &text);
     }
     reply_verbatim(ctx->reply, buf_slice(&text));
     buf_deinit(&text);

@@ -13,8 +13,7 @@
 static struct acl *acl_of(struct command_context *ctx) { return worker_deps(ctx->worker)->acl; }
 
 static bool is_in_multi(const struct command_context *ctx) {
-    (void)ctx;
-    return false;
+    return ctx->in_exec || client_modes(ctx->client) & CLIENT_IN_MULTI;
 }
 
 static void note(struct command_context *ctx, enum acl_verdict reason, struct slice object,
@@ -126,7 +125,7 @@ static bool keeps_channels(struct client *client, const struct acl_rights *right
 
 static void finish_one(struct sweep *sweep) {
     if (atomic_fetch_sub(&sweep->left, 1) != 1) return;
-    client_wake(sweep->ticket);
+    if (sweep->ticket.worker) client_wake(sweep->ticket);
     mem_free(sweep);
 }
 
@@ -158,9 +157,11 @@ static void post_judgement(const struct card *card, void *arg) {
 
 void permit_sweep_subscribers(struct command_context *ctx, struct slice user, int64_t deadline_us) {
     struct sweep *sweep = mem_zalloc(sizeof *sweep);
-    sweep->ticket = client_ticket(ctx);
-    sweep->left = 1; /* our own, until all are posted */
-    client_block(ctx, deadline_us);
+    sweep->left = 1;     /* our own, until all are posted */
+    if (!ctx->in_exec) { /* there nothing waits */
+        sweep->ticket = client_ticket(ctx);
+        client_block(ctx, deadline_us);
+    }
     struct roster_filter filter = {.user = user, .skip_id = client_id(ctx->client)};
     roster_each(worker_deps(ctx->worker)->roster, &filter, ctx->now_ms, post_judgement, sweep);
     finish_one(sweep);

@@ -5,7 +5,9 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "cache/acl.h"
 #include "cache/cache.h"
+#include "cache/command_stats.h"
 #include "cache/notify.h"
 #include "cache/number.h"
 #include "cache/output_limits.h"
@@ -63,6 +65,33 @@ static void trim_tracking(const struct worker_deps *deps, int64_t value) {
     tracking_trim(deps->tracking);
 }
 
+static void calibrate(const struct worker_deps *deps, int64_t value) {
+    (void)value;
+    command_stats_calibrate(deps->stats);
+}
+
+static void get_percentiles(const struct worker_deps *deps, struct buf *out) {
+    command_stats_percentiles(deps->stats, out);
+}
+
+static bool set_percentiles(const struct worker_deps *deps, struct slice text, bool apply,
+                            char why[PARAMETER_WHY_MAX]) {
+    if (command_stats_set_percentiles(deps->stats, text, apply)) return true;
+    return refuse(why, "the percentiles must be numbers between 0 and 100, parted by spaces");
+}
+
+/* As Redis has it, the password of the default user, who needs none where it is empty. */
+static void get_password(const struct worker_deps *deps, struct buf *out) {
+    acl_default_password(deps->acl, out);
+}
+
+static bool set_password(const struct worker_deps *deps, struct slice text, bool apply,
+                         char why[PARAMETER_WHY_MAX]) {
+    (void)why;
+    if (apply) acl_set_default_password(deps->acl, text);
+    return true;
+}
+
 /* --- the table ---------------------------------------------------------------------------------------------- */
 
 #define FIXED(text_) .kind = PARAMETER_FIXED, .text = (text_)
@@ -92,8 +121,9 @@ const struct parameter parameters[] = {
     {"hash-max-ziplist-entries", NUMBER(HASH_MAX_ENTRIES, 512, 0, INT64_MAX)},
     {"hash-max-ziplist-value", BYTES(HASH_MAX_VALUE, 64, 0, INT64_MAX)},
     {"io-threads", OWN(get_io_threads, NULL)},
-    {"latency-monitor-threshold", NUMBER(LATENCY_THRESHOLD, 0, 0, INT64_MAX)},
+    {"latency-monitor-threshold", NUMBER(LATENCY_THRESHOLD, 0, 0, INT64_MAX), .changed = calibrate},
     {"latency-tracking", .kind = PARAMETER_BOOL, .setting = SETTING_LATENCY_TRACKING, .initial = 1},
+    {"latency-tracking-info-percentiles", OWN(get_percentiles, set_percentiles)},
     {"lazyfree-lazy-eviction", FIXED("yes")},
     {"lazyfree-lazy-expire", FIXED("yes")},
     {"lazyfree-lazy-server-del", FIXED("yes")},
@@ -110,9 +140,11 @@ const struct parameter parameters[] = {
     {"notify-keyspace-events", OWN(get_notify, set_notify)},
     {"port", OWN(get_port, NULL)},
     {"proto-max-bulk-len", BYTES(MAX_BULK, RESP_MAX_BULK_DEFAULT, 1 << 20, INT64_MAX)},
+    {"requirepass", OWN(get_password, set_password)},
     {"save", FIXED("")},
     {"set-max-intset-entries", NUMBER(SET_MAX_INTSET, 512, 0, INT64_MAX)},
-    {"slowlog-log-slower-than", NUMBER(SLOWLOG_SLOWER_THAN, 10000, -1, INT64_MAX)},
+    {"slowlog-log-slower-than", NUMBER(SLOWLOG_SLOWER_THAN, 10000, -1, INT64_MAX),
+     .changed = calibrate},
     {"slowlog-max-len", NUMBER(SLOWLOG_MAX_LEN, 128, 0, INT64_MAX)},
     {"tcp-keepalive", NUMBER(KEEPALIVE, 300, 0, INT32_MAX)},
     {"timeout", NUMBER(TIMEOUT, 0, 0, INT32_MAX)},

@@ -19,11 +19,14 @@
 #include "base/error.h"
 #include "base/loop.h"
 
+struct account;
 struct acl;
 struct cache_config;
+struct command_stats;
 struct command_table;
 struct keyspace;
 struct keywaits;
+struct latency;
 struct loader;
 struct log;
 struct gate;
@@ -34,6 +37,7 @@ struct pubsub;
 struct roster;
 struct server_info;
 struct settings;
+struct slowlog;
 struct store;
 struct transport;
 struct tracking;
@@ -59,6 +63,9 @@ struct worker_deps {
     uint32_t n_workers;
     struct settings *settings; /* what CONFIG SET changes: settings.h */
     struct acl *acl;
+    struct command_stats *stats;
+    struct slowlog *slowlog;
+    struct latency *latency;
 };
 
 struct worker *worker_create(const struct worker_deps *deps, uint32_t index, struct error *err);
@@ -80,6 +87,7 @@ void worker_join(struct worker *worker);
 /* For the wing's other parts, on the worker's thread or before it runs. */
 /* NULL: it has gone. */
 struct client *worker_client(struct worker *worker, uint32_t slot, uint64_t client_id);
+struct account *worker_account(struct worker *worker);
 uint32_t worker_index(const struct worker *worker);
 struct loop *worker_loop(struct worker *worker);
 const struct worker_deps *worker_deps(const struct worker *worker);

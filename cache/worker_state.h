@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "base/loop.h"
 #include "base/metrics.h"
+#include "cache/account.h"
 #include "cache/command.h"
 #include "cache/reply.h"
 #include "cache/resp.h"
@@ -28,6 +29,7 @@ struct worker_metrics {
     struct metric *bytes_out;
     struct metric *protocol_errors;
     struct metric *output_limit_closes;
+    struct metric *pushes;
 };
 
 struct worker {
@@ -61,6 +63,7 @@ struct worker {
     uint32_t pushed_cap;
 
     /* Shared by the clients: used within one batch of one of them. */
+    struct account account; /* of what has run */
     bool is_running_client;
     char *read_bytes;
     struct buf replies;

@@ -22,6 +22,7 @@
 #include "cache/cache.h"
 #include "cache/client.h"
 #include "cache/command.h"
+#include "cache/command_stats.h"
 #include "cache/gate.h"
 #include "cache/number.h"
 #include "cache/output_limits.h"
@@ -131,6 +132,7 @@ struct scene {
     struct server_info info;
     struct settings settings;
     struct acl *acl;
+    struct command_stats *stats;
     struct log *log;
     struct metrics *metrics;
     struct command_table *commands;
@@ -159,6 +161,7 @@ static int setup(void **state) {
     s->gate = gate_create();
     settings_init(&s->settings, &s->config);
     s->acl = acl_create(&s->config, &s->settings, s->log, NULL);
+    s->stats = command_stats_create(acl_ids(s->acl), 1, &s->settings);
     struct worker_deps deps = {.config = &s->config,
                                .info = &s->info,
                                .commands = s->commands,
@@ -170,7 +173,8 @@ static int setup(void **state) {
                                .limits = &s->limits,
                                .gate = s->gate,
                                .settings = &s->settings,
-                               .acl = s->acl};
+                               .acl = s->acl,
+                               .stats = s->stats};
     s->worker = worker_create(&deps, 0, NULL);
     assert_non_null(s->worker);
     assert_true(worker_start(s->worker, NULL));
@@ -192,6 +196,7 @@ static int teardown(void **state) {
     assert_int_equal(roster_count(s->roster), 0);
     worker_destroy(&s->worker);
     store_destroy(&s->store);
+    command_stats_destroy(&s->stats);
     acl_destroy(&s->acl);
     roster_destroy(&s->roster);
     gate_destroy(&s->gate);
