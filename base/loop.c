@@ -212,6 +212,7 @@ void loop_post(struct loop *loop, struct loop_message *message) {
 }
 
 static void run_messages(struct loop *loop) {
+    if (!atomic_load_explicit(&loop->inbox, memory_order_relaxed)) return;
     struct loop_message *newest =
         atomic_exchange_explicit(&loop->inbox, NULL, memory_order_acquire);
     struct loop_message *oldest = NULL;
@@ -271,6 +272,9 @@ static void sleep_until_ready(struct loop *loop) {
 void loop_run(struct loop *loop) {
     while (!atomic_load_explicit(&loop->stopping, memory_order_acquire)) {
         sleep_until_ready(loop);
+        /* What was posted before a peer sent its bytes is run before they are read: an invalidation goes out before the
+         * reply to what was asked after the write. */
+        run_messages(loop);
         fire_ready(loop);
         run_messages(loop);
         fire_timers(loop);
