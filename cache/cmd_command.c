@@ -5,6 +5,7 @@
 #include "cache/categories.h"
 #include "cache/cmd_server.h"
 #include "cache/glob.h"
+#include "cache/keyspecs.h"
 #include "cache/reply.h"
 #include "cache/worker.h"
 
@@ -45,13 +46,16 @@ static void answer_name(struct reply *reply, const struct command *command,
     buf_deinit(&name);
 }
 
-static void answer_flags(struct reply *reply, uint32_t flags) {
-    size_t n = 0;
+static void answer_flags(struct reply *reply, const struct command *command) {
+    uint32_t flags = command->flags;
+    bool movable = command->keys.numkeys > 0; /* where the keys are depends on an argument */
+    size_t n = movable;
     for (size_t i = 0; i < N_FLAGS; i++)
         n += (flags & flag_names[i].flag) != 0;
     reply_set(reply, n);
     for (size_t i = 0; i < N_FLAGS; i++)
         if (flags & flag_names[i].flag) reply_simple(reply, flag_names[i].name);
+    if (movable) reply_simple(reply, "movablekeys");
 }
 
 static void answer_categories(struct reply *reply, uint32_t categories) {
@@ -62,41 +66,6 @@ static void answer_categories(struct reply *reply, uint32_t categories) {
         snprintf(text, sizeof text, "@%s", category_names[i]);
         reply_simple(reply, text);
     }
-}
-
-static void answer_key_specs(struct reply *reply, const struct command *command) {
-    if (command->keys.first <= 0) {
-        reply_set(reply, 0);
-        return;
-    }
-    bool writes = command->flags & CMD_WRITE;
-    reply_set(reply, 1);
-    reply_map(reply, 3);
-    reply_text(reply, "flags");
-    reply_set(reply, 2);
-    reply_simple(reply, writes ? "RW" : "RO");
-    reply_simple(reply, writes ? "update" : "access");
-    reply_text(reply, "begin_search");
-    reply_map(reply, 2);
-    reply_text(reply, "type");
-    reply_text(reply, "index");
-    reply_text(reply, "spec");
-    reply_map(reply, 1);
-    reply_text(reply, "index");
-    reply_integer(reply, command->keys.first);
-    reply_text(reply, "find_keys");
-    reply_map(reply, 2);
-    reply_text(reply, "type");
-    reply_text(reply, "range");
-    reply_text(reply, "spec");
-    reply_map(reply, 3);
-    reply_text(reply, "lastkey");
-    reply_integer(reply, command->keys.last < 0 ? command->keys.last
-                                                : command->keys.last - command->keys.first);
-    reply_text(reply, "keystep");
-    reply_integer(reply, command->keys.step);
-    reply_text(reply, "limit");
-    reply_integer(reply, 0);
 }
 
 static size_t count_subcommands(const struct command *command) {
@@ -111,13 +80,13 @@ static void answer_info(struct reply *reply, const struct command *command,
     reply_array(reply, 10);
     answer_name(reply, command, parent);
     reply_integer(reply, command->arity);
-    answer_flags(reply, command->flags);
+    answer_flags(reply, command);
     reply_integer(reply, command->keys.first);
     reply_integer(reply, command->keys.last);
     reply_integer(reply, command->keys.step);
     answer_categories(reply, category_bits(command, parent));
     reply_set(reply, 0); /* tips */
-    answer_key_specs(reply, command);
+    keyspecs_answer(reply, command, parent);
     reply_set(reply, count_subcommands(command));
     for (const struct command *sub = command->subcommands; sub && sub->name; sub++)
         answer_info(reply, sub, command);
@@ -290,7 +259,8 @@ static void command_cmd_getkeys(struct command_context *ctx) {
     while (fits && command_next_key(&counting))
         n++;
     if (n == 0) {
-        reply_error(ctx->reply, "ERR Invalid number of arguments specified for command");
+        reply_error(ctx->reply, "ERR Invalid %sarguments specified for command",
+                    fits ? "" : "number of ");
         return;
     }
     reply_array(ctx->reply, n);
