@@ -9,12 +9,13 @@
 #include "cache/slowlog.h"
 #include "cache/worker.h"
 
-void account_failure(struct account *account, struct command_context *ctx, size_t before) {
+bool account_failure(struct account *account, struct command_context *ctx, size_t before) {
     const struct buf *out = ctx->reply->out;
     bool is_error = out->len > before && out->data[before] == '-';
     if (!ctx->ran && ctx->command) command_stats_reject(account->cells, ctx->command);
     if (is_error)
         command_stats_error(account->stats, slice_make(out->data + before, out->len - before));
+    return is_error;
 }
 
 void account_queued(struct command_context *ctx, uint64_t start, size_t before, bool failed) {

@@ -31,7 +31,8 @@ static inline void account_init(struct account *account, struct command_stats *s
 
 /* The rare ends of a run. `before` is the output's length before it. */
 void account_slow(struct command_context *ctx, uint64_t ticks);
-void account_failure(struct account *account, struct command_context *ctx, size_t before);
+/* The answer itself is an error, not one within it. */
+bool account_failure(struct account *account, struct command_context *ctx, size_t before);
 
 /* Behind each command of an EXEC. */
 void account_queued(struct command_context *ctx, uint64_t start, size_t before, bool failed);
@@ -42,9 +43,10 @@ static inline void account_run(struct account *account, struct command_context *
     uint64_t now = ticks_now();
     uint64_t ticks = now - account->ticks;
     account->ticks = now;
-    if (__builtin_expect(ctx->reply->errors != 0, 0)) account_failure(account, ctx, before);
+    bool failed =
+        __builtin_expect(ctx->reply->errors != 0, 0) && account_failure(account, ctx, before);
     if (__builtin_expect(!ctx->ran, 0)) return;
-    command_stats_add(account->cells, ctx->command, ticks, ctx->reply->errors != 0);
+    command_stats_add(account->cells, ctx->command, ticks, failed);
     if (__builtin_expect(ticks >= atomic_load_explicit(account->slow_ticks, memory_order_relaxed),
                          0))
         account_slow(ctx, ticks);

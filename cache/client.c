@@ -22,8 +22,6 @@
 enum {
     STALL_US = 10 * 1000 * 1000, /* how long a reply may lie beyond the output limit unread */
 };
-/* Bytes of one request; Redis's client-query-buffer-limit. */
-static const size_t MAX_QUERY = (size_t)1 << 30;
 
 /* --- reading ----------------------------------------------------------------------------------------------- */
 
@@ -72,7 +70,7 @@ void client_read(struct client *client) {
     }
     client->received += (uint64_t)n;
     metric_bump(client->worker->metrics.bytes_in, n);
-    if (span.len > MAX_QUERY) {
+    if (span.len > (size_t)setting(client->worker->deps.settings, SETTING_QUERY_LIMIT)) {
         metric_bump(client->worker->metrics.protocol_errors, 1);
         client_close(client);
         return;

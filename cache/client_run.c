@@ -7,6 +7,7 @@
 #include "cache/keyspace.h"
 #include "cache/keywaits.h"
 #include "cache/reply.h"
+#include "cache/settings.h"
 #include "cache/store.h"
 
 enum {
@@ -63,6 +64,7 @@ static void shrink_argv(struct worker *worker) {
 static void prefetch(const struct store *store, struct batch *batch) {
     if (batch->n == 1 && batch->requests[0].argc <= 2) return;
     uint64_t hashes[PREFETCHED];
+    const struct bucket *buckets[PREFETCHED];
     uint32_t n = 0;
     for (uint32_t i = 0; i < batch->n; i++) {
         struct request *request = &batch->requests[i];
@@ -72,17 +74,19 @@ static void prefetch(const struct store *store, struct batch *batch) {
             hashes[n] = store_hash(store, request->argv[1]);
             request->hashed = request->argv[1];
             request->hash = hashes[n];
-            store_prefetch(store, hashes[n++]);
+            buckets[n] = store_prefetch(store, hashes[n]);
+            n++;
             continue;
         }
         struct command_key_iter keys = command_keys(request->named, request->argv, request->argc);
         for (uint32_t k; n < PREFETCHED && (k = command_next_key(&keys));) {
             hashes[n] = store_hash(store, request->argv[k]);
-            store_prefetch(store, hashes[n++]);
+            buckets[n] = store_prefetch(store, hashes[n]);
+            n++;
         }
     }
     for (uint32_t i = 0; i < n; i++)
-        store_prefetch_entry(store, hashes[i]);
+        store_prefetch_entry(buckets[i], hashes[i]);
 }
 
 /* Mostly the same as that of the request before. */
@@ -124,6 +128,7 @@ static enum resp_status gather(struct client *client, struct span *span, struct 
         }
         struct resp_parser *parser = client->parser ? client->parser : &worker->parser;
         parser->authenticated = client->session.authenticated;
+        parser->max_bulk = (size_t)setting(worker->deps.settings, SETTING_MAX_BULK);
         enum resp_status status = resp_parse(parser, span->bytes + span->at, span->len - span->at);
         if (status != RESP_DONE) return status;
         if (parser->argc > 0) {

@@ -12,7 +12,7 @@
 
 struct roster {
     pthread_mutex_t lock;
-    uint32_t max_clients;
+    _Atomic uint32_t max_clients;
     uint32_t count;
     uint64_t last_id;
     struct card *first, *last; /* in the order of arrival, as CLIENT LIST shows them */
@@ -68,6 +68,10 @@ uint32_t roster_count(struct roster *roster) {
     uint32_t count = roster->count;
     pthread_mutex_unlock(&roster->lock);
     return count;
+}
+
+void roster_set_max(struct roster *roster, uint32_t max_clients) {
+    roster->max_clients = max_clients;
 }
 
 uint32_t roster_max(const struct roster *roster) { return roster->max_clients; }

@@ -82,6 +82,7 @@ bool roster_enter(struct roster *roster, struct card *card);
 void roster_leave(struct roster *roster, struct card *card);
 uint32_t roster_count(struct roster *roster);
 uint32_t roster_max(const struct roster *roster);
+void roster_set_max(struct roster *roster, uint32_t max_clients); /* any thread */
 
 static inline void card_touch(struct card *card, const struct command *command, int64_t now_ms) {
     atomic_store_explicit(&card->command, command, memory_order_relaxed);

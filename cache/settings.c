@@ -12,6 +12,7 @@
 #include "cache/number.h"
 #include "cache/output_limits.h"
 #include "cache/resp.h"
+#include "cache/roster.h"
 #include "cache/server_info.h"
 #include "cache/store.h"
 #include "cache/tracking.h"
@@ -63,6 +64,15 @@ static bool set_notify(const struct worker_deps *deps, struct slice text, bool a
 static void trim_tracking(const struct worker_deps *deps, int64_t value) {
     (void)value;
     tracking_trim(deps->tracking);
+}
+
+static void limit_clients(const struct worker_deps *deps, int64_t value) {
+    roster_set_max(deps->roster, (uint32_t)value);
+}
+
+/* 0 is no limit, as in Redis. */
+static void limit_memory(const struct worker_deps *deps, int64_t value) {
+    store_set_max(deps->store, value ? (uint64_t)value : UINT64_MAX / 4);
 }
 
 static void calibrate(const struct worker_deps *deps, int64_t value) {
@@ -132,8 +142,8 @@ const struct parameter parameters[] = {
     {"list-compress-depth", NUMBER(LIST_COMPRESS_DEPTH, 0, 0, INT32_MAX)},
     {"list-max-listpack-size", NUMBER(LIST_MAX_SIZE, -2, INT32_MIN, INT32_MAX)},
     {"list-max-ziplist-size", NUMBER(LIST_MAX_SIZE, -2, INT32_MIN, INT32_MAX)},
-    {"maxclients", NUMBER(MAX_CLIENTS, 10000, 1, UINT32_MAX)},
-    {"maxmemory", BYTES(MAX_MEMORY, 0, 0, INT64_MAX)},
+    {"maxclients", NUMBER(MAX_CLIENTS, 10000, 1, UINT32_MAX), .changed = limit_clients},
+    {"maxmemory", BYTES(MAX_MEMORY, 0, 0, INT64_MAX), .changed = limit_memory},
     {"maxmemory-clients", FIXED("0")},
     {"maxmemory-policy", FIXED("allkeys-lfu")},
     {"maxmemory-samples", FIXED("5")},

@@ -43,7 +43,7 @@ static double read_entries(void *owner) {
 static double read_bytes(void *owner) { return (double)store_used(owner); }
 
 static double read_max_bytes(void *owner) {
-    return (double)((struct store *)owner)->config.max_memory_bytes;
+    return (double)((struct store *)owner)->max_bytes;
 }
 
 static void register_metrics(struct store *store, struct metrics *metrics) {
@@ -84,6 +84,7 @@ struct store *store_create(const struct store_config *config, struct metrics *me
     for (uint32_t i = 0; i < STORE_DOMAINS; i++)
         evict_init(&store->domains[i], i, &store->duel);
     atomic_init(&store->limit, config->max_memory_bytes);
+    atomic_init(&store->max_bytes, config->max_memory_bytes);
     store->regions = region_count(config->max_memory_bytes);
     store->heap = heap_create(store->regions);
     store->metrics = metrics;
@@ -142,12 +143,12 @@ const struct entry *store_peek(struct store *store, struct slice key, uint64_t h
     return entry;
 }
 
-void store_prefetch(const struct store *store, uint64_t hash) {
-    index_prefetch(&store->shards[shard_number(hash)].index, (uint32_t)hash);
+const struct bucket *store_prefetch(const struct store *store, uint64_t hash) {
+    return index_prefetch(&store->shards[shard_number(hash)].index, (uint32_t)hash);
 }
 
-void store_prefetch_entry(const struct store *store, uint64_t hash) {
-    index_prefetch_entry(&store->shards[shard_number(hash)].index, (uint32_t)hash);
+void store_prefetch_entry(const struct bucket *bucket, uint64_t hash) {
+    index_prefetch_entry(bucket, (uint32_t)hash);
 }
 
 /* --- observers --- */
@@ -367,7 +368,7 @@ void store_drop(struct store *store, struct shard *shard, struct entry *entry,
 }
 
 bool store_fits(const struct store *store, size_t bytes) {
-    return bytes <= store->config.max_memory_bytes;
+    return bytes <= atomic_load_explicit(&store->max_bytes, memory_order_relaxed);
 }
 
 struct entry *store_find(struct store *store, const struct store_guard *guard, struct slice key,
@@ -698,7 +699,7 @@ const struct entry *store_random(struct store *store, const struct store_guard *
 
 void store_stats(struct store *store, struct store_stats *stats) {
     *stats = (struct store_stats){.bytes = store_used(store),
-                                  .max_bytes = store->config.max_memory_bytes,
+                                  .max_bytes = store->max_bytes,
                                   .retired_bytes = reclaim_held(store->reclaim)};
     for (uint32_t i = 0; i < STORE_SHARDS; i++) {
         struct shard *shard = &store->shards[i];

@@ -36,6 +36,7 @@
 #include "base/slice.h"
 #include "cache/entry.h"
 
+struct bucket;
 struct store;
 
 enum { STORE_SHARDS = 256 };
@@ -78,8 +79,8 @@ void store_reader_pause(struct store *store, uint32_t reader);
 const struct entry *store_peek(struct store *store, struct slice key, uint64_t hash,
                                int64_t now_ms);
 /* Hints for a following peek, in two steps, for many keys at once: first what leads to the entry, then the entry. */
-void store_prefetch(const struct store *store, uint64_t hash);
-void store_prefetch_entry(const struct store *store, uint64_t hash);
+const struct bucket *store_prefetch(const struct store *store, uint64_t hash);
+void store_prefetch_entry(const struct bucket *bucket, uint64_t hash);
 
 /* Locks the shards of these hashes; n may be 0. A thread holds one guard at a time. */
 void store_lock(struct store *store, const uint64_t *hashes, uint32_t n, struct store_guard *guard);
@@ -119,6 +120,8 @@ uint32_t store_expire(struct store *store, uint32_t part, uint32_t parts, int64_
 void store_tend(struct store *store, uint32_t budget);
 /* Between a worker's turns, outside of its reading section: empties a slab or two where others were made meanwhile. */
 void store_tidy(struct store *store);
+/* Another max_memory_bytes; what is beyond it goes with the next ticks. Any thread. */
+void store_set_max(struct store *store, uint64_t bytes);
 /* Tells the process's resident memory, about every 100 ms: the limit of what the store takes follows from it. */
 void store_follow(struct store *store, uint64_t resident_bytes);
 /* This and the two walks below lock a shard at a time, or none where a guard has locked them all. */

@@ -8,7 +8,8 @@ enum {
     EVICT_LEAST = 16,        /* a call */
     HOLES_PART = 32,         /* of the slabs' memory: more is worth moving entries */
     HOLES_REGION = 96 << 10, /* and what a region may always have */
-    TIDY_SLABS = 2,          /* a turn */
+    TIDY_ENTRIES = 2048,     /* to move, a turn: 200 us */
+    SPARE_PART = 64,         /* of the bound, for what comes between two looks at resident memory */
     LIMIT_STEP_PART = 32,
 };
 
@@ -134,11 +135,11 @@ static bool has_holes(struct heap_stats stats, uint32_t regions) {
 }
 
 /* Moves what lives in a sparse slab of the region into the holes of others. Its memory is free when no reader sees it any
- * more. An entry that is not found is in a limbo already. */
-static bool empty_slab(struct store *store, uint32_t region) {
+ * more. An entry that is not found is in a limbo already. Returns how many it moved. */
+static uint32_t empty_slab(struct store *store, uint32_t region) {
     lock_region(store, region);
     struct slab *slab = heap_sparse(store->heap, region);
-    uint32_t cursor = 0;
+    uint32_t cursor = 0, moved = 0;
     struct entry *entry;
     while (slab && (entry = heap_next(slab, &cursor))) {
         struct shard *shard = shard_of(store, entry->hash);
@@ -146,16 +147,22 @@ static bool empty_slab(struct store *store, uint32_t region) {
         void *block = heap_alloc(store->heap, region, entry_len(entry));
         index_replace(&shard->index, entry, entry_settle(entry, block));
         limbo_add(&shard->limbo, entry, RETIRED_HUSK);
+        moved++;
     }
     unlock_region(store, region);
-    return slab != NULL;
+    return moved;
 }
 
-static void tidy(struct store *store, uint32_t slabs) {
-    for (uint32_t tries = 0; tries < store->regions && slabs > 0; tries++) {
+/* Up to so many slabs and about so many entries. */
+static void tidy(struct store *store, uint64_t slabs, uint32_t entries) {
+    uint32_t moved = 0;
+    for (uint32_t idle = 0; idle < store->regions && slabs > 0 && moved < entries;) {
         uint32_t region =
             atomic_fetch_add_explicit(&store->next_tidy, 1, memory_order_relaxed) % store->regions;
-        if (has_holes(heap_stats(store->heap, region), 1) && empty_slab(store, region)) slabs--;
+        uint32_t n = has_holes(heap_stats(store->heap, region), 1) ? empty_slab(store, region) : 0;
+        idle = n ? 0 : idle + 1;
+        slabs -= n > 0;
+        moved += n;
     }
 }
 
@@ -164,7 +171,8 @@ void store_tidy(struct store *store) {
     uint64_t seen = atomic_load_explicit(&store->tidied, memory_order_relaxed);
     if (__builtin_expect(made == seen, 1)) return;
     atomic_store_explicit(&store->tidied, made, memory_order_relaxed);
-    if (has_holes(heap_stats(store->heap, UINT32_MAX), store->regions)) tidy(store, TIDY_SLABS);
+    if (has_holes(heap_stats(store->heap, UINT32_MAX), store->regions))
+        tidy(store, 2 * (made - seen), TIDY_ENTRIES);
 }
 
 /* --- ticks --- */
@@ -176,12 +184,22 @@ void store_tend(struct store *store, uint32_t budget) {
             atomic_fetch_add_explicit(&store->next_victim, 1, memory_order_relaxed) % STORE_DOMAINS;
         (void)evict_in(store, &none, domain, n, NULL);
     }
-    if (has_holes(heap_stats(store->heap, UINT32_MAX), store->regions))
-        tidy(store, budget / 256 + TIDY_SLABS);
+    if (has_holes(heap_stats(store->heap, UINT32_MAX), store->regions)) tidy(store, budget, budget);
+}
+
+void store_set_max(struct store *store, uint64_t bytes) {
+    uint64_t limit = atomic_load_explicit(&store->limit, memory_order_relaxed);
+    uint64_t max = atomic_exchange_explicit(&store->max_bytes, bytes, memory_order_relaxed);
+    /* The same part of it as before, until store_follow has looked. */
+    uint64_t beside = max > limit ? max - limit : 0;
+    uint64_t fresh = beside < bytes / 2 ? bytes - beside : bytes - bytes / 2;
+    atomic_store_explicit(&store->limit, fresh, memory_order_relaxed);
 }
 
 void store_follow(struct store *store, uint64_t resident_bytes) {
-    uint64_t max = store->config.max_memory_bytes, used = store_used(store);
+    uint64_t max = atomic_load_explicit(&store->max_bytes, memory_order_relaxed),
+             used = store_used(store);
+    if (resident_bytes) resident_bytes += max / SPARE_PART;
     uint64_t beside = resident_bytes > used ? resident_bytes - used : 0;
     uint64_t wanted = beside < max / 2 ? max - beside : max - max / 2;
     uint64_t limit = atomic_load_explicit(&store->limit, memory_order_relaxed);

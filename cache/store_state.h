@@ -40,6 +40,7 @@ struct shard {
 
 struct store {
     struct store_config config;
+    _Atomic uint64_t max_bytes; /* what config.max_memory_bytes was, until CONFIG SET maxmemory */
     struct store_observer observers[STORE_OBSERVERS];
     uint32_t n_observers;
     struct reclaim *reclaim;
