@@ -32,6 +32,12 @@ static struct entry *slot_entry(uint64_t slot) {
     return (struct entry *)(uintptr_t)(slot & POINTER_MASK);
 }
 
+/* The entry of a slot with this tag, else NULL: one comparison, also for a free slot. */
+static inline struct entry *slot_match(uint64_t slot, uint64_t tag) {
+    uint64_t pointer = slot ^ tag;
+    return pointer <= POINTER_MASK ? (struct entry *)(uintptr_t)pointer : NULL;
+}
+
 static uint64_t slot_of(struct entry *entry) {
     uint64_t pointer = (uint64_t)(uintptr_t)entry;
     ASSERT((pointer & ~POINTER_MASK) == 0);
@@ -69,10 +75,8 @@ static void release(struct index *index, void *memory) {
 static struct entry *chain_find(const struct bucket *bucket, struct slice key, uint64_t tag) {
     for (; bucket; bucket = atomic_load(&bucket->next)) {
         for (uint32_t i = 0; i < BUCKET_SLOTS; i++) {
-            uint64_t slot = atomic_load(&bucket->slots[i]);
-            if (slot == 0 || (slot & ~POINTER_MASK) != tag) continue;
-            struct entry *entry = slot_entry(slot);
-            if (slice_equal(entry_key(entry), key)) return entry;
+            struct entry *entry = slot_match(atomic_load(&bucket->slots[i]), tag);
+            if (entry && slice_equal(entry_key(entry), key)) return entry;
         }
     }
     return NULL;
@@ -94,19 +98,19 @@ struct entry *index_find(const struct index *index, struct slice key, uint32_t h
     }
 }
 
-void index_prefetch(const struct index *index, uint32_t hash) {
-    uint32_t n = atomic_load_explicit(&index->n_buckets, memory_order_acquire);
-    if (n > 0) __builtin_prefetch(bucket_at(index, bucket_number(hash, n)));
-}
-
-void index_prefetch_entry(const struct index *index, uint32_t hash) {
-    uint64_t tag = tag_of(hash);
+const struct bucket *index_prefetch(const struct index *index, uint32_t hash) {
     uint32_t n = atomic_load_explicit(&index->n_buckets, memory_order_acquire);
     const struct bucket *bucket = n > 0 ? bucket_at(index, bucket_number(hash, n)) : NULL;
+    __builtin_prefetch(bucket);
+    return bucket;
+}
+
+void index_prefetch_entry(const struct bucket *bucket, uint32_t hash) {
+    uint64_t tag = tag_of(hash);
     for (uint32_t i = 0; bucket && i < BUCKET_SLOTS; i++) {
         uint64_t slot = atomic_load_explicit(&bucket->slots[i], memory_order_relaxed);
-        if (slot == 0 || (slot & ~POINTER_MASK) != tag) continue;
-        const char *entry = (const char *)slot_entry(slot);
+        const char *entry = (const char *)slot_match(slot, tag);
+        if (!entry) continue;
         __builtin_prefetch(entry);
         __builtin_prefetch(entry + 64);
         return;

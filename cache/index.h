@@ -50,9 +50,9 @@ void index_init(struct index *index, struct limbo *limbo);
 void index_deinit(struct index *index);
 
 struct entry *index_find(const struct index *index, struct slice key, uint32_t hash);
-void index_prefetch(const struct index *index, uint32_t hash);
-/* The second step: reads the bucket and asks for the entry. */
-void index_prefetch_entry(const struct index *index, uint32_t hash);
+/* Two steps, both in one reading section: asks memory for the bucket (NULL: there is none), then reads it and asks for the entry. */
+const struct bucket *index_prefetch(const struct index *index, uint32_t hash);
+void index_prefetch_entry(const struct bucket *bucket, uint32_t hash);
 
 /* Its key is known to be absent. */
 void index_insert(struct index *index, struct entry *entry);

@@ -57,9 +57,9 @@ void reply_bulk(struct reply *reply, struct slice bytes) {
     reply->out->len += (size_t)(at + 2 - begin);
 }
 
-void reply_bulk_stored(struct reply *reply, struct slice bytes) {
+void reply_bulk_spliced(struct reply *reply, struct slice bytes) {
     struct splices *splices = reply->splices;
-    if (bytes.len < SPLICE_BYTES || !splices || splices->n == SPLICES) {
+    if (splices->n == SPLICES) {
         reply_bulk(reply, bytes);
         return;
     }

@@ -34,7 +34,13 @@ void reply_simple(struct reply *reply, const char *text); /* +text */
 void reply_bulk(struct reply *reply, struct slice bytes);
 /* As reply_bulk, for a stored entry's bytes, which stay as they are until the batch is sent: many of them are not copied. The reply
  * must not be taken back afterwards. */
-void reply_bulk_stored(struct reply *reply, struct slice bytes);
+void reply_bulk_spliced(struct reply *reply, struct slice bytes);
+static inline void reply_bulk_stored(struct reply *reply, struct slice bytes) {
+    if (__builtin_expect(bytes.len >= SPLICE_BYTES && reply->splices, 0))
+        reply_bulk_spliced(reply, bytes);
+    else
+        reply_bulk(reply, bytes);
+}
 void reply_text(struct reply *reply, const char *text);      /* a bulk string */
 void reply_verbatim(struct reply *reply, struct slice text); /* =txt: under RESP3, else bulk */
 void reply_integer(struct reply *reply, int64_t value);
