@@ -176,6 +176,7 @@ extern const struct command commands_zset_combine[]; /* cmd_zset_combine.c: ZUNI
 extern const struct command commands_generic[];      /* cmd_generic.c: DEL, EXISTS, TYPE */
 extern const struct command commands_keyspace[];     /* cmd_keyspace.c: RENAME, COPY, ... */
 extern const struct command commands_object[];       /* cmd_object.c: OBJECT, MEMORY */
+extern const struct command commands_dump[];         /* cmd_dump.c: DUMP, RESTORE */
 extern const struct command commands_sort[];         /* cmd_sort.c */
 extern const struct command commands_expire[];       /* cmd_expire.c: EXPIRE, TTL, ... */
 extern const struct command commands_multi[];        /* cmd_multi.c: MULTI, EXEC, WATCH, ... */

@@ -26,9 +26,9 @@ static const struct command *const groups[] = {
     commands_list_block,   commands_set,        commands_set_write,  commands_set_algebra,
     commands_zset,         commands_zset_range, commands_zset_write, commands_zset_pop,
     commands_zset_combine, commands_generic,    commands_keyspace,   commands_object,
-    commands_sort,         commands_expire,     commands_scan,       commands_connection,
-    commands_pubsub,       commands_server,     commands_acl,        commands_slowlog,
-    commands_multi,        commands_freshet};
+    commands_dump,         commands_sort,       commands_expire,     commands_scan,
+    commands_connection,   commands_pubsub,     commands_server,     commands_acl,
+    commands_slowlog,      commands_multi,      commands_freshet};
 
 enum {
     SLOTS =
