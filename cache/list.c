@@ -45,11 +45,10 @@ static size_t used(const struct list_chunk *chunk) { return chunk->end - chunk->
 static size_t chunk_size(const struct list_chunk *chunk) { return sizeof *chunk + chunk->cap; }
 
 /* Room for `payload` bytes, and as many more as the allocator would give anyway: it has four sizes between two powers of
- * two. A large element has just what it needs. */
+ * two. */
 static size_t chunk_room(size_t payload) {
     size_t size = payload + sizeof(struct list_chunk);
     if (size <= CHUNK_MIN) return CHUNK_MIN - sizeof(struct list_chunk);
-    if (size > LIST_CHUNK_BYTES) return payload;
     size_t step = ((size_t)1 << (63 - __builtin_clzll(size - 1))) / 4;
     return (size + step - 1) / step * step - sizeof(struct list_chunk);
 }

@@ -306,6 +306,26 @@ def test_requests_behind_a_wait_are_run_after_it(pair, clients):
     assert waiter.read().text == "PONG"
 
 
+def test_events_of_served_waiters_are_told_as_redis_tells_them(pair, plain, redis_server):
+    waits = [["BLMOVE", "l", "m", "LEFT", "RIGHT", 0], ["BRPOPLPUSH", "m", "m", 0], ["BLPOP", "l", 0], ["BLMPOP", 0, 1, "l", "RIGHT", "COUNT", 3]]
+    told = []
+    ports = redis_server.connection_pool.connection_kwargs["port"], plain.port
+    for server, port in zip((pair.redis, pair.freshet), ports):
+        server.call("CONFIG", "SET", "notify-keyspace-events", "Elg")
+        listener, *waiters = (RawResp(port) for _ in range(len(waits) + 1))
+        listener.call("PSUBSCRIBE", "*")
+        for n, (waiter, wait) in enumerate(zip(waiters, waits)):
+            waiter.send(*wait)
+            blocked(server, n + 1)
+        server.calls([["RPUSH", "l", "a", "b", "c", "d"], ["DEL", "m"], ["PUBLISH", "end", "end"]])
+        told.append(list(iter(lambda: tuple(listener.read()[2:]), (b"end", b"end"))))
+        server.call("CONFIG", "SET", "notify-keyspace-events", "")
+        for one in (listener, *waiters):
+            one.close()
+    assert told[0] == told[1]
+    assert len(told[0]) > 8
+
+
 def test_what_was_on_its_way_to_a_client_that_has_gone_is_put_back(freshet):
     f = freshet(None, {"cache": {"read_through": False, "workers": 2}})
     raw = RawResp(f.port)
