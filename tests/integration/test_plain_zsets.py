@@ -501,6 +501,25 @@ def test_waiters_are_served_in_the_order_in_which_they_came(pair, clients):
     assert pair.freshet.call("ZRANGE", "z", 0, -1) == [b"a"]
 
 
+def test_what_was_on_its_way_to_a_client_that_has_gone_is_put_back(freshet):
+    f = freshet(None, {"cache": {"read_through": False, "workers": 2}})
+    raw = RawResp(f.port)
+    waits = [["BZPOPMIN", "z", 0], ["BZPOPMAX", "z", 0], ["BZMPOP", 0, 1, "z", "MIN", "COUNT", 5], ["BZMPOP", 0, 1, "z", "MAX", "COUNT", 2]]
+    for n in range(12):
+        waiter = RawResp(f.port)
+        waiter.send(*waits[n % len(waits)])
+        blocked(raw, 1)
+        f.pause()
+        waiter.close()
+        raw.send("ZADD", "z", 1, "a", 2.5, "b", "-inf", "c")
+        f.resume()
+        assert raw.read() == 3
+        wait_until(lambda: raw.call("ZCARD", "z") == 3, 10, "all is there again")
+        assert raw.call("ZRANGE", "z", 0, -1, "WITHSCORES") == [b"c", b"-inf", b"a", b"1", b"b", b"2.5"]
+        raw.call("DEL", "z")
+    raw.close()
+
+
 def test_nothing_is_lost_where_many_pop_and_many_push(freshet):
     f = freshet(None, {"cache": {"read_through": False, "workers": 4}})
     n, each = 4, 300
