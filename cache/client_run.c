@@ -111,6 +111,7 @@ static enum resp_status gather(struct client *client, struct span *span, struct 
     batch->n = 0;
     batch->held = NULL;
     while (batch->n < max && !batch->held) {
+        if (span->at == span->len) return RESP_MORE;
         if (max > 1 && !client->parser && reserve_argv(worker, used, RESP_SMALL_ARGS)) {
             struct request *request = &batch->requests[batch->n];
             request->argv = worker->argv + used;
@@ -329,7 +330,7 @@ static void keep_rest(struct client *client, const struct span *span) {
     } else if (rest) {
         buf_append(&client->query, span->bytes + span->at, rest);
     }
-    if (client->parser) return;
+    if (client->parser || rest == 0) return;
 
     /* Half a request, as far as the worker's parser came; or whole ones. */
     struct resp_parser *parser = &client->worker->parser;

@@ -207,10 +207,13 @@ static inline const char *parse_small_bulk(const char *at, const char *end, stru
 }
 
 size_t resp_parse_small(const char *bytes, size_t n_bytes, struct slice *argv, uint32_t *argc) {
-    if (n_bytes < 10 || bytes[0] != '*' || bytes[2] != '\r') return 0;
+    if (n_bytes < 10 || bytes[0] != '*') return 0;
     uint32_t n = digit(bytes[1]);
-    if (n - 1 >= RESP_SMALL_ARGS) return 0;
-    const char *at = bytes + 4;
+    const char *at = bytes + 2;
+    if (n - 1 > 8) return 0;
+    if (*at != '\r' && digit(*at) <= 9) n = n * 10 + digit(*at++);
+    if (*at != '\r' || n > RESP_SMALL_ARGS) return 0;
+    at += 2;
     for (uint32_t i = 0; i < n; i++) {
         at = parse_small_bulk(at, bytes + n_bytes, &argv[i]);
         if (!at) return 0;

@@ -69,8 +69,8 @@ void resp_reset(struct resp_parser *parser);
 enum resp_status resp_parse(struct resp_parser *parser, const char *bytes, size_t n_bytes);
 
 /* The common request at once, with no parser's state: multibulk, up to RESP_SMALL_ARGS arguments of less than 1000 bytes each,
- * wholly here. Returns its length and writes its arguments; 0: it is none such (or half of one, or wrong): resp_parse tells. */
-enum { RESP_SMALL_ARGS = 9 };
+ * wholly here, of a client whose bounds are the full ones. Returns its length and writes its arguments; 0: it is none such (or half of one, or wrong): resp_parse tells. */
+enum { RESP_SMALL_ARGS = 32 };
 size_t resp_parse_small(const char *bytes, size_t n_bytes, struct slice *argv, uint32_t *argc);
 
 /* Writes the parser->argc arguments of a RESP_DONE. `bytes` is where the request lies now. */

@@ -44,7 +44,7 @@ static void compare_small(const struct resp_parser *parser, enum resp_status sta
     struct slice small[RESP_SMALL_ARGS], whole[RESP_SMALL_ARGS];
     uint32_t argc = 0;
     size_t consumed = resp_parse_small(bytes, len, small, &argc);
-    if (!consumed) return;
+    if (!consumed || !parser->authenticated) return; /* the small one knows no bounds before AUTH */
     ASSERT(status == RESP_DONE && consumed == parser->consumed && argc == parser->argc);
     resp_argv(parser, bytes, whole);
     for (uint32_t i = 0; i < argc; i++)

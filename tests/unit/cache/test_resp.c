@@ -204,6 +204,52 @@ static void many_arguments_are_read(void **state) {
     buf_deinit(&bytes);
 }
 
+static void small_requests_are_read_at_once_or_left_to_the_parser(void **state) {
+    (void)state;
+    static const struct {
+        const char *bytes;
+        uint32_t argc; /* 0: left to the parser */
+    } cases[] = {
+        {"*1\r\n$4\r\nPING\r\n", 1},
+        {"*2\r\n$3\r\nGET\r\n$0\r\n\r\n", 2},
+        {"*2\r\n$3\r\nGET\r\n$12\r\nkey:12345678\r\n*1\r\n", 2},
+        {"*11\r\n$4\r\nMGET\r\n$1\r\n1\r\n$1\r\n2\r\n$1\r\n3\r\n$1\r\n4\r\n$1\r\n5\r\n$1\r\n6\r\n"
+         "$1\r\n7\r\n$1\r\n8\r\n$1\r\n9\r\n$1\r\n0\r\n",
+         11},
+        {"*0\r\n$4\r\nPING\r\n", 0},
+        {"*01\r\n$4\r\nPING\r\n", 0},
+        {"*-1\r\n$4\r\nPING\r\n", 0},
+        {"*1\r\n$04\r\nPING\r\n", 0},
+        {"*1\r\n$-1\r\nPING\r\n", 0},
+        {"*1\r\n:4\r\nPING\r\n", 0},
+        {"*1\r\n$4\r\nPING\r", 0},
+        {"*2\r\n$4\r\nPING\r\n", 0},
+        {"*1\r\n$1000\r\nPING\r\n", 0},
+        {"*33\r\n$4\r\nPING\r\n", 0},
+        {"*133\r\n$4\r\nPING\r\n", 0},
+        {"PING a b c d\r\n", 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct slice small[RESP_SMALL_ARGS], whole[RESP_SMALL_ARGS];
+        uint32_t argc = 0;
+        size_t len = strlen(cases[i].bytes);
+        size_t consumed = resp_parse_small(cases[i].bytes, len, small, &argc);
+        assert_int_equal(argc, cases[i].argc);
+        assert_int_equal(consumed > 0, argc > 0);
+        if (!argc) continue;
+        struct resp_parser parser;
+        resp_init(&parser, 4096);
+        parser.authenticated = true;
+        assert_int_equal(resp_parse(&parser, cases[i].bytes, len), RESP_DONE);
+        assert_int_equal(parser.consumed, consumed);
+        assert_int_equal(parser.argc, argc);
+        resp_argv(&parser, cases[i].bytes, whole);
+        for (uint32_t a = 0; a < argc; a++)
+            assert_true(small[a].data == whole[a].data && small[a].len == whole[a].len);
+        resp_deinit(&parser);
+    }
+}
+
 int main(void) {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(multibulk_requests_are_read_however_they_arrive),
@@ -215,6 +261,7 @@ int main(void) {
         cmocka_unit_test(a_long_inline_request_within_the_bound_is_read),
         cmocka_unit_test(a_count_alone_reserves_no_memory),
         cmocka_unit_test(many_arguments_are_read),
+        cmocka_unit_test(small_requests_are_read_at_once_or_left_to_the_parser),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
