@@ -3,7 +3,7 @@
  *     | length | bytes | length, to be read from behind |  ...
  *
  * A length is written in groups of seven bits, the lowest first, the top bit set where more follow; behind the bytes it stands
- * mirrored. Pure. The walks trust the run, which is ours; elements_are_valid is for bytes that came from elsewhere. */
+ * mirrored. Pure. The walks trust the run, which never came from outside. */
 #ifndef FRESHET_CACHE_ELEMENTS_H
 #define FRESHET_CACHE_ELEMENTS_H
 
@@ -19,8 +19,6 @@ enum { ELEMENTS_SHORT = 127 /* up to there a length is one byte */ };
 size_t elements_size(size_t len);
 /* Writes elements_size bytes. */
 void elements_write(char *at, struct slice element);
-/* What both read; bounded. True: whole elements and nothing else. */
-bool elements_are_valid(struct slice run);
 
 /* The element that begins at `at`; at moves behind it. */
 static inline struct slice elements_forward(const char **at) {
