@@ -10,6 +10,7 @@ enum {
     KIND_MASK = 7,
     OUTSIDE = 0,
     DRAIN_EVERY = 64,
+    DRAIN_BYTES = 8 << 10,
     BIG_BYTES = 64 << 10,
     WAITS = 100,
     WAIT_US = 100
@@ -113,7 +114,10 @@ void limbo_deinit(struct limbo *limbo) {
 void limbo_add(struct limbo *limbo, void *thing, enum retired_kind kind) {
     size_t held = kind == RETIRED_ENTRY ? held_size(thing) : 0;
     if (held) held += atomic_fetch_add_explicit(&limbo->reclaim->held, held, memory_order_relaxed);
-    if (++limbo->since_drain >= DRAIN_EVERY || held > RECLAIM_HELD_MUCH) limbo_drain(limbo);
+    if (kind != RETIRED_MEMORY) limbo->bytes_since_drain += entry_len(thing);
+    if (++limbo->since_drain >= DRAIN_EVERY || limbo->bytes_since_drain >= DRAIN_BYTES ||
+        held > RECLAIM_HELD_MUCH)
+        limbo_drain(limbo);
     if (limbo->n == limbo->cap) {
         limbo->cap = limbo->cap ? limbo->cap * 2 : 16;
         limbo->items = mem_realloc(limbo->items, limbo->cap * sizeof *limbo->items);
@@ -124,6 +128,7 @@ void limbo_add(struct limbo *limbo, void *thing, enum retired_kind kind) {
 
 void limbo_drain(struct limbo *limbo) {
     limbo->since_drain = 0;
+    limbo->bytes_since_drain = 0;
     if (limbo->first == limbo->n) return;
     atomic_fetch_add(&limbo->reclaim->epoch, 1); /* who enters from now on sees none of it */
     uint64_t oldest = oldest_reader(limbo->reclaim);

@@ -48,13 +48,14 @@ struct limbo {
     struct reclaim *reclaim;
     struct retired *items; /* in the order of their epochs, from `first` */
     uint32_t first, n, cap;
-    uint32_t since_drain;
+    uint32_t since_drain; /* how many were added, and their bytes */
+    size_t bytes_since_drain;
 };
 
 void limbo_init(struct limbo *limbo, struct reclaim *reclaim);
 /* Frees all that is left: no reader may be inside. */
 void limbo_deinit(struct limbo *limbo);
-/* Takes a thing that was just unlinked. Tries to drain every few calls. */
+/* Takes a thing that was just unlinked. Tries to drain every few calls, or few kilobytes. */
 void limbo_add(struct limbo *limbo, void *thing, enum retired_kind kind);
 /* Frees what no reader can see any more. */
 void limbo_drain(struct limbo *limbo);
