@@ -2,10 +2,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cache/acl.h"
 #include "cache/categories.h"
 #include "cache/cmd_server.h"
 #include "cache/glob.h"
 #include "cache/keyspecs.h"
+#include "cache/keyuse.h"
 #include "cache/reply.h"
 #include "cache/worker.h"
 
@@ -180,37 +182,50 @@ static void command_cmd_docs(struct command_context *ctx) {
 
 /* --- LIST -------------------------------------------------------------------------------------------------- */
 
-static bool is_in_category(const struct command *command, struct slice category) {
-    return (category_bits(command, NULL) & category_find(category)) != 0;
+/* `id` is of a command or a subcommand (command_ids.h). */
+typedef bool command_filter(const struct command_ids *ids, uint32_t id, struct slice argument);
+
+static bool is_in_category(const struct command_ids *ids, uint32_t id, struct slice category) {
+    return (command_categories_of_id(ids, id) & category_find(category)) != 0;
 }
 
-static bool is_of_module(const struct command *command, struct slice module) {
-    (void)command;
+static bool is_of_module(const struct command_ids *ids, uint32_t id, struct slice module) {
+    (void)ids;
+    (void)id;
     (void)module;
     return false; /* there are none */
 }
 
-static bool is_like(const struct command *command, struct slice pattern) {
-    return glob_match(pattern, slice_from(command->name));
+static bool is_like(const struct command_ids *ids, uint32_t id, struct slice pattern) {
+    char name[COMMAND_NAME_MAX];
+    command_full_name(ids, id, name);
+    return glob_match(pattern, slice_from(name));
 }
 
-static bool is_any(const struct command *command, struct slice argument) {
-    (void)command;
+static bool is_any(const struct command_ids *ids, uint32_t id, struct slice argument) {
+    (void)ids;
+    (void)id;
     (void)argument;
     return true;
 }
 
-typedef bool command_filter(const struct command *command, struct slice argument);
-
 static void answer_list(struct command_context *ctx, command_filter *passes,
                         struct slice argument) {
-    const struct command *command;
+    const struct command_ids *ids = acl_ids(worker_deps(ctx->worker)->acl);
+    struct buf names = {0};
+    struct reply reply = {.out = &names, .protocol = ctx->reply->protocol};
     size_t n = 0;
-    for (uint32_t i = 0; (command = command_at(i)); i++)
-        n += passes(command, argument);
+    for (uint32_t id = 0; id < command_ids_count(ids); id++) {
+        bool is_refused = command_of_id(ids, id)->flags & CMD_REFUSED;
+        if (is_refused || !passes(ids, id, argument)) continue;
+        char name[COMMAND_NAME_MAX];
+        command_full_name(ids, id, name);
+        reply_text(&reply, name);
+        n++;
+    }
     reply_array(ctx->reply, n);
-    for (uint32_t i = 0; (command = command_at(i)); i++)
-        if (passes(command, argument)) reply_text(ctx->reply, command->name);
+    buf_append_slice(ctx->reply->out, buf_slice(&names));
+    buf_deinit(&names);
 }
 
 static void command_cmd_list(struct command_context *ctx) {
@@ -235,12 +250,24 @@ static void command_cmd_list(struct command_context *ctx) {
 
 /* --- GETKEYS ----------------------------------------------------------------------------------------------- */
 
-static void command_cmd_getkeys(struct command_context *ctx) {
+/* A key, or with its uses: [key, [RW, access, ...]]. */
+static void answer_key(struct reply *reply, struct slice key, uint32_t uses, bool with_uses) {
+    if (with_uses) reply_array(reply, 2);
+    reply_bulk(reply, key);
+    if (!with_uses) return;
+    reply_set(reply, (size_t)__builtin_popcount(uses));
+    for (uint32_t i = 0; i < KEY_USES; i++)
+        if (uses >> i & 1) reply_simple(reply, key_use_names[i]);
+}
+
+static void answer_keys(struct command_context *ctx, bool with_uses) {
     struct slice *argv = ctx->argv + 2;
     uint32_t argc = ctx->argc - 2;
+    const struct command *parent = NULL;
     const struct command *command = command_find(worker_deps(ctx->worker)->commands, argv[0]);
     if (command && command->subcommands && argc > 1) {
         const struct command *sub = command_find_sub(command, argv[1]);
+        if (sub) parent = command;
         if (sub) command = sub;
     }
     if (!command) {
@@ -251,8 +278,7 @@ static void command_cmd_getkeys(struct command_context *ctx) {
         reply_error(ctx->reply, "ERR The command has no key arguments");
         return;
     }
-    bool fits =
-        command->arity >= 0 ? argc == (uint32_t)command->arity : argc >= (uint32_t)-command->arity;
+    bool fits = command_arity_fits(command, argc);
     struct command_key_iter keys = command_keys(command, argv, argc);
     struct command_key_iter counting = keys;
     uint32_t n = 0;
@@ -264,9 +290,13 @@ static void command_cmd_getkeys(struct command_context *ctx) {
         return;
     }
     reply_array(ctx->reply, n);
-    for (uint32_t i; (i = command_next_key(&keys));)
-        reply_bulk(ctx->reply, argv[i]);
+    uint32_t nth = 0;
+    for (uint32_t i; (i = command_next_key(&keys)); nth++)
+        answer_key(ctx->reply, argv[i], key_use(command, parent, nth, argv, argc), with_uses);
 }
+
+static void command_cmd_getkeys(struct command_context *ctx) { answer_keys(ctx, false); }
+static void command_cmd_getkeysandflags(struct command_context *ctx) { answer_keys(ctx, true); }
 
 const struct command command_subcommands[] = {
     {"count", command_cmd_count, 2, CMD_LOADING | CMD_STALE, NO_KEYS, "2.8.13", GROUP_SERVER,
@@ -276,6 +306,9 @@ const struct command command_subcommands[] = {
      "O(N) where N is the number of commands to look up", NULL},
     {"getkeys", command_cmd_getkeys, -4, CMD_LOADING | CMD_STALE, NO_KEYS, "2.8.13", GROUP_SERVER,
      "Extracts the key names from an arbitrary command.",
+     "O(N) where N is the number of arguments to the command", NULL},
+    {"getkeysandflags", command_cmd_getkeysandflags, -4, CMD_LOADING | CMD_STALE, NO_KEYS, "7.0.0",
+     GROUP_SERVER, "Extracts the key names and access flags for an arbitrary command.",
      "O(N) where N is the number of arguments to the command", NULL},
     {"help", command_help, 2, CMD_LOADING | CMD_STALE, NO_KEYS, "5.0.0", GROUP_SERVER,
      "Returns helpful text about the different subcommands.", "O(1)", NULL},

@@ -316,8 +316,6 @@ static void queue(struct command_context *ctx, const struct command *named) {
     struct transaction *tx = client_transaction(ctx->client);
     if (ctx->command->flags & CMD_NO_MULTI)
         reply_error(ctx->reply, "ERR Command not allowed inside a transaction");
-    else if (ctx->command->flags & CMD_REFUSED)
-        ctx->command->run(ctx);
     else if (!cmd_may_grow(ctx, ctx->command, ctx->argv, ctx->argc))
         cmd_answer_oom(ctx->reply);
     else if (!transaction_queue(tx, named, ctx->command, ctx->argv, ctx->argc))
