@@ -114,7 +114,7 @@ void loop_unwatch(struct loop *loop, struct loop_watch *watch) {
 }
 
 static void fire_ready(struct loop *loop) {
-    for (loop->at_ready = 0; loop->at_ready < loop->n_ready;) {
+    while (loop->at_ready < loop->n_ready) {
         struct epoll_event *event = &loop->ready[loop->at_ready++];
         struct loop_watch *watch = event->data.ptr;
         if (!watch) { /* the inbox, which run_messages empties in any case */
@@ -264,6 +264,7 @@ static void sleep_until_ready(struct loop *loop) {
     int n = epoll_wait(loop->epoll_fd, loop->ready, BATCH, sleep_ms(loop));
     ASSERT(n >= 0 || errno == EINTR);
     loop->n_ready = n > 0 ? n : 0;
+    loop->at_ready = 0;
     loop->now_us = clock_mono_us();
     for (uint32_t i = 0; i < loop->n_sleep_hooks; i++)
         loop->sleep_hooks[i].wake(loop->sleep_hooks[i].arg);
