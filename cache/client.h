@@ -95,6 +95,7 @@ enum client_mode {
     CLIENT_IN_MULTI = 1 << 8,        /* what it sends is queued */
     CLIENT_TRACKS = 1 << 9,          /* CLIENT TRACKING is on */
     CLIENT_CACHING = 1 << 10,        /* CLIENT CACHING was said of the next command */
+    CLIENT_MODES = (1 << 16) - 1, /* above are the process's: gate.h */
     CLIENT_QUEUED_WRITES = 1 << 7,   /* among the commands between MULTI and EXEC are writes */
 };
 uint32_t client_modes(const struct client *client);
@@ -134,6 +135,9 @@ void client_close(struct client *client);
 void client_continue(struct client *client);
 /* Sends what client_push has left. The client may be gone afterwards. */
 void client_flush(struct client *client);
+/* For a command whose reply may be as long as its client says (HRANDFIELD h -1000000000), while it composes: true where it has passed
+ * the hard limit. The client is dead then, and nothing more need be composed. */
+bool client_outgrows_limit(struct client *client);
 /* It has left too much unread: counted, logged, and dead. */
 void client_overrun(struct client *client);
 /* CLIENT UNBLOCK: ends the wait for an event, if it is in one: as its deadline would, or with an error. */

@@ -99,14 +99,16 @@ static void cmd_unwatch(struct command_context *ctx) {
 
 /* --- EXEC: before --- */
 
-static bool takes_own_locks(const struct command *command) {
-    return command->flags & (CMD_ADMIN | CMD_OWN_LOCKS) && !command_has_keys(command);
+static bool takes_own_locks(const struct queued *queued) {
+    uint32_t flags = queued->named->flags | queued->command->flags;
+    return flags & (CMD_ADMIN | CMD_OWN_LOCKS) && !command_has_keys(queued->command);
 }
 
-static bool walks_store(const struct command *command) {
-    if (command->flags & CMD_LOCKS_ALL) return true;
-    return command->flags & (CMD_READONLY | CMD_WRITE) && !command_has_keys(command) &&
-           !takes_own_locks(command);
+static bool walks_store(const struct queued *queued) {
+    uint32_t flags = queued->command->flags;
+    if (flags & CMD_LOCKS_ALL) return true;
+    return flags & (CMD_READONLY | CMD_WRITE) && !command_has_keys(queued->command) &&
+           !takes_own_locks(queued);
 }
 
 /* The bound of memory may have been set lower since they were queued. */
@@ -163,7 +165,7 @@ static void gather_hashes(struct command_context *ctx, struct exec *exec) {
     }
     for (uint32_t q = 0; q < transaction_length(tx); q++) {
         const struct queued *queued = transaction_at(tx, q);
-        exec->all |= walks_store(queued->command);
+        exec->all |= walks_store(queued);
         struct command_key_iter keys = command_keys(queued->command, queued->argv, queued->argc);
         for (uint32_t i; (i = command_next_key(&keys));) {
             hash = store_hash(ctx->store, queued->argv[i]);
@@ -207,7 +209,9 @@ static struct command_context context_of(struct command_context *ctx, struct que
     one.argc = queued->argc;
     one.command = queued->command;
     one.in_exec = true;
-    one.unusual = ctx->unusual & ~(uint32_t)CLIENT_IN_MULTI;
+    /* A command before this one may have changed the client's modes; the process's are of one moment. */
+    uint32_t process = ctx->unusual & ~(uint32_t)CLIENT_MODES;
+    one.unusual = process | (client_modes(ctx->client) & ~(uint32_t)CLIENT_IN_MULTI);
     one.n_pending = 0;
     one.woken = one.timed_out = false;
     one.deadline_us = 0;
@@ -238,7 +242,7 @@ static void run_all(struct command_context *ctx, struct exec *exec) {
     reply_array(ctx->reply, n);
     for (uint32_t i = 0; i < n; i++) {
         struct queued *queued = transaction_at(exec->tx, i);
-        bool aside = takes_own_locks(queued->command);
+        bool aside = takes_own_locks(queued);
         if (aside) unlock(ctx, exec);
         run_one(ctx, queued);
         if (aside) lock(ctx, exec);

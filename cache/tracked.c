@@ -9,7 +9,8 @@
 
 /* OPTIN: only what CLIENT CACHING YES was said of; OPTOUT: all but what CLIENT CACHING NO was said of. */
 static bool is_tracked(const struct command_context *ctx) {
-    const uint32_t flags = tracker_flags(client_tracker(ctx->client));
+    const struct tracker *tracker = client_tracker(ctx->client);
+    const uint32_t flags = tracker ? tracker_flags(tracker) : 0;
     bool caching = (client_modes(ctx->client) & CLIENT_CACHING) != 0;
     if (!(ctx->command->flags & CMD_READONLY) || ctx->command->flags & CMD_PUBSUB) return false;
     if (!(flags & TRACKER_ON)) return false;
