@@ -178,6 +178,51 @@ static void a_watch_that_is_taken_away_in_the_same_turn_does_not_fire(void **sta
     close(first[0]), close(first[1]), close(second[0]), close(second[1]);
 }
 
+struct taking_away {
+    struct loop_message message;
+    struct scene *scene;
+    struct noting_watch *gone;
+    int fd;
+};
+
+static void take_away(struct loop_message *message, void *owner) {
+    (void)message;
+    struct taking_away *taking = owner;
+    loop_unwatch(taking->scene->loop, &taking->gone->watch);
+    taking->gone->watch.fire = NULL;
+    note(taking->scene, 7);
+}
+
+/* The descriptor becomes ready for the turn at whose beginning the message takes its watch away. */
+static void make_ready_and_post(void *arg, int64_t now_us) {
+    (void)now_us;
+    struct taking_away *taking = arg;
+    assert_int_equal(write(taking->fd, "x", 1), 1);
+    loop_post(taking->scene->loop, &taking->message);
+}
+
+static void a_watch_that_a_message_takes_away_before_it_is_looked_at_does_not_fire(void **state) {
+    struct scene *scene = *state;
+    int pair[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    struct noting_watch writer, reader;
+    watch_fd(&writer, scene, pair[1], LOOP_WRITE);
+    watch_fd(&reader, scene, pair[0], LOOP_READ);
+    writer.what = 6;
+    struct taking_away taking = {.scene = scene, .gone = &reader, .fd = pair[1]};
+    taking.message.run = take_away;
+    taking.message.owner = &taking;
+    struct loop_timer timer = {.fire = make_ready_and_post, .arg = &taking};
+    loop_timer_set(scene->loop, &timer, loop_now_us(scene->loop));
+    scene->until = 2;
+    loop_run(scene->loop);
+    assert_int_equal(scene->trace[0], 6);
+    assert_int_equal(scene->trace[1], 7);
+    loop_unwatch(scene->loop, &writer.watch);
+    close(pair[0]);
+    close(pair[1]);
+}
+
 static void a_failing_watch_says_why(void **state) {
     struct scene *scene = *state;
     struct loop_watch watch = {.fd = 9999, .events = LOOP_READ};
@@ -282,6 +327,7 @@ int main(void) {
         CASE(a_timer_that_is_set_to_now_waits_for_the_next_turn),
         CASE(readiness_is_reported_as_asked_for),
         CASE(a_watch_that_is_taken_away_in_the_same_turn_does_not_fire),
+        CASE(a_watch_that_a_message_takes_away_before_it_is_looked_at_does_not_fire),
         CASE(a_failing_watch_says_why),
         CASE(messages_of_many_threads_all_run_in_the_order_of_each),
         CASE(what_was_posted_before_the_stop_still_runs),
