@@ -100,7 +100,24 @@ static void send_shared(struct client *client) {
     if (replies->cap > REPLIES_KEPT) buf_deinit(replies);
 }
 
+void client_overrun(struct client *client) {
+    if (client->dead) return; /* counted once */
+    struct worker *worker = client->worker;
+    metric_bump(worker->metrics.output_limit_closes, 1);
+    log_warn(worker->deps.log, "client_closed",
+             "reason=output_limit id=%llu addr=%s unread_bytes=%zu",
+             (unsigned long long)client->card.id, client->card.address, client_unsent(client));
+    client->dead = true;
+}
+
+bool client_past_hard_limit(const struct client *client) {
+    uint64_t limit = output_limits_hard(client->worker->deps.limits, client_output_class(client));
+    return limit && client_unsent(client) > limit;
+}
+
 void client_send(struct client *client) {
+    if (output_limits_are_strict(client->worker->deps.limits) && client_past_hard_limit(client))
+        client_overrun(client);
     if (client->dead)
         client_drop_replies(client->worker);
     else if (client->out.len)
@@ -124,20 +141,6 @@ void client_flush(struct client *client) {
     if (!client->pushed) return;
     client->pushed = false;
     client_finish(client);
-}
-
-void client_overrun(struct client *client) {
-    struct worker *worker = client->worker;
-    metric_bump(worker->metrics.output_limit_closes, 1);
-    log_warn(worker->deps.log, "client_closed",
-             "reason=output_limit id=%llu addr=%s unread_bytes=%zu",
-             (unsigned long long)client->card.id, client->card.address, client_unsent(client));
-    client->dead = true;
-}
-
-bool client_past_hard_limit(const struct client *client) {
-    uint64_t limit = output_limits_hard(client->worker->deps.limits, client_output_class(client));
-    return limit && client_unsent(client) > limit;
 }
 
 bool client_past_soft_limit(struct client *client, int64_t now_us) {

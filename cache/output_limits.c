@@ -22,6 +22,7 @@ static void set(struct output_limit *limit, uint64_t hard, uint64_t soft, int64_
 }
 
 void output_limits_init(struct output_limits *limits, uint64_t normal_hard_bytes) {
+    atomic_store_explicit(&limits->strict, false, memory_order_relaxed);
     set(&limits->of[OUTPUT_NORMAL], normal_hard_bytes, 0, 0);
     set(&limits->of[OUTPUT_REPLICA], UINT64_C(256) << 20, UINT64_C(64) << 20, 60);
     set(&limits->of[OUTPUT_PUBSUB], UINT64_C(32) << 20, UINT64_C(8) << 20, 60);
@@ -98,9 +99,11 @@ const char *output_limits_set(struct output_limits *limits, struct slice text, b
             return "Error in hard, soft or soft_seconds setting in buffer limit configuration.";
         parsed[class].given = true;
     }
+    if (!apply) return NULL;
+    if (parsed[OUTPUT_NORMAL].given)
+        atomic_store_explicit(&limits->strict, true, memory_order_relaxed);
     for (int i = 0; i < OUTPUT_CLASSES; i++)
-        if (apply && parsed[i].given)
-            set(&limits->of[i], parsed[i].hard, parsed[i].soft, parsed[i].seconds);
+        if (parsed[i].given) set(&limits->of[i], parsed[i].hard, parsed[i].soft, parsed[i].seconds);
     return NULL;
 }
 

@@ -26,6 +26,9 @@ struct output_limit {
 
 struct output_limits {
     struct output_limit of[OUTPUT_CLASSES];
+    /* The normal class was set in Redis's words: then a single reply that is larger closes too. With cache.client_output_limit
+     * alone it goes to who reads it. */
+    _Atomic bool strict;
 };
 
 /* Redis's defaults, but for `normal`, which has none there. */
@@ -43,6 +46,9 @@ static inline uint64_t output_limits_hard(const struct output_limits *limits,
 static inline uint64_t output_limits_soft(const struct output_limits *limits,
                                           enum output_class class) {
     return atomic_load_explicit(&limits->of[class].soft_bytes, memory_order_relaxed);
+}
+static inline bool output_limits_are_strict(const struct output_limits *limits) {
+    return atomic_load_explicit(&limits->strict, memory_order_relaxed);
 }
 static inline int64_t output_limits_soft_us(const struct output_limits *limits,
                                             enum output_class class) {

@@ -10,6 +10,9 @@
 #include "cache/roster.h"
 #include "cache/worker.h"
 
+/* What may be on its way in any case: it waits for our worker there, which is not the client's fault. */
+enum { UNDERWAY_LEAST = 8 << 20 };
+
 /* --- addresses ---------------------------------------------------------------------------------------------- */
 
 struct mailbox {
@@ -151,7 +154,7 @@ static bool has_room(struct mailbox *mailbox, uint64_t bytes) {
     uint64_t limit = output_limits_hard(worker_deps(mailbox->worker)->limits, OUTPUT_PUBSUB);
     uint64_t before =
         atomic_fetch_add_explicit(&mailbox->underway_bytes, bytes, memory_order_relaxed);
-    if (limit == 0 || before <= limit) return true;
+    if (limit == 0 || before <= limit || before <= UNDERWAY_LEAST) return true;
     atomic_fetch_sub_explicit(&mailbox->underway_bytes, bytes, memory_order_relaxed);
     if (!atomic_exchange_explicit(&mailbox->overrun, true, memory_order_relaxed))
         worker_overrun(mailbox->worker, mailbox->slot, mailbox->client_id);

@@ -70,6 +70,9 @@ def test_patterns_channels_and_shards(served):
     assert r.pubsub_channels("x*") == []
     assert r.pubsub_numpat() == 2
     assert r.pubsub_numsub("foo.bar", "none") == [("foo.bar", 1), ("none", 0)]
+    info = r.info("stats")
+    assert (info["pubsub_channels"], info["pubsub_patterns"], info["pubsubshard_channels"]) == (1, 2, 1)
+    assert served.metric("freshet_cache_pushes_total") == 4
     assert r.execute_command("PUBSUB SHARDCHANNELS") == ["foo.bar"]
     assert r.execute_command("PUBSUB SHARDNUMSUB", "foo.bar", "none") == [("foo.bar", 1), ("none", 0)]
     wire.close()
@@ -174,6 +177,20 @@ def test_a_slow_subscriber_is_closed_at_its_limit_and_holds_nobody_up(served, wa
     assert "reason=output_limit" in served.log_text()
     assert r.pubsub_numsub("a") == [("a", 1)]
     assert len(slow.read_to_end()) < 8 << 20
+
+
+def test_a_reply_beyond_a_limit_in_redis_s_words_is_not_sent_and_a_transaction_runs_to_its_end(served):
+    r = client(served)
+    r.set("big", "x" * 150_000)
+    r.config_set("client-output-buffer-limit", "normal 100000 0 0")
+    with Wire(served.port) as wire:
+        wire.send(command("GET", "big"))
+        assert wire.read_to_end() == b""
+    with Wire(served.port) as wire:
+        wire.send(command("MULTI") + command("GET", "big") + command("SET", "after", "1") + command("EXEC"))
+        wire.read_to_end()
+    assert r.get("after") == "1"
+    assert served.metric("freshet_cache_output_limit_closes_total") == 2
 
 
 def test_the_soft_limit_closes_after_its_seconds(served, wait_until):
