@@ -135,9 +135,6 @@ void client_close(struct client *client);
 void client_continue(struct client *client);
 /* Sends what client_push has left. The client may be gone afterwards. */
 void client_flush(struct client *client);
-/* For a command whose reply may be as long as its client says (HRANDFIELD h -1000000000), while it composes: true where it has passed
- * the hard limit. The client is dead then, and nothing more need be composed. */
-bool client_outgrows_limit(struct client *client);
 /* It has left too much unread: counted, logged, and dead. */
 void client_overrun(struct client *client);
 /* CLIENT UNBLOCK: ends the wait for an event, if it is in one: as its deadline would, or with an error. */
