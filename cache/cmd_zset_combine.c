@@ -189,8 +189,10 @@ static void unite(struct slice member, double score, void *arg) {
     struct zset_view view = zset_edit_view(result);
     double value = weighed(at->source, score);
     double so_far;
-    if (zset_score(&view, member, &so_far))
+    if (zset_score(&view, member, &so_far)) {
         value = aggregated(at->combine->aggregate, so_far, value);
+        if (value == 0) zset_edit_delete(result, member); /* 0 for -0 is no change to a set */
+    }
     zset_edit_set(result, member, value);
 }
 
