@@ -42,6 +42,14 @@ static void cmd_time(struct command_context *ctx) {
     reply_text(ctx->reply, text);
 }
 
+/* Clients and probes ask: a master, as far as they need to know, and nobody follows it. */
+static void cmd_role(struct command_context *ctx) {
+    reply_array(ctx->reply, 3);
+    reply_text(ctx->reply, "master");
+    reply_integer(ctx->reply, 0);
+    reply_array(ctx->reply, 0);
+}
+
 const struct command commands_server[] = {
     {"command", cmd_command, -1, CMD_LOADING | CMD_STALE, NO_KEYS, "2.8.13", GROUP_SERVER,
      "Returns detailed information about all commands.",
@@ -59,6 +67,9 @@ const struct command commands_server[] = {
      "O(N) where N is the total number of keys", NULL},
     {"info", cmd_info, -1, CMD_LOADING | CMD_STALE | CMD_DANGEROUS, NO_KEYS, "1.0.0", GROUP_SERVER,
      "Returns information and statistics about the server.", "O(1)", NULL},
+    {"role", cmd_role, 1, CMD_ADMIN | CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_FAST, NO_KEYS,
+     "2.8.12", GROUP_SERVER, "Returns the replication role: a master without replicas.", "O(1)",
+     NULL},
     {"time", cmd_time, 1, CMD_LOADING | CMD_STALE | CMD_FAST, NO_KEYS, "2.6.0", GROUP_SERVER,
      "Returns the server time.", "O(1)", NULL},
     {0},

@@ -184,6 +184,7 @@ extern const struct command commands_scan[];         /* cmd_scan.c: SCAN, KEYS, 
 extern const struct command commands_connection[];   /* cmd_connection.c: HELLO, CLIENT, ... */
 extern const struct command commands_pubsub[];  /* cmd_pubsub.c: SUBSCRIBE, PUBLISH, ..., MONITOR */
 extern const struct command commands_server[];  /* cmd_server.c: INFO, COMMAND, CONFIG, ... */
+extern const struct command commands_debug[];      /* cmd_debug.c */
 extern const struct command commands_slowlog[];    /* cmd_slowlog.c: SLOWLOG, LATENCY */
 extern const struct command commands_acl[];     /* cmd_acl.c */
 extern const struct command commands_freshet[]; /* cmd_freshet.c: FRESHET.* */

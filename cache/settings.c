@@ -150,9 +150,11 @@ const struct parameter parameters[] = {
     {"notify-keyspace-events", OWN(get_notify, set_notify)},
     {"port", OWN(get_port, NULL)},
     {"proto-max-bulk-len", BYTES(MAX_BULK, RESP_MAX_BULK_DEFAULT, 1 << 20, INT64_MAX)},
+    {"replicaof", FIXED("")},
     {"requirepass", OWN(get_password, set_password)},
     {"save", FIXED("")},
     {"set-max-intset-entries", NUMBER(SET_MAX_INTSET, 512, 0, INT64_MAX)},
+    {"slaveof", FIXED("")},
     {"slowlog-log-slower-than", NUMBER(SLOWLOG_SLOWER_THAN, 10000, -1, INT64_MAX),
      .changed = calibrate},
     {"slowlog-max-len", NUMBER(SLOWLOG_MAX_LEN, 128, 0, INT64_MAX)},
@@ -180,6 +182,7 @@ void settings_init(struct settings *settings, const struct cache_config *config)
         if (is_setting(row)) put(settings, row->setting, row->initial);
     put(settings, SETTING_MAX_MEMORY, (int64_t)config->max_memory_bytes);
     put(settings, SETTING_MAX_CLIENTS, config->max_clients);
+    put(settings, SETTING_ACTIVE_EXPIRE, 1);
 }
 
 /* --- how values are written ---------------------------------------------------------------------------------- */

@@ -12,6 +12,7 @@
 #include "cache/gate.h"
 #include "cache/readthrough.h"
 #include "cache/server_info.h"
+#include "cache/settings.h"
 #include "cache/store.h"
 #include "cache/worker_state.h"
 
@@ -143,9 +144,10 @@ static void expire(void *arg, int64_t now_us) {
     struct worker *worker = arg;
     /* what changes nothing for clients stands still too while they are paused */
     bool paused = gate_flags(worker->deps.gate) & (GATE_PAUSES_ALL | GATE_PAUSES_WRITES);
-    uint32_t n = paused ? 0
-                        : store_expire(worker->deps.store, worker->index, worker->deps.n_workers,
-                                       worker->now_ms, EXPIRE_BUDGET);
+    bool expires = !paused && setting(worker->deps.settings, SETTING_ACTIVE_EXPIRE);
+    uint32_t n = !expires ? 0
+                          : store_expire(worker->deps.store, worker->index, worker->deps.n_workers,
+                                         worker->now_ms, EXPIRE_BUDGET);
     if (!paused) store_tend(worker->deps.store, EXPIRE_BUDGET);
     if (worker->index == 0) store_follow(worker->deps.store, mem_resident());
     if (worker->index == 0 && worker->keyspace) keyspace_tick(worker->keyspace, now_us);
