@@ -184,8 +184,8 @@ extern const struct command commands_scan[];         /* cmd_scan.c: SCAN, KEYS, 
 extern const struct command commands_connection[];   /* cmd_connection.c: HELLO, CLIENT, ... */
 extern const struct command commands_pubsub[];  /* cmd_pubsub.c: SUBSCRIBE, PUBLISH, ..., MONITOR */
 extern const struct command commands_server[];  /* cmd_server.c: INFO, COMMAND, CONFIG, ... */
-extern const struct command commands_debug[];      /* cmd_debug.c */
-extern const struct command commands_slowlog[];    /* cmd_slowlog.c: SLOWLOG, LATENCY */
+extern const struct command commands_debug[];   /* cmd_debug.c */
+extern const struct command commands_slowlog[]; /* cmd_slowlog.c: SLOWLOG, LATENCY */
 extern const struct command commands_acl[];     /* cmd_acl.c */
 extern const struct command commands_freshet[]; /* cmd_freshet.c: FRESHET.* */
 
@@ -226,7 +226,7 @@ static inline uint32_t command_next_key(struct command_key_iter *iter) {
     return iter->counted < iter->counted_end ? iter->counted++ : 0;
 }
 static inline bool command_has_keys(const struct command *command) {
-    return command->keys.first > 0 || command->keys.numkeys > 0;
+    return (command->keys.first > 0 || command->keys.numkeys > 0) && !(command->flags & CMD_PUBSUB);
 }
 
 /* Runs the request in ctx (argv, argc and everything but command and guard are set): looks the row up, refuses what has to be

@@ -28,7 +28,7 @@ static const struct command *const groups[] = {
     commands_zset_combine, commands_generic,    commands_keyspace,   commands_object,
     commands_dump,         commands_sort,       commands_expire,     commands_scan,
     commands_connection,   commands_pubsub,     commands_server,     commands_acl,
-    commands_slowlog, commands_debug,      commands_multi,      commands_freshet};
+    commands_slowlog,      commands_debug,      commands_multi,      commands_freshet};
 
 enum {
     SLOTS =
@@ -136,6 +136,8 @@ struct command_key_iter command_keys(const struct command *command, const struct
                                      uint32_t argc) {
     struct command_keys keys = command->keys;
     struct command_key_iter iter = {0};
+    if (command->flags & CMD_PUBSUB)
+        return iter; /* shard channels stand where keys would, for clusters */
     if (keys.first > 0) {
         int64_t last = keys.last < 0 ? (int64_t)keys.last + argc : keys.last;
         if (last >= argc) last = (int64_t)argc - 1;
