@@ -278,3 +278,15 @@ def test_redis_py_gets_its_messages(served):
             r.publish("bb", "2")
             assert pubsub.get_message(timeout=5)["data"] == "1"
             assert pubsub.get_message(timeout=5)["pattern"] == "b*"
+
+
+def test_shard_channels_are_no_keys(served):
+    r = client(served)
+    r.execute_command("ACL", "SETUSER", "u", "on", ">x", "+@all", "resetkeys", "resetchannels", "&ch*")
+    user = client(served, username="u", password="x")
+    assert user.execute_command("SPUBLISH", "ch1", "m") == 0
+    for words in (("SPUBLISH", "no", "m"), ("SSUBSCRIBE", "no"), ("PUBLISH", "no", "m")):
+        with pytest.raises(redis.exceptions.NoPermissionError, match="channels"):
+            user.execute_command(*words)
+    with pytest.raises(redis.ResponseError, match="no key arguments"):
+        r.execute_command("COMMAND", "GETKEYS", "SPUBLISH", "a", "b")
