@@ -93,8 +93,8 @@ def test_a_transaction_refuses_what_cannot_run_in_it_and_aborts(plain):
         assert a.call(refused) == Error("ERR Command not allowed inside a transaction")
         assert a.call("EXEC").text.startswith("EXECABORT")
     a.call("MULTI")
-    assert "not supported" in a.call("EVAL", "return 1", 0).text
-    assert a.call("EXEC").text.startswith("EXECABORT")
+    a.call("EVAL", "return 1", 0)
+    assert "not supported" in a.call("EXEC")[0].text
 
 
 def test_settings_may_be_changed_within_a_transaction(plain):
