@@ -37,6 +37,13 @@ void cmd_fail(struct command_context *ctx, size_t mark, const struct key_value *
     if (ctx->n_pending == 0) reply_error(ctx->reply, "%s", value->failure);
 }
 
+bool cmd_within_bounds(struct reply *reply, size_t mark) {
+    if (reply->out->len - mark <= STRING_MAX_BYTES) return true;
+    reply->out->len = mark;
+    reply_error(reply, "ERR the reply would be longer than %d bytes", STRING_MAX_BYTES);
+    return false;
+}
+
 bool cmd_is_pending(struct command_context *ctx, size_t mark) {
     if (ctx->n_pending == 0) return false;
     ctx->reply->out->len = mark;

@@ -26,6 +26,9 @@ void cmd_answer_scan_end(struct reply *reply); /* cursor 0 and no elements */
 /* Commands on several keys compose as they read. One of the keys failed: what was composed since `mark` (the length of the
  * output) is taken back, and the error is answered, unless other keys are pending (then the next run will say it). */
 void cmd_fail(struct command_context *ctx, size_t mark, const struct key_value *value);
+/* As a command composes something again and again: a few words may ask for any length of reply. False: what was composed since
+ * `mark` has grown longer than a reply may be (STRING_MAX_BYTES); it is taken back, and an error is answered. */
+bool cmd_within_bounds(struct reply *reply, size_t mark);
 /* At the end: true where keys are pending, and what was composed is taken back. */
 bool cmd_is_pending(struct command_context *ctx, size_t mark);
 

@@ -201,8 +201,9 @@ static void answer_pairs_header(struct command_context *ctx, size_t n, bool with
 static void answer_repeating(struct command_context *ctx, const struct hash_view *view, size_t n,
                              bool with_values) {
     uint64_t state = cmd_random_seed();
+    size_t mark = ctx->reply->out->len;
     answer_pairs_header(ctx, n, with_values);
-    while (n-- > 0) {
+    while (n-- > 0 && cmd_within_bounds(ctx->reply, mark)) {
         struct slice field;
         struct slice value;
         hash_random(view, cmd_random(&state), &field, &value);

@@ -145,8 +145,9 @@ enum { RANDOM_MEMBERS_MAX = 1 << 20 /* with repetitions: a reply is composed in 
 static void answer_repeating(struct command_context *ctx, const struct set_view *view, size_t n) {
     uint64_t state = cmd_random_seed();
     char digits[NUMBER_I64_MAX_LEN + 1];
+    size_t mark = ctx->reply->out->len;
     reply_array(ctx->reply, n);
-    while (n-- > 0)
+    while (n-- > 0 && cmd_within_bounds(ctx->reply, mark))
         reply_bulk(ctx->reply, set_random(view, cmd_random(&state), digits));
 }
 

@@ -262,11 +262,13 @@ static struct range limited(const struct sort *sort, size_t n) {
 static void answer(struct command_context *ctx, const struct sort *sort,
                    const struct sequence *sequence, struct range range) {
     struct slice value;
+    size_t mark = ctx->reply->out->len;
     reply_array(ctx->reply, (range.to - range.from) * (sort->n_gets ? sort->n_gets : 1));
     for (size_t i = range.from; i < range.to; i++) {
         struct slice element = sequence->items[i].element;
         if (sort->n_gets == 0) reply_bulk(ctx->reply, element);
         for (size_t g = 0; g < sort->n_gets; g++) {
+            if (!cmd_within_bounds(ctx->reply, mark)) return;
             if (follow(ctx, sort->gets[g], element, &value))
                 reply_bulk(ctx->reply, value);
             else
@@ -288,11 +290,18 @@ static void store(struct command_context *ctx, const struct sort *sort,
     struct list_edit edit;
     uint64_t hash = store_hash(ctx->store, sort->store);
     struct list *list = list_edit_begin(&edit, NULL, hash);
-    for (size_t i = range.from; i < range.to; i++)
+    bool fits = true; /* a few patterns may ask for any length of list */
+    for (size_t i = range.from; i < range.to && fits; i++) {
         push_result(ctx, sort, sequence->items[i].element, list);
+        fits = store_fits(ctx->store, list_size(list));
+    }
     size_t n = list_length(list);
-    if (n == 0) {
+    if (n == 0 || !fits) {
         list_edit_abandon(&edit);
+        if (!fits) {
+            cmd_answer_oom(ctx->reply);
+            return;
+        }
         if (store_remove(ctx->store, ctx->guard, sort->store, hash, REMOVED_DELETED))
             cmd_notify(ctx, NOTIFY_GENERIC, "del", sort->store);
     } else if (list_edit_end(&edit, ctx->store, ctx->guard, sort->store)) {

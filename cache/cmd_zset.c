@@ -306,8 +306,9 @@ static void answer_at(const struct zset_view *view, uint64_t random, struct zset
 /* A negative count: that many, the same member perhaps more than once. */
 static void answer_repeating(const struct zset_view *view, size_t n, struct zset_answer *answer) {
     uint64_t state = cmd_random_seed();
+    size_t mark = answer->reply->out->len;
     cmd_zset_answer_header(answer, n);
-    while (n-- > 0)
+    while (n-- > 0 && cmd_within_bounds(answer->reply, mark))
         answer_at(view, cmd_random(&state), answer);
 }
 

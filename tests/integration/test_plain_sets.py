@@ -5,7 +5,7 @@ import time
 
 import pytest
 from support.pair import story
-from support.rawresp import Set
+from support.rawresp import RawResp, Set
 
 EDGES = {
     "members": """
@@ -153,3 +153,12 @@ def test_what_resp3_calls_a_set_is_one(pair):
         kinds = [["SMEMBERS", "a"], ["SINTER", "a", "b"], ["SUNION", "none"], ["SDIFF", "b", "a"], ["SRANDMEMBER", "a", 1], ["SPOP", "b", 0]]
         replies.append([isinstance(reply, Set) for reply in raw.calls([*kinds, ["SPOP", "b", 1], ["SPOP", "a", 1]])])
     assert replies[0] == replies[1]
+
+
+def test_a_few_words_never_ask_for_an_endless_reply(freshet):
+    raw = RawResp(freshet(None, {"cache": {"read_through": False}}).port)
+    big = "x" * (8 * 1024 * 1024)
+    raw.calls([["SADD", "s", big], ["HSET", "h", "f", big], ["ZADD", "z", 1, big]])
+    for command in (["SRANDMEMBER", "s", -1000000], ["HRANDFIELD", "h", -1000000, "WITHVALUES"], ["ZRANDMEMBER", "z", -1000000]):
+        assert raw.call(*command).text.startswith("ERR the reply would be longer than"), command
+    raw.close()
