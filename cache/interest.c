@@ -74,6 +74,11 @@ uint64_t interest_keys(const struct interest *interest) {
     return atomic_load_explicit(&interest->n_keys, memory_order_relaxed);
 }
 
+bool interest_is_empty(const struct interest *interest) {
+    atomic_thread_fence(memory_order_seq_cst); /* between the change and the look, as interest_add's */
+    return interest_keys(interest) == 0;
+}
+
 uint64_t interest_items(const struct interest *interest) {
     return atomic_load_explicit(&interest->n_items, memory_order_relaxed);
 }
@@ -164,6 +169,7 @@ bool interest_add(struct interest *interest, struct slice key, uint64_t hash, vo
     /* Taken back only under this lock while the part is empty, which it is not. */
     bool observed = store_is_observed(interest->store, interest->number, hash);
     pthread_mutex_unlock(&part->mutex);
+    atomic_thread_fence(memory_order_seq_cst); /* before the caller reads the key */
     if (!observed) store_observe(interest->store, interest->number, hash, guard);
     return is_new;
 }
@@ -227,7 +233,7 @@ bool interest_take_any(struct interest *interest, interest_tell *tell, void *arg
 
 void interest_take_matching(struct interest *interest, interest_match *match, interest_tell *tell,
                             void *arg) {
-    if (interest_keys(interest) == 0) return;
+    if (interest_is_empty(interest)) return;
     for (uint32_t i = 0; i < STORE_SHARDS; i++) {
         struct part *part = &interest->parts[i];
         pthread_mutex_lock(&part->mutex);

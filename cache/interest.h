@@ -48,6 +48,8 @@ typedef bool interest_match(void *arg, struct slice key);
 void interest_take_matching(struct interest *interest, interest_match *match, interest_tell *tell,
                             void *arg);
 
+/* Asked after a change: who adds an interest later reads what is new. */
+bool interest_is_empty(const struct interest *interest);
 uint64_t interest_keys(const struct interest *interest);
 uint64_t interest_items(const struct interest *interest); /* holders, over all keys */
 

@@ -31,6 +31,9 @@ void told_table(struct core *core, const struct table *table) {
 void told_all_rows(struct core *core) { tell(core, (struct slice){0}); }
 
 void told_number(struct core *core, uint32_t number) {
+    bool nobody = (!core->watches || watches_is_idle(core->watches)) &&
+                  (!core->tracking || tracking_is_idle(core->tracking));
+    if (nobody) return;
     struct tablemap *map = tablemaps_acquire(core->maps);
     const struct table *found = NULL;
     for (uint32_t i = 0; map && i < tablemap_count(map) && !found; i++)

@@ -182,6 +182,10 @@ void tracking_invalidate_matching(struct tracking *tracking, interest_match *mat
     if (broadcasts_count(tracking->broadcasts)) tell_everything_gone(tracking, true, prefix);
 }
 
+bool tracking_is_idle(const struct tracking *tracking) {
+    return interest_is_empty(tracking->interest) && broadcasts_count(tracking->broadcasts) == 0;
+}
+
 void tracking_stats(struct tracking *tracking, struct tracking_stats *stats) {
     *stats = (struct tracking_stats){
         .clients = atomic_load(&tracking->n_clients),

@@ -85,6 +85,8 @@ void tracking_flushed(struct tracking *tracking);
  * with, for those in BCAST mode; empty: not known. Holding no lock. */
 void tracking_invalidate_matching(struct tracking *tracking, interest_match *match, void *arg,
                                   struct slice prefix);
+/* Nobody has to be told of anything. From after a change on: who comes later reads what is new. */
+bool tracking_is_idle(const struct tracking *tracking);
 /* Forgets keys until the table is within its bound: it was set lower. */
 void tracking_trim(struct tracking *tracking);
 

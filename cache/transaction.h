@@ -34,6 +34,7 @@ struct watches *watches_create(struct store *store);
 void watches_destroy(struct watches **watches);
 /* Keys that match are no longer what they were: as tracking_invalidate_matching. */
 void watches_touch_matching(struct watches *watches, interest_match *match, void *arg);
+bool watches_is_idle(const struct watches *watches);
 
 struct transaction *transaction_create(struct watches *watches);
 void transaction_destroy(struct transaction **tx);
