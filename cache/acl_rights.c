@@ -111,6 +111,13 @@ static void set_all(struct acl_rights *rights, bool on) {
 static const char unknown_command[] = "Unknown command or category name in ACL";
 static const char syntax[] = "Syntax error";
 
+/* Or a NUL: neither could be read back from a file. */
+static bool has_space(struct slice text) {
+    for (size_t i = 0; i < text.len; i++)
+        if (memchr(" \t\n\v\f\r", text.data[i], 7)) return true; /* the literal's NUL among them */
+    return false;
+}
+
 /* "config|get" is a subcommand; "select|0" a command with one first argument, which can only be added. */
 static const char *add_with_bar(struct acl_rights *rights, const struct command_ids *ids,
                                 struct slice name, size_t bar) {
@@ -119,7 +126,7 @@ static const char *add_with_bar(struct acl_rights *rights, const struct command_
     if (id < 0) return unknown_command;
     if (command_parent_of_id(ids, (uint32_t)id))
         return "Allowing first-arg of a subcommand is not supported";
-    if (sub.len == 0) return syntax;
+    if (sub.len == 0 || has_space(sub)) return syntax;
     if (command_of_id(ids, (uint32_t)id)->subcommands) {
         id = command_id_of_name(ids, name);
         if (id < 0) return unknown_command;
@@ -153,12 +160,6 @@ static const char *apply_category(struct acl_rights *rights, const struct comman
 }
 
 /* --- rules about keys and channels --------------------------------------------------------------------------- */
-
-static bool has_space(struct slice text) {
-    for (size_t i = 0; i < text.len; i++)
-        if (memchr(" \t\n\v\f\r", text.data[i], 7)) return true; /* the literal's NUL among them */
-    return false;
-}
 
 static const char *apply_keys(struct acl_rights *rights, struct slice pattern, uint32_t allowed) {
     if (rights->flags & ACL_ALL_KEYS)
