@@ -55,6 +55,7 @@ struct cache_config {
     int64_t ttl_ms;
     int64_t negative_ttl_ms;
     int64_t fill_timeout_ms; /* the deadline of a read that has to ask the database */
+    uint32_t max_pending_reads; /* rows that a worker's clients may wait for at once; 0: any number */
     enum cache_coherence coherence;
     int64_t max_staleness_ms;
     enum cache_on_stale on_stale;

@@ -15,6 +15,7 @@ struct wait {
     struct keyspace *home;
     struct client_ticket ticket;
     struct fetched_rows rows;
+    uint32_t n_keys; /* what it counts for in keyspace.n_wanted */
     uint32_t n_missing;
     struct loop_timer timer;
     struct buf keys; /* the bytes of all keys */
@@ -53,6 +54,7 @@ static const struct client_ticket nobody = {.slot = UINT32_MAX};
 
 static void wait_free(struct wait *wait) {
     if (!wait->ticket.wait) wait->home->n_soon--;
+    wait->home->n_wanted -= wait->n_keys;
     for (uint32_t i = 0; i < wait->rows.n; i++)
         rowvalue_release(&wait->rows.rows[i].value);
     mem_free(wait->rows.rows);
@@ -203,6 +205,12 @@ static void add_row(struct wait *wait, struct slice key, uint64_t hash, enum key
     rows->rows[rows->n++] = (struct fetched_row){.form = form, .key = key, .hash = hash};
 }
 
+static void gather_wait(struct wait *wait) {
+    wait->n_keys = wait->rows.n;
+    wait->home->n_wanted += wait->n_keys;
+    link_wait(wait, &wait->home->gathered);
+}
+
 /* All keys of the command, not only the first that was missing: what is in memory now may be gone when it runs again. */
 void fetch_want(struct keyspace *keyspace, struct command_context *ctx, enum key_form form) {
     struct client_ticket ticket = client_ticket(ctx);
@@ -223,7 +231,7 @@ void fetch_want(struct keyspace *keyspace, struct command_context *ctx, enum key
         add_row(wait, key, store_hash(keyspace->core->store, key), form);
     }
     qsort(wait->rows.rows, wait->rows.n, sizeof *wait->rows.rows, by_hash);
-    link_wait(wait, &keyspace->gathered);
+    gather_wait(wait);
 }
 
 void fetch_want_rows(struct keyspace *keyspace, struct command_context *ctx,
@@ -241,7 +249,7 @@ void fetch_want_rows(struct keyspace *keyspace, struct command_context *ctx,
         add_row(wait, key, orders[i].hash, orders[i].form);
     }
     qsort(wait->rows.rows, wait->rows.n, sizeof *wait->rows.rows, by_hash);
-    link_wait(wait, &keyspace->gathered);
+    gather_wait(wait);
     ctx->n_pending++;
 }
 
@@ -255,7 +263,7 @@ bool fetch_want_soon(struct keyspace *keyspace, struct slice key, uint64_t hash,
     wait->ticket = nobody;
     buf_append_slice(&wait->keys, key);
     add_row(wait, buf_slice(&wait->keys), hash, form);
-    link_wait(wait, &keyspace->gathered);
+    gather_wait(wait);
     return true;
 }
 

@@ -102,6 +102,21 @@ static enum read_outcome refuse_stale(struct keyspace *keyspace, struct key_valu
     return fail(keyspace, value);
 }
 
+/* The first miss of a command decides for all its keys. */
+static bool refuses_more(const struct keyspace *keyspace, const struct command_context *ctx) {
+    uint32_t limit = keyspace->core->config->max_pending_reads;
+    return limit && keyspace->n_wanted >= limit && ctx->n_pending == 0;
+}
+
+static enum read_outcome refuse_more(struct keyspace *keyspace, const struct table *table,
+                                     struct key_value *value) {
+    metric_bump(keyspace->count.refused, 1);
+    buf_printf(&keyspace->failure,
+               "ERR %s: too many reads wait for the database (cache.max_pending_reads is %u)",
+               table->prefix, keyspace->core->config->max_pending_reads);
+    return fail(keyspace, value);
+}
+
 /* Memory has no answer: is the key a row's? Then the database is asked. */
 static enum read_outcome missing(struct keyspace *keyspace, struct command_context *ctx,
                                  struct slice key, enum key_form form, struct key_value *value) {
@@ -121,6 +136,7 @@ static enum read_outcome missing(struct keyspace *keyspace, struct command_conte
     if (!rowkey_parse(table, rest, &keyspace->scratch, &row, &keyspace->failure))
         return fail(keyspace, value);
     if (refuses_stale(keyspace->core, ctx->now_us)) return refuse_stale(keyspace, value);
+    if (refuses_more(keyspace, ctx)) return refuse_more(keyspace, table, value);
     metric_bump(keyspace->count.misses, 1);
     return pend(keyspace, ctx, form);
 }

@@ -15,7 +15,7 @@ struct worker;
 
 /* Cells that this worker alone writes. */
 struct keyspace_metrics {
-    struct metric *hits, *negative_hits, *misses, *bypassed;
+    struct metric *hits, *negative_hits, *misses, *bypassed, *refused;
 };
 
 struct keyspace {
@@ -29,7 +29,8 @@ struct keyspace {
     struct wait *gathered; /* of this turn, newest first */
     struct wait *waits;    /* under way */
     struct waiter *waiters;
-    uint32_t n_soon; /* waits that no client waits for: fetch_want_soon */
+    uint32_t n_wanted;  /* keys of all waits */
+    uint32_t n_soon;    /* waits that no client waits for: fetch_want_soon */
     struct buf failure; /* the last error text that keyspace_read answered with */
     struct buf scratch;
 };

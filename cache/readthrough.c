@@ -267,6 +267,9 @@ void readthrough_attach(struct readthrough *rt, struct worker *worker) {
                         "Reads of rows answered from memory: known not to be there.", NULL);
     count->misses = metrics_counter(metrics, "freshet_cache_misses_total",
                                     "Reads of rows that had to ask the database.", NULL);
+    count->refused = metrics_counter(
+        metrics, "freshet_cache_reads_refused_total",
+        "Reads of rows refused because cache.max_pending_reads waited already.", NULL);
     count->bypassed =
         metrics_counter(metrics, "freshet_cache_bypassed_total",
                         "Reads of rows that were in memory, but not provably fresh enough.", NULL);

@@ -128,6 +128,9 @@ const struct option options[] = {
     {"cache.fill_timeout", DURATION, AT(cache.fill_timeout_ms), .initial = "5s", .min = 10,
      .max = 3600 * 1000,
      .help = "How long a read waits for the database before it answers an error."},
+    {"cache.max_pending_reads", COUNT, AT(cache.max_pending_reads), .initial = "100000", .min = 1,
+     .help = "While the clients of a worker wait for so many rows, a further read that misses is "
+             "answered an error."},
     {"cache.read_through", BOOL, AT(cache_read_through), .initial = "true",
      .help = "`false`: plain keys alone, no database."},
     {"cache.coherence", CHOICE, AT(cache.coherence), .initial = "stream", .choices = "stream|ttl",

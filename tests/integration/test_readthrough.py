@@ -333,6 +333,22 @@ def test_misses_that_meet_become_one_statement(shop, freshet):
         client.close()
 
 
+def test_reads_beyond_the_bound_of_waiting_ones_are_refused(db, freshet):
+    gate = Gate(db)
+    f = freshet(db, {"database": {"url": gate.url}, "cache": {"workers": 1, "fill_timeout": "20s", "max_pending_reads": 3}})
+    with gate.shut():
+        many = in_background(lambda: f.client().mget("gated:1", "gated:2", "gated:3", "gated:4"))
+        wait_until(gate.waiting, what="the fill waits")
+        with pytest.raises(redis.ResponseError, match=r"^gated: too many reads wait .*cache.max_pending_reads is 3"):
+            f.redis.get("gated:5")
+        assert f.redis.set("plain", 1) and f.redis.get("plain") == "1"
+    assert [json.loads(row)["id"] for row in many()] == [1, 2, 3, 4]
+    assert json.loads(f.redis.get("gated:5"))["id"] == 5
+    assert f.metric("freshet_cache_reads_refused_total") == 1
+    f.stop()
+    gate.drop_role()
+
+
 def cold(shop, freshet):
     """A cache that keeps what it reads, with nothing in memory."""
     f = freshet(shop, {"cache": {"workers": 1}})
