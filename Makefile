@@ -232,6 +232,10 @@ $(B)/bench/floor_uring: tests/bench/floor_uring.c $(B)/flags
 bench-io: $(B)/bench/load $(B)/bench/floor $(B)/bench/floor_uring   ## what io_uring could save over epoll: two floors side by side (ROUNDS)
 	@python3 tests/bench/bench-io $(B) --json build/bench-io.json
 
+$(B)/bench/evict_sim: tests/bench/evict_sim.c tests/bench/traces.h $(B)/flags $(B)/lib/cache.a $(B)/lib/base.a
+	@mkdir -p $(@D)
+	$(LINK) $< $(B)/lib/cache.a $(B)/lib/base.a $(LDLIBS) -o $@
+
 .PHONY: bench-memory
 bench-memory: $(B)/freshet build/venv/.complete   ## bytes of resident memory a key beside redis-server (ARGS, e.g. --growth)
 	@build/venv/bin/python tests/bench/bench-memory $(B) --json build/bench-memory.json $(ARGS)

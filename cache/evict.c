@@ -1,5 +1,7 @@
 #include "cache/evict.h"
 
+#include <math.h>
+
 #include "base/assert.h"
 #include "base/mem.h"
 #include "cache/index.h"
@@ -8,11 +10,11 @@ enum {
     GHOST_WAYS = 4,
     WINDOW_PERCENT = 2,
     WINDOW_LEAST = 16, /* room of the ring */
-    MEAN_USES = 11,
+    MEAN_USES = 10,
     MEAN_SHIFT = 10, /* the mean follows about as many samples */
     AGE_OLDEST = 12, /* from there on ages are no longer told apart: the epoch comes round at 16 */
-    DUEL_WINDOW = 4096,
-    DUEL_PERCENT = 98, /* better by so much, to take over */
+    DUEL_LOOK = 128, /* misses from one look to the next */
+    DUEL_MEMORY = 16384, /* misses: then they count half */
 };
 
 /* What an entry can be worth at the most by the epochs since its last use, where popularity moves. */
@@ -49,13 +51,6 @@ static void set_byte(struct entry *entry, uint32_t uses, uint8_t epoch) {
                           memory_order_relaxed);
 }
 
-void evict_init(struct evict *evict, uint32_t number, struct evict_duel *duel) {
-    *evict =
-        (struct evict){.role = number < EVICT_MODES ? (uint8_t)number : EVICT_MODES, .duel = duel};
-    atomic_init(&evict->mode, number < EVICT_MODES ? (uint8_t)number : EVICT_STEADY);
-    pthread_mutex_init(&evict->mutex, NULL);
-}
-
 void evict_deinit(struct evict *evict) {
     mem_free(evict->window);
     mem_free(evict->ghosts);
@@ -64,18 +59,45 @@ void evict_deinit(struct evict *evict) {
 
 /* --- which way of ageing --- */
 
-static void duel_note(struct evict_duel *duel, uint32_t role) {
-    atomic_fetch_add_explicit(&duel->misses[role], 1, memory_order_relaxed);
+/* By how much another way has to be better: 3 in 100, two standard deviations of the counts, and what the keys of
+ * a domain of so many entries make for a difference by themselves. */
+static double duel_margin(uint32_t misses, uint32_t entries) {
+    return misses * (0.03 + 0.8 / sqrt(entries + 1.0)) + 2 * sqrt(2.0 * misses);
+}
+
+static void duel_look(struct evict_duel *duel, uint32_t entries) {
     uint32_t misses[EVICT_MODES], sum = 0;
     for (uint32_t i = 0; i < EVICT_MODES; i++)
         sum += misses[i] = atomic_load_explicit(&duel->misses[i], memory_order_relaxed);
-    if (sum <= DUEL_WINDOW) return;
+    if (sum % DUEL_LOOK) return;
     uint32_t best = atomic_load_explicit(&duel->best, memory_order_relaxed);
+    double limit = misses[best] - duel_margin(misses[best], entries);
     for (uint32_t i = 0; i < EVICT_MODES; i++) {
-        if (misses[i] * 100 < misses[best] * DUEL_PERCENT) best = i;
-        atomic_store_explicit(&duel->misses[i], misses[i] / 2, memory_order_relaxed);
+        if (misses[i] >= limit) continue;
+        limit = misses[i];
+        best = i;
     }
     atomic_store_explicit(&duel->best, best, memory_order_relaxed);
+    for (uint32_t i = 0; sum > DUEL_MEMORY && i < EVICT_MODES; i++)
+        atomic_store_explicit(&duel->misses[i], misses[i] / 2, memory_order_relaxed);
+}
+
+static void duel_note(struct evict *evict) {
+    if (evict->leads == EVICT_MODES) return;
+    atomic_fetch_add_explicit(&evict->duel->misses[evict->leads], 1, memory_order_relaxed);
+    duel_look(evict->duel, evict->entries);
+}
+
+static uint8_t mode_now(const struct evict *evict) {
+    if (evict->leads < EVICT_MODES) return evict->leads;
+    return (uint8_t)atomic_load_explicit(&evict->duel->best, memory_order_relaxed);
+}
+
+void evict_init(struct evict *evict, uint32_t number, struct evict_duel *duel) {
+    *evict =
+        (struct evict){.leads = number < EVICT_MODES ? (uint8_t)number : EVICT_MODES, .duel = duel};
+    atomic_init(&evict->mode, mode_now(evict));
+    pthread_mutex_init(&evict->mutex, NULL);
 }
 
 static void advance(struct evict *evict) {
@@ -84,9 +106,7 @@ static void advance(struct evict *evict) {
 }
 
 static void end_epoch_if_due(struct evict *evict) {
-    uint8_t mode = evict->role;
-    if (mode == EVICT_MODES)
-        mode = (uint8_t)atomic_load_explicit(&evict->duel->best, memory_order_relaxed);
+    uint8_t mode = mode_now(evict);
     atomic_store_explicit(&evict->mode, mode, memory_order_relaxed);
     if (mode == EVICT_STEADY) {
         if (evict->mean <= MEAN_USES << 16) return;
@@ -201,7 +221,7 @@ void evict_insert(struct evict *evict, struct entry *entry) {
     window_push(evict, entry->hash);
     if (evict->ghost_sets) { /* memory was full once: time passes */
         end_epoch_if_due(evict);
-        if (evict->role < EVICT_MODES) duel_note(evict->duel, evict->role);
+        duel_note(evict);
     }
     pthread_mutex_unlock(&evict->mutex);
 }

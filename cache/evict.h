@@ -8,10 +8,10 @@
  * - A new entry passes a FIFO window of 2% of the entries; at its end it has to beat the least used of a dozen others, or goes.
  * - What is evicted leaves two bytes in a ghost table (a tag, uses, epoch): when it comes back it has not lost its past.
  * - Uses age with the epochs, in one of three ways. STEADY halves them an epoch, and an epoch is over when the entries' mean has
- *   grown to 11: long memory, for popularity that stays. FRESH and MIDDLE bound them by the time since the last use, with epochs
- *   of 1/4 and 7/4 of the entries in insertions: for popularity that moves. Which is right is seen, not set: one in 64 domains
- *   each always takes one of the three, and the others follow the one with the fewest insertions, which are its misses
- *   (set dueling, Qureshi 2007).
+ *   grown to 10: long memory, for popularity that stays. FRESH and MIDDLE bound them by the time since the last use, with epochs
+ *   of 1/4 and 7/4 of the entries in insertions: for popularity that moves. Which is right is seen, not set: three of the 64 domains
+ *   lead, one in each way, and the others follow the one with the fewest insertions, which are its misses (set dueling, Qureshi
+ *   2007), if the difference is more than chance, and more than the keys that a leader happens to have.
  *
  * A domain is a few shards of the store that choose their victims together; so a cache of a thousand entries still has a choice.
  * Entries do not weigh by their cost: whoever misses a plain key asks a database then, as a row's miss does.
@@ -50,7 +50,7 @@ struct evict_duel {
 struct evict {
     _Alignas(64) _Atomic uint8_t epoch; /* counts modulo 16 */
     _Atomic uint8_t mode;
-    uint8_t role; /* EVICT_MODES: a follower */
+    uint8_t leads; /* the mode; EVICT_MODES: a follower */
     struct evict_duel *duel;
     _Alignas(64) pthread_mutex_t mutex; /* of all that follows */
     uint32_t entries;
@@ -71,7 +71,7 @@ struct evict_choice {
     uint32_t shard; /* the caller's: where the victim is */
 };
 
-/* `number` of the domain decides its role. */
+/* The domains of the lowest numbers lead. A duel begins zeroed: what is still unknown is taken to stay. */
 void evict_init(struct evict *evict, uint32_t number, struct evict_duel *duel);
 void evict_deinit(struct evict *evict);
 
