@@ -64,10 +64,15 @@ RULES = [
 @pytest.mark.parametrize("rules", RULES)
 def test_rules_make_what_they_make_in_redis(clean, rules):
     clean.compare([["ACL", "SETUSER", "u", *rules.split()]])
-    for server in (clean.redis, clean.freshet):
-        server.got = server.call("ACL", "GETUSER", "u")
-    assert clean.redis.got == clean.freshet.got
-    clean.compare(story("ACL USERS | ACL LIST"))
+    clean.compare(story("ACL USERS"))
+
+    def told(server):
+        """What ACL GETUSER says; the order of Redis's commands is that of a hash table."""
+        answer = server.call("ACL", "GETUSER", "u")
+        flat = [item for pair in answer for item in pair] if answer and isinstance(answer[0], tuple) else answer
+        return flat and [sorted(item.split()) if at == 5 else item for at, item in enumerate(flat)]
+
+    assert told(clean.redis) == told(clean.freshet)
 
 
 STORIES = {
