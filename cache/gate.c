@@ -81,18 +81,29 @@ static void clear_flags(struct gate *gate, uint32_t flags) {
     atomic_fetch_and_explicit(&gate->flags, ~flags, memory_order_relaxed);
 }
 
+/* Caller holds the lock. */
+static bool is_paused(struct gate *gate, int64_t now_us) {
+    if (gate->paused_until_us > now_us) return true;
+    clear_flags(gate, GATE_PAUSES_ALL | GATE_PAUSES_WRITES);
+    wake_all(gate);
+    return false;
+}
+
+bool gate_is_paused(struct gate *gate, int64_t now_us) {
+    if (!(gate_flags(gate) & (GATE_PAUSES_ALL | GATE_PAUSES_WRITES))) return false;
+    pthread_mutex_lock(&gate->lock);
+    bool paused = is_paused(gate, now_us);
+    pthread_mutex_unlock(&gate->lock);
+    return paused;
+}
+
 /* True: it waits. The pause ends by itself where its time is over, or with gate_unpause. */
 static bool wait_for_pause_end(struct command_context *ctx) {
     struct gate *gate = gate_of(ctx);
     pthread_mutex_lock(&gate->lock);
+    bool waits = is_paused(gate, ctx->now_us);
     int64_t until_us = gate->paused_until_us;
-    bool waits = until_us > ctx->now_us;
-    if (waits) {
-        remember(gate, client_ticket(ctx));
-    } else {
-        clear_flags(gate, GATE_PAUSES_ALL | GATE_PAUSES_WRITES);
-        wake_all(gate);
-    }
+    if (waits) remember(gate, client_ticket(ctx));
     pthread_mutex_unlock(&gate->lock);
     if (waits) client_block(ctx, until_us);
     client_set_mode(ctx->client, CLIENT_PAUSED, waits);

@@ -62,6 +62,8 @@ void gate_done(struct command_context *ctx, size_t mark);
 /* Until until_us (monotonic). A pause of all is not weakened, and neither is shortened, but by gate_unpause. */
 void gate_pause(struct gate *gate, bool all, int64_t until_us);
 void gate_unpause(struct gate *gate);
+/* Ends a pause whose time is over; workers ask now and then. */
+bool gate_is_paused(struct gate *gate, int64_t now_us);
 
 /* --- monitoring --------------------------------------------------------------------------------------------- */
 

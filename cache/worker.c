@@ -143,7 +143,7 @@ static void on_turn_end(void *arg) {
 static void expire(void *arg, int64_t now_us) {
     struct worker *worker = arg;
     /* what changes nothing for clients stands still too while they are paused */
-    bool paused = gate_flags(worker->deps.gate) & (GATE_PAUSES_ALL | GATE_PAUSES_WRITES);
+    bool paused = gate_is_paused(worker->deps.gate, now_us);
     bool expires = !paused && setting(worker->deps.settings, SETTING_ACTIVE_EXPIRE);
     uint32_t n = !expires ? 0
                           : store_expire(worker->deps.store, worker->index, worker->deps.n_workers,
@@ -306,6 +306,9 @@ static void make_metrics(struct worker_metrics *cells, struct metrics *metrics) 
     cells->waiting =
         metrics_gauge(metrics, "freshet_cache_clients_waiting",
                       "RESP connections whose command waits for rows or an event.", NULL);
+    cells->blocked = metrics_gauge(
+        metrics, "freshet_cache_clients_blocked",
+        "RESP connections whose command waits for an event, such as an element in a list.", NULL);
     cells->commands =
         metrics_counter(metrics, "freshet_cache_commands_total", "Commands answered.", NULL);
     cells->error_replies = metrics_counter(metrics, "freshet_cache_error_replies_total",
