@@ -116,10 +116,10 @@ void client_block(struct command_context *ctx, int64_t deadline_us) {
 
 static void resume(struct client *client, const struct rerun *why) {
     struct worker *worker = client->worker;
+    client_count_wait(client, -1);
     client->waiting = WAIT_NONE;
     client->wait = 0;
     card_flag(&client->card, CARD_BLOCKED | CARD_UNBLOCKABLE, false);
-    metric_bump(worker->metrics.waiting, -1);
     loop_timer_clear(worker->loop, &client->timer);
     struct span span = client_own_span(client);
     client_run(client, &span, why);
@@ -270,7 +270,7 @@ void client_close(struct client *client) {
     keywaits_leave(worker, &client->keywait);
     stream_close(&client->stream);
     close(client->stream.fd);
-    if (client->waiting != WAIT_NONE) metric_bump(worker->metrics.waiting, -1);
+    if (client->waiting != WAIT_NONE) client_count_wait(client, -1);
     metric_bump(worker->metrics.clients, -1);
     client_drop_replies(worker);
     acl_close(worker->deps.acl, &client->session);

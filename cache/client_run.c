@@ -217,7 +217,7 @@ static void suspend(struct client *client, const struct command_context *ctx) {
     bool unblockable = ctx->blocked && !(client->modes & CLIENT_PAUSED) && !client->keywait;
     card_flag(&client->card, unblockable ? CARD_BLOCKED | CARD_UNBLOCKABLE : CARD_BLOCKED, true);
     card_touch(&client->card, ctx->command, worker->now_ms);
-    metric_bump(worker->metrics.waiting, 1);
+    client_count_wait(client, 1);
     client->deadline_us = ctx->deadline_us;
     if (!ctx->blocked)
         ASSERT(client->wait); /* whoever said READ_PENDING has taken a ticket */

@@ -55,6 +55,12 @@ struct client {
     struct loop_timer timer;
 };
 
+/* A wait begins (1), or ends (-1). */
+static inline void client_count_wait(struct client *client, int64_t n) {
+    metric_bump(client->worker->metrics.waiting, n);
+    if (client->waiting == WAIT_EVENT) metric_bump(client->worker->metrics.blocked, n);
+}
+
 /* Bytes that are being parsed and run: the worker's read buffer or the client's query. */
 struct span {
     const char *bytes;

@@ -126,7 +126,7 @@ static void add_clients(const struct source *source, struct buf *out) {
     add_integer(out, "connected_clients", roster_count(source->deps->roster));
     add_integer(out, "cluster_connections", 0);
     add_integer(out, "maxclients", roster_max(source->deps->roster));
-    add_integer(out, "blocked_clients", sum(source, "freshet_cache_clients_waiting"));
+    add_integer(out, "blocked_clients", sum(source, "freshet_cache_clients_blocked"));
     struct tracking_stats tracking;
     tracking_stats(source->deps->tracking, &tracking);
     add_integer(out, "tracking_clients", (int64_t)tracking.clients);

@@ -23,6 +23,7 @@ struct worker_metrics {
     struct metric *rejected;
     struct metric *clients;
     struct metric *waiting;
+    struct metric *blocked; /* of these, for an event */
     struct metric *commands;
     struct metric *error_replies;
     struct metric *bytes_in;
