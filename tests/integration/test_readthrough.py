@@ -306,6 +306,8 @@ def test_a_missing_row_is_asked_for_once_however_many_wait(db, freshet):
         wait_until(lambda: f.metric("freshet_cache_fills_joined_total") == 19, what="nineteen have joined")
         wait_until(gate.waiting, what="the fill waits")
         assert gate.waiting() == 1
+        assert f.metric("freshet_cache_clients_waiting") == 20
+        assert f.redis.info("clients")["blocked_clients"] == 0  # these wait for rows, not in a blocking command
     assert {json.loads(result())["v"] for result in results} == {"old"}
     assert f.metric("freshet_cache_fill_queries_total") <= 2
     f.stop()
