@@ -157,8 +157,9 @@ static void add_memory(const struct source *source, struct buf *out) {
     add_integer(out, "used_memory_dataset", (int64_t)used);
     add_integer(out, "total_system_memory", (int64_t)total);
     add_human(out, "total_system_memory_human", total);
-    add_integer(out, "maxmemory", (int64_t)source->store.max_bytes);
-    add_human(out, "maxmemory_human", source->store.max_bytes);
+    add_integer(out, "maxmemory", setting(source->deps->settings, SETTING_MAX_MEMORY));
+    add_human(out, "maxmemory_human",
+              (uint64_t)setting(source->deps->settings, SETTING_MAX_MEMORY));
     add_text(out, "maxmemory_policy", "allkeys-lfu");
     buf_printf(out, "mem_fragmentation_ratio:%.2f\r\n",
                used ? (double)resident / (double)used : 0.0);

@@ -75,6 +75,25 @@ static void limit_memory(const struct worker_deps *deps, int64_t value) {
     store_set_max(deps->store, value ? (uint64_t)value : UINT64_MAX / 4);
 }
 
+/* A bound for all clients together is none of ours: each has its own (client-output-buffer-limit). */
+static void get_client_memory(const struct worker_deps *deps, struct buf *out) {
+    (void)deps;
+    buf_append_char(out, '0');
+}
+
+static bool set_client_memory(const struct worker_deps *deps, struct slice text, bool apply,
+                              char why[PARAMETER_WHY_MAX]) {
+    (void)deps;
+    (void)apply;
+    int64_t percent;
+    if (slice_equal(text, SLICE("0"))) return true;
+    bool is_percent = text.len > 1 && text.data[text.len - 1] == '%' &&
+                      number_parse_i64(slice_make(text.data, text.len - 1), &percent);
+    if (is_percent && percent > 100)
+        return refuse(why, "percentage argument must be less or equal to 100");
+    return refuse(why, "clients are bounded one by one: set client-output-buffer-limit");
+}
+
 static void calibrate(const struct worker_deps *deps, int64_t value) {
     (void)value;
     command_stats_calibrate(deps->stats);
@@ -144,7 +163,7 @@ const struct parameter parameters[] = {
     {"list-max-ziplist-size", NUMBER(LIST_MAX_SIZE, -2, INT32_MIN, INT32_MAX)},
     {"maxclients", NUMBER(MAX_CLIENTS, 10000, 1, UINT32_MAX), .changed = limit_clients},
     {"maxmemory", BYTES(MAX_MEMORY, 0, 0, INT64_MAX), .changed = limit_memory},
-    {"maxmemory-clients", FIXED("0")},
+    {"maxmemory-clients", OWN(get_client_memory, set_client_memory)},
     {"maxmemory-policy", FIXED("allkeys-lfu")},
     {"maxmemory-samples", FIXED("5")},
     {"notify-keyspace-events", OWN(get_notify, set_notify)},
