@@ -236,6 +236,15 @@ $(B)/bench/evict_sim: tests/bench/evict_sim.c tests/bench/traces.h $(B)/flags $(
 	@mkdir -p $(@D)
 	$(LINK) $< $(B)/lib/cache.a $(B)/lib/base.a $(LDLIBS) -o $@
 
+$(B)/bench/evict_drive: tests/bench/evict_drive.c tests/bench/traces.h $(B)/flags
+	@mkdir -p $(@D)
+	$(LINK) $< -lm -o $@
+
+.PHONY: bench-evict
+bench-evict: $(B)/freshet $(B)/bench/evict_drive $(B)/bench/evict_sim build/venv/.complete   ## misses beside Redis's LRU and LFU, exact LRU and S3-FIFO (ARGS, e.g. --only zipf)
+	@build/venv/bin/python tests/bench/bench-evict $(B) --json build/bench-evict.json $(ARGS)
+	@$(B)/bench/evict_sim
+
 .PHONY: bench-memory
 bench-memory: $(B)/freshet build/venv/.complete   ## bytes of resident memory a key beside redis-server (ARGS, e.g. --growth)
 	@build/venv/bin/python tests/bench/bench-memory $(B) --json build/bench-memory.json $(ARGS)

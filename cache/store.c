@@ -42,9 +42,7 @@ static double read_entries(void *owner) {
 
 static double read_bytes(void *owner) { return (double)store_used(owner); }
 
-static double read_max_bytes(void *owner) {
-    return (double)((struct store *)owner)->max_bytes;
-}
+static double read_max_bytes(void *owner) { return (double)((struct store *)owner)->max_bytes; }
 
 static void register_metrics(struct store *store, struct metrics *metrics) {
     for (uint32_t cause = 0; cause < REMOVED_CAUSES; cause++)
@@ -330,7 +328,7 @@ static void sweep_wheel(struct shard *shard) {
     }
 }
 
-/* The entry has an expiry. Where the key was timed before, and not for later than now, that note will do: the entry is
+/* The entry has an expiry, and is in the index: the sweep looks there. Where the key was timed before, and not for later than now, that note will do: the entry is
  * late for it, and is noted anew when it is due. So a key that is written again and again has one note. */
 static void note_expiry(struct shard *shard, struct entry *entry, int64_t before_ms,
                         bool was_late) {
@@ -444,16 +442,16 @@ bool store_put(struct store *store, const struct store_guard *guard, struct entr
         evict_replace(evict, old, fresh);
         detach(shard, old);
         attach(shard, fresh);
+        index_replace(&shard->index, old, fresh);
         if (has_expiry(fresh))
             note_expiry(shard, fresh, entry_expiry(old), has_expiry(old) && entry_is_late(old));
-        index_replace(&shard->index, old, fresh);
         tell_put(store, shard, guard, fresh, old);
         limbo_add(&shard->limbo, old, RETIRED_ENTRY);
     } else {
         evict_insert(evict, fresh);
         attach(shard, fresh);
-        if (has_expiry(fresh)) note_expiry(shard, fresh, STORE_NEVER, false);
         index_insert(&shard->index, fresh);
+        if (has_expiry(fresh)) note_expiry(shard, fresh, STORE_NEVER, false);
         tell_put(store, shard, guard, fresh, NULL);
     }
     account(store, shard);
@@ -500,8 +498,8 @@ struct entry *store_set_expiry(struct store *store, const struct store_guard *gu
     else
         entry = settle(store, entry_move_timed(entry, expire_at_ms));
     attach(shard, entry);
-    if (expire_at_ms != STORE_NEVER) note_expiry(shard, entry, before_ms, was_late);
     if (entry != old) index_replace(&shard->index, old, entry);
+    if (expire_at_ms != STORE_NEVER) note_expiry(shard, entry, before_ms, was_late);
     tell_changed(store, shard, guard, entry);
     if (entry == old) return entry;
     limbo_add(&shard->limbo, old, RETIRED_HUSK);
@@ -701,6 +699,9 @@ void store_stats(struct store *store, struct store_stats *stats) {
     *stats = (struct store_stats){.bytes = store_used(store),
                                   .max_bytes = store->max_bytes,
                                   .retired_bytes = reclaim_held(store->reclaim)};
+    struct heap_stats heap = heap_stats(store->heap, UINT32_MAX);
+    stats->slab_bytes = heap.mapped;
+    stats->slot_bytes = heap.live;
     for (uint32_t i = 0; i < STORE_SHARDS; i++) {
         struct shard *shard = &store->shards[i];
         stats->entries += atomic_load_explicit(&shard->entries, memory_order_relaxed);
