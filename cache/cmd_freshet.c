@@ -10,6 +10,7 @@
 #include "cache/core.h"
 #include "cache/keyspace_state.h"
 #include "cache/number.h"
+#include "cache/pulse.h"
 #include "cache/reply.h"
 #include "cache/rowkey.h"
 #include "cache/store.h"
@@ -223,6 +224,7 @@ static void cmd_wait_lsn(struct command_context *ctx) {
         reply_error(ctx->reply, "ERR the cache follows no change stream: coherence is by TTL");
         return;
     }
+    lsn = pulse_normal_lsn(core->pulse, lsn);
     uint64_t applied_lsn = lease_applied_lsn(core->lease);
     if (applied_lsn >= lsn) {
         reply_applied(ctx, applied_lsn);

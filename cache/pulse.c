@@ -29,8 +29,8 @@ struct pulse {
     bool moved; /* the stream comes from another server: our connection may lead to the old one */
     char stream_cause[512];
     /* The thread's own: */
-    uint32_t wal_block_bytes;
-    uint64_t wal_segment_bytes;
+    _Atomic uint32_t wal_block_bytes; /* 0: not known yet */
+    _Atomic uint64_t wal_segment_bytes;
     int64_t nudged_us;
     bool nudge_refused;
     bool forgetting; /* a snapshot waits for older fills to end */
@@ -276,6 +276,12 @@ void pulse_join(struct pulse *pulse, void (*change)(void *arg), void *arg) {
     pulse->join_lsn = 0;
     pthread_mutex_unlock(&pulse->mutex);
     control_wake(pulse->control);
+}
+
+uint64_t pulse_normal_lsn(struct pulse *pulse, uint64_t lsn) {
+    uint32_t block_bytes = pulse->wal_block_bytes;
+    uint64_t segment_bytes = pulse->wal_segment_bytes;
+    return block_bytes && segment_bytes ? lease_normal_lsn(lsn, block_bytes, segment_bytes) : lsn;
 }
 
 bool pulse_streams(struct pulse *pulse) {

@@ -32,6 +32,10 @@ void pulse_stream_ended(struct pulse *pulse, const char *cause);
  * other join goes on; then they join. */
 void pulse_join(struct pulse *pulse, void (*change)(void *arg), void *arg);
 
+/* An insert LSN as a client has read it, less the header of a page that nothing was written to yet: the stream does not get
+ * past that before something is. */
+uint64_t pulse_normal_lsn(struct pulse *pulse, uint64_t lsn);
+
 bool pulse_streams(struct pulse *pulse);
 /* Every table that can has joined since the stream began. */
 bool pulse_joined(struct pulse *pulse);
