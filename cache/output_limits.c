@@ -31,6 +31,7 @@ void output_limits_init(struct output_limits *limits, uint64_t normal_hard_bytes
 /* The next word between blanks; empty at the end. */
 static struct slice take_word(struct slice *text) {
     size_t begin = 0;
+    if (text->len == 0) return (struct slice){0};
     while (begin < text->len && text->data[begin] == ' ')
         begin++;
     size_t end = begin;
