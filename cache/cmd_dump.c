@@ -211,15 +211,17 @@ static bool parse_ttl(struct command_context *ctx, bool absolute, int64_t *expir
     return fits;
 }
 
-static void settle_expiry(struct command_context *ctx, uint64_t hash, int64_t expire_at_ms) {
+/* False: its time was over already, and so the key is gone. */
+static bool settle_expiry(struct command_context *ctx, uint64_t hash, int64_t expire_at_ms) {
     struct slice key = ctx->argv[1];
-    if (expire_at_ms == 0) return;
+    if (expire_at_ms == 0) return true;
     if (expire_at_ms <= ctx->now_ms) {
         store_remove(ctx->store, ctx->guard, key, hash, REMOVED_DELETED);
-        return;
+        return false;
     }
     struct entry *entry = store_find(ctx->store, ctx->guard, key, hash, ctx->now_ms);
     if (entry) store_set_expiry(ctx->store, ctx->guard, entry, expire_at_ms);
+    return true;
 }
 
 static void cmd_restore(struct command_context *ctx) {
@@ -228,7 +230,8 @@ static void cmd_restore(struct command_context *ctx) {
     uint64_t hash;
     struct slice body;
     if (!parse_options(ctx, &options)) return;
-    if (cmd_find(ctx, ctx->argv[1], &hash) && !options.replace) {
+    bool was_there = cmd_find(ctx, ctx->argv[1], &hash) != NULL;
+    if (was_there && !options.replace) {
         reply_error(ctx->reply, "BUSYKEY Target key name already exists.");
         return;
     }
@@ -238,8 +241,8 @@ static void cmd_restore(struct command_context *ctx) {
         return;
     }
     if (!build(ctx, hash, body)) return;
-    settle_expiry(ctx, hash, expire_at_ms);
-    cmd_notify(ctx, NOTIFY_GENERIC, "restore", ctx->argv[1]);
+    bool kept = settle_expiry(ctx, hash, expire_at_ms);
+    if (kept || was_there) cmd_notify(ctx, NOTIFY_GENERIC, kept ? "restore" : "del", ctx->argv[1]);
     reply_ok(ctx->reply);
 }
 
