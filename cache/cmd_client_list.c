@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "base/mem.h"
+#include "cache/acl.h"
 #include "cache/client.h"
 #include "cache/cmd_client.h"
 #include "cache/number.h"
@@ -142,10 +143,12 @@ static bool kill_by_local_address(struct command_context *ctx, struct slice valu
 
 static bool kill_by_user(struct command_context *ctx, struct slice value,
                          struct kill_filter *filter) {
-    (void)filter;
-    if (slice_equal(value, SLICE("default"))) return true;
-    reply_error(ctx->reply, "ERR No such user '%.*s'", shown_len(value), value.data);
-    return false;
+    struct acl_rights *rights = acl_user_rights(worker_deps(ctx->worker)->acl, value);
+    filter->match.user = value;
+    bool there = rights != NULL;
+    acl_rights_release(&rights);
+    if (!there) reply_error(ctx->reply, "ERR No such user '%.*s'", shown_len(value), value.data);
+    return there;
 }
 
 static bool kill_skips_me(struct command_context *ctx, struct slice value,

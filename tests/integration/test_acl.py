@@ -128,6 +128,18 @@ def test_a_deleted_user_loses_its_connections(freshet):
     assert "user=u" not in str(served.redis.client_list())
 
 
+def test_clients_are_killed_by_their_user(freshet):
+    served = freshet(None, {"cache": PLAIN})
+    served.redis.execute_command("ACL SETUSER u on nopass +@all ~* &*")
+    with Wire(served.port) as one, Wire(served.port) as other:
+        assert one.call("AUTH", "u", "x") == b"+OK"
+        assert other.call("PING") == b"+PONG"
+        assert other.call("CLIENT", "KILL", "USER", "nobody") == b"-ERR No such user 'nobody'"
+        assert other.call("CLIENT", "KILL", "USER", "u") == b":1"
+        assert one.read_to_end() == b""
+        assert other.call("PING") == b"+PONG"
+
+
 def test_a_change_holds_for_every_worker_at_once(freshet):
     served = freshet(None, {"cache": {**PLAIN, "workers": 4}})
     served.redis.execute_command("ACL SETUSER u on nopass +@all ~*")
