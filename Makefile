@@ -232,7 +232,7 @@ $(B)/bench/floor_uring: tests/bench/floor_uring.c $(B)/flags
 bench-io: $(B)/bench/load $(B)/bench/floor $(B)/bench/floor_uring   ## what io_uring could save over epoll: two floors side by side (ROUNDS)
 	@python3 tests/bench/bench-io $(B) --json build/bench-io.json
 
-$(B)/bench/evict_sim: tests/bench/evict_sim.c tests/bench/traces.h $(B)/flags $(B)/lib/cache.a $(B)/lib/base.a
+$(B)/bench/evict_sim $(B)/bench/growth: $(B)/bench/%: tests/bench/%.c tests/bench/traces.h $(B)/flags $(B)/lib/cache.a $(B)/lib/base.a
 	@mkdir -p $(@D)
 	$(LINK) $< $(B)/lib/cache.a $(B)/lib/base.a $(LDLIBS) -o $@
 
@@ -244,6 +244,10 @@ $(B)/bench/evict_drive: tests/bench/evict_drive.c tests/bench/traces.h $(B)/flag
 bench-evict: $(B)/freshet $(B)/bench/evict_drive $(B)/bench/evict_sim build/venv/.complete   ## misses beside Redis's LRU and LFU, exact LRU and S3-FIFO (ARGS, e.g. --only zipf)
 	@build/venv/bin/python tests/bench/bench-evict $(B) --json build/bench-evict.json $(ARGS)
 	@$(B)/bench/evict_sim
+
+.PHONY: bench-growth
+bench-growth: $(B)/bench/growth   ## how long single insertions take while 10M keys come in
+	@$<
 
 .PHONY: bench-memory
 bench-memory: $(B)/freshet build/venv/.complete   ## bytes of resident memory a key beside redis-server (ARGS, e.g. --growth)

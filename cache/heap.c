@@ -26,7 +26,8 @@ enum {
     FINE_CLASSES = FINE_MOST / STEP,
     COARSE_CLASSES = 64, /* beyond, a sixteenth more each: 16 a doubling, 4 doublings */
     CLASSES = FINE_CLASSES + COARSE_CLASSES,
-    LOOK_AT = 64, /* slabs of a class, for a sparse one */
+    SPARE_FROM = 8, /* chunks: smaller ones need no spare */
+    LOOK_AT = 64,   /* slabs of a class, for a sparse one */
 };
 
 struct chunk {
@@ -60,6 +61,11 @@ struct region {
 
 struct heap {
     pthread_mutex_t mutex; /* of the chunks; taken last */
+    pthread_cond_t wanted; /* a spare */
+    pthread_t maker;       /* runs from the SPARE_FROM-th chunk on */
+    struct chunk *spare;
+    uint32_t n_chunks;
+    bool making, ending;
     struct chunk *with_free, **last;
     uint32_t n_regions;
     _Atomic uint64_t slabs_made;
@@ -97,7 +103,7 @@ static void chunk_unlink(struct heap *heap, struct chunk *chunk) {
         heap->last = chunk->link;
 }
 
-static struct chunk *chunk_create(struct heap *heap) {
+static struct chunk *chunk_map(void) {
     size_t size = 2 * (size_t)CHUNK_BYTES;
     char *mapped = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     ASSERT(mapped != MAP_FAILED);
@@ -110,16 +116,53 @@ static struct chunk *chunk_create(struct heap *heap) {
     chunk->free = UINT32_MAX;
     (void)madvise(chunk->memory, CHUNK_BYTES, MADV_HUGEPAGE);
     __lsan_register_root_region(chunk->memory, CHUNK_BYTES);
+    return chunk;
+}
+
+static void chunk_unmap(struct chunk *chunk) {
+    __lsan_unregister_root_region(chunk->memory, CHUNK_BYTES);
+    ASAN_UNPOISON_MEMORY_REGION(chunk->memory, CHUNK_BYTES);
+    munmap(chunk->memory, CHUNK_BYTES);
+    mem_free(chunk);
+}
+
+/* The kernel zeroes a huge page when it is first touched, which takes half a millisecond and more: not in a command's time. */
+static void *make_spares(void *arg) {
+    struct heap *heap = arg;
+    pthread_mutex_lock(&heap->mutex);
+    while (!heap->ending) {
+        if (heap->spare) {
+            pthread_cond_wait(&heap->wanted, &heap->mutex);
+            continue;
+        }
+        pthread_mutex_unlock(&heap->mutex);
+        struct chunk *chunk = chunk_map();
+#ifdef MADV_POPULATE_WRITE
+        (void)madvise(chunk->memory, CHUNK_BYTES, MADV_POPULATE_WRITE);
+#endif
+        pthread_mutex_lock(&heap->mutex);
+        heap->spare = chunk;
+    }
+    pthread_mutex_unlock(&heap->mutex);
+    return NULL;
+}
+
+static struct chunk *chunk_create(struct heap *heap) {
+    struct chunk *chunk = heap->spare ? heap->spare : chunk_map();
+    heap->spare = NULL;
+    heap->n_chunks++;
+    if (heap->making)
+        pthread_cond_signal(&heap->wanted);
+    else if (heap->n_chunks >= SPARE_FROM)
+        heap->making = pthread_create(&heap->maker, NULL, make_spares, heap) == 0;
     chunk_link(heap, chunk);
     return chunk;
 }
 
 static void chunk_destroy(struct heap *heap, struct chunk *chunk) {
     chunk_unlink(heap, chunk);
-    __lsan_unregister_root_region(chunk->memory, CHUNK_BYTES);
-    ASAN_UNPOISON_MEMORY_REGION(chunk->memory, CHUNK_BYTES);
-    munmap(chunk->memory, CHUNK_BYTES);
-    mem_free(chunk);
+    heap->n_chunks--;
+    chunk_unmap(chunk);
 }
 
 static struct slab *slab_memory(struct heap *heap, struct chunk **from) {
@@ -296,6 +339,7 @@ struct heap *heap_create(uint32_t regions) {
     struct heap *heap = mem_aligned(64, sizeof *heap + regions * sizeof(struct region));
     memset(heap, 0, sizeof *heap + regions * sizeof(struct region));
     pthread_mutex_init(&heap->mutex, NULL);
+    pthread_cond_init(&heap->wanted, NULL);
     heap->last = &heap->with_free;
     heap->n_regions = regions;
     for (uint32_t i = 0; i < regions; i++) {
@@ -316,6 +360,15 @@ void heap_destroy(struct heap **heap) {
         ASSERT(heap_stats(gone, i).mapped == 0);
         pthread_mutex_destroy(&gone->regions[i].mutex);
     }
+    if (gone->making) {
+        pthread_mutex_lock(&gone->mutex);
+        gone->ending = true;
+        pthread_cond_signal(&gone->wanted);
+        pthread_mutex_unlock(&gone->mutex);
+        pthread_join(gone->maker, NULL);
+    }
+    if (gone->spare) chunk_unmap(gone->spare);
+    pthread_cond_destroy(&gone->wanted);
     pthread_mutex_destroy(&gone->mutex);
     mem_free(gone);
 }
