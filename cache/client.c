@@ -46,12 +46,15 @@ static ssize_t read_some(struct client *client, struct span *span) {
     return n;
 }
 
-/* A waiting client is not read; but one that waits for an event for long should be missed when it goes. */
+/* A waiting client is not read; but one that waits for an event, for long perhaps, is missed when it goes, whatever it has
+ * sent behind its request. */
 static void ready_while_waiting(struct client *client, unsigned events) {
-    if (events & LOOP_HANGUP || (client->waiting == WAIT_EVENT && stream_has_gone(&client->stream)))
+    bool for_event = client->waiting == WAIT_EVENT;
+    if (events & (LOOP_HANGUP | LOOP_ENDED) || (for_event && stream_has_gone(&client->stream)))
         client_close(client);
     else
-        loop_watch_events(client->worker->loop, &client->watch, client->watch.events & ~LOOP_READ);
+        loop_watch_events(client->worker->loop, &client->watch,
+                          (client->watch.events & ~LOOP_READ) | (for_event ? LOOP_ENDED : 0U));
 }
 
 void client_read(struct client *client) {
@@ -92,7 +95,7 @@ static void on_ready(void *arg, unsigned events) {
         }
         if (!client->out.len) client_listen(client);
     }
-    if (!(events & (LOOP_READ | LOOP_HANGUP))) return;
+    if (!(events & (LOOP_READ | LOOP_HANGUP | LOOP_ENDED))) return;
     if (client->waiting != WAIT_NONE)
         ready_while_waiting(client, events);
     else if (client->closing && events & LOOP_HANGUP)

@@ -354,6 +354,7 @@ void client_listen(struct client *client) {
     bool listen = !client->closing && !client->draining;
     if (client->waiting != WAIT_NONE) listen = (client->watch.events & LOOP_READ) != 0;
     unsigned events = listen ? stream_read_wants(&client->stream) : 0;
+    if (!listen && client->waiting == WAIT_EVENT) events |= LOOP_ENDED;
     if (client->out.len) events |= stream_write_wants(&client->stream);
     loop_watch_events(client->worker->loop, &client->watch, events);
 }

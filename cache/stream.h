@@ -21,6 +21,7 @@
 #ifndef FRESHET_CACHE_STREAM_H
 #define FRESHET_CACHE_STREAM_H
 
+#include <poll.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -108,9 +109,9 @@ static inline bool stream_has_more(const struct stream *stream) {
 }
 
 static inline bool stream_has_gone(struct stream *stream) {
-    char byte;
-    if (stream->transport) return stream->transport->ops->has_gone(stream->state);
-    return recv(stream->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+    struct pollfd ended = {.fd = stream->fd, .events = POLLRDHUP};
+    if (poll(&ended, 1, 0) > 0) return true;
+    return stream->transport && stream->transport->ops->has_gone(stream->state);
 }
 
 static inline bool stream_is_overdue(const struct stream *stream, int64_t now_us) {
