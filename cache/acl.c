@@ -169,8 +169,19 @@ static bool add_users(struct acl *acl, const struct cache_config *config, struct
     return loaded;
 }
 
+static void make_metrics(struct acl *acl, struct metrics *metrics) {
+    static const char *const labels[] = {[ACL_DENIED_COMMAND] = "reason=\"command\"",
+                                         [ACL_DENIED_KEY] = "reason=\"key\"",
+                                         [ACL_DENIED_CHANNEL] = "reason=\"channel\"",
+                                         [ACL_DENIED_AUTH] = "reason=\"auth\""};
+    for (int i = ACL_DENIED_COMMAND; i <= ACL_DENIED_AUTH; i++)
+        acl->denied[i] =
+            metrics_counter(metrics, "freshet_cache_acl_denied_total",
+                            "Commands and logins of RESP clients that were denied.", labels[i]);
+}
+
 struct acl *acl_create(const struct cache_config *config, const struct settings *settings,
-                       struct log *log, struct error *err) {
+                       struct log *log, struct metrics *metrics, struct error *err) {
     struct acl *acl = mem_zalloc(sizeof *acl);
     acl->ids = command_ids_create();
     acl->settings = settings;
@@ -180,6 +191,7 @@ struct acl *acl_create(const struct cache_config *config, const struct settings 
     acl->file = config->acl_file;
     acl->version = 1;
     pthread_mutex_init(&acl->lock, NULL);
+    make_metrics(acl, metrics);
     struct acl_rights *rights = acl_default_rights(acl);
     acl_users_add(&acl->users, default_name, &rights);
     if (!add_users(acl, config, err)) acl_destroy(&acl);
@@ -386,6 +398,7 @@ uint32_t acl_each_user(struct acl *acl, acl_visit *visit, void *arg) {
 /* --- the log ------------------------------------------------------------------------------------------------ */
 
 void acl_note(struct acl *acl, const struct acl_event *event) {
+    metric_add(acl->denied[event->reason], 1);
     lock(acl);
     acl_log_add(&acl->events, event, (uint64_t)setting(acl->settings, SETTING_ACL_LOG_MAX_LEN));
     unlock(acl);

@@ -20,6 +20,7 @@
 #include "base/buf.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "cache/acl_rights.h"
 #include "cache/settings.h"
 
@@ -38,7 +39,7 @@ struct acl_session {
 /* The users of the configuration: the default user with its password, then cache.users, or those of cache.acl_file. False: a rule or
  * the file is wrong. */
 struct acl *acl_create(const struct cache_config *config, const struct settings *settings,
-                       struct log *log, struct error *err);
+                       struct log *log, struct metrics *metrics, struct error *err);
 void acl_destroy(struct acl **acl);
 const struct command_ids *acl_ids(const struct acl *acl);
 

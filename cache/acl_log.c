@@ -2,9 +2,15 @@
 
 #include "base/mem.h"
 
-enum { JOINED_MS = 60 * 1000, LOOKED_AT = 10 };
+enum { JOINED_MS = 60 * 1000, LOOKED_AT = 10, TEXT_MAX = 4096 };
+
+/* A key may be as long as its client likes. */
+static struct slice cut(struct slice text) {
+    return slice_make(text.data, text.len < TEXT_MAX ? text.len : TEXT_MAX);
+}
 
 static struct slice own(struct slice text) {
+    text = cut(text);
     char *copy = mem_alloc(text.len + 1);
     if (text.len) memcpy(copy, text.data, text.len);
     return slice_make(copy, text.len);
@@ -22,7 +28,7 @@ static void drop(struct acl_event *event) {
 static bool is_alike(const struct acl_event *a, const struct acl_event *b) {
     int64_t apart = a->at_ms > b->at_ms ? a->at_ms - b->at_ms : b->at_ms - a->at_ms;
     return a->reason == b->reason && strcmp(a->context, b->context) == 0 && apart <= JOINED_MS &&
-           slice_equal(a->object, b->object) && slice_equal(a->user, b->user);
+           slice_equal(a->object, cut(b->object)) && slice_equal(a->user, b->user);
 }
 
 /* Moves the event at `at` to the end, where the newest is. */

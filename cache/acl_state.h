@@ -32,6 +32,7 @@ struct acl {
     pthread_mutex_t lock;
     struct acl_users users;
     struct acl_log events;
+    struct metric *denied[ACL_DENIED_AUTH + 1]; /* by enum acl_verdict */
 };
 
 bool acl_name_fits(struct slice name);

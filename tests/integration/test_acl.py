@@ -189,6 +189,8 @@ def test_the_log_tells_what_was_denied(freshet):
     log = [dict(zip(entry[::2], entry[1::2])) if isinstance(entry, list) else entry for entry in admin.acl_log()]
     assert [(e["reason"], e["object"], e["count"]) for e in log] == [("key", "b", 1), ("command", "set", 3), ("auth", "AUTH", 1)]
     assert all(e["username"] == "u" for e in log)
+    assert served.metric("freshet_cache_acl_denied_total", reason="command") == 3
+    assert served.metric("freshet_cache_acl_denied_total") == 5
     admin.config_set("acllog-max-len", 2)
     with Wire(served.port) as wire:
         wire.call("AUTH", "u", "p")

@@ -160,7 +160,7 @@ static int setup(void **state) {
     output_limits_init(&s->limits, s->config.client_output_limit_bytes);
     s->gate = gate_create();
     settings_init(&s->settings, &s->config);
-    s->acl = acl_create(&s->config, &s->settings, s->log, NULL);
+    s->acl = acl_create(&s->config, &s->settings, s->log, s->metrics, NULL);
     s->stats = command_stats_create(acl_ids(s->acl), 1, &s->settings);
     struct worker_deps deps = {.config = &s->config,
                                .info = &s->info,
