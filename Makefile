@@ -217,14 +217,17 @@ $(B)/bench/load $(B)/bench/floor: $(B)/bench/%: tests/bench/%.c $(B)/flags
 
 .PHONY: bench-hit
 bench-hit: $(B)/freshet $(B)/bench/load $(B)/bench/floor build/venv/.complete   ## reads from memory beside redis-server, Valkey, memcached and the floor (ARGS)
+	@tests/deps bench
 	@build/venv/bin/python tests/bench/bench-hit $(B) --json build/bench-hit.json $(ARGS)
 
 .PHONY: bench-instructions
 bench-instructions: $(B)/freshet $(B)/bench/load   ## instructions per read from memory, by callgrind: the same each time
+	@tests/deps bench
 	@tests/bench/bench-instructions $(B) build/bench-instructions.json
 
 # Alone in wanting liburing.
 $(B)/bench/floor_uring: tests/bench/floor_uring.c $(B)/flags
+	@tests/deps bench
 	@mkdir -p $(@D)
 	$(LINK) $< -luring -o $@
 
