@@ -380,7 +380,9 @@ bool client_is_cleared(const struct client *client) {
     return acl_is_cleared(client->acl_version, &client->session);
 }
 uint8_t client_protocol(const struct client *client) { return client->protocol; }
-uint64_t client_min_lsn(const struct client *client) { return client->min_lsn; }
+const struct consistency *client_consistency(const struct client *client) {
+    return &client->consistency;
+}
 
 void client_set_protocol(struct client *client, uint8_t protocol) {
     client->protocol = protocol;
@@ -404,4 +406,7 @@ struct keywait *client_keywait(const struct client *client) {
 }
 void client_set_keywait(struct client *client, struct keywait *wait) { client->keywait = wait; }
 
-void client_set_min_lsn(struct client *client, uint64_t min_lsn) { client->min_lsn = min_lsn; }
+void client_set_consistency(struct client *client, const struct consistency *asked) {
+    client->consistency = *asked;
+    client_set_mode(client, CLIENT_ASKS, asked->level != CONSISTENCY_DEFAULT || asked->min_lsn);
+}

@@ -24,6 +24,7 @@
 struct acl_session;
 struct card;
 struct client;
+struct consistency;
 struct fetched_rows;
 struct keywait;
 struct mailbox;
@@ -79,9 +80,9 @@ void client_close_after_reply(struct client *client);
 /* Closed with no further word: what it sends is no RESP. Logged and counted as a protocol error. */
 void client_abandon(struct client *client, const char *reason);
 
-/* FRESHET.MINLSN: reads of this connection bypass memory until the cache has applied that LSN. 0: none. RESET clears it. */
-uint64_t client_min_lsn(const struct client *client);
-void client_set_min_lsn(struct client *client, uint64_t min_lsn);
+/* What the connection asks of all its reads of rows; RESET ends it. */
+const struct consistency *client_consistency(const struct client *client);
+void client_set_consistency(struct client *client, const struct consistency *asked);
 
 /* What makes a client unusual; one test of the word keeps it off the usual path (gate.h). */
 enum client_mode {
@@ -95,6 +96,7 @@ enum client_mode {
     CLIENT_IN_MULTI = 1 << 8,        /* what it sends is queued */
     CLIENT_TRACKS = 1 << 9,          /* CLIENT TRACKING is on */
     CLIENT_CACHING = 1 << 10,        /* CLIENT CACHING was said of the next command */
+    CLIENT_ASKS = 1 << 11,           /* for rows of another freshness than configured */
     CLIENT_MODES = (1 << 16) - 1, /* above are the process's: gate.h */
     CLIENT_QUEUED_WRITES = 1 << 7,   /* among the commands between MULTI and EXEC are writes */
 };

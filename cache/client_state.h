@@ -7,6 +7,7 @@
 #include "base/loop.h"
 #include "cache/acl.h"
 #include "cache/client.h"
+#include "cache/consistency.h"
 #include "cache/output_limits.h"
 #include "cache/pubsub.h"
 #include "cache/resp.h"
@@ -33,7 +34,7 @@ struct client {
     bool pushed;           /* out holds pushes that the turn's end sends */
     uint32_t modes;        /* of enum client_mode */
     int64_t soft_since_us; /* beyond the soft output limit since then; 0: it is not */
-    uint64_t min_lsn;
+    struct consistency consistency;
     struct acl_session session;
     const _Atomic uint64_t *acl_version;
     struct subscriptions subscriptions;

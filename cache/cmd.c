@@ -2,9 +2,11 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/random.h>
 
 #include "base/assert.h"
+#include "base/lsn.h"
 #include "cache/number.h"
 #include "cache/settings.h"
 #include "cache/worker.h"
@@ -109,6 +111,17 @@ bool cmd_integer_from(struct command_context *ctx, struct slice text, int64_t le
                       const char *refusal, int64_t *value) {
     if (number_parse_i64(text, value) && *value >= least) return true;
     reply_error(ctx->reply, "%s", refusal);
+    return false;
+}
+
+bool cmd_lsn(struct command_context *ctx, struct slice text, uint64_t *lsn) {
+    char copy[24];
+    if (text.len < sizeof copy && !memchr(text.data, '\0', text.len)) {
+        memcpy(copy, text.data, text.len);
+        copy[text.len] = '\0';
+        if (lsn_parse(copy, lsn)) return true;
+    }
+    reply_error(ctx->reply, "ERR an LSN is written as pg_lsn prints it: 16/B374D848");
     return false;
 }
 

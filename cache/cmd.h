@@ -66,6 +66,8 @@ bool cmd_integer(struct command_context *ctx, struct slice text, int64_t *value)
 /* One that is at least `least`; whatever else it is, the answer is `refusal`. */
 bool cmd_integer_from(struct command_context *ctx, struct slice text, int64_t least,
                       const char *refusal, int64_t *value);
+/* As pg_lsn prints it. */
+bool cmd_lsn(struct command_context *ctx, struct slice text, uint64_t *lsn);
 bool cmd_float(struct command_context *ctx, struct slice text, long double *value);
 void cmd_answer_arity(struct command_context *ctx);
 /* An expiry that may not be in the past as Redis's SET and GETEX read it: `text` in `unit_ms`, counted from base_ms. */

@@ -6,6 +6,7 @@
 #include "cache/acl.h"
 #include "cache/cache.h"
 #include "cache/client.h"
+#include "cache/consistency.h"
 #include "cache/cmd_client.h"
 #include "cache/command.h"
 #include "cache/number.h"
@@ -189,7 +190,7 @@ static void cmd_reset(struct command_context *ctx) {
     client_reset_modes(ctx->client);
     roster_set_word(roster_of(ctx), card, CARD_NAME, SLICE(""));
     card_flag(card, CARD_NO_EVICT | CARD_NO_TOUCH, false);
-    client_set_min_lsn(ctx->client, 0);
+    client_set_consistency(ctx->client, &(struct consistency){0});
     acl_logout(acl_of(ctx), client_session(ctx->client));
     show_user(ctx);
     set_protocol(ctx, 2);

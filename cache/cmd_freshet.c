@@ -6,6 +6,7 @@
 #include "base/lsn.h"
 #include "cache/awaits.h"
 #include "cache/client.h"
+#include "cache/cmd.h"
 #include "cache/command.h"
 #include "cache/core.h"
 #include "cache/keyspace_state.h"
@@ -185,14 +186,6 @@ static void cmd_explain(struct command_context *ctx) {
 
 /* ---- FRESHET.WAIT ---- */
 
-static bool parse_lsn(struct slice text, uint64_t *lsn) {
-    char copy[24];
-    if (text.len >= sizeof copy || memchr(text.data, '\0', text.len)) return false;
-    memcpy(copy, text.data, text.len);
-    copy[text.len] = '\0';
-    return lsn_parse(copy, lsn);
-}
-
 static void reply_applied(struct command_context *ctx, uint64_t applied_lsn) {
     char text[24];
     snprintf(text, sizeof text, LSN_FMT, LSN_ARG(applied_lsn));
@@ -211,10 +204,7 @@ static void cmd_wait_lsn(struct command_context *ctx) {
     struct core *core = ctx->keyspace->core;
     uint64_t lsn;
     int64_t timeout_ms;
-    if (!parse_lsn(ctx->argv[1], &lsn)) {
-        reply_error(ctx->reply, "ERR an LSN is written as pg_lsn prints it: 16/B374D848");
-        return;
-    }
+    if (!cmd_lsn(ctx, ctx->argv[1], &lsn)) return;
     if (!number_parse_i64(ctx->argv[2], &timeout_ms) || timeout_ms < 0 ||
         timeout_ms > INT64_MAX / 2000) {
         reply_error(ctx->reply, "ERR timeout is not an integer or out of range");
@@ -246,6 +236,14 @@ static void cmd_help(struct command_context *ctx) {
     static const char *const lines[] = {
         "FRESHET.EXPLAIN <key>",
         "    Where the key's value comes from, how old it may be, or why it is not kept.",
+        "FRESHET.READ STRICT|BOUNDED <ms>|CACHED <key> [<key> ...]",
+        "    As MGET, with how fresh the rows have to be: from a read of the database that begins",
+        "    now; at most so many milliseconds behind its commits; however memory has them.",
+        "FRESHET.CONSISTENCY [STRICT|BOUNDED <ms>|CACHED|DEFAULT]",
+        "    The same for all reads of this connection.",
+        "FRESHET.MINLSN <lsn>",
+        "    This connection's reads bypass memory until the cache has applied the database's",
+        "    changes up to <lsn>; 0/0: no more.",
         "FRESHET.WAIT <lsn> <timeout_ms>",
         "    Waits until the cache has applied the database's changes up to <lsn>",
         "    (pg_current_wal_insert_lsn(), read after the COMMIT); 0: without end. Answers the",

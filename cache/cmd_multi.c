@@ -120,11 +120,13 @@ static bool fits(const struct command_context *ctx, struct transaction *tx) {
     return true;
 }
 
-/* The rows that the commands will read, as orders in a buf. */
-static void gather_rows(struct command_context *ctx, struct transaction *tx, struct buf *orders) {
+/* The rows that the commands will read, as orders in a buf. True: one of the commands asks for more than memory may prove. */
+static bool gather_rows(struct command_context *ctx, struct transaction *tx, struct buf *orders) {
+    bool anew = false;
     for (uint32_t q = 0; q < transaction_length(tx); q++) {
         const struct queued *queued = transaction_at(tx, q);
         if (!(queued->command->flags & CMD_READONLY)) continue;
+        anew |= (queued->command->flags & CMD_FRESH) != 0;
         enum key_form form = queued->command->group == GROUP_HASH ? FORM_HASH : FORM_STRING;
         struct command_key_iter keys = command_keys(queued->command, queued->argv, queued->argc);
         for (uint32_t i; (i = command_next_key(&keys));) {
@@ -134,16 +136,18 @@ static void gather_rows(struct command_context *ctx, struct transaction *tx, str
             buf_append(orders, &order, sizeof order);
         }
     }
+    return anew;
 }
 
 /* True: EXEC runs again once they are here. */
 static bool waits_for_rows(struct command_context *ctx, struct transaction *tx) {
     struct buf orders = {0};
-    gather_rows(ctx, tx, &orders);
+    bool anew = gather_rows(ctx, tx, &orders);
     uint32_t n = (uint32_t)(orders.len / sizeof(struct fetch_order));
     /* the allocator's alignment */
     if (n > 0)
-        fetch_want_rows(ctx->keyspace, ctx, (const struct fetch_order *)(void *)orders.data, n);
+        fetch_want_rows(ctx->keyspace, ctx, (const struct fetch_order *)(void *)orders.data, n,
+                        anew);
     buf_deinit(&orders);
     return n > 0;
 }

@@ -20,6 +20,7 @@
 #include "cache/store.h"
 
 struct client;
+struct consistency;
 struct command_context;
 struct keywaits;
 struct keyspace;
@@ -59,6 +60,7 @@ enum command_flag {
     CMD_LOCKS_ALL =
         1 << 21, /* its arguments only describe keys that it reads (SORT BY): all shards locked */
     CMD_DANGEROUS = 1 << 13, /* in the ACL category of that name without being CMD_ADMIN */
+    CMD_FRESH = 1 << 22, /* its rows may have to be newer than memory's: EXEC fetches them for it */
     CMD_REFUSED =
         1
         << 17, /* Redis has it and Freshet does not: answers one error, COMMAND does not list it */
@@ -147,6 +149,8 @@ struct command_context {
     bool woken;          /* run again because of client_wake */
     bool timed_out;      /* run again because the deadline has passed: answer now */
     int64_t deadline_us; /* of the wait that has ended; 0 on the first run */
+    /* How fresh the rows have to be that are read (consistency.h), while a command says so; NULL: as the connection does. */
+    const struct consistency *asked;
 };
 
 /* store_hash of an argument. */
@@ -187,6 +191,7 @@ extern const struct command commands_server[];  /* cmd_server.c: INFO, COMMAND, 
 extern const struct command commands_debug[];   /* cmd_debug.c */
 extern const struct command commands_slowlog[]; /* cmd_slowlog.c: SLOWLOG, LATENCY */
 extern const struct command commands_acl[];     /* cmd_acl.c */
+extern const struct command commands_consistency[]; /* cmd_consistency.c: FRESHET.READ, ... */
 extern const struct command commands_freshet[]; /* cmd_freshet.c: FRESHET.* */
 
 /* cmd_refused.c; command_at does not walk it. */

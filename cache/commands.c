@@ -28,7 +28,7 @@ static const struct command *const groups[] = {
     commands_zset_combine, commands_generic,    commands_keyspace,   commands_object,
     commands_dump,         commands_sort,       commands_expire,     commands_scan,
     commands_connection,   commands_pubsub,     commands_server,     commands_acl,
-    commands_slowlog,      commands_debug,      commands_multi,      commands_freshet};
+    commands_slowlog,      commands_debug,      commands_multi,      commands_consistency, commands_freshet};
 
 enum {
     SLOTS =

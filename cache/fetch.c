@@ -5,6 +5,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "cache/consistency.h"
 #include "cache/fill.h"
 #include "cache/keyspace_state.h"
 #include "cache/loader.h"
@@ -14,6 +15,7 @@ struct wait {
     struct wait *prev, *next;
     struct keyspace *home;
     struct client_ticket ticket;
+    struct consistency asked;
     struct fetched_rows rows;
     uint32_t n_keys; /* what it counts for in keyspace.n_wanted */
     uint32_t n_missing;
@@ -218,6 +220,7 @@ void fetch_want(struct keyspace *keyspace, struct command_context *ctx, enum key
     struct wait *wait = mem_zalloc(sizeof *wait);
     wait->home = keyspace;
     wait->ticket = ticket;
+    wait->asked = consistency_of(ctx);
     struct command_key_iter keys = command_keys(ctx->command, ctx->argv, ctx->argc);
     struct command_key_iter counting = keys;
     size_t bytes = 0;
@@ -235,10 +238,12 @@ void fetch_want(struct keyspace *keyspace, struct command_context *ctx, enum key
 }
 
 void fetch_want_rows(struct keyspace *keyspace, struct command_context *ctx,
-                     const struct fetch_order *orders, uint32_t n) {
+                     const struct fetch_order *orders, uint32_t n, bool anew) {
     struct wait *wait = mem_zalloc(sizeof *wait);
     wait->home = keyspace;
     wait->ticket = client_ticket(ctx);
+    wait->asked = consistency_of(ctx);
+    if (anew) wait->asked.level = CONSISTENCY_STRICT;
     size_t bytes = 0;
     for (uint32_t i = 0; i < n; i++)
         bytes += orders[i].key.len;
@@ -275,7 +280,7 @@ static struct rowvalue *copy_resident(struct wait *wait, const struct entry *ent
     const struct row_stamp *stamp = entry_row_stamp(entry);
     const struct tablestate *state = tablestates_at(core->states, stamp->table);
     if (stamp->generation != tablestate_generation(state)) return NULL;
-    if (!core_lease_holds(core, loop_now_us(wait->home->loop))) return NULL;
+    if (!consistency_admits(&wait->asked, core, clock_mono_us())) return NULL;
     struct slice bytes = {0};
     if (entry_is_absent(entry))
         return rowvalue_create(ROWVALUE_ABSENT, form, entry_expiry(entry), bytes);
@@ -337,6 +342,7 @@ static void begin(struct wait *wait) {
         if (row->value) continue;
         fills[i]->grouped = n_fills > 1;
         row->waiter = waiter_create(wait, place);
+        row->waiter->own = !consistency_shares(&wait->asked, core);
         wait->n_missing++;
         if (flights_enter(core->flights, fills[i], row->waiter)) {
             fills[n_mine++] = fills[i];

@@ -36,8 +36,9 @@ struct fetch_order {
     uint64_t hash;
     enum key_form form; /* STRING or HASH */
 };
+/* `anew`: memory is not asked. */
 void fetch_want_rows(struct keyspace *keyspace, struct command_context *ctx,
-                     const struct fetch_order *orders, uint32_t n);
+                     const struct fetch_order *orders, uint32_t n, bool anew);
 /* Has the row read into memory. Bounded: past FETCH_MAX_SOON of a worker it does nothing. False: it did nothing. */
 enum { FETCH_MAX_SOON = 4096 };
 bool fetch_want_soon(struct keyspace *keyspace, struct slice key, uint64_t hash,

@@ -106,16 +106,18 @@ static int64_t expiry(const struct core *core, const struct table *table, bool a
 
 /* Who may have the answer of an attempt that was sent before they came: all, if it was kept (it has then seen
  * everything that is applied) and what is applied is fresh enough. */
-static bool may_share(const struct core *core, enum keep_outcome outcome, int64_t now_us) {
-    if (!core_streams(core) || !core_rule_holds(core, RULE_JOIN)) return true;
-    return outcome == KEEP_STORED && core_lease_holds(core, now_us);
+static enum flight_answer answer_for(const struct core *core, enum keep_outcome outcome,
+                                     int64_t now_us) {
+    if (!core_streams(core) || !core_rule_holds(core, RULE_JOIN)) return FLIGHT_SHARED;
+    bool fresh = outcome == KEEP_STORED && core_lease_holds(core, now_us);
+    return fresh ? FLIGHT_SHARED : FLIGHT_TIMELY;
 }
 
-static enum fill_next settle(struct core *core, struct fill **fill, bool everyone,
+static enum fill_next settle(struct core *core, struct fill **fill, enum flight_answer answer,
                              struct rowvalue *value) {
     struct waiter *ready;
     struct keyspace *owner = (*fill)->owner;
-    bool finished = flights_settle(core->flights, *fill, everyone, &ready);
+    bool finished = flights_settle(core->flights, *fill, answer, &ready);
     if (finished) fill_destroy(fill);
     fetch_deliver(owner, ready, value);
     return finished ? FILL_DONE : FILL_AGAIN;
@@ -156,7 +158,7 @@ enum fill_next fill_answer(struct core *core, struct fill **fill, const PGresult
                                                  row.expire_at_ms, bytes);
         f->blocked = 0;
         f->grouped = false; /* who joined it alone gets it alone */
-        next = settle(core, fill, may_share(core, outcome, now_us), value);
+        next = settle(core, fill, answer_for(core, outcome, now_us), value);
         rowvalue_release(&value);
     }
     buf_deinit(&text);
@@ -168,6 +170,6 @@ void fill_fail(struct core *core, struct fill **fill, const char *text) {
     metric_add(core->count.fills_failed, 1);
     struct rowvalue *value =
         rowvalue_create(ROWVALUE_FAILED, (*fill)->form, STORE_NEVER, slice_from(text));
-    settle(core, fill, true, value);
+    settle(core, fill, FLIGHT_LAST, value);
     rowvalue_release(&value);
 }

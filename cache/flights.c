@@ -112,13 +112,19 @@ static void unregister(struct part *part, struct fill *fill) {
     fill->registered = false;
 }
 
-bool flights_settle(struct flights *flights, struct fill *fill, bool everyone,
+static bool is_answered(const struct fill *fill, const struct waiter *waiter,
+                        enum flight_answer answer) {
+    if (waiter->first_attempt <= fill->attempt || answer == FLIGHT_LAST) return true;
+    return answer == FLIGHT_SHARED && !waiter->own;
+}
+
+bool flights_settle(struct flights *flights, struct fill *fill, enum flight_answer answer,
                     struct waiter **ready) {
     struct part *part = lock_part(flights, fill->hash);
     *ready = NULL;
     for (struct waiter **at = &fill->waiters; *at;) {
         struct waiter *waiter = *at;
-        if (!everyone && waiter->first_attempt > fill->attempt) {
+        if (!is_answered(fill, waiter, answer)) {
             at = &waiter->next;
             continue;
         }

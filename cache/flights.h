@@ -3,10 +3,10 @@
  *
  *     if (!flights_enter(flights, fill, waiter)) ...     joined the one that is there: drop `fill`
  *     flights_sent(flights, fill);                       its query goes out now
- *     finished = flights_settle(flights, fill, everyone, &ready);
+ *     finished = flights_settle(flights, fill, FLIGHT_SHARED, &ready);
  *
  * Who joins a fill that was sent already may be owed a newer answer than that attempt's: each waiter knows the first
- * attempt that was sent after it came, and unless `everyone` may have the answer it stays for that one.
+ * attempt that was sent after it came, and unless the answer may be shared it stays for that one.
  *
  * A fill belongs to its worker; its waiters and its attempt number are under a lock of the registry. */
 #ifndef FRESHET_CACHE_FLIGHTS_H
@@ -46,6 +46,7 @@ struct waiter {
     struct waiter *home_prev, *home_next;
     uint32_t place;         /* in the wait's rows */
     uint32_t first_attempt; /* sent after this waiter came */
+    bool own;               /* takes no answer of an attempt that was sent before */
     struct rowvalue *value;
 };
 
@@ -80,8 +81,14 @@ void flights_destroy(struct flights **flights);
  * joins: where its row is under way already it goes unregistered. */
 bool flights_enter(struct flights *flights, struct fill *fill, struct waiter *waiter);
 void flights_sent(struct flights *flights, struct fill *fill);
+/* Who has an attempt's answer: */
+enum flight_answer {
+    FLIGHT_TIMELY, /* those who came before it was sent */
+    FLIGHT_SHARED, /* also those who joined it then, but who take none that is not their own */
+    FLIGHT_LAST,   /* all: there will be no other */
+};
 /* Takes the waiters that the attempt answers, as a list. True: nobody is left, the fill is out of the registry. */
-bool flights_settle(struct flights *flights, struct fill *fill, bool everyone,
+bool flights_settle(struct flights *flights, struct fill *fill, enum flight_answer answer,
                     struct waiter **ready);
 
 #endif

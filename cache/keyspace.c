@@ -2,6 +2,9 @@
 
 #include <string.h>
 
+#include "base/clock.h"
+#include "cache/client.h"
+#include "cache/consistency.h"
 #include "cache/core.h"
 #include "cache/fetch.h"
 #include "cache/keyspace_state.h"
@@ -88,9 +91,11 @@ static enum read_outcome unknown_tables(struct keyspace *keyspace, struct slice 
 }
 
 /* on_stale: error spares the database what memory cannot answer. Before there ever was a lease rows are read. */
-static bool refuses_stale(const struct core *core, int64_t now_us) {
-    return core->config->on_stale == ON_STALE_ERROR && !core_lease_holds(core, now_us) &&
-           lease_staleness_us(core->lease, now_us) >= 0;
+static bool refuses_stale(const struct command_context *ctx) {
+    const struct core *core = ctx->keyspace->core;
+    return core->config->on_stale == ON_STALE_ERROR && !core_lease_holds(core, ctx->now_us) &&
+           lease_staleness_us(core->lease, ctx->now_us) >= 0 &&
+           consistency_of(ctx).level != CONSISTENCY_STRICT; /* it asks for the database */
 }
 
 static enum read_outcome refuse_stale(struct keyspace *keyspace, struct key_value *value) {
@@ -135,10 +140,19 @@ static enum read_outcome missing(struct keyspace *keyspace, struct command_conte
     keyspace->scratch.len = 0;
     if (!rowkey_parse(table, rest, &keyspace->scratch, &row, &keyspace->failure))
         return fail(keyspace, value);
-    if (refuses_stale(keyspace->core, ctx->now_us)) return refuse_stale(keyspace, value);
+    if (refuses_stale(ctx)) return refuse_stale(keyspace, value);
     if (refuses_more(keyspace, ctx)) return refuse_more(keyspace, table, value);
     metric_bump(keyspace->count.misses, 1);
     return pend(keyspace, ctx, form);
+}
+
+/* May memory answer for a row to this request? */
+static bool may_answer(const struct command_context *ctx) {
+    const struct core *core = ctx->keyspace->core;
+    if (__builtin_expect(!(ctx->unusual & CLIENT_ASKS) && !ctx->asked, 1))
+        return core_lease_holds(core, ctx->now_us);
+    struct consistency asked = consistency_of(ctx);
+    return consistency_admits(&asked, core, clock_mono_us());
 }
 
 static enum read_outcome read_key(struct command_context *ctx, struct slice key, enum key_form form,
@@ -155,7 +169,7 @@ static enum read_outcome read_key(struct command_context *ctx, struct slice key,
     if (!entry) return missing(keyspace, ctx, key, form, value);
     if (entry->kind != ENTRY_ROW) return plain_value(entry, form, value);
     if (!is_current(core, entry_row_stamp(entry))) return missing(keyspace, ctx, key, form, value);
-    if (!core_lease_holds(core, ctx->now_us)) {
+    if (!may_answer(ctx)) {
         metric_bump(keyspace->count.bypassed, 1);
         return missing(keyspace, ctx, key, form, value);
     }

@@ -10,6 +10,7 @@ import pytest
 
 import support.freshet
 import test_coherence
+import test_consistency
 import test_lease
 from hunter import Standby, hunt
 from support.freshet import ROOT
@@ -52,6 +53,20 @@ def test_without_the_rule_an_old_row_comes_back(make_postgres, start_without, ru
 def test_without_the_lease_old_rows_outlive_the_bound(shop, start_without):
     with pytest.raises(AssertionError, match="later than max_staleness"):
         test_lease.stopped_walsender_scenario(shop, start_without(8))
+
+
+ASKED = [
+    (test_consistency.strict_scenario, "from memory"),
+    (test_consistency.bounded_scenario, "further back than asked"),
+    (test_consistency.minlsn_scenario, "older than the LSN"),
+    (test_consistency.joined_strict_scenario, "from before the request"),
+]
+
+
+@pytest.mark.parametrize("scenario, told", ASKED, ids=[s.__name__ for s, _ in ASKED])
+def test_without_the_rule_a_request_is_answered_older_than_it_asks(db, shop, start_without, scenario, told):
+    with pytest.raises(AssertionError, match=told):
+        scenario(db, shop, start_without(9))
 
 
 def test_with_every_rule_in_force_the_same_build_passes(make_postgres, start_without):
