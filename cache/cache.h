@@ -27,6 +27,7 @@ struct cache_table_config {
     const char *table;  /* "schema.table" as written */
     const char *prefix; /* NULL: the default */
     int64_t ttl_ms;     /* -1: cache.ttl */
+    const char *ttl_column; /* tells when the row ends (rowttl.h); NULL: none */
     bool mapped;        /* false: this table's name is an ordinary prefix */
     uint32_t n_columns; /* 0: all; else only these are readable */
     const char *const *columns;
@@ -54,6 +55,7 @@ struct cache_config {
     uint64_t max_memory_bytes;
     int64_t ttl_ms;
     int64_t negative_ttl_ms;
+    uint32_t ttl_jitter_percent; /* by up to so much each entry's TTL is shortened */
     int64_t fill_timeout_ms; /* the deadline of a read that has to ask the database */
     uint32_t max_pending_reads; /* rows that a worker's clients may wait for at once; 0: any number */
     enum cache_coherence coherence;

@@ -1,5 +1,6 @@
 #include "cache/fill.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -7,6 +8,7 @@
 #include "cache/fetch.h"
 #include "cache/fields.h"
 #include "cache/keep.h"
+#include "cache/rowttl.h"
 #include "cache/statement.h"
 
 enum { MAX_TRIES = 3 };
@@ -98,10 +100,28 @@ static struct slice pack_columns(const struct fill *fill, const PGresult *result
     return buf_slice(packed);
 }
 
-static int64_t expiry(const struct core *core, const struct table *table, bool absent,
-                      int64_t now_ms) {
-    int64_t ttl_ms = absent ? core->config->negative_ttl_ms : table->ttl_ms;
-    return ttl_ms > 0 ? now_ms + ttl_ms : STORE_NEVER;
+/* What the row says of its own end. */
+static void read_left(const struct fill *fill, const PGresult *result, int place,
+                      struct rowttl *ttl) {
+    int column = STATEMENT_IDENTITY + fill->table->n_keys +
+                 statement_row_columns(fill->table, fill->form);
+    if (!fill->table->left_sql || PQgetisnull(result, place, column)) return;
+    ttl->ends = true;
+    ttl->left_ms = strtoll(PQgetvalue(result, place, column), NULL, 10);
+}
+
+/* True: the row is there, and has not ended. Then, and else, for how long that may be remembered. */
+static bool is_present(const struct core *core, const struct fill *fill, const PGresult *result,
+                       int place, struct rowttl *ttl) {
+    *ttl = (struct rowttl){.ttl_ms = fill->table->ttl_ms,
+                           .jitter_percent = core->config->ttl_jitter_percent,
+                           .seed = fill->hash + (uint64_t)clock_mono_us()};
+    bool there = *PQgetvalue(result, place, STATEMENT_PRESENT) == 't';
+    if (there) read_left(fill, result, place, ttl);
+    if (there && (!ttl->ends || ttl->left_ms > 0)) return true;
+    ttl->ends = false;
+    ttl->ttl_ms = core->config->negative_ttl_ms;
+    return false;
 }
 
 /* Who may have the answer of an attempt that was sent before they came: all, if it was kept (it has then seen
@@ -130,7 +150,8 @@ enum fill_next fill_answer(struct core *core, struct fill **fill, const PGresult
     struct buf packed = {0};
     int64_t filled_at_us = clock_wall_us();
     struct slice bytes = {0};
-    bool absent = *PQgetvalue(result, place, STATEMENT_PRESENT) != 't';
+    struct rowttl ttl;
+    bool absent = !is_present(core, f, result, place, &ttl);
     if (!absent && f->form == FORM_HASH)
         bytes = pack_columns(f, result, place, &packed);
     else if (!absent)
@@ -143,7 +164,7 @@ enum fill_next fill_answer(struct core *core, struct fill **fill, const PGresult
         .bytes = bytes,
         .canonical = canonical_key(f, result, place, &text),
         .lasting = f->row.lasting,
-        .expire_at_ms = expiry(core, f->table, absent, filled_at_us / 1000),
+        .expire_at_ms = rowttl_expiry(&ttl, filled_at_us / 1000),
         .filled_at_us = filled_at_us,
     };
     enum keep_outcome outcome = keep_row(core, &row, snapshot);

@@ -59,6 +59,7 @@ static void append_lateral(struct buf *sql, const struct table *table, enum key_
         buf_printf(sql, " AS k%u", i + 1u);
     }
     append_row(sql, table, form);
+    if (table->left_sql) buf_printf(sql, ", %s AS x", table->left_sql);
     /* The rows of tables that inherit from it are other tables' rows to the change stream, and here. */
     buf_append_text(sql, table->partitioned ? " FROM " : " FROM ONLY ");
     pg_quote_table(sql, table->schema, table->name);
@@ -71,6 +72,10 @@ static void append_lateral(struct buf *sql, const struct table *table, enum key_
     }
     buf_append_text(sql, " LIMIT 1)");
     buf_deinit(&expression);
+}
+
+uint16_t statement_row_columns(const struct table *table, enum key_form form) {
+    return form == FORM_STRING ? 1 : table->n_columns;
 }
 
 void statement_compose(const struct table *table, enum key_form form, struct buf *sql) {
@@ -91,9 +96,10 @@ void statement_compose(const struct table *table, enum key_form form, struct buf
         append_identity(sql, identity, buf_text(&expression));
         buf_append_text(sql, " END");
     }
-    uint32_t n_values = form == FORM_STRING ? 1 : table->n_columns;
+    uint16_t n_values = statement_row_columns(table, form);
     for (uint32_t i = 0; i < n_values; i++)
         buf_printf(sql, ", t.c%u", i + 1u);
+    if (table->left_sql) buf_append_text(sql, ", t.x");
     buf_append_text(sql, " FROM ROWS FROM (");
     for (uint16_t i = 0; i < table->n_keys; i++)
         buf_printf(sql, "%spg_catalog.unnest($%u::pg_catalog.text[])", i ? ", " : "", i + 1u);

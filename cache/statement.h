@@ -18,8 +18,12 @@ enum {
     STATEMENT_ORDINAL,
     STATEMENT_SNAPSHOT,
     STATEMENT_PRESENT,
-    STATEMENT_IDENTITY, /* n_keys of them; then the row: one column of JSON, or all readable columns */
+    STATEMENT_IDENTITY, /* n_keys of them; then the row: one column of JSON, or all readable columns;
+                         then what it has left, of a table with left_sql */
 };
+
+/* How many columns the row itself takes. */
+uint16_t statement_row_columns(const struct table *table, enum key_form form);
 
 /* Appends the SQL, NUL-terminated. */
 void statement_compose(const struct table *table, enum key_form form, struct buf *sql);

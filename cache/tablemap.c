@@ -9,6 +9,7 @@
 #include "base/arena.h"
 #include "base/assert.h"
 #include "base/mem.h"
+#include "cache/rowttl.h"
 
 enum { MAP_BLOCK_BYTES = 64 * 1024 };
 
@@ -112,6 +113,22 @@ static void fill_columns(struct arena *arena, const struct cache_table_config *c
     table->all_columns = table->n_columns == from->n_columns;
 }
 
+static const char *ttl_sql(struct arena *arena, const struct catalog_table *from,
+                           const char *column, const char **refusal) {
+    for (uint16_t i = 0; i < from->n_columns; i++) {
+        if (strcmp(from->columns[i].name, column) != 0) continue;
+        if (!rowttl_is_time(from->columns[i].base_type_name)) break;
+        struct buf sql = {0};
+        rowttl_compose(&sql, column, from->columns[i].base_type_name);
+        const char *copy = arena_strdup(arena, buf_text(&sql));
+        buf_deinit(&sql);
+        return copy;
+    }
+    /* Served without it, rows would outlive their end unseen. */
+    *refusal = "its ttl_column is not there, or tells no time";
+    return NULL;
+}
+
 /* The stream's coverage is part of what a kept row depends on. */
 static void set_version(const struct tablemap_plan *plan, struct table *table) {
     const struct table *before =
@@ -136,6 +153,8 @@ static bool fill_table(struct arena *arena, const struct tablemap_plan *plan,
     table->ttl_ms = config && config->ttl_ms >= 0 ? config->ttl_ms : plan->config->ttl_ms;
     table->fingerprint = from->fingerprint;
     table->partitioned = from->kind == 'p';
+    if (config && config->ttl_column)
+        table->left_sql = ttl_sql(arena, from, config->ttl_column, &table->refusal);
     if (!from->selectable) table->refusal = "Freshet's role may not SELECT from it";
     const char *uncovered = plan->uncovered ? plan->uncovered(plan->arg, from) : NULL;
     table->uncovered = uncovered ? arena_strdup(arena, uncovered) : NULL;

@@ -38,6 +38,7 @@ struct table {
     const char *schema;
     const char *name;
     int64_t ttl_ms;
+    const char *left_sql; /* the milliseconds that a row has left by itself (rowttl.h), or NULL */
     bool partitioned;
     bool identified;     /* every key column's type has an identity: rows are evicted one by one */
     bool exact;          /* ... and absent rows may be remembered */

@@ -356,6 +356,14 @@ static bool has_column(const struct catalog_table *table, const char *name) {
     return false;
 }
 
+static bool tells_time(const struct catalog_table *table, const char *name) {
+    for (uint16_t i = 0; i < table->n_columns; i++) {
+        if (strcmp(table->columns[i].name, name) == 0)
+            return rowttl_is_time(table->columns[i].base_type_name);
+    }
+    return false;
+}
+
 static bool lists_column(const struct cache_table_config *table, const char *name) {
     for (uint32_t i = 0; i < table->n_columns; i++) {
         if (strcmp(table->columns[i], name) == 0) return true;
@@ -371,6 +379,10 @@ static void verify_columns(const struct cache_table_config *wanted,
             mistakes_add(mistakes, at, path, "there is no column \"%.80s\" in %s.%s",
                          wanted->columns[i], table->schema, table->name);
     }
+    if (wanted->ttl_column && !tells_time(table, wanted->ttl_column))
+        mistakes_add(mistakes, at, path,
+                     "ttl_column: there is no column \"%.80s\" in %s.%s that tells a time",
+                     wanted->ttl_column, table->schema, table->name);
     const struct catalog_index *key = table->primary_key;
     for (uint16_t i = 0; wanted->n_columns && key && i < key->n_columns; i++) {
         const char *name = table->columns[key->columns[i]].name;

@@ -31,6 +31,9 @@ static const struct option cache_table_options[] = {
      .help = "What stands before the colon in the keys of this table."},
     {"ttl", DURATION, IN(cache_table_config, ttl_ms), .shown = "`cache.ttl`", .min = 1,
      .help = "How long a row of this table stays at most."},
+    {"ttl_column", STRING, IN(cache_table_config, ttl_column), .shown = "none",
+     .help = "A column that tells when the row ends: a date or time, or a number of seconds since "
+             "1970. From then on it reads as absent."},
     {"mapped", BOOL, IN(cache_table_config, mapped), .initial = "true",
      .help = "`false`: this table's name is an ordinary key prefix; its rows cannot be read."},
     {"columns", OPTION_LIST, IN(cache_table_config, columns),
@@ -107,6 +110,9 @@ const struct option options[] = {
      .help = "How long a row stays in memory at most, changed or not."},
     {"cache.negative_ttl", DURATION, AT(cache.negative_ttl_ms), .initial = "30s", .min = 1,
      .help = "How long it is remembered that a row is absent; its INSERT ends that at once."},
+    {"cache.ttl_jitter", COUNT, AT(cache.ttl_jitter_percent), .initial = "0", .max = 100,
+     .help = "Percent: each entry's TTL is shortened by a random part of it, up to so much, so that "
+             "what was read together does not expire together."},
     {"cache.fill_timeout", DURATION, AT(cache.fill_timeout_ms), .initial = "5s", .min = 10,
      .max = 3600 * 1000,
      .help = "How long a read waits for the database before it answers an error."},
