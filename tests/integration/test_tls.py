@@ -289,3 +289,14 @@ def test_wrong_files_are_told_at_the_start(freshet, authority, server_files, cli
     served = freshet(None, {"cache": {**PLAIN, "tls": tls}}, wait=False)
     assert served.process.wait_ended(20) == 1
     assert complaint in served.log_text()
+
+
+def test_check_says_whether_the_certificates_will_do(cli, server_files, client_files):
+    def check(key):
+        return cli("check", "--listen", f"127.0.0.1:{free_port()}", "--admin", f"127.0.0.1:{free_port()}",
+                   "--set", "cache.read_through=false",
+                   "--set", f"cache.tls.certificate={server_files[0]}", "--set", f"cache.tls.key={key}")
+
+    good, bad = check(server_files[1]), check(client_files[1])
+    assert good.returncode == 0 and "its key fit together" in good.stdout
+    assert bad.returncode == 1 and "key values mismatch" in bad.stdout
