@@ -74,7 +74,7 @@ void client_read(struct client *client) {
     client->received += (uint64_t)n;
     metric_bump(client->worker->metrics.bytes_in, n);
     if (span.len > (size_t)setting(client->worker->deps.settings, SETTING_QUERY_LIMIT)) {
-        metric_bump(client->worker->metrics.protocol_errors, 1);
+        client_abandon(client, "query_limit");
         client_close(client);
         return;
     }
