@@ -53,7 +53,8 @@ void cmd_answer_oom(struct reply *reply);
 /* Could memory hold what the command brings, were all else evicted? For what is queued; cmd_put looks by itself. */
 bool cmd_may_grow(const struct command_context *ctx, const struct command *command,
                   const struct slice *argv, uint32_t argc);
-/* A copy of argv[1]'s string (NULL: a new key) to be changed before it is put: at least `least` bytes, zeros behind what it had. */
+/* A copy of argv[1]'s string (NULL: a new key) to be changed before it is put: at least `least` bytes, zeros behind what it had. NULL:
+ * it could not be kept, and that was answered. */
 struct entry *cmd_string_grown(struct command_context *ctx, uint64_t hash, const struct entry *old,
                                size_t least, char **value);
 

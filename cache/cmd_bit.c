@@ -43,6 +43,7 @@ static void cmd_setbit(struct command_context *ctx) {
     if (changes || !(old->flags & ENTRY_RAW)) { /* it is "raw" from here on in any case */
         char *string;
         struct entry *entry = cmd_string_grown(ctx, hash, old, byte + 1, &string);
+        if (!entry) return;
         entry->flags |= ENTRY_RAW;
         bits_set(string, offset, (struct bits_type){.width = 1}, bit);
         if (!cmd_put(ctx, &entry)) return;

@@ -144,6 +144,7 @@ static void run_writes(struct command_context *ctx, const struct program *progra
     if (!cmd_find_kind(ctx, ctx->argv[1], ENTRY_STRING, &hash, &old)) return;
     size_t needed = (program->end + 7) >> 3;
     struct entry *entry = cmd_string_grown(ctx, hash, old, needed, &string);
+    if (!entry) return;
     entry->flags |= ENTRY_RAW;
     bool changed = !old || old->value_len < needed;
     size_t mark = ctx->reply->out->len;

@@ -297,6 +297,10 @@ struct entry *cmd_string_grown(struct command_context *ctx, uint64_t hash, const
     struct slice before = old ? entry_string(old) : SLICE("");
     int64_t expire_at_ms = old ? entry_expiry(old) : STORE_NEVER;
     size_t len = least > before.len ? least : before.len;
+    if (!store_fits(ctx->store, len)) { /* before memory is taken for it */
+        cmd_answer_oom(ctx->reply);
+        return NULL;
+    }
     struct entry *entry = entry_create_string_sized(ctx->argv[1], hash, len, expire_at_ms, value);
     if (before.len) memcpy(*value, before.data, before.len);
     memset(*value + before.len, 0, len - before.len);
@@ -309,6 +313,7 @@ static void overlay(struct command_context *ctx, uint64_t hash, const struct ent
                     size_t offset, struct slice part, uint8_t flags, const char *event) {
     char *value;
     struct entry *entry = cmd_string_grown(ctx, hash, old, offset + part.len, &value);
+    if (!entry) return;
     if (part.len) memcpy(value + offset, part.data, part.len);
     entry->flags |= flags;
     size_t len = entry->value_len;
