@@ -26,8 +26,8 @@ enum {
     FINE_CLASSES = FINE_MOST / STEP,
     COARSE_CLASSES = 64, /* beyond, a sixteenth more each: 16 a doubling, 4 doublings */
     CLASSES = FINE_CLASSES + COARSE_CLASSES,
-    SPARE_FROM = 8, /* chunks: smaller ones need no spare */
-    LOOK_AT = 64,   /* slabs of a class, for a sparse one */
+    SPARE_FROM = 48, /* chunks: smaller ones need no spare */
+    LOOK_AT = 64,    /* slabs of a class, for a sparse one */
 };
 
 struct chunk {
