@@ -27,7 +27,7 @@ struct acl {
     struct log *log;
     char *password; /* of the default user where nothing else is said; NULL: none; under the lock */
     size_t password_len;
-    const char *file;     /* NULL: none */
+    const char *file; /* NULL: none */
     _Atomic uint64_t version;
     pthread_mutex_t lock;
     struct acl_users users;

@@ -32,7 +32,7 @@ enum setting {
     SETTING_LATENCY_TRACKING,
     SETTING_ACL_LOG_MAX_LEN,
     SETTING_ACL_PUBSUB_DEFAULT, /* 1: new users may use every channel */
-    SETTING_ACTIVE_EXPIRE, /* 0: DEBUG SET-ACTIVE-EXPIRE 0 was said */
+    SETTING_ACTIVE_EXPIRE,      /* 0: DEBUG SET-ACTIVE-EXPIRE 0 was said */
     SETTING_TRACKING_MAX_KEYS,
     SETTING_HASH_MAX_ENTRIES, /* the listpack encodings' bounds */
     SETTING_HASH_MAX_VALUE,
