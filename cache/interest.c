@@ -75,7 +75,8 @@ uint64_t interest_keys(const struct interest *interest) {
 }
 
 bool interest_is_empty(const struct interest *interest) {
-    atomic_thread_fence(memory_order_seq_cst); /* between the change and the look, as interest_add's */
+    atomic_thread_fence(
+        memory_order_seq_cst); /* between the change and the look, as interest_add's */
     return interest_keys(interest) == 0;
 }
 

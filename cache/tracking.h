@@ -15,8 +15,8 @@
  * Bounded by `tracking-table-max-keys`: past it keys are forgotten, and who tracked them is told.
  *
  * Messages go through push.h and never overtake the reply of the command that read the key. A tracker is its client's worker's, but
- * for what is said to be anyone's. Locks: the table's (interest.h), the tracker's, the broadcasts': leaves, never two at once but
- * the tracker's inside one of the others. */
+ * for what is said to be anyone's. Locks, all below the store's shards, in this order: the table's (interest.h) or the list's, the
+ * broadcasts', the tracker's. */
 #ifndef FRESHET_CACHE_TRACKING_H
 #define FRESHET_CACHE_TRACKING_H
 

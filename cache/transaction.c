@@ -63,9 +63,7 @@ void watches_touch_matching(struct watches *watches, interest_match *match, void
     interest_take_matching(watches->interest, match, touch_all, arg);
 }
 
-bool watches_is_idle(const struct watches *watches) {
-    return interest_is_empty(watches->interest);
-}
+bool watches_is_idle(const struct watches *watches) { return interest_is_empty(watches->interest); }
 
 /* --- a client's --- */
 
