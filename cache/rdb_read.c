@@ -109,7 +109,7 @@ static bool decompress(struct slice packed, struct buf *out, size_t len) {
             size_t n = control >> 5;
             if (n == 7) n += take_little(&in, 1);
             size_t back = ((control & 31) << 8 | take_little(&in, 1)) + 1;
-            if (back > out->len) return false;
+            if (!out->data || back > out->len) return false;
             for (n += 2; n > 0; n--)
                 buf_append_char(out, out->data[out->len - back]);
         }

@@ -204,7 +204,9 @@ uint64_t set_scan(const struct set_view *view, uint64_t cursor, uint32_t count, 
 struct slice set_random(const struct set_view *view, uint64_t random,
                         char digits[NUMBER_I64_MAX_LEN + 1]) {
     if (view->table) return entry_key(index_random(&view->table->index, random));
-    size_t wanted = random % set_count(view);
+    size_t count = set_count(view);
+    ASSERT(count > 0);
+    size_t wanted = random % count;
     if (!is_words(view->packed)) return spell(digits, intset_at(view->packed, wanted));
     size_t at = WORDS_HEADER;
     while (wanted-- > 0)
