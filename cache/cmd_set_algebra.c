@@ -109,9 +109,9 @@ static void answer(struct command_context *ctx, operation *run, bool repeats) {
     struct set_edit seen;
     struct buf composed = {0};
     struct reply members = {.out = &composed, .protocol = ctx->reply->protocol};
-    struct sink sink = {.set = repeats ? &seen : NULL, .reply = &members};
     set_edit_begin(&seen, NULL, cmd_random_seed(),
                    (size_t)cmd_setting(ctx, SETTING_SET_MAX_INTSET));
+    struct sink sink = {.set = repeats ? &seen : NULL, .reply = &members};
     if (operate(ctx, 1, ctx->argc - 1, run, &sink)) {
         reply_set(ctx->reply, sink.n);
         buf_append_slice(ctx->reply->out, buf_slice(&composed));
