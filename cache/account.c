@@ -12,6 +12,9 @@
 bool account_failure(struct account *account, struct command_context *ctx, size_t before) {
     const struct buf *out = ctx->reply->out;
     bool is_error = out->len > before && out->data[before] == '-';
+    /* Redis looks for memory before it runs a command: to those who count, it was rejected. */
+    if (is_error && out->len - before > 5 && memcmp(out->data + before, "-OOM ", 5) == 0)
+        ctx->ran = false;
     if (!ctx->ran && ctx->command) command_stats_reject(account->cells, ctx->command);
     if (is_error)
         command_stats_error(account->stats, slice_make(out->data + before, out->len - before));
