@@ -8,7 +8,8 @@
 
 enum {
     CHUNK_BUCKETS = 16,
-    SPLIT_ABOVE_PERCENT = 80, /* of 7 slots a bucket */
+    SPLIT_ABOVE_PERCENT =
+        95, /* of 7 slots a bucket: one key in five is in the second bucket of its chain */
     MERGE_BELOW_PERCENT = 35,
     HASH_MASK = (1 << INDEX_HASH_BITS) - 1,
 };

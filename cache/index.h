@@ -4,7 +4,7 @@
  *                                            slot: 16 bits of tag, 48 bits of pointer; 0: free
  *
  * Linear hashing (Litwin 1980): buckets are split one at a time, in order, as entries come, and merged as they go. So it
- * grows with no pause and no second table, at an even fill: about 13 bytes an entry at any size, and most lookups touch one line
+ * grows with no pause and no second table, at an even fill: about 13 bytes an entry at any size, and four of five lookups touch one line
  * of it. Turned down: doubling tables (two tables at once, 2x swings in memory), open addressing over a whole shard
  * (denser, but entries move at each insertion, so readers would have to validate hits as well).
  *
