@@ -197,7 +197,7 @@ struct store_stats {
     uint64_t with_expiry;
     uint64_t bytes;
     uint64_t max_bytes;
-    uint64_t slab_bytes;    /* of the memory of settled entries, and what of it is in use */
+    uint64_t slab_bytes; /* of the memory of settled entries, and what of it is in use */
     uint64_t slot_bytes;
     uint64_t retired_bytes; /* big values that were replaced, and wait until no reader sees them */
     uint64_t removed[REMOVED_CAUSES]; /* since the start */
