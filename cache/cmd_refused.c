@@ -40,7 +40,6 @@ static void refuse_but_flush(struct command_context *ctx) {
 #define NO_DISK      "Freshet keeps nothing on disk: what matters is in the database"
 #define NO_PROCESS   "stop the process by SIGTERM, which drains its clients"
 #define NO_DATABASES "there is one database, 0"
-#define NO_STRING    "compare the two values in the application"
 
 const struct command commands_refused[] = {
     REFUSED("xadd", CMD_WRITE | CMD_FAST, GROUP_STREAM, NO_STREAM),
@@ -103,6 +102,5 @@ const struct command commands_refused[] = {
     REFUSED("swapdb", CMD_WRITE | CMD_FAST | CMD_DANGEROUS, GROUP_SERVER, NO_DATABASES),
     REFUSED("move", CMD_WRITE | CMD_FAST, GROUP_GENERIC, NO_DATABASES),
     REFUSED("migrate", CMD_WRITE | CMD_DANGEROUS, GROUP_GENERIC, NO_DATABASES),
-    REFUSED("lcs", CMD_READONLY, GROUP_STRING, NO_STRING),
     {0},
 };

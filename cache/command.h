@@ -158,6 +158,7 @@ static inline uint64_t command_hash(const struct command_context *ctx, struct sl
 /* One table a file of commands; each ends with a NULL name. commands.c lists them, and nothing else knows them all. */
 extern const struct command commands_string[];      /* cmd_string.c */
 extern const struct command commands_counter[];     /* cmd_counter.c: INCR, ... */
+extern const struct command commands_lcs[];         /* cmd_lcs.c */
 extern const struct command commands_bit[];         /* cmd_bit.c: SETBIT, BITCOUNT, ... */
 extern const struct command commands_bitfield[];    /* cmd_bitfield.c */
 extern const struct command commands_hash[];        /* cmd_hash.c: what reads */

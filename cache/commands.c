@@ -21,14 +21,15 @@
 
 /* Every file of commands. */
 static const struct command *const groups[] = {
-    commands_string,       commands_counter,    commands_bit,        commands_bitfield,
-    commands_hash,         commands_hash_write, commands_list,       commands_list_write,
-    commands_list_block,   commands_set,        commands_set_write,  commands_set_algebra,
-    commands_zset,         commands_zset_range, commands_zset_write, commands_zset_pop,
-    commands_zset_combine, commands_generic,    commands_keyspace,   commands_object,
-    commands_dump,         commands_sort,       commands_expire,     commands_scan,
-    commands_connection,   commands_pubsub,     commands_server,     commands_acl,
-    commands_slowlog,      commands_debug,      commands_multi,      commands_freshet};
+    commands_string,      commands_counter,      commands_lcs,        commands_bit,
+    commands_bitfield,    commands_hash,         commands_hash_write, commands_list,
+    commands_list_write,  commands_list_block,   commands_set,        commands_set_write,
+    commands_set_algebra, commands_zset,         commands_zset_range, commands_zset_write,
+    commands_zset_pop,    commands_zset_combine, commands_generic,    commands_keyspace,
+    commands_object,      commands_dump,         commands_sort,       commands_expire,
+    commands_scan,        commands_connection,   commands_pubsub,     commands_server,
+    commands_acl,         commands_slowlog,      commands_debug,      commands_multi,
+    commands_freshet};
 
 enum {
     SLOTS =
