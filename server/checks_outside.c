@@ -9,8 +9,8 @@
 
 #include "base/kafka.h"
 #include "base/mem.h"
-#include "cache/acl.h"
-#include "cache/tls.h"
+#include "cache/access/acl.h"
+#include "cache/front/tls.h"
 #include "server/checks.h"
 
 enum { PROBE_TIMEOUT_MS = 10 * 1000 };

@@ -7,9 +7,9 @@
 #include "base/mem.h"
 #include "base/pattern.h"
 #include "base/pg.h"
-#include "cache/acl_rights.h"
-#include "cache/notify.h"
-#include "cache/output_limits.h"
+#include "cache/access/acl_rights.h"
+#include "cache/front/output_limits.h"
+#include "cache/signals/notify.h"
 #include "server/config.h"
 
 enum { NAME_MAX_BYTES = 63 /* NAMEDATALEN - 1 */ };

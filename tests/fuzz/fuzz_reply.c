@@ -11,7 +11,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
-#include "cache/reply.h"
+#include "cache/front/reply.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
