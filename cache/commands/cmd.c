@@ -79,6 +79,38 @@ void cmd_unlock(struct command_context *ctx, struct cmd_lock *lock) {
     lock->guard = NULL;
 }
 
+/* Finds it again under its lock: it may have gone meanwhile, or have become something else. */
+static bool open_locked(struct command_context *ctx, struct slice key, enum entry_kind kind,
+                        struct cmd_container *container, void (*absent)(struct reply *reply)) {
+    cmd_lock_key(ctx, key, &container->lock);
+    container->entry = store_find(ctx->store, container->lock.guard, key,
+                                  store_hash(ctx->store, key), ctx->now_ms);
+    if (container->entry && container->entry->kind == kind) return true;
+    if (container->entry)
+        reply_wrong_type(ctx->reply);
+    else
+        absent(ctx->reply);
+    cmd_close(ctx, container);
+    return false;
+}
+
+bool cmd_open(struct command_context *ctx, struct slice key, enum entry_kind kind,
+              struct cmd_container *container, void (*absent)(struct reply *reply)) {
+    struct key_value value;
+    *container = (struct cmd_container){0};
+    if (!cmd_read(ctx, key, kind == ENTRY_HASH ? FORM_HASH : FORM_ANY, &value, absent))
+        return false;
+    if (value.row ? kind != ENTRY_HASH : value.entry->kind != kind) {
+        reply_wrong_type(ctx->reply);
+        return false;
+    }
+    if (!value.row && value.entry->flags & ENTRY_OBJECT)
+        return open_locked(ctx, key, kind, container, absent);
+    container->entry = value.row ? NULL : value.entry;
+    container->fields = value.fields;
+    return true;
+}
+
 void cmd_answer_oom(struct reply *reply) {
     reply_error(reply, "OOM command not allowed when used memory > 'maxmemory'.");
 }

@@ -47,6 +47,19 @@ struct cmd_lock {
 void cmd_lock_key(struct command_context *ctx, struct slice key, struct cmd_lock *lock);
 void cmd_unlock(struct command_context *ctx, struct cmd_lock *lock);
 
+/* Reads a container of `kind`. Small ones, and rows, are immutable and read without a lock; a big one (ENTRY_OBJECT) changes in place,
+ * so its shard is locked until cmd_close. False: absent (as `absent` answers it), of another kind, failed or pending. */
+struct cmd_container {
+    const struct entry *entry; /* NULL: a row, which is read as a hash */
+    struct slice fields;       /* the row's, packed */
+    struct cmd_lock lock;
+};
+bool cmd_open(struct command_context *ctx, struct slice key, enum entry_kind kind,
+              struct cmd_container *container, void (*absent)(struct reply *reply));
+static inline void cmd_close(struct command_context *ctx, struct cmd_container *container) {
+    cmd_unlock(ctx, &container->lock);
+}
+
 /* Stores the entry, or answers that memory does not suffice. */
 bool cmd_put(struct command_context *ctx, struct entry **entry);
 void cmd_answer_oom(struct reply *reply);

@@ -2,46 +2,22 @@
 #include "cache/commands/cmd.h"
 #include "cache/values/glob.h"
 
-/* Rows and small hashes are immutable, and read without a lock. A big hash changes in place: its shard is locked from
- * begin_read to end_read. */
 struct hash_read {
+    struct cmd_container container;
     struct hash_view view;
-    struct cmd_lock lock;
 };
-
-static void end_read(struct command_context *ctx, struct hash_read *read) {
-    cmd_unlock(ctx, &read->lock);
-}
-
-/* Finds the hash again under its lock: it may have gone meanwhile, or have become something else. */
-static bool begin_locked_read(struct command_context *ctx, struct hash_read *read,
-                              void (*absent)(struct reply *reply)) {
-    struct slice key = ctx->argv[1];
-    uint64_t hash = store_hash(ctx->store, key);
-    cmd_lock_key(ctx, key, &read->lock);
-    const struct entry *entry = store_find(ctx->store, read->lock.guard, key, hash, ctx->now_ms);
-    if (entry && entry->kind == ENTRY_HASH) {
-        read->view = hash_view_entry(entry);
-        return true;
-    }
-    if (entry)
-        reply_wrong_type(ctx->reply);
-    else
-        absent(ctx->reply);
-    end_read(ctx, read);
-    return false;
-}
 
 /* True: read->view holds until end_read. Else the answer is composed, or the read is pending. */
 static bool begin_read(struct command_context *ctx, struct hash_read *read,
                        void (*absent)(struct reply *reply)) {
-    struct key_value value;
-    *read = (struct hash_read){0};
-    if (!cmd_read(ctx, ctx->argv[1], FORM_HASH, &value, absent)) return false;
-    bool is_table = !value.row && value.entry->flags & ENTRY_OBJECT;
-    if (is_table) return begin_locked_read(ctx, read, absent);
-    read->view = hash_view_packed(value.fields);
+    if (!cmd_open(ctx, ctx->argv[1], ENTRY_HASH, &read->container, absent)) return false;
+    const struct entry *entry = read->container.entry;
+    read->view = entry ? hash_view_entry(entry) : hash_view_packed(read->container.fields);
     return true;
+}
+
+static void end_read(struct command_context *ctx, struct hash_read *read) {
+    cmd_close(ctx, &read->container);
 }
 
 static void answer_value_of(struct command_context *ctx, const struct hash_view *view,

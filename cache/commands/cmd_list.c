@@ -1,49 +1,21 @@
 /* Lists: what reads one. Writing is in cmd_list_write.c, waiting in cmd_list_block.c. */
 #include "cache/commands/cmd_list.h"
 
-/* Small lists are immutable, and read without a lock. A big one changes in place: its shard is locked from begin_read to
- * end_read. */
 struct list_read {
+    struct cmd_container container;
     struct list_view view;
-    struct cmd_lock lock;
 };
-
-static void end_read(struct command_context *ctx, struct list_read *read) {
-    cmd_unlock(ctx, &read->lock);
-}
-
-/* Finds the list again under its lock: it may have gone meanwhile, or have become something else. */
-static bool begin_locked_read(struct command_context *ctx, struct list_read *read,
-                              void (*absent)(struct reply *reply)) {
-    struct slice key = ctx->argv[1];
-    cmd_lock_key(ctx, key, &read->lock);
-    const struct entry *entry =
-        store_find(ctx->store, read->lock.guard, key, store_hash(ctx->store, key), ctx->now_ms);
-    if (entry && entry->kind == ENTRY_LIST) {
-        read->view = list_view_entry(entry);
-        return true;
-    }
-    if (entry)
-        reply_wrong_type(ctx->reply);
-    else
-        absent(ctx->reply);
-    end_read(ctx, read);
-    return false;
-}
 
 /* True: read->view holds until end_read. Else the answer is composed, or the read is pending. A row is no list. */
 static bool begin_read(struct command_context *ctx, struct list_read *read,
                        void (*absent)(struct reply *reply)) {
-    struct key_value value;
-    *read = (struct list_read){0};
-    if (!cmd_read(ctx, ctx->argv[1], FORM_ANY, &value, absent)) return false;
-    if (value.row || value.entry->kind != ENTRY_LIST) {
-        reply_wrong_type(ctx->reply);
-        return false;
-    }
-    if (value.entry->flags & ENTRY_OBJECT) return begin_locked_read(ctx, read, absent);
-    read->view = list_view_entry(value.entry);
+    if (!cmd_open(ctx, ctx->argv[1], ENTRY_LIST, &read->container, absent)) return false;
+    read->view = list_view_entry(read->container.entry);
     return true;
+}
+
+static void end_read(struct command_context *ctx, struct list_read *read) {
+    cmd_close(ctx, &read->container);
 }
 
 static void cmd_llen(struct command_context *ctx) {

@@ -3,51 +3,21 @@
 #include "cache/values/glob.h"
 #include "cache/values/set.h"
 
-/* Small sets are immutable, and read without a lock. A table changes in place: its shard is locked from begin_read to
- * end_read. */
 struct set_read {
+    struct cmd_container container;
     struct set_view view;
-    struct cmd_lock lock;
-    bool locked;
 };
-
-static void end_read(struct command_context *ctx, struct set_read *read) {
-    if (read->locked) cmd_unlock(ctx, &read->lock);
-}
-
-/* Finds the set again under its lock: it may have gone meanwhile, or have become something else. */
-static bool begin_locked_read(struct command_context *ctx, struct set_read *read,
-                              void (*absent)(struct reply *reply)) {
-    struct slice key = ctx->argv[1];
-    cmd_lock_key(ctx, key, &read->lock);
-    read->locked = true;
-    const struct entry *entry =
-        store_find(ctx->store, read->lock.guard, key, store_hash(ctx->store, key), ctx->now_ms);
-    if (entry && entry->kind == ENTRY_SET) {
-        read->view = set_view_entry(entry);
-        return true;
-    }
-    if (entry)
-        reply_wrong_type(ctx->reply);
-    else
-        absent(ctx->reply);
-    end_read(ctx, read);
-    return false;
-}
 
 /* True: read->view holds until end_read. Else the answer is composed, or the read is pending. A row is no set. */
 static bool begin_read(struct command_context *ctx, struct set_read *read,
                        void (*absent)(struct reply *reply)) {
-    struct key_value value;
-    *read = (struct set_read){0};
-    if (!cmd_read(ctx, ctx->argv[1], FORM_ANY, &value, absent)) return false;
-    if (value.row || value.entry->kind != ENTRY_SET) {
-        reply_wrong_type(ctx->reply);
-        return false;
-    }
-    if (value.entry->flags & ENTRY_OBJECT) return begin_locked_read(ctx, read, absent);
-    read->view = set_view_entry(value.entry);
+    if (!cmd_open(ctx, ctx->argv[1], ENTRY_SET, &read->container, absent)) return false;
+    read->view = set_view_entry(read->container.entry);
     return true;
+}
+
+static void end_read(struct command_context *ctx, struct set_read *read) {
+    cmd_close(ctx, &read->container);
 }
 
 static void cmd_scard(struct command_context *ctx) {

@@ -11,41 +11,15 @@
 
 /* --- shared: reading --- */
 
-/* Finds the set again under its lock: it may have gone meanwhile, or have become something else. */
-static bool begin_locked_read(struct command_context *ctx, struct slice key, struct zset_read *read,
-                              void (*absent)(struct reply *reply)) {
-    cmd_lock_key(ctx, key, &read->lock);
-    read->locked = true;
-    const struct entry *entry =
-        store_find(ctx->store, read->lock.guard, key, store_hash(ctx->store, key), ctx->now_ms);
-    if (entry && entry->kind == ENTRY_ZSET) {
-        read->view = zset_view_entry(entry);
-        return true;
-    }
-    if (entry)
-        reply_wrong_type(ctx->reply);
-    else
-        absent(ctx->reply);
-    cmd_zset_end_read(ctx, read);
-    return false;
-}
-
 bool cmd_zset_begin_read(struct command_context *ctx, struct slice key, struct zset_read *read,
                          void (*absent)(struct reply *reply)) {
-    struct key_value value;
-    *read = (struct zset_read){0};
-    if (!cmd_read(ctx, key, FORM_ANY, &value, absent)) return false;
-    if (value.row || value.entry->kind != ENTRY_ZSET) {
-        reply_wrong_type(ctx->reply);
-        return false;
-    }
-    if (value.entry->flags & ENTRY_OBJECT) return begin_locked_read(ctx, key, read, absent);
-    read->view = zset_view_entry(value.entry);
+    if (!cmd_open(ctx, key, ENTRY_ZSET, &read->container, absent)) return false;
+    read->view = zset_view_entry(read->container.entry);
     return true;
 }
 
 void cmd_zset_end_read(struct command_context *ctx, struct zset_read *read) {
-    if (read->locked) cmd_unlock(ctx, &read->lock);
+    cmd_close(ctx, &read->container);
 }
 
 /* --- shared: changing --- */

@@ -8,11 +8,9 @@
 #include "cache/commands/cmd.h"
 #include "cache/values/zset.h"
 
-/* Small sets are immutable, and read without a lock. A big one changes in place: its shard is locked from begin to end. */
 struct zset_read {
+    struct cmd_container container;
     struct zset_view view;
-    struct cmd_lock lock;
-    bool locked;
 };
 
 /* True: read->view holds until the end. Else the answer is composed (by `absent`, or WRONGTYPE), or the read is pending. */
