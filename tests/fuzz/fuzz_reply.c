@@ -229,7 +229,7 @@ static int64_t read_number(struct slice line) {
 }
 
 static void judge_resp3(const struct tokens *expected, const struct buf *bytes) {
-    const char *at = bytes->data;
+    const char *at = bytes->len ? bytes->data : "";
     const char *end = at + bytes->len;
     uint32_t n = 0;
     while (at < end) {
