@@ -153,8 +153,8 @@ $(B)/drivers/%: tests/integration/drivers/%.c $(B)/flags $(B)/lib/cdc.a $(B)/lib
 	@mkdir -p $(@D)
 	$(LINK) $< $(B)/lib/cdc.a $(B)/lib/base.a $(LDLIBS) -o $@
 
-# The same program with a switch for each rule of coherence (cache/core.h): the tests see that each is needed.
-RULES_OBJECTS := $(patsubst %.c,$(B)/rules/%.o,$(shell grep -lE 'core_rule_holds|core_lease_holds|FRESHET_TEST_SWITCHES' cache/*.c))
+# The same program with a switch for each rule of coherence (cache/rows/core.h): the tests see that each is needed.
+RULES_OBJECTS := $(patsubst %.c,$(B)/rules/%.o,$(shell grep -lE 'core_rule_holds|core_lease_holds|FRESHET_TEST_SWITCHES' cache/*.c cache/*/*.c))
 $(B)/rules/%.o: %.c $(B)/flags
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  cc   $< (rules)")

@@ -17,7 +17,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/metrics.h"
-#include "cache/tls.h"
+#include "cache/front/tls.h"
 
 enum cache_coherence { COHERENCE_STREAM, COHERENCE_TTL };
 enum cache_on_stale { ON_STALE_BYPASS, ON_STALE_SERVE, ON_STALE_ERROR };
@@ -57,7 +57,8 @@ struct cache_config {
     int64_t negative_ttl_ms;
     uint32_t ttl_jitter_percent; /* by up to so much each entry's TTL is shortened */
     int64_t fill_timeout_ms; /* the deadline of a read that has to ask the database */
-    uint32_t max_pending_reads; /* rows that a worker's clients may wait for at once; 0: any number */
+    uint32_t
+        max_pending_reads; /* rows that a worker's clients may wait for at once; 0: any number */
     enum cache_coherence coherence;
     int64_t max_staleness_ms;
     enum cache_on_stale on_stale;
@@ -67,8 +68,8 @@ struct cache_config {
     uint64_t client_output_limit_bytes;
     const char *client_output_buffer_limit; /* NULL, or classes as output_limits.h words them */
     const char *notify_keyspace_events;     /* NULL, or letters as notify.h has them */
-    const char *feed_name;   /* application_name of the feed */
-    const char *publication; /* "freshet_cache" */
+    const char *feed_name;                  /* application_name of the feed */
+    const char *publication;                /* "freshet_cache" */
     uint32_t n_tables;
     const struct cache_table_config *tables;
     uint32_t n_users;

@@ -6,7 +6,7 @@
 #include <stdio.h>
 
 #include "base/mem.h"
-#include "cache/store.h"
+#include "cache/store/store.h"
 #include "tests/bench/traces.h"
 
 enum { VALUE_BYTES = 1000, ENTRY_BYTES = 1060 };

@@ -6,7 +6,7 @@
 #include <time.h>
 
 #include "base/mem.h"
-#include "cache/store.h"
+#include "cache/store/store.h"
 
 enum { CLASSES = 40 };
 

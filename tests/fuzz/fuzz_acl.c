@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "cache/acl_rights.h"
+#include "cache/access/acl_rights.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -6,6 +6,7 @@ import pytest
 import redis
 
 from support.pair import story
+from support.process import free_port
 from support.resp import Wire
 
 PLAIN = {"read_through": False, "workers": 2}
@@ -269,7 +270,7 @@ def test_without_a_file_load_and_save_say_so(freshet):
 
 def test_commands_that_are_not_here_answer_one_error_and_can_be_named_in_rules(freshet):
     served = freshet(None, {"cache": PLAIN})
-    for command in ("XADD s * a b", "EVAL x 0", "GEOADD g 1 1 m", "PFADD h a", "MODULE LIST", "REPLICAOF NO ONE", "BGSAVE", "LCS a b"):
+    for command in ("XADD s * a b", "EVAL x 0", "GEOADD g 1 1 m", "PFADD h a", "MODULE LIST", "REPLICAOF NO ONE", "BGSAVE"):
         with pytest.raises(redis.ResponseError, match="is not supported: "):
             served.redis.execute_command(command)
     with pytest.raises(redis.ResponseError, match="This instance has cluster support disabled"):
@@ -277,3 +278,16 @@ def test_commands_that_are_not_here_answer_one_error_and_can_be_named_in_rules(f
     assert served.redis.execute_command("ACL SETUSER u -@scripting +xadd -eval +@geo") in ("OK", True)
     assert served.redis.execute_command("COMMAND INFO xadd") in ([None], {})
     assert "xadd" not in served.redis.execute_command("COMMAND LIST")
+
+
+def test_check_reads_the_file_of_users(cli, workshop):
+    path = workshop.make_folder("acl") / "users.acl"
+
+    def check(text):
+        path.write_text(text)
+        return cli("check", "--listen", f"127.0.0.1:{free_port()}", "--admin", f"127.0.0.1:{free_port()}",
+                   "--set", "cache.read_through=false", "--set", f"cache.acl_file={path}")
+
+    good, bad = check("user a on nopass +@all\n"), check("user a +nothing\n")
+    assert good.returncode == 0 and "2 users" in good.stdout
+    assert bad.returncode == 1 and "Error in applying operation '+nothing'" in bad.stdout

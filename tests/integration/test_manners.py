@@ -176,6 +176,19 @@ def test_commands_and_errors_are_counted_by_name_until_the_next_reset(served):
     assert served.metric("freshet_cache_error_replies_total") >= 3
 
 
+def test_a_write_that_finds_no_memory_counts_as_rejected(served):
+    client = served.redis
+    client.config_resetstat()
+    client.config_set("maxmemory", 1)
+    with pytest.raises(redis.exceptions.OutOfMemoryError):
+        client.set("a", "b")
+    stats = client.info("commandstats")["cmdstat_set"]
+    assert (stats["calls"], stats["rejected_calls"], stats["failed_calls"]) == (0, 1, 0)
+    assert client.info("errorstats") == {"errorstat_OOM": {"count": 1}}
+    client.config_set("maxmemory", 0)
+    assert client.set("a", "b")
+
+
 # --- SLOWLOG, LATENCY ---
 
 

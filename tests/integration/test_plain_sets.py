@@ -100,7 +100,7 @@ def random_command(dice):
 
 
 def test_random_commands_answer_as_redis_does(pair):
-    ends = time.monotonic() + 4
+    ends = time.monotonic() + 3
     seed = 0
     while time.monotonic() < ends or seed < 3:
         dice = random.Random(seed)

@@ -66,6 +66,20 @@ def test_slow_readers_hold_their_limit_at_most_and_nobody_s_time(freshet):
     assert served.metric("freshet_cache_output_limit_closes_total") == 0
 
 
+def test_a_request_beyond_the_query_limit_closes(freshet):
+    served = serve(freshet)
+    served.redis.config_set("client-query-buffer-limit", 1 << 20)
+    with Wire(served.port) as wire:
+        try:
+            wire.send(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$3000000\r\n" + b"x" * 2_900_000)
+            assert wire.read_to_end() == b""
+        except OSError:
+            pass  # it was closed with bytes unread
+    assert "reason=query_limit" in served.log_text()
+    assert served.metric("freshet_cache_protocol_errors_total") == 1
+    assert served.redis.get("k") is None
+
+
 def test_one_reply_larger_than_the_limit_reaches_who_reads_it(freshet):
     served = serve(freshet, client_output_limit="1MiB")
     value = "x" * (8 << 20)

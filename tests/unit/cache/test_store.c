@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "cache/store.h"
+#include "cache/store/store.h"
 
 enum { MIB = 1 << 20 };
 #define NOW_MS INT64_C(1795248000000)

@@ -12,7 +12,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
-#include "cache/store.h"
+#include "cache/store/store.h"
 
 enum { READERS = 2, WRITERS = 2, KEYS = 3000, STABLE = 500, ROUNDS = 60000 };
 

@@ -1,0 +1,128 @@
+#include "cache/rows/statement.h"
+
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/pg.h"
+
+/* Puts the expression for each %s of the type's format. */
+static void append_identity(struct buf *sql, const char *format, const char *expression) {
+    for (const char *c = format; *c; c++) {
+        if (c[0] == '%' && c[1] == 's') {
+            buf_append_text(sql, expression);
+            c++;
+        } else {
+            buf_append_char(sql, *c);
+        }
+    }
+}
+
+/* k.v1::integer, the asked value as PostgreSQL understands it. */
+static void append_asked(struct buf *sql, const struct table *table, uint16_t i) {
+    buf_printf(sql, "k.v%u::%s", i + 1u, table->keys[i].sql_type);
+}
+
+static void append_column(struct buf *sql, const char *name) {
+    buf_append_text(sql, "r.");
+    pg_quote_ident(sql, name);
+}
+
+static void append_row(struct buf *sql, const struct table *table, enum key_form form) {
+    if (form == FORM_HASH) {
+        for (uint16_t i = 0; i < table->n_columns; i++) {
+            buf_append_text(sql, ", ");
+            append_column(sql, table->columns[i]);
+            buf_printf(sql, " AS c%u", i + 1u);
+        }
+    } else if (table->all_columns) {
+        buf_append_text(sql, ", pg_catalog.row_to_json(r.*) AS c1");
+    } else {
+        buf_append_text(sql, ", (SELECT pg_catalog.row_to_json(s.*) FROM (SELECT ");
+        for (uint16_t i = 0; i < table->n_columns; i++) {
+            if (i > 0) buf_append_text(sql, ", ");
+            append_column(sql, table->columns[i]);
+        }
+        buf_append_text(sql, ") s) AS c1");
+    }
+}
+
+static void append_lateral(struct buf *sql, const struct table *table, enum key_form form) {
+    struct buf expression = {0};
+    buf_append_text(sql, "(SELECT true AS f");
+    for (uint16_t i = 0; i < table->n_keys; i++) {
+        const char *identity = table->keys[i].type->identity;
+        if (!identity) continue;
+        expression.len = 0;
+        append_column(&expression, table->keys[i].name);
+        buf_append_text(sql, ", ");
+        append_identity(sql, identity, buf_text(&expression));
+        buf_printf(sql, " AS k%u", i + 1u);
+    }
+    append_row(sql, table, form);
+    if (table->left_sql) buf_printf(sql, ", %s AS x", table->left_sql);
+    /* The rows of tables that inherit from it are other tables' rows to the change stream, and here. */
+    buf_append_text(sql, table->partitioned ? " FROM " : " FROM ONLY ");
+    pg_quote_table(sql, table->schema, table->name);
+    buf_append_text(sql, " AS r WHERE ");
+    for (uint16_t i = 0; i < table->n_keys; i++) {
+        if (i > 0) buf_append_text(sql, " AND ");
+        append_column(sql, table->keys[i].name);
+        buf_append_text(sql, " = ");
+        append_asked(sql, table, i);
+    }
+    buf_append_text(sql, " LIMIT 1)");
+    buf_deinit(&expression);
+}
+
+uint16_t statement_row_columns(const struct table *table, enum key_form form) {
+    return form == FORM_STRING ? 1 : table->n_columns;
+}
+
+void statement_compose(const struct table *table, enum key_form form, struct buf *sql) {
+    ASSERT(form == FORM_STRING || form == FORM_HASH);
+    struct buf expression = {0};
+    buf_append_text(sql,
+                    "SELECT k.i, CASE WHEN k.i = 1 THEN pg_catalog.pg_current_snapshot()::text "
+                    "END, t.f IS NOT NULL");
+    for (uint16_t i = 0; i < table->n_keys; i++) {
+        const char *identity = table->keys[i].type->identity;
+        if (!identity) {
+            buf_append_text(sql, ", NULL");
+            continue;
+        }
+        expression.len = 0;
+        append_asked(&expression, table, i);
+        buf_printf(sql, ", CASE WHEN t.f THEN t.k%u ELSE ", i + 1u);
+        append_identity(sql, identity, buf_text(&expression));
+        buf_append_text(sql, " END");
+    }
+    uint16_t n_values = statement_row_columns(table, form);
+    for (uint32_t i = 0; i < n_values; i++)
+        buf_printf(sql, ", t.c%u", i + 1u);
+    if (table->left_sql) buf_append_text(sql, ", t.x");
+    buf_append_text(sql, " FROM ROWS FROM (");
+    for (uint16_t i = 0; i < table->n_keys; i++)
+        buf_printf(sql, "%spg_catalog.unnest($%u::pg_catalog.text[])", i ? ", " : "", i + 1u);
+    buf_append_text(sql, ") WITH ORDINALITY AS k(");
+    for (uint16_t i = 0; i < table->n_keys; i++)
+        buf_printf(sql, "v%u, ", i + 1u);
+    buf_append_text(sql, "i) LEFT JOIN LATERAL ");
+    append_lateral(sql, table, form);
+    buf_append_text(sql, " t ON true");
+    buf_text(sql);
+    buf_deinit(&expression);
+}
+
+void statement_array_begin(struct buf *literal) { buf_append_char(literal, '{'); }
+
+void statement_array_add(struct buf *literal, struct slice value) {
+    if (literal->data[literal->len - 1] != '{') buf_append_char(literal, ',');
+    buf_append_char(literal, '"');
+    for (size_t i = 0; i < value.len; i++) {
+        if (value.data[i] == '"' || value.data[i] == '\\') buf_append_char(literal, '\\');
+        buf_append_char(literal, value.data[i]);
+    }
+    buf_append_char(literal, '"');
+}
+
+void statement_array_end(struct buf *literal) { buf_append(literal, "}", 2); }

@@ -1,0 +1,304 @@
+#include "cache/rows/tablemap.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "base/arena.h"
+#include "base/assert.h"
+#include "base/mem.h"
+#include "cache/rows/rowttl.h"
+
+enum { MAP_BLOCK_BYTES = 64 * 1024 };
+
+struct tablemap {
+    _Atomic uint32_t refs;
+    struct arena *arena; /* owns all below */
+    uint64_t version;
+    uint32_t n_tables;
+    struct table *tables; /* by schema, then name, as the catalog has them */
+    uint32_t n_slots;     /* a power of two, twice the tables at least */
+    const struct table **by_prefix;
+    uint32_t max_colons; /* in a prefix */
+};
+
+/* ---- building ---- */
+
+static bool names_table(const char *written, const struct catalog_table *table) {
+    size_t schema_len = strlen(table->schema);
+    if (strncmp(written, table->schema, schema_len) == 0 && written[schema_len] == '.' &&
+        strcmp(written + schema_len + 1, table->name) == 0)
+        return true;
+    return strcmp(table->schema, "public") == 0 && strcmp(written, table->name) == 0;
+}
+
+static const struct cache_table_config *find_config(const struct cache_config *config,
+                                                    const struct catalog_table *table) {
+    for (uint32_t i = 0; i < config->n_tables; i++) {
+        if (names_table(config->tables[i].table, table)) return &config->tables[i];
+    }
+    return NULL;
+}
+
+static const char *default_prefix(struct arena *arena, const struct catalog_table *table) {
+    if (strcmp(table->schema, "public") == 0) return arena_strdup(arena, table->name);
+    size_t schema_len = strlen(table->schema);
+    size_t name_size = strlen(table->name) + 1;
+    char *prefix = arena_alloc(arena, schema_len + 1 + name_size);
+    memcpy(prefix, table->schema, schema_len);
+    prefix[schema_len] = '.';
+    memcpy(prefix + schema_len + 1, table->name, name_size);
+    return prefix;
+}
+
+static bool is_collated(const struct tablemap_plan *plan, uint32_t table_oid, int16_t attnum) {
+    for (uint32_t i = 0; i < plan->n_collated; i++) {
+        if (plan->collated[i].table_oid == table_oid && plan->collated[i].attnum == attnum)
+            return true;
+    }
+    return false;
+}
+
+static const char *sql_type(const struct tablemap_plan *plan, uint32_t oid) {
+    for (uint32_t i = 0; i < plan->n_types; i++) {
+        if (plan->types[i].oid == oid) return plan->types[i].sql_name;
+    }
+    return NULL;
+}
+
+static void fill_key(struct arena *arena, const struct tablemap_plan *plan,
+                     const struct catalog_table *from, struct table *table) {
+    const struct catalog_index *key = from->primary_key;
+    struct key_column *columns = arena_zalloc(arena, key->n_columns * sizeof *columns);
+    table->identified = true;
+    table->exact = true;
+    for (uint16_t i = 0; i < key->n_columns; i++) {
+        const struct catalog_column *column = &from->columns[key->columns[i]];
+        const char *cast = sql_type(plan, column->base_type_oid);
+        columns[i].name = arena_strdup(arena, column->name);
+        columns[i].type = keytype_find(column->base_type_name, column->base_typtype,
+                                       !is_collated(plan, from->oid, column->attnum));
+        /* A name is cut at 63 bytes by its cast; as text it is compared whole. */
+        bool is_name = strcmp(column->base_type_name, "name") == 0;
+        columns[i].sql_type = arena_strdup(arena, is_name ? "pg_catalog.text"
+                                                  : cast  ? cast
+                                                          : column->type_name);
+        columns[i].type_name = arena_strdup(arena, column->type_name);
+        table->identified &= columns[i].type->identity != NULL;
+        table->exact &= columns[i].type->exact;
+    }
+    table->exact &= table->identified;
+    table->keys = columns;
+    table->n_keys = key->n_columns;
+}
+
+static bool is_readable(const struct cache_table_config *config, const char *column) {
+    if (!config || config->n_columns == 0) return true;
+    for (uint32_t i = 0; i < config->n_columns; i++) {
+        if (strcmp(config->columns[i], column) == 0) return true;
+    }
+    return false;
+}
+
+static void fill_columns(struct arena *arena, const struct cache_table_config *config,
+                         const struct catalog_table *from, struct table *table) {
+    const char **columns = arena_zalloc(arena, from->n_columns * sizeof *columns + 1);
+    for (uint16_t i = 0; i < from->n_columns; i++) {
+        if (is_readable(config, from->columns[i].name))
+            columns[table->n_columns++] = arena_strdup(arena, from->columns[i].name);
+    }
+    table->columns = columns;
+    table->all_columns = table->n_columns == from->n_columns;
+}
+
+static const char *ttl_sql(struct arena *arena, const struct catalog_table *from,
+                           const char *column, const char **refusal) {
+    for (uint16_t i = 0; i < from->n_columns; i++) {
+        if (strcmp(from->columns[i].name, column) != 0) continue;
+        if (!rowttl_is_time(from->columns[i].base_type_name)) break;
+        struct buf sql = {0};
+        rowttl_compose(&sql, column, from->columns[i].base_type_name);
+        const char *copy = arena_strdup(arena, buf_text(&sql));
+        buf_deinit(&sql);
+        return copy;
+    }
+    /* Served without it, rows would outlive their end unseen. */
+    *refusal = "its ttl_column is not there, or tells no time";
+    return NULL;
+}
+
+/* The stream's coverage is part of what a kept row depends on. */
+static void set_version(const struct tablemap_plan *plan, struct table *table) {
+    const struct table *before =
+        plan->previous ? tablemap_find(plan->previous, table->schema, table->name) : NULL;
+    bool same = before && before->fingerprint == table->fingerprint &&
+                before->coverage == table->coverage &&
+                (before->uncovered == NULL) == (table->uncovered == NULL) &&
+                strcmp(before->prefix, table->prefix) == 0;
+    table->version = same ? before->version : plan->version;
+}
+
+static bool fill_table(struct arena *arena, const struct tablemap_plan *plan,
+                       const struct catalog_table *from, struct table *table) {
+    const struct cache_table_config *config = find_config(plan->config, from);
+    if (!from->primary_key || (config && !config->mapped)) return false;
+    if (!tablestates_number(plan->states, from->schema, from->name, &table->number)) return false;
+    table->state = tablestates_at(plan->states, table->number);
+    table->schema = arena_strdup(arena, from->schema);
+    table->name = arena_strdup(arena, from->name);
+    table->prefix = config && config->prefix ? arena_strdup(arena, config->prefix)
+                                             : default_prefix(arena, from);
+    table->ttl_ms = config && config->ttl_ms >= 0 ? config->ttl_ms : plan->config->ttl_ms;
+    table->fingerprint = from->fingerprint;
+    table->partitioned = from->kind == 'p';
+    if (config && config->ttl_column)
+        table->left_sql = ttl_sql(arena, from, config->ttl_column, &table->refusal);
+    if (!from->selectable) table->refusal = "Freshet's role may not SELECT from it";
+    const char *uncovered = plan->uncovered ? plan->uncovered(plan->arg, from) : NULL;
+    table->uncovered = uncovered ? arena_strdup(arena, uncovered) : NULL;
+    table->coverage = plan->coverage ? plan->coverage(plan->arg, from) : 0;
+    fill_key(arena, plan, from, table);
+    fill_columns(arena, config, from, table);
+    set_version(plan, table);
+    return true;
+}
+
+static const struct table **slot_of(const struct tablemap *map, struct slice prefix) {
+    uint32_t mask = map->n_slots - 1;
+    uint32_t i = (uint32_t)XXH3_64bits(prefix.data, prefix.len) & mask;
+    while (map->by_prefix[i] && !slice_equal(slice_from(map->by_prefix[i]->prefix), prefix))
+        i = (i + 1) & mask;
+    return &map->by_prefix[i];
+}
+
+static void index_prefixes(struct tablemap *map) {
+    map->n_slots = 8;
+    while (map->n_slots < map->n_tables * 2)
+        map->n_slots *= 2;
+    map->by_prefix = arena_zalloc(map->arena, map->n_slots * sizeof *map->by_prefix);
+    for (uint32_t i = 0; i < map->n_tables; i++) {
+        const struct table **slot = slot_of(map, slice_from(map->tables[i].prefix));
+        if (!*slot) *slot = &map->tables[i];
+        uint32_t colons = 0;
+        for (const char *c = map->tables[i].prefix; *c; c++)
+            colons += *c == ':';
+        if (colons > map->max_colons) map->max_colons = colons;
+    }
+}
+
+struct tablemap *tablemap_build(const struct catalog *catalog, const struct tablemap_plan *plan) {
+    struct arena *arena = arena_create(MAP_BLOCK_BYTES);
+    struct tablemap *map = arena_zalloc(arena, sizeof *map);
+    atomic_init(&map->refs, 1);
+    map->arena = arena;
+    map->version = plan->version;
+    map->tables = arena_zalloc(arena, catalog->n_tables * sizeof *map->tables + 1);
+    for (uint32_t i = 0; i < catalog->n_tables; i++) {
+        struct table *table = &map->tables[map->n_tables];
+        if (fill_table(arena, plan, &catalog->tables[i], table))
+            map->n_tables++;
+        else
+            memset(table, 0, sizeof *table);
+    }
+    index_prefixes(map);
+    return map;
+}
+
+struct tablemap *tablemap_ref(struct tablemap *map) {
+    atomic_fetch_add(&map->refs, 1);
+    return map;
+}
+
+void tablemap_release(struct tablemap **map) {
+    struct tablemap *old = *map;
+    *map = NULL;
+    if (!old || atomic_fetch_sub(&old->refs, 1) > 1) return;
+    struct arena *arena = old->arena;
+    arena_destroy(&arena);
+}
+
+/* ---- looking up ---- */
+
+uint64_t tablemap_version(const struct tablemap *map) { return map->version; }
+uint32_t tablemap_count(const struct tablemap *map) { return map->n_tables; }
+const struct table *tablemap_at(const struct tablemap *map, uint32_t i) { return &map->tables[i]; }
+
+const struct table *tablemap_find_key(const struct tablemap *map, struct slice key,
+                                      struct slice *rest) {
+    const char *from = key.data;
+    const char *end = key.data + key.len;
+    for (uint32_t i = 0; i <= map->max_colons && from < end; i++) {
+        const char *colon = memchr(from, ':', (size_t)(end - from));
+        if (!colon) return NULL;
+        const struct table *table = *slot_of(map, slice_make(key.data, (size_t)(colon - key.data)));
+        if (table) {
+            *rest = slice_make(colon + 1, (size_t)(end - colon - 1));
+            return table;
+        }
+        from = colon + 1;
+    }
+    return NULL;
+}
+
+static int by_name(const void *key, const void *element) {
+    const struct table *wanted = key;
+    const struct table *table = element;
+    int order = strcmp(wanted->schema, table->schema);
+    return order ? order : strcmp(wanted->name, table->name);
+}
+
+const struct table *tablemap_find(const struct tablemap *map, const char *schema,
+                                  const char *name) {
+    if (map->n_tables == 0) return NULL;
+    struct table wanted = {.schema = schema, .name = name};
+    return bsearch(&wanted, map->tables, map->n_tables, sizeof *map->tables, by_name);
+}
+
+/* ---- the current one ---- */
+
+struct tablemaps {
+    pthread_mutex_t mutex;
+    struct tablemap *current;
+    _Atomic uint64_t version; /* of current; 0: none */
+};
+
+struct tablemaps *tablemaps_create(void) {
+    struct tablemaps *maps = mem_zalloc(sizeof *maps);
+    pthread_mutex_init(&maps->mutex, NULL);
+    return maps;
+}
+
+void tablemaps_destroy(struct tablemaps **maps) {
+    if (!*maps) return;
+    tablemap_release(&(*maps)->current);
+    pthread_mutex_destroy(&(*maps)->mutex);
+    mem_free(*maps);
+    *maps = NULL;
+}
+
+void tablemaps_publish(struct tablemaps *maps, struct tablemap **map) {
+    ASSERT((*map)->version > 0);
+    pthread_mutex_lock(&maps->mutex);
+    struct tablemap *old = maps->current;
+    maps->current = *map;
+    atomic_store(&maps->version, maps->current->version);
+    pthread_mutex_unlock(&maps->mutex);
+    *map = NULL;
+    tablemap_release(&old);
+}
+
+struct tablemap *tablemaps_acquire(struct tablemaps *maps) {
+    pthread_mutex_lock(&maps->mutex);
+    struct tablemap *map = maps->current ? tablemap_ref(maps->current) : NULL;
+    pthread_mutex_unlock(&maps->mutex);
+    return map;
+}
+
+void tablemaps_refresh(struct tablemaps *maps, struct tablemap **map) {
+    uint64_t version = atomic_load_explicit(&maps->version, memory_order_acquire);
+    if (version == (*map ? (*map)->version : 0)) return;
+    tablemap_release(map);
+    *map = tablemaps_acquire(maps);
+}

@@ -1,0 +1,105 @@
+/* tablemap.h: which keys are rows: from a key's prefix, or a relation's name, to the table. Immutable; a new map replaces
+ * the old one when the catalog changes, and the old lives until its last user has let go.
+ *
+ *     map = tablemap_build(catalog, &plan);                control thread
+ *     tablemap_publish(maps, &map);
+ *     map = tablemap_acquire(maps);  ...  tablemap_release(&map);       any thread
+ *     table = tablemap_find_key(map, key, &rest);          rest: what stands behind "users:"
+ *
+ * The prefix of a table is its name in schema public, `schema.table` elsewhere, unless configured. Names are taken as
+ * they are stored: no case is folded. Of two tables that claim one prefix, the first by schema and name has it. */
+#ifndef FRESHET_CACHE_TABLEMAP_H
+#define FRESHET_CACHE_TABLEMAP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/catalog.h"
+#include "base/slice.h"
+#include "cache/cache.h"
+#include "cache/rows/keytype.h"
+#include "cache/rows/tablestate.h"
+
+struct key_column {
+    const char *name;
+    const struct keytype *type;
+    const char *sql_type;  /* to cast a text to, with no length or precision that would cut it */
+    const char *type_name; /* for people */
+};
+
+struct table {
+    uint32_t number;
+    uint64_t version; /* of this description; a changed one has another */
+    uint64_t fingerprint;
+    uint64_t
+        coverage; /* of its place in the publication: differs after it was taken out and put back */
+    struct tablestate *state;
+    const char *prefix;
+    const char *schema;
+    const char *name;
+    int64_t ttl_ms;
+    const char *left_sql; /* the milliseconds that a row has left by itself (rowttl.h), or NULL */
+    bool partitioned;
+    bool identified;     /* every key column's type has an identity: rows are evicted one by one */
+    bool exact;          /* ... and absent rows may be remembered */
+    const char *refusal; /* why its rows cannot be read, or NULL */
+    const char *uncovered; /* why the change stream does not cover it, or NULL */
+    uint16_t n_keys;
+    const struct key_column *keys;
+    bool all_columns; /* false: only these are readable */
+    uint16_t n_columns;
+    const char *const *columns;
+};
+
+/* A key type's name as SQL, and what the catalog does not tell. From the control thread's query. */
+struct tablemap_type {
+    uint32_t oid;
+    const char *sql_name;
+};
+struct tablemap_collated { /* a column whose collation is not deterministic */
+    uint32_t table_oid;
+    int16_t attnum;
+};
+
+struct tablemap_plan {
+    const struct cache_config *config;
+    struct tablestates *states;
+    const struct tablemap
+        *previous;    /* a table whose description is the same keeps its version; NULL */
+    uint64_t version; /* of this map; grows */
+    uint32_t n_types;
+    struct tablemap_type *types;
+    uint32_t n_collated;
+    struct tablemap_collated *collated;
+    /* Why the stream does not cover the table, or NULL where it does. */
+    const char *(*uncovered)(void *arg, const struct catalog_table *table);
+    uint64_t (*coverage)(void *arg, const struct catalog_table *table);
+    void *arg;
+};
+
+struct tablemap;
+
+struct tablemap *tablemap_build(const struct catalog *catalog, const struct tablemap_plan *plan);
+struct tablemap *tablemap_ref(struct tablemap *map);
+void tablemap_release(struct tablemap **map);
+
+uint64_t tablemap_version(const struct tablemap *map);
+uint32_t tablemap_count(const struct tablemap *map);
+const struct table *tablemap_at(const struct tablemap *map, uint32_t i);
+/* NULL: not a key of a table. */
+const struct table *tablemap_find_key(const struct tablemap *map, struct slice key,
+                                      struct slice *rest);
+const struct table *tablemap_find(const struct tablemap *map, const char *schema, const char *name);
+
+/* The current map, shared. */
+struct tablemaps;
+struct tablemaps *tablemaps_create(void);
+void tablemaps_destroy(struct tablemaps **maps);
+/* Takes the map. */
+void tablemaps_publish(struct tablemaps *maps, struct tablemap **map);
+/* NULL before the first. */
+struct tablemap *tablemaps_acquire(struct tablemaps *maps);
+/* Replaces *map where it is not the current one any more; cheap where it is. */
+void tablemaps_refresh(struct tablemaps *maps, struct tablemap **map);
+
+#endif
