@@ -119,16 +119,17 @@ static struct pack *pack_create(struct fill **fills, uint32_t n, int64_t not_bef
     return pack;
 }
 
-/* The first goes by table and form, so that a pack's fills stand together that go into one statement. */
+/* They go by table, key and form, so that a pack's fills stand together that go into one statement. */
 static int by_statement(const void *a, const void *b) {
     const struct fill *left = *(struct fill *const *)a;
     const struct fill *right = *(struct fill *const *)b;
     if (left->table != right->table) return left->table < right->table ? -1 : 1;
+    if (left->row.unique != right->row.unique) return left->row.unique < right->row.unique ? -1 : 1;
     return (int)left->form - (int)right->form;
 }
 
 static bool same_statement(const struct fill *a, const struct fill *b) {
-    return a->table == b->table && a->form == b->form;
+    return a->table == b->table && a->row.unique == b->row.unique && a->form == b->form;
 }
 
 static void submit_at(struct loader *loader, struct fill **fills, uint32_t n,
@@ -163,8 +164,10 @@ static struct unit *unit_create(struct fill **fills, uint32_t n) {
     for (uint32_t i = 0; i < n; i++) {
         if (i == 0 || !same_statement(fills[i - 1], fills[i])) {
             batch++;
-            *batch = (struct batch){
-                .table = fills[i]->table, .form = fills[i]->form, .fills = fills + i};
+            *batch = (struct batch){.table = fills[i]->table,
+                                    .unique = fills[i]->row.unique,
+                                    .form = fills[i]->form,
+                                    .fills = fills + i};
         }
         batch->n_fills++;
     }
@@ -252,7 +255,8 @@ static void fail_value(struct loader *loader, struct fill *fill, const char *mes
         if (strstr(message, buf_text(&text))) column = i;
     }
     text.len = 0;
-    rowkey_bad_value(fill->table, column, fill->row.values[column], &text);
+    rowkey_bad_value(fill->table, &rowkey_columns(fill->table, fill->row.unique)[column],
+                     fill->row.values[column], &text);
     fill_fail(loader->core, &fill, buf_text(&text));
     buf_deinit(&text);
 }

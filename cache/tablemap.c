@@ -67,14 +67,12 @@ static const char *sql_type(const struct tablemap_plan *plan, uint32_t oid) {
     return NULL;
 }
 
-static void fill_key(struct arena *arena, const struct tablemap_plan *plan,
-                     const struct catalog_table *from, struct table *table) {
-    const struct catalog_index *key = from->primary_key;
-    struct key_column *columns = arena_zalloc(arena, key->n_columns * sizeof *columns);
-    table->identified = true;
-    table->exact = true;
-    for (uint16_t i = 0; i < key->n_columns; i++) {
-        const struct catalog_column *column = &from->columns[key->columns[i]];
+static struct key_column *make_columns(struct arena *arena, const struct tablemap_plan *plan,
+                                       const struct catalog_table *from, const uint16_t *places,
+                                       uint16_t n) {
+    struct key_column *columns = arena_zalloc(arena, n * sizeof *columns + 1);
+    for (uint16_t i = 0; i < n; i++) {
+        const struct catalog_column *column = &from->columns[places[i]];
         const char *cast = sql_type(plan, column->base_type_oid);
         columns[i].name = arena_strdup(arena, column->name);
         columns[i].type = keytype_find(column->base_type_name, column->base_typtype,
@@ -85,12 +83,22 @@ static void fill_key(struct arena *arena, const struct tablemap_plan *plan,
                                                   : cast  ? cast
                                                           : column->type_name);
         columns[i].type_name = arena_strdup(arena, column->type_name);
-        table->identified &= columns[i].type->identity != NULL;
-        table->exact &= columns[i].type->exact;
+    }
+    return columns;
+}
+
+static void fill_key(struct arena *arena, const struct tablemap_plan *plan,
+                     const struct catalog_table *from, struct table *table) {
+    const struct catalog_index *key = from->primary_key;
+    table->keys = make_columns(arena, plan, from, key->columns, key->n_columns);
+    table->n_keys = key->n_columns;
+    table->identified = true;
+    table->exact = true;
+    for (uint16_t i = 0; i < key->n_columns; i++) {
+        table->identified &= table->keys[i].type->identity != NULL;
+        table->exact &= table->keys[i].type->exact;
     }
     table->exact &= table->identified;
-    table->keys = columns;
-    table->n_keys = key->n_columns;
 }
 
 static bool is_readable(const struct cache_table_config *config, const char *column) {
@@ -110,6 +118,71 @@ static void fill_columns(struct arena *arena, const struct cache_table_config *c
     }
     table->columns = columns;
     table->all_columns = table->n_columns == from->n_columns;
+}
+
+static bool has_columns(const struct key_column *columns, uint16_t n,
+                        const struct unique_key *other) {
+    if (n != other->n_columns) return false;
+    for (uint16_t i = 0; i < n; i++) {
+        uint16_t j = 0;
+        while (j < n && strcmp(columns[i].name, other->columns[j].name) != 0)
+            j++;
+        if (j == n) return false;
+    }
+    return true;
+}
+
+/* Is there another key of these columns? The first that can be used has them. */
+static bool is_taken(const struct table *table, const struct unique_key *unique) {
+    if (has_columns(table->keys, table->n_keys, unique)) return true;
+    for (uint16_t i = 0; i < table->n_uniques; i++) {
+        if (has_columns(table->uniques[i].columns, table->uniques[i].n_columns, unique))
+            return true;
+    }
+    return false;
+}
+
+/* PostgreSQL leaves generated columns out of the stream, as a publication's column list does others. */
+static bool is_streamed(const struct tablemap_plan *plan, const struct catalog_table *from,
+                        uint16_t place) {
+    if (from->columns[place].generated) return false;
+    return !plan->streamed || plan->streamed(plan->arg, from, place);
+}
+
+static void add_unique(struct arena *arena, const struct tablemap_plan *plan,
+                       const struct cache_table_config *config, const struct catalog_table *from,
+                       const struct catalog_index *index, struct table *table) {
+    bool mentions = index->unaskable && index->n_mentioned > 0;
+    const uint16_t *places = mentions ? index->mentioned : index->columns;
+    struct unique_key unique = {
+        .index = arena_strdup(arena, index->name),
+        .n_columns = mentions ? index->n_mentioned : index->n_columns,
+        .refusal = index->unaskable ? arena_strdup(arena, index->unaskable) : NULL,
+        .exact = true,
+    };
+    if (unique.n_columns == 0) return;
+    unique.columns = make_columns(arena, plan, from, places, unique.n_columns);
+    for (uint16_t i = 0; i < unique.n_columns; i++) {
+        const struct keytype *type = unique.columns[i].type;
+        unique.exact &= type->exact && type->identity && is_streamed(plan, from, places[i]);
+        if (!is_readable(config, unique.columns[i].name))
+            unique.refusal = "is on a column that is not among the table's configured columns";
+    }
+    struct unique_key *uniques = (struct unique_key *)(uintptr_t)table->uniques;
+    if (!is_taken(table, &unique)) uniques[table->n_uniques++] = unique;
+}
+
+static void fill_uniques(struct arena *arena, const struct tablemap_plan *plan,
+                         const struct cache_table_config *config, const struct catalog_table *from,
+                         struct table *table) {
+    table->uniques = arena_zalloc(arena, from->n_indexes * sizeof *table->uniques + 1);
+    for (int refused = 0; refused < 2; refused++) {
+        for (uint16_t i = 0; i < from->n_indexes; i++) {
+            const struct catalog_index *index = &from->indexes[i];
+            if (!index->primary && (index->unaskable != NULL) == refused)
+                add_unique(arena, plan, config, from, index, table);
+        }
+    }
 }
 
 /* The stream's coverage is part of what a kept row depends on. */
@@ -141,6 +214,7 @@ static bool fill_table(struct arena *arena, const struct tablemap_plan *plan,
     table->uncovered = uncovered ? arena_strdup(arena, uncovered) : NULL;
     table->coverage = plan->coverage ? plan->coverage(plan->arg, from) : 0;
     fill_key(arena, plan, from, table);
+    fill_uniques(arena, plan, config, from, table);
     fill_columns(arena, config, from, table);
     set_version(plan, table);
     return true;

@@ -27,6 +27,17 @@ struct key_column {
     const char *type_name; /* for people */
 };
 
+/* Another way to ask for one row: the columns of a UNIQUE index. */
+struct unique_key {
+    const char *index;
+    uint16_t n_columns;
+    const struct key_column *columns; /* in the index's order */
+    /* Equal values have one identity, and the change stream shows them: absent rows may be remembered. */
+    bool exact;
+    const char *
+        refusal; /* why it cannot be used: "is partial"; NULL: it can. The columns are then those that it mentions. */
+};
+
 struct table {
     uint32_t number;
     uint64_t version; /* of this description; a changed one has another */
@@ -45,6 +56,8 @@ struct table {
     const char *uncovered; /* why the change stream does not cover it, or NULL */
     uint16_t n_keys;
     const struct key_column *keys;
+    uint16_t n_uniques;
+    const struct unique_key *uniques;
     bool all_columns; /* false: only these are readable */
     uint16_t n_columns;
     const char *const *columns;
@@ -73,6 +86,8 @@ struct tablemap_plan {
     /* Why the stream does not cover the table, or NULL where it does. */
     const char *(*uncovered)(void *arg, const struct catalog_table *table);
     uint64_t (*coverage)(void *arg, const struct catalog_table *table);
+    /* Does the stream show this column (by its place)? NULL: all of them. */
+    bool (*streamed)(void *arg, const struct catalog_table *table, uint16_t column);
     void *arg;
 };
 

@@ -77,6 +77,14 @@ static const char *uncovered(void *arg, const struct catalog_table *table) {
     return NULL;
 }
 
+static bool streamed(void *arg, const struct catalog_table *table, uint16_t column) {
+    const struct warden *warden = arg;
+    const struct publication *publication = warden->publication;
+    if (!core_streams(warden->core) || !publication || publication->all_tables) return true;
+    const struct publication_member *member = publication_find(publication, table->oid);
+    return member && has_attnum(member, table->columns[column].attnum);
+}
+
 /* Taken out of the publication and put back between two polls, a table's changes in between never came. Its rows in the
  * catalog are others then. */
 static PGresult *load_places(struct warden *warden, PGconn *conn, struct error *err) {
@@ -200,6 +208,7 @@ static struct tablemap *build_map(struct warden *warden, PGconn *conn,
         .version = warden->last_version + 1,
         .uncovered = uncovered,
         .coverage = coverage,
+        .streamed = streamed,
         .arg = warden,
     };
     PGresult *types = NULL;
