@@ -12,13 +12,13 @@
 #include "cache/acl.h"
 #include "cache/command.h"
 #include "cache/command_stats.h"
+#include "cache/doors.h"
 #include "cache/gate.h"
 #include "cache/keywaits.h"
-#include "cache/doors.h"
+#include "cache/latency.h"
 #include "cache/notify.h"
 #include "cache/output_limits.h"
 #include "cache/pubsub.h"
-#include "cache/latency.h"
 #include "cache/readthrough.h"
 #include "cache/roster.h"
 #include "cache/server_info.h"
@@ -169,7 +169,8 @@ struct cache *cache_create(const struct cache_config *config, const struct cache
     cache->slowlog = slowlog_create();
     cache->latency = latency_create();
     if (cache->acl)
-        cache->stats = command_stats_create(acl_ids(cache->acl), cache->n_workers, &cache->settings);
+        cache->stats =
+            command_stats_create(acl_ids(cache->acl), cache->n_workers, &cache->settings);
     if (cache->acl) cache->readthrough = readthrough_create(&cache->config, &rt_deps, err);
     fill_info(cache);
     if (!cache->readthrough || !make_workers(cache, err)) cache_destroy(&cache);

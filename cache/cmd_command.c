@@ -50,7 +50,8 @@ static void answer_name(struct reply *reply, const struct command *command,
 
 static void answer_flags(struct reply *reply, const struct command *command) {
     uint32_t flags = command->flags;
-    bool movable = command->keys.numkeys > 0 || command->keys.store_option; /* where the keys are depends on an argument */
+    bool movable = command->keys.numkeys > 0 ||
+                   command->keys.store_option; /* where the keys are depends on an argument */
     size_t n = movable;
     for (size_t i = 0; i < N_FLAGS; i++)
         n += (flags & flag_names[i].flag) != 0;

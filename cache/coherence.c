@@ -16,6 +16,13 @@ enum {
     MAX_TRANSACTION_KEYS = 1 << 18,
 };
 
+/* The columns by which a named query depends on a table. */
+struct dependent_places {
+    bool whole;    /* a change does not tell which results it touches */
+    bool old_told; /* the values before a change are in the stream */
+    uint16_t places[NAMED_MAX_PARAMETERS];
+};
+
 /* A relation of the stream, as the table map has it. */
 struct resolved {
     const struct relation *relation;
@@ -25,6 +32,7 @@ struct resolved {
     bool whole;                /* its changes do not tell which keys they touch */
     uint16_t places[ROWKEY_MAX_COLUMNS];
     uint16_t *unique_places; /* of the columns of each exact unique key, one behind the other */
+    struct dependent_places *dependents; /* one each of the table's */
 };
 
 struct coherence {
@@ -138,8 +146,10 @@ static bool find_place(const struct relation *relation, const char *name, uint16
 }
 
 static void forget_resolved(struct coherence *coherence) {
-    for (size_t i = 0; i < RELATION_SLOTS; i++)
+    for (size_t i = 0; i < RELATION_SLOTS; i++) {
         mem_free(coherence->resolved[i].unique_places);
+        mem_free(coherence->resolved[i].dependents);
+    }
     memset(coherence->resolved, 0, sizeof coherence->resolved);
 }
 
@@ -159,9 +169,26 @@ static void resolve_uniques(const struct relation *relation, struct resolved *re
     }
 }
 
+static void resolve_dependents(const struct relation *relation, struct resolved *resolved) {
+    const struct table *table = resolved->table;
+    if (table->n_dependents == 0) return;
+    resolved->dependents = mem_calloc(table->n_dependents, sizeof *resolved->dependents);
+    for (uint16_t d = 0; d < table->n_dependents; d++) {
+        const struct dependent *dependent = &table->dependents[d];
+        struct dependent_places *at = &resolved->dependents[d];
+        at->whole = !dependent->columns;
+        at->old_told = true;
+        for (uint16_t i = 0; !at->whole && i < dependent->query->n_keys; i++) {
+            at->whole = !find_place(relation, dependent->columns[i], &at->places[i]);
+            at->old_told &= !at->whole && relation->columns[at->places[i]].identity;
+        }
+    }
+}
+
 static void resolve(struct coherence *coherence, const struct relation *relation,
                     struct resolved *resolved) {
     mem_free(resolved->unique_places);
+    mem_free(resolved->dependents);
     *resolved = (struct resolved){
         .relation = relation,
         .relation_version = relation->version,
@@ -180,6 +207,7 @@ static void resolve(struct coherence *coherence, const struct relation *relation
         resolved->places[i] = there ? place : 0;
     }
     resolve_uniques(relation, resolved);
+    resolve_dependents(relation, resolved);
 }
 
 static const struct resolved *lookup(struct coherence *coherence, const struct relation *relation) {
@@ -274,6 +302,47 @@ static void touch_uniques(struct coherence *coherence, const struct resolved *re
     }
 }
 
+/* ---- named queries ---- */
+
+static void touch_whole(struct coherence *coherence, const struct table *table) {
+    touched_table(&coherence->touched, table->number);
+    for (uint16_t d = 0; d < table->n_dependents; d++)
+        touched_table(&coherence->touched, table->dependents[d].query->number);
+}
+
+/* The result whose parameters are the row's values. No key is asked for with a NULL. */
+static void touch_result(struct coherence *coherence, const struct table *query,
+                         const struct dependent_places *at, const struct value *row) {
+    struct slice identities[ROWKEY_MAX_COLUMNS];
+    if (!row) return;
+    for (uint16_t i = 0; i < query->n_keys; i++) {
+        if (row[at->places[i]].kind == VALUE_NULL) return;
+    }
+    if (!read_identities(coherence, query->keys, at->places, query->n_keys, row, identities)) {
+        touched_table(&coherence->touched, query->number);
+        return;
+    }
+    coherence->key.len = 0;
+    rowkey_compose(query, identities, &coherence->key);
+    touch_key(coherence, query);
+}
+
+/* Where the replica identity holds the columns, an update that brings no old row has not changed them. */
+static void touch_dependents(struct coherence *coherence, const struct resolved *resolved,
+                             const struct change *change) {
+    const struct table *table = resolved->table;
+    for (uint16_t d = 0; d < table->n_dependents; d++) {
+        const struct dependent_places *at = &resolved->dependents[d];
+        const struct table *query = table->dependents[d].query;
+        if (at->whole || (change->operation != CHANGE_INSERT && !at->old_told)) {
+            touched_table(&coherence->touched, query->number);
+            continue;
+        }
+        touch_result(coherence, query, at, change->old_row);
+        touch_result(coherence, query, at, change->new_row);
+    }
+}
+
 /* ---- the sink ---- */
 
 static bool on_prepare(void *self, struct change_position *position, struct error *err) {
@@ -313,6 +382,13 @@ static void on_ended(void *self, const struct error *cause) {
     pulse_stream_ended(coherence->core->pulse, cause ? cause->message : "");
 }
 
+static void clear_with_dependents(struct core *core, const struct table *table) {
+    tablestate_bump(table->state);
+    told_table(core, table);
+    for (uint16_t d = 0; d < table->n_dependents; d++)
+        clear_with_dependents(core, table->dependents[d].query); /* on which nothing depends */
+}
+
 /* A table that is described anew was altered: its rows' shape may differ. (The first description of a session tells
  * nothing new: the entries that there are were read after it had begun.) */
 static bool on_relation(void *self, const struct relation *relation, struct error *err) {
@@ -322,10 +398,9 @@ static bool on_relation(void *self, const struct relation *relation, struct erro
     if (relation->version <= 1) return true;
     const struct resolved *resolved = lookup(coherence, relation);
     if (resolved->table && coherence->in_transaction) {
-        touched_table(&coherence->touched, resolved->table->number);
+        touch_whole(coherence, resolved->table);
     } else if (resolved->table) {
-        tablestate_bump(resolved->table->state);
-        told_table(coherence->core, resolved->table);
+        clear_with_dependents(coherence->core, resolved->table);
     }
     warden_poll_soon(coherence->core->warden);
     return true;
@@ -350,9 +425,10 @@ static bool on_change(void *self, const struct transaction *tx, const struct cha
     const struct resolved *resolved = lookup(coherence, change->relation);
     if (!resolved->table) return true;
     if (change->operation == CHANGE_TRUNCATE) {
-        touched_table(&coherence->touched, resolved->table->number);
+        touch_whole(coherence, resolved->table);
         return true;
     }
+    touch_dependents(coherence, resolved, change);
     touch_row(coherence, resolved, change->old_row);
     touch_row(coherence, resolved, change->new_row);
     touch_uniques(coherence, resolved, change->new_row);

@@ -149,7 +149,8 @@ enum fill_next fill_answer(struct core *core, struct fill **fill, const PGresult
         .bytes = bytes,
         .canonical = canonical_key(f, result, place, absent, &text),
         .exact = f->row.unique ? f->row.unique->exact : f->table->exact,
-        .lasting = f->row.lasting,
+        .lasting =
+            f->row.lasting && !(f->table->query && bytes.len > f->table->query->max_result_bytes),
         .expire_at_ms = expiry(core, f->table, absent, filled_at_us / 1000),
         .filled_at_us = filled_at_us,
     };

@@ -296,6 +296,14 @@ static void retry_shape(struct loader *loader, struct unit *unit, const char *me
 
 /* One value is malformed, and the error does not tell whose: each on its own. */
 static void take_data_error(struct loader *loader, struct unit *unit, const char *message) {
+    const char *state = PQresultErrorField(unit->error, PG_DIAG_SQLSTATE);
+    bool of_value = strcmp(state, "22P02") == 0 || strcmp(state, "22003") == 0 ||
+                    strcmp(state, "22007") == 0 || strcmp(state, "22008") == 0;
+    if (unit->n_fills == 1 && unit->fills[0]->table->query &&
+        !(of_value && unit->fills[0]->row.n > 0)) {
+        fail(loader, unit->fills[0], message); /* its SQL may divide by zero, ... */
+        return;
+    }
     if (unit->n_fills == 1) {
         fail_value(loader, unit->fills[0], message);
         return;

@@ -336,11 +336,13 @@ static bool send_batch(struct pipe *pipe, struct unit *unit, struct batch *batch
     size_t starts[ROWKEY_MAX_COLUMNS];
     uint16_t n_values = batch->fills[0]->row.n;
     literals->len = 0;
+    if (n_values == 0) n_values = 1; /* a named query without parameters */
     for (uint16_t k = 0; k < n_values; k++) {
         starts[k] = literals->len;
         statement_array_begin(literals);
         for (uint32_t i = 0; i < batch->n_fills; i++)
-            statement_array_add(literals, batch->fills[i]->row.values[k]);
+            statement_array_add(
+                literals, k < batch->fills[i]->row.n ? batch->fills[i]->row.values[k] : SLICE(""));
         statement_array_end(literals);
     }
     const char *params[ROWKEY_MAX_COLUMNS];

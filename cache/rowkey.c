@@ -228,6 +228,7 @@ bool rowkey_parse(const struct table *table, struct slice rest, struct buf *scra
                    ROWKEY_MAX_BYTES);
         return false;
     }
+    if (table->n_keys == 0) return check(table, key, failure);
     struct named named = find_named(table, rest);
     if (named.found && named.unique && named.unique->refusal)
         return refuse(table, named.unique, failure);
@@ -243,6 +244,7 @@ bool rowkey_parse(const struct table *table, struct slice rest, struct buf *scra
 
 void rowkey_compose(const struct table *table, const struct slice *identities, struct buf *text) {
     buf_append_text(text, table->prefix);
+    if (table->n_keys == 0) return; /* a named query without parameters */
     buf_append_char(text, ':');
     if (table->n_keys > 1) {
         for (uint16_t i = 0; i < table->n_keys; i++) {

@@ -113,6 +113,10 @@ void statement_compose(const struct table *table, const struct unique_key *uniqu
                        enum key_form form, struct buf *sql) {
     ASSERT(form == FORM_STRING || form == FORM_HASH);
     uint16_t n_asked = unique ? unique->n_columns : table->n_keys;
+    if (table->query) {
+        named_compose(table, sql);
+        return;
+    }
     buf_append_text(sql,
                     "SELECT k.i, CASE WHEN k.i = 1 THEN pg_catalog.pg_current_snapshot()::text "
                     "END, t.f IS NOT NULL");

@@ -42,9 +42,7 @@ static double read_entries(void *owner) {
 
 static double read_bytes(void *owner) { return (double)store_used(owner); }
 
-static double read_max_bytes(void *owner) {
-    return (double)((struct store *)owner)->max_bytes;
-}
+static double read_max_bytes(void *owner) { return (double)((struct store *)owner)->max_bytes; }
 
 static void register_metrics(struct store *store, struct metrics *metrics) {
     for (uint32_t cause = 0; cause < REMOVED_CAUSES; cause++)

@@ -86,9 +86,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
          .type_name = "x"},
     };
     struct key_column columns[2] = {keys[1], keys[0]};
-    columns[0].name = "u";
-    columns[1].name = "w";
-    struct unique_key uniques[2] = {{.index = "one", .n_columns = 1, .columns = columns},
+    columns[0].name = "w";
+    columns[1].name = "u";
+    struct unique_key uniques[2] = {{.index = "one", .n_columns = 1, .columns = &columns[1]},
                                     {.index = "two", .n_columns = 2, .columns = columns}};
     struct table table = {.prefix = "t",
                           .n_keys = kind[1] ? 2 : 1,
