@@ -153,8 +153,8 @@ $(B)/drivers/%: tests/integration/drivers/%.c $(B)/flags $(B)/lib/cdc.a $(B)/lib
 	@mkdir -p $(@D)
 	$(LINK) $< $(B)/lib/cdc.a $(B)/lib/base.a $(LDLIBS) -o $@
 
-# The same program with a switch for each rule of coherence (cache/core.h): the tests see that each is needed.
-RULES_OBJECTS := $(patsubst %.c,$(B)/rules/%.o,$(shell grep -lE 'core_rule_holds|core_lease_holds|FRESHET_TEST_SWITCHES' cache/*.c))
+# The same program with a switch for each rule of coherence (cache/rows/core.h): the tests see that each is needed.
+RULES_OBJECTS := $(patsubst %.c,$(B)/rules/%.o,$(shell grep -lE 'core_rule_holds|core_lease_holds|FRESHET_TEST_SWITCHES' cache/*.c cache/*/*.c))
 $(B)/rules/%.o: %.c $(B)/flags
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  cc   $< (rules)")
@@ -217,20 +217,40 @@ $(B)/bench/load $(B)/bench/floor: $(B)/bench/%: tests/bench/%.c $(B)/flags
 
 .PHONY: bench-hit
 bench-hit: $(B)/freshet $(B)/bench/load $(B)/bench/floor build/venv/.complete   ## reads from memory beside redis-server, Valkey, memcached and the floor (ARGS)
+	@tests/deps bench
 	@build/venv/bin/python tests/bench/bench-hit $(B) --json build/bench-hit.json $(ARGS)
 
 .PHONY: bench-instructions
 bench-instructions: $(B)/freshet $(B)/bench/load   ## instructions per read from memory, by callgrind: the same each time
+	@tests/deps bench
 	@tests/bench/bench-instructions $(B) build/bench-instructions.json
 
 # Alone in wanting liburing.
 $(B)/bench/floor_uring: tests/bench/floor_uring.c $(B)/flags
+	@tests/deps bench
 	@mkdir -p $(@D)
 	$(LINK) $< -luring -o $@
 
 .PHONY: bench-io
 bench-io: $(B)/bench/load $(B)/bench/floor $(B)/bench/floor_uring   ## what io_uring could save over epoll: two floors side by side (ROUNDS)
 	@python3 tests/bench/bench-io $(B) --json build/bench-io.json
+
+$(B)/bench/evict_sim $(B)/bench/growth: $(B)/bench/%: tests/bench/%.c tests/bench/traces.h $(B)/flags $(B)/lib/cache.a $(B)/lib/base.a
+	@mkdir -p $(@D)
+	$(LINK) $< $(B)/lib/cache.a $(B)/lib/base.a $(LDLIBS) -o $@
+
+$(B)/bench/evict_drive: tests/bench/evict_drive.c tests/bench/traces.h $(B)/flags
+	@mkdir -p $(@D)
+	$(LINK) $< -lm -o $@
+
+.PHONY: bench-evict
+bench-evict: $(B)/freshet $(B)/bench/evict_drive $(B)/bench/evict_sim build/venv/.complete   ## misses beside Redis's LRU and LFU, exact LRU and S3-FIFO (ARGS, e.g. --only zipf)
+	@build/venv/bin/python tests/bench/bench-evict $(B) --json build/bench-evict.json $(ARGS)
+	@$(B)/bench/evict_sim
+
+.PHONY: bench-growth
+bench-growth: $(B)/bench/growth   ## how long single insertions take while 10M keys come in
+	@$<
 
 .PHONY: bench-memory
 bench-memory: $(B)/freshet build/venv/.complete   ## bytes of resident memory a key beside redis-server (ARGS, e.g. --growth)

@@ -81,12 +81,14 @@ int64_t loop_now_us(const struct loop *loop) { return loop->now_us; }
 
 static uint32_t to_epoll(unsigned events) {
     return (events & LOOP_READ ? (uint32_t)EPOLLIN : 0) |
-           (events & LOOP_WRITE ? (uint32_t)EPOLLOUT : 0);
+           (events & LOOP_WRITE ? (uint32_t)EPOLLOUT : 0) |
+           (events & LOOP_ENDED ? (uint32_t)EPOLLRDHUP : 0);
 }
 
 static unsigned from_epoll(uint32_t events) {
     return (events & EPOLLIN ? (unsigned)LOOP_READ : 0) |
            (events & EPOLLOUT ? (unsigned)LOOP_WRITE : 0) |
+           (events & EPOLLRDHUP ? (unsigned)LOOP_ENDED : 0) |
            (events & (EPOLLHUP | EPOLLERR) ? (unsigned)LOOP_HANGUP : 0);
 }
 

@@ -20,7 +20,12 @@ struct loop;
 
 enum { LOOP_HOOKS = 8 };
 
-enum loop_events { LOOP_READ = 1, LOOP_WRITE = 2, LOOP_HANGUP = 4 /* reported, never asked for */ };
+enum loop_events {
+    LOOP_READ = 1,
+    LOOP_WRITE = 2,
+    LOOP_HANGUP = 4, /* reported, never asked for */
+    LOOP_ENDED = 8,  /* the peer will send no more; there may be bytes to read before that */
+};
 
 struct loop_watch {
     int fd;

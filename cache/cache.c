@@ -9,25 +9,25 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/mem.h"
-#include "cache/acl.h"
-#include "cache/command.h"
-#include "cache/command_stats.h"
-#include "cache/doors.h"
-#include "cache/gate.h"
-#include "cache/keywaits.h"
-#include "cache/latency.h"
-#include "cache/notify.h"
-#include "cache/output_limits.h"
-#include "cache/pubsub.h"
-#include "cache/readthrough.h"
-#include "cache/roster.h"
-#include "cache/server_info.h"
-#include "cache/settings.h"
-#include "cache/slowlog.h"
-#include "cache/store.h"
-#include "cache/tracking.h"
-#include "cache/transaction.h"
-#include "cache/worker.h"
+#include "cache/access/acl.h"
+#include "cache/commands/command.h"
+#include "cache/commands/transaction.h"
+#include "cache/front/command_stats.h"
+#include "cache/front/doors.h"
+#include "cache/front/gate.h"
+#include "cache/front/latency.h"
+#include "cache/front/output_limits.h"
+#include "cache/front/roster.h"
+#include "cache/front/server_info.h"
+#include "cache/front/settings.h"
+#include "cache/front/slowlog.h"
+#include "cache/front/worker.h"
+#include "cache/rows/readthrough.h"
+#include "cache/signals/keywaits.h"
+#include "cache/signals/notify.h"
+#include "cache/signals/pubsub.h"
+#include "cache/signals/tracking.h"
+#include "cache/store/store.h"
 
 enum {
     DRAIN_US = 5 * 1000 * 1000, /* how long replies on the way may take at the end */
@@ -165,7 +165,7 @@ struct cache *cache_create(const struct cache_config *config, const struct cache
     cache->tracking = tracking_create(cache->store, &cache->settings);
     struct readthrough_deps rt_deps = {deps->log, deps->metrics, cache->store, cache->watches,
                                        cache->tracking};
-    cache->acl = acl_create(&cache->config, &cache->settings, deps->log, err);
+    cache->acl = acl_create(&cache->config, &cache->settings, deps->log, deps->metrics, err);
     cache->slowlog = slowlog_create();
     cache->latency = latency_create();
     if (cache->acl)

@@ -17,7 +17,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/metrics.h"
-#include "cache/tls.h"
+#include "cache/front/tls.h"
 
 enum cache_coherence { COHERENCE_STREAM, COHERENCE_TTL };
 enum cache_on_stale { ON_STALE_BYPASS, ON_STALE_SERVE, ON_STALE_ERROR };
@@ -72,6 +72,8 @@ struct cache_config {
     int64_t ttl_ms;
     int64_t negative_ttl_ms;
     int64_t fill_timeout_ms; /* the deadline of a read that has to ask the database */
+    uint32_t
+        max_pending_reads; /* rows that a worker's clients may wait for at once; 0: any number */
     enum cache_coherence coherence;
     int64_t max_staleness_ms;
     enum cache_on_stale on_stale;

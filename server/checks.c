@@ -24,6 +24,8 @@ static const struct check {
     {"connector", check_connectors, false, false},
     {"state_dir", check_state_dir, false, true},
     {"listener", check_listeners, false, false},
+    {"certificate", check_certificates, false, false},
+    {"acl_file", check_acl_file, false, false},
 };
 
 void check_report(struct check_context *context, enum check_result result, const char *mend,

@@ -59,5 +59,7 @@ void check_kafka(struct check_context *context);
 void check_connectors(struct check_context *context);
 void check_state_dir(struct check_context *context);
 void check_listeners(struct check_context *context);
+void check_certificates(struct check_context *context);
+void check_acl_file(struct check_context *context);
 
 #endif

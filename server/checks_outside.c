@@ -9,6 +9,8 @@
 
 #include "base/kafka.h"
 #include "base/mem.h"
+#include "cache/access/acl.h"
+#include "cache/front/tls.h"
 #include "server/checks.h"
 
 enum { PROBE_TIMEOUT_MS = 10 * 1000 };
@@ -134,5 +136,40 @@ static void check_listener(struct check_context *context, const char *option, co
 void check_listeners(struct check_context *context) {
     if (context->config->roles & ROLE_CACHE)
         check_listener(context, "cache.listen", context->config->cache.listen);
+    if (context->config->roles & ROLE_CACHE && context->config->cache.tls.listen)
+        check_listener(context, "cache.tls.listen", context->config->cache.tls.listen);
     check_listener(context, "admin.listen", context->config->admin_listen);
+}
+
+void check_certificates(struct check_context *context) {
+    const struct tls_config *config = &context->config->cache.tls;
+    if (!(context->config->roles & ROLE_CACHE) || !config->certificate) return;
+    struct error err;
+    struct metrics *metrics = metrics_create();
+    struct tls *tls = tls_create(config, NULL, metrics, &err);
+    if (tls)
+        check_report(context, CHECK_OK, NULL, "%s and its key fit together", config->certificate);
+    else
+        check_report(context, CHECK_FAIL, "name PEM files that Freshet's user may read", "%s",
+                     err.message);
+    tls_destroy(&tls);
+    metrics_destroy(&metrics);
+}
+
+void check_acl_file(struct check_context *context) {
+    const struct cache_config *config = &context->config->cache;
+    if (!(context->config->roles & ROLE_CACHE) || !config->acl_file) return;
+    struct error err;
+    struct settings settings;
+    struct metrics *metrics = metrics_create();
+    settings_init(&settings, config);
+    struct acl *acl = acl_create(config, &settings, NULL, metrics, &err);
+    if (acl)
+        check_report(context, CHECK_OK, NULL, "%s: %u users", config->acl_file,
+                     acl_each_user(acl, NULL, NULL));
+    else
+        check_report(context, CHECK_FAIL, "mend the file, or leave cache.acl_file out", "%s",
+                     err.message);
+    acl_destroy(&acl);
+    metrics_destroy(&metrics);
 }

@@ -7,10 +7,10 @@
 #include "base/mem.h"
 #include "base/pattern.h"
 #include "base/pg.h"
-#include "cache/acl_rights.h"
-#include "cache/named.h"
-#include "cache/notify.h"
-#include "cache/output_limits.h"
+#include "cache/access/acl_rights.h"
+#include "cache/front/output_limits.h"
+#include "cache/rows/named.h"
+#include "cache/signals/notify.h"
 #include "server/config.h"
 
 enum { NAME_MAX_BYTES = 63 /* NAMEDATALEN - 1 */ };
@@ -79,13 +79,13 @@ static void check_database(struct checker *c) {
 }
 
 /* Whoever comes in has to say who he is: by a password, or a certificate. */
-static bool is_guarded(const struct config *config) {
+static bool is_guarded(const struct config *config, bool is_tls_port) {
     const struct cache_config *cache = &config->cache;
+    bool speaks_tls = cache->tls.certificate && (is_tls_port || !cache->tls.listen);
     if (cache->password || cache->acl_file) return true;
     for (uint32_t i = 0; i < cache->n_users; i++)
         if (strcmp(cache->users[i].name, "default") == 0) return true;
-    return cache->tls.certificate && !cache->tls.listen &&
-           cache->tls.clients == TLS_CLIENTS_REQUIRED;
+    return speaks_tls && cache->tls.clients == TLS_CLIENTS_REQUIRED;
 }
 
 static void check_tls(struct checker *c) {
@@ -143,7 +143,7 @@ static void check_listeners(struct checker *c) {
     for (size_t i = 0; i < sizeof listens / sizeof *listens && config->roles & ROLE_CACHE; i++) {
         const char *text = listens[i][1];
         bool open = text && units_address(text, &address, &why) && !address_is_loopback(&address);
-        if (open && config->cache_protected_mode && !is_guarded(config))
+        if (open && config->cache_protected_mode && !is_guarded(config, i == 1))
             WRONG(c, listens[i][0],
                   "\"%.80s\" is beyond loopback and there is no password: set cache.password, or "
                   "cache.protected_mode: false where the network is trusted",

@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cache/command.h"
+#include "cache/commands/command.h"
 #include "server/commands.h"
 #include "server/help.h"
 

@@ -4,7 +4,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
-#include "cache/fields.h"
+#include "cache/values/fields.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

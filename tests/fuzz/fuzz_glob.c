@@ -5,7 +5,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
-#include "cache/glob.h"
+#include "cache/values/glob.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

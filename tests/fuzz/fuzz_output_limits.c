@@ -4,7 +4,7 @@
 
 #include "base/assert.h"
 #include "base/buf.h"
-#include "cache/output_limits.h"
+#include "cache/front/output_limits.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -6,7 +6,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
-#include "cache/rdb.h"
+#include "cache/values/rdb.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

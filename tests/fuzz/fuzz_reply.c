@@ -11,7 +11,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
-#include "cache/reply.h"
+#include "cache/front/reply.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -150,18 +150,23 @@ static void compose(struct composer *c, uint32_t depth) {
     }
 }
 
+/* Nothing composed is no text to point into. */
+static void append_composed(struct buf *joined, const struct buf *out, size_t from, size_t to) {
+    ASSERT(from <= to && to <= out->len);
+    if (from < to) buf_append(joined, out->data + from, to - from);
+}
+
 /* The bytes as they are sent, with the splices where they belong. */
 static struct buf join(const struct buf *out, const struct splices *splices) {
     struct buf joined = {0};
     size_t from = 0;
     for (uint32_t i = 0; i < splices->n; i++) {
         const struct splice *splice = &splices->all[i];
-        ASSERT(splice->at >= from && splice->at <= out->len);
-        buf_append(&joined, out->data + from, splice->at - from);
+        append_composed(&joined, out, from, splice->at);
         buf_append_slice(&joined, splice->value);
         from = splice->at;
     }
-    buf_append(&joined, out->data + from, out->len - from);
+    append_composed(&joined, out, from, out->len);
     ASSERT(joined.len == out->len + splices->bytes);
     return joined;
 }
@@ -224,7 +229,7 @@ static int64_t read_number(struct slice line) {
 }
 
 static void judge_resp3(const struct tokens *expected, const struct buf *bytes) {
-    const char *at = bytes->data;
+    const char *at = bytes->len ? bytes->data : "";
     const char *end = at + bytes->len;
     uint32_t n = 0;
     while (at < end) {

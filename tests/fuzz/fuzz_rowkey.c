@@ -7,9 +7,9 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
-#include "cache/pgsnapshot.h"
-#include "cache/rowkey.h"
-#include "cache/statement.h"
+#include "cache/rows/pgsnapshot.h"
+#include "cache/rows/rowkey.h"
+#include "cache/rows/statement.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -4,7 +4,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
-#include "cache/scored.h"
+#include "cache/values/scored.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

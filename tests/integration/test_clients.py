@@ -272,3 +272,15 @@ def test_reset_leaves_every_mode(served):
         shown = line_of(r, number)
         assert (shown["name"], shown["flags"], shown["sub"], shown["resp"]) == ("", "N", "0", "2")
         assert wire.call("PING") == b"+PONG"
+
+
+def test_nothing_expires_while_writes_are_paused(served, wait_until):
+    r = client(served)
+    r.set("soon", "v", px=20)
+    r.set("later", "v", px=400)  # more than one round of what looks for expired keys
+    r.execute_command("CLIENT", "PAUSE", 100000, "WRITE")
+    wait_until(lambda: r.get("later") is None, timeout=10)
+    assert r.get("soon") is None
+    assert r.info("stats")["expired_keys"] == 0
+    r.execute_command("CLIENT", "UNPAUSE")
+    wait_until(lambda: r.info("stats")["expired_keys"] == 2, timeout=10)

@@ -459,3 +459,33 @@ def strict_scenario(server, shop, start):
 def test_strict_with_the_feed_as_synchronous_standby(make_postgres, freshet):
     server = make_postgres()
     strict_scenario(server, server.create_shop(), freshet)
+
+
+def test_waiting_for_an_lsn_behind_an_empty_page_s_header_ends(make_postgres, freshet):
+    """The insert position may stand behind the header of a page that nothing was written to: the stream stands before it."""
+    page, header = 8192, 24
+    shop = make_postgres(autovacuum="off").create_shop()
+    f = freshet(shop)
+
+    def position():
+        high, low = shop.value("SELECT pg_current_wal_insert_lsn()").split("/")
+        return int(high, 16) << 32 | int(low, 16)
+
+    def emit(size):
+        shop.execute(f"SELECT pg_logical_emit_message(false, 'x', repeat('x', {size}))")
+
+    emit(1)
+    overhead = None
+    for _ in range(60):
+        before = position()
+        left = page - before % page
+        emit(left - overhead if overhead and left > overhead + 300 else 400)
+        after = position()
+        if after // page == before // page:
+            overhead = after - before - 400
+        if after % page == header:
+            break
+    else:
+        pytest.skip("the position was never there: others write")
+    lsn = f"{after >> 32:X}/{after & 0xFFFFFFFF:X}"
+    f.redis.execute_command("FRESHET.WAIT", lsn, 10000)

@@ -9,7 +9,7 @@ from support.rawresp import RawResp
 from support.waiting import wait_until
 
 MIB = 1 << 20
-BOUND = 96 * MIB
+BOUND = 64 * MIB
 SHIFTS = (64, 1024, 100, 2000, 40, 300)
 
 
@@ -51,15 +51,15 @@ def test_resident_memory_keeps_to_the_bound_while_sizes_shift(bounded):
         rounds += 1
     assert bounded.rss_bytes() > BOUND * 0.85  # nor is it left unused
     assert bounded.redis.dbsize() > BOUND / 2 / 2500
-    for i in range(n - 100, n):  # what came last is there
-        assert bounded.redis.strlen(f"key:{i}") >= 0
+    last = sum(bounded.redis.exists(f"key:{i}") for i in range(n - 100, n))
+    assert last > 80  # what came last is there, but for what was deleted
 
 
 def test_memory_goes_back_after_a_flush_and_after_expiry(bounded):
     empty = bounded.rss_bytes()
-    n, _ = fill(bounded, 0, 200, 40 * MIB)
+    n, _ = fill(bounded, 0, 200, 30 * MIB)
     full = bounded.rss_bytes()
-    assert full > empty + 30 * MIB
+    assert full > empty + 22 * MIB
     bounded.redis.flushall()
     wait_until(lambda: bounded.rss_bytes() < empty + (full - empty) // 5, 15, "the flushed memory is given back")
 

@@ -42,7 +42,7 @@ GRAMMAR = """
 SET {k} {v} [(NX|XX)] [GET] [(EX {t}|PX 100000|PX -1|KEEPTTL|EXAT 9999999999)]
 SETNX {k} {v} | SETEX {k} {t} {v} | PSETEX {k} 100000 {v} | GETSET {k} {v} | GETDEL {k} | GET {k} | STRLEN {k} | APPEND {k} {v}
 GETEX {k} [(EX {t}|PERSIST|PXAT 9999999999000)] | MGET {k}+ | MSET {k} {v} {k} {v} | MSETNX {k} {v} {k} {v}
-GETRANGE {k} {i} {i} | SUBSTR {k} {i} {i} | SETRANGE {k} {o} {v} | INCR {k} | DECR {k} | INCRBY {k} {i} | DECRBY {k} {i} | INCRBYFLOAT {k} {d}
+LCS {k} {k} [(LEN|IDX [MINMATCHLEN {i}] [WITHMATCHLEN])] | GETRANGE {k} {i} {i} | SUBSTR {k} {i} {i} | SETRANGE {k} {o} {v} | INCR {k} | DECR {k} | INCRBY {k} {i} | DECRBY {k} {i} | INCRBYFLOAT {k} {d}
 SETBIT {k} {o} {b} | GETBIT {k} {o} | BITCOUNT {k} [{i} {i} [(BYTE|BIT)]] | BITPOS {k} {b} [{i} [{i}]] | BITOP (AND|OR|XOR|NOT) {k} {k}+
 BITFIELD {k} [(GET u8 {o}|SET i5 {o} {i}|OVERFLOW (SAT|FAIL|WRAP) INCRBY u4 {o} {i})] | BITFIELD_RO {k} GET u16 {o}
 DEL {k}+ | UNLINK {k} | EXISTS {k}+ | TOUCH {k}+ | TYPE {k} | OBJECT ENCODING {k} | DBSIZE | KEYS {p}

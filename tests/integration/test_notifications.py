@@ -27,6 +27,7 @@ STORIES = {
     "lists": """
         LPUSH l a b | RPUSH l c | LPUSHX l d | RPUSHX none e | LINSERT l BEFORE a x | LSET l 0 y | LREM l 1 y | LTRIM l 0 2 | LPOP l | RPOP l
         LMOVE l m LEFT RIGHT | RPOPLPUSH m l | DEL l m | RPUSH l a | LPOP l | RPUSH l a b c | LMPOP 1 l LEFT COUNT 2 | LTRIM l 5 6
+        RPUSH l 3 1 2 | SORT l | SORT l STORE d | SORT none STORE d | SORT none STORE d | SORT l STORE l
     """,
     "sets": """
         SADD s a b c | SADD s a | SREM s a | SREM s a | SMOVE s t b | SMOVE s t none | SUNIONSTORE u s t | SINTERSTORE v s t

@@ -287,6 +287,19 @@ def test_a_client_that_has_gone_is_not_served(pair, clients):
     assert ours.call("EXISTS", "m") == 0
 
 
+def test_a_client_that_goes_leaving_requests_behind_its_wait_is_missed(pair, clients):
+    for commands in ([["PING"]], [["PING"], ["QUIT"]], [["SET", "k", "x" * 5000]]):
+        gone = clients()
+        gone.send("BLPOP", "l", 0)
+        blocked(pair.freshet, 1)
+        for command in commands:
+            gone.send(*command)
+        pair.freshet.call("PING")
+        gone.close()
+        blocked(pair.freshet, 0)
+    assert pair.freshet.calls([["RPUSH", "l", "a"], ["LLEN", "l"], ["EXISTS", "k"]]) == [1, 1, 0]
+
+
 def ours_id(raw, command):
     told = raw.call("CLIENT", "LIST")
     told = getattr(told, "data", told)

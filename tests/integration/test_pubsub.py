@@ -290,3 +290,20 @@ def test_shard_channels_are_no_keys(served):
             user.execute_command(*words)
     with pytest.raises(redis.ResponseError, match="no key arguments"):
         r.execute_command("COMMAND", "GETKEYS", "SPUBLISH", "a", "b")
+
+
+def test_a_client_that_waits_gets_its_messages_and_a_transaction_s_come_behind_its_reply(served, wait_until):
+    wire = Wire(served.port)
+    wire.send(command("HELLO", 3) + command("SUBSCRIBE", "a"))
+    answer = b""
+    while not answer.endswith(push("subscribe", "a", 1)):
+        answer += wire.read(1)
+    wire.send(command("BLPOP", "list", 0))
+    wait_until(lambda: served.metric("freshet_cache_clients_waiting") == 1, timeout=5)
+    r = client(served)
+    assert r.publish("a", "while it waits") == 1
+    wire.expect(push("message", "a", "while it waits"))
+    r.rpush("list", "x")
+    wire.expect(array("list", "x"))
+    wire.send(command("MULTI") + command("PUBLISH", "a", "m") + command("ECHO", "e") + command("EXEC"))
+    wire.expect(b"+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:1\r\n$1\r\ne\r\n" + push("message", "a", "m"))

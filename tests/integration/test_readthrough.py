@@ -306,6 +306,8 @@ def test_a_missing_row_is_asked_for_once_however_many_wait(db, freshet):
         wait_until(lambda: f.metric("freshet_cache_fills_joined_total") == 19, what="nineteen have joined")
         wait_until(gate.waiting, what="the fill waits")
         assert gate.waiting() == 1
+        assert f.metric("freshet_cache_clients_waiting") == 20
+        assert f.redis.info("clients")["blocked_clients"] == 0  # these wait for rows, not in a blocking command
     assert {json.loads(result())["v"] for result in results} == {"old"}
     assert f.metric("freshet_cache_fill_queries_total") <= 2
     f.stop()
@@ -331,6 +333,22 @@ def test_misses_that_meet_become_one_statement(shop, freshet):
     assert f.metric("freshet_cache_fill_queries_total") - queries < 50
     for client in clients:
         client.close()
+
+
+def test_reads_beyond_the_bound_of_waiting_ones_are_refused(db, freshet):
+    gate = Gate(db)
+    f = freshet(db, {"database": {"url": gate.url}, "cache": {"workers": 1, "fill_timeout": "20s", "max_pending_reads": 3}})
+    with gate.shut():
+        many = in_background(lambda: f.client().mget("gated:1", "gated:2", "gated:3", "gated:4"))
+        wait_until(gate.waiting, what="the fill waits")
+        with pytest.raises(redis.ResponseError, match=r"^gated: too many reads wait .*cache.max_pending_reads is 3"):
+            f.redis.get("gated:5")
+        assert f.redis.set("plain", 1) and f.redis.get("plain") == "1"
+    assert [json.loads(row)["id"] for row in many()] == [1, 2, 3, 4]
+    assert json.loads(f.redis.get("gated:5"))["id"] == 5
+    assert f.metric("freshet_cache_reads_refused_total") == 1
+    f.stop()
+    gate.drop_role()
 
 
 def cold(shop, freshet):

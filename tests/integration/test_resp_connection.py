@@ -164,7 +164,7 @@ def test_info_counts(client):
 
 def test_command_tells_its_table(plain, client, redis_server):
     count = client.command_count()
-    assert count == len(client.command()) == len(client.command_list())
+    assert count == len(client.command()) == len([name for name in client.command_list() if "|" not in name])
     theirs = redis_server.command()
     ours = client.command()
     for name, entry in ours.items():
@@ -190,11 +190,10 @@ def test_every_command_has_its_documentation(plain):
 def test_config_get(client):
     assert client.config_get("maxmemory") == {"maxmemory": str(64 << 20)}
     assert client.config_get("save") == {"save": ""} and client.config_get("appendonly") == {"appendonly": "no"}
-    assert set(client.config_get("max*")) == {"maxclients", "maxmemory", "maxmemory-policy"}
+    assert set(client.config_get("max*")) == {"maxclients", "maxmemory", "maxmemory-clients", "maxmemory-policy", "maxmemory-samples"}
     assert client.config_get("MAXCLIENTS", "nope") == {"maxclients": "10000"}
-    for words in (("CONFIG", "SET", "maxmemory", "1"), ("CONFIG", "RESETSTAT"), ("CONFIG", "REWRITE")):
-        with pytest.raises(redis.ResponseError, match="not supported"):
-            client.execute_command(*words)
+    with pytest.raises(redis.ResponseError, match="not supported"):
+        client.execute_command("CONFIG", "REWRITE")
 
 
 def test_time_and_size(client):
@@ -219,7 +218,7 @@ def test_redis_cli_is_served(plain, words):
     import subprocess
 
     done = subprocess.run(["redis-cli", "-p", str(plain.port), *words.split()], capture_output=True, text=True, timeout=30)
-    assert done.returncode == 0 and "ERR" not in done.stdout, done.stdout
+    assert done.returncode == 0 and not done.stdout.startswith("ERR"), done.stdout
 
 
 def test_redis_benchmark_is_served(plain):

@@ -3,7 +3,7 @@
 import pytest
 import redis
 
-from support.freshet import binary
+from support.freshet import binary, symbols
 from support.resp import Wire, command, exchange
 
 PLAIN = {"read_through": False, "workers": 2}
@@ -45,6 +45,39 @@ def test_a_reader_slower_than_the_output_limit_is_closed(freshet, wait_until):
         wait_until(lambda: served.metric("freshet_cache_output_limit_closes_total") == 1, timeout=10)
     assert "reason=output_limit" in served.log_text()
     assert served.redis.ping()
+
+
+def test_slow_readers_hold_their_limit_at_most_and_nobody_s_time(freshet):
+    served = serve(freshet, client_output_limit="1MiB", workers=1)
+    value, readers, times = b"x" * 90_000, 20, 10
+    served.redis_bytes.set("big", value)
+    before = served.rss_bytes()
+    wires = [Wire(served.port, receive_buffer=4096) for _ in range(readers)]
+    for wire in wires:
+        wire.send(command("GET", "big") * times)
+    with Wire(served.port) as quick:
+        for _ in range(500):
+            assert quick.call("PING") == b"+PONG"
+    if "__asan_init" not in symbols() and "__tsan_init" not in symbols():
+        assert served.rss_bytes() - before < readers * (1 << 20) * 1.5
+    for wire in wires:
+        wire.expect(b"$90000\r\n%s\r\n" % value * times)
+        wire.close()
+    assert served.metric("freshet_cache_output_limit_closes_total") == 0
+
+
+def test_a_request_beyond_the_query_limit_closes(freshet):
+    served = serve(freshet)
+    served.redis.config_set("client-query-buffer-limit", 1 << 20)
+    with Wire(served.port) as wire:
+        try:
+            wire.send(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$3000000\r\n" + b"x" * 2_900_000)
+            assert wire.read_to_end() == b""
+        except OSError:
+            pass  # it was closed with bytes unread
+    assert "reason=query_limit" in served.log_text()
+    assert served.metric("freshet_cache_protocol_errors_total") == 1
+    assert served.redis.get("k") is None
 
 
 def test_one_reply_larger_than_the_limit_reaches_who_reads_it(freshet):

@@ -1,6 +1,6 @@
 """Each rule of coherence is needed: with it taken out, the test that is for it fails.
 
-A second build of the program, build/freshet-rules, takes rules out by their numbers (cache/core.h). A release has no such
+A second build of the program, build/freshet-rules, takes rules out by their numbers (cache/rows/core.h). A release has no such
 switch.
 """
 

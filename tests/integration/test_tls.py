@@ -289,3 +289,30 @@ def test_wrong_files_are_told_at_the_start(freshet, authority, server_files, cli
     served = freshet(None, {"cache": {**PLAIN, "tls": tls}}, wait=False)
     assert served.process.wait_ended(20) == 1
     assert complaint in served.log_text()
+
+
+def test_check_says_whether_the_certificates_will_do(cli, server_files, client_files):
+    def check(key):
+        return cli("check", "--listen", f"127.0.0.1:{free_port()}", "--admin", f"127.0.0.1:{free_port()}",
+                   "--set", "cache.read_through=false",
+                   "--set", f"cache.tls.certificate={server_files[0]}", "--set", f"cache.tls.key={key}")
+
+    good, bad = check(server_files[1]), check(client_files[1])
+    assert good.returncode == 0 and "its key fit together" in good.stdout
+    assert bad.returncode == 1 and "key values mismatch" in bad.stdout
+
+
+@pytest.mark.parametrize(("plain", "clients", "password", "fits"), [
+    ("127.0.0.1", "required", None, True),
+    ("127.0.0.1", "optional", None, False),
+    ("127.0.0.1", "optional", "secret", True),
+    ("0.0.0.0", "required", None, False),
+])
+def test_beyond_loopback_a_password_or_a_certificate_is_asked_for(cli, authority, server_files, plain, clients, password, fits):
+    more = ["--set", f"cache.password={password}"] if password else []
+    done = cli("check", "--listen", f"{plain}:{free_port()}", "--admin", f"127.0.0.1:{free_port()}",
+               "--set", "cache.read_through=false", "--set", f"cache.tls.listen=0.0.0.0:{free_port()}",
+               "--set", f"cache.tls.certificate={server_files[0]}", "--set", f"cache.tls.key={server_files[1]}",
+               "--set", f"cache.tls.ca={authority.ca}", "--set", f"cache.tls.clients={clients}", *more)
+    assert done.returncode == (0 if fits else 2), done.stdout + done.stderr
+    assert fits or "beyond loopback" in done.stdout + done.stderr

@@ -8,9 +8,9 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "cache/acl_rights.h"
-#include "cache/categories.h"
-#include "cache/keyuse.h"
+#include "cache/access/acl_rights.h"
+#include "cache/access/categories.h"
+#include "cache/access/keyuse.h"
 
 struct scene {
     struct command_ids *ids;

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "cache/bits.h"
+#include "cache/values/bits.h"
 
 static uint64_t dice = 17;
 

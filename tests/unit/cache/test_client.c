@@ -18,20 +18,20 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "cache/acl.h"
+#include "cache/access/acl.h"
 #include "cache/cache.h"
-#include "cache/client.h"
-#include "cache/command.h"
-#include "cache/command_stats.h"
-#include "cache/gate.h"
-#include "cache/number.h"
-#include "cache/output_limits.h"
-#include "cache/reply.h"
-#include "cache/roster.h"
-#include "cache/server_info.h"
-#include "cache/settings.h"
-#include "cache/store.h"
-#include "cache/worker.h"
+#include "cache/commands/command.h"
+#include "cache/front/client.h"
+#include "cache/front/command_stats.h"
+#include "cache/front/gate.h"
+#include "cache/front/output_limits.h"
+#include "cache/front/reply.h"
+#include "cache/front/roster.h"
+#include "cache/front/server_info.h"
+#include "cache/front/settings.h"
+#include "cache/front/worker.h"
+#include "cache/store/store.h"
+#include "cache/values/number.h"
 
 /* --- a mailbox for tickets, between the worker and the test ------------------------------------------------- */
 
@@ -160,7 +160,7 @@ static int setup(void **state) {
     output_limits_init(&s->limits, s->config.client_output_limit_bytes);
     s->gate = gate_create();
     settings_init(&s->settings, &s->config);
-    s->acl = acl_create(&s->config, &s->settings, s->log, NULL);
+    s->acl = acl_create(&s->config, &s->settings, s->log, s->metrics, NULL);
     s->stats = command_stats_create(acl_ids(s->acl), 1, &s->settings);
     struct worker_deps deps = {.config = &s->config,
                                .info = &s->info,

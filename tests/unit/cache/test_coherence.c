@@ -12,8 +12,8 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "cache/coherence.h"
-#include "cache/keep.h"
+#include "cache/rows/coherence.h"
+#include "cache/rows/keep.h"
 
 enum { KEYS = 3, MAX_TRANSACTIONS = 100, MAX_FILLS = 6, STEPS = 700, SEEDS = 400, FIRST_XID = 100 };
 

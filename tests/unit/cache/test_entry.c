@@ -6,8 +6,8 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "cache/entry.h"
-#include "cache/hash.h"
+#include "cache/store/entry.h"
+#include "cache/values/hash.h"
 
 #define assert_slice(got, wanted)                                                                  \
     do {                                                                                           \

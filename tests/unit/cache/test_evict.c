@@ -7,8 +7,8 @@
 #include <cmocka.h>
 #include <xxhash.h>
 
-#include "cache/evict.h"
-#include "cache/index.h"
+#include "cache/store/evict.h"
+#include "cache/store/index.h"
 
 enum { N = 200, FOLLOWER = EVICT_MODES };
 

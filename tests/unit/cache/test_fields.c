@@ -5,7 +5,7 @@
 
 #include <cmocka.h>
 
-#include "cache/fields.h"
+#include "cache/values/fields.h"
 
 static void assert_slice(struct slice got, const char *wanted) {
     assert_int_equal(got.len, strlen(wanted));

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "cache/glob.h"
+#include "cache/values/glob.h"
 
 static void patterns_match_as_in_redis(void **state) {
     (void)state;

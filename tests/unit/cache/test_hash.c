@@ -8,8 +8,8 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "cache/hash.h"
-#include "cache/store.h"
+#include "cache/store/store.h"
+#include "cache/values/hash.h"
 
 struct fixture {
     struct store *store;

@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "cache/heap.h"
+#include "cache/store/heap.h"
 
 static void slots_waste_little_and_are_apart(void **state) {
     (void)state;

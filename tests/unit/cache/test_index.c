@@ -10,8 +10,8 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
-#include "cache/index.h"
-#include "cache/reclaim.h"
+#include "cache/store/index.h"
+#include "cache/store/reclaim.h"
 
 enum { N = 30000 };
 

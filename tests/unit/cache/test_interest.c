@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "cache/interest.h"
+#include "cache/signals/interest.h"
 
 #define NOW_MS INT64_C(1795248000000)
 

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "cache/lease.h"
+#include "cache/rows/lease.h"
 
 enum { SECOND_US = 1000 * 1000 };
 

@@ -8,9 +8,9 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "cache/elements.h"
-#include "cache/list.h"
-#include "cache/store.h"
+#include "cache/store/store.h"
+#include "cache/values/elements.h"
+#include "cache/values/list.h"
 
 struct fixture {
     struct store *store;

@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "cache/names.h"
+#include "cache/signals/names.h"
 
 enum { THINGS = 1000 };
 

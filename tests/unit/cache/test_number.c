@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "cache/number.h"
+#include "cache/values/number.h"
 
 static void integers_have_one_form_only(void **state) {
     (void)state;

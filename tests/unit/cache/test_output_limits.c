@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "base/buf.h"
-#include "cache/output_limits.h"
+#include "cache/front/output_limits.h"
 
 static void assert_shown(const struct output_limits *limits, const char *expected) {
     struct buf shown = {0};

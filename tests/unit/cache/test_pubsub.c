@@ -7,10 +7,10 @@
 #include <cmocka.h>
 
 #include "base/buf.h"
-#include "cache/notify.h"
-#include "cache/pubsub.h"
-#include "cache/push.h"
-#include "cache/roster.h"
+#include "cache/front/push.h"
+#include "cache/front/roster.h"
+#include "cache/signals/notify.h"
+#include "cache/signals/pubsub.h"
 
 /* Two clients that have gone: what is sent to them is counted, and dropped. */
 struct fixture {

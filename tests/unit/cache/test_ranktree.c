@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "cache/ranktree.h"
+#include "cache/values/ranktree.h"
 
 /* The model: a sorted array, changed with memmove. */
 struct model {

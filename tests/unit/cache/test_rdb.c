@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "cache/rdb.h"
+#include "cache/values/rdb.h"
 
 static bool append_item(const struct rdb_item *item, void *arg) {
     buf_append_slice(arg, item->name);

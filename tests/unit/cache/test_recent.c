@@ -6,10 +6,10 @@
 
 #include <cmocka.h>
 
-#include "cache/links.h"
-#include "cache/pgsnapshot.h"
-#include "cache/recent.h"
-#include "cache/tablestate.h"
+#include "cache/rows/links.h"
+#include "cache/rows/pgsnapshot.h"
+#include "cache/rows/recent.h"
+#include "cache/rows/tablestate.h"
 
 static struct pgsnapshot snapshot_of(const char *text) {
     struct pgsnapshot snapshot;

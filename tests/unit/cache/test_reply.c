@@ -6,7 +6,7 @@
 #include <cmocka.h>
 #include <math.h>
 
-#include "cache/reply.h"
+#include "cache/front/reply.h"
 
 /* Composes by both protocols and compares. */
 #define EXPECT(call, resp2, resp3)                                                                 \

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cache/resp.h"
+#include "cache/front/resp.h"
 
 enum { MAX_BULK = 1024 * 1024 };
 

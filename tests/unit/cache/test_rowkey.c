@@ -7,9 +7,9 @@
 
 #include <cmocka.h>
 
-#include "cache/rowkey.h"
-#include "cache/statement.h"
-#include "cache/touched.h"
+#include "cache/rows/rowkey.h"
+#include "cache/rows/statement.h"
+#include "cache/rows/touched.h"
 
 static const char *const int_columns[] = {"id", "name"};
 static struct key_column int_keys[1] = {

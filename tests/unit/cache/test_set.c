@@ -8,8 +8,8 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "cache/set.h"
-#include "cache/store.h"
+#include "cache/store/store.h"
+#include "cache/values/set.h"
 
 struct fixture {
     struct store *store;

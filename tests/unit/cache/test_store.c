@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "cache/store.h"
+#include "cache/store/store.h"
 
 enum { MIB = 1 << 20 };
 #define NOW_MS INT64_C(1795248000000)
@@ -242,6 +242,86 @@ static bool ends_in_seven(const struct entry *entry, void *arg) {
     return key.data[key.len - 1] == '7';
 }
 
+/* What is left of many small entries is moved together, and nobody notices. */
+static void slabs_with_few_entries_left_are_emptied(void **state) {
+    (void)state;
+    enum { N = 60000 };
+    struct store *store = make(64 * MIB);
+    char key[24];
+    for (uint32_t i = 0; i < N; i++)
+        assert_true(
+            put(store, numbered(key, i), numbered(key, i), i % 8 ? STORE_NEVER : NOW_MS + 500));
+    for (uint32_t i = 0; i < N; i++)
+        if (i % 4) assert_true(unset(store, numbered(key, i)));
+    struct store_stats before = stats_of(store);
+    for (uint32_t n = 0; n < 100; n++) {
+        store_tend(store, 2000);
+        assert_int_equal(store_expire(store, 0, 1, NOW_MS, 2000), 0); /* gives back what was left */
+    }
+    struct store_stats after = stats_of(store);
+    assert_true(after.slab_bytes < before.slab_bytes / 2);
+    /* in each of two regions three sizes of slots may keep the holes of a slab and a quarter */
+    assert_true(after.slab_bytes < after.slot_bytes + 2 * 3 * 80 * 1024);
+    assert_int_equal(after.bytes, before.bytes);
+    for (uint32_t i = 0; i < N; i++) {
+        const struct entry *entry = peek(store, numbered(key, i), NOW_MS);
+        if (i % 4)
+            assert_null(entry);
+        else
+            assert_true(slice_equal(entry_string(entry), numbered(key, i)));
+    }
+    while (store_expire(store, 0, 1, NOW_MS + 2000, 2000) > 0) {
+    }
+    assert_int_equal(stats_of(store).entries, N / 8); /* those that moved expire as the others */
+    store_destroy(&store);
+}
+
+static void the_limit_follows_what_else_is_resident(void **state) {
+    (void)state;
+    struct store *store = make(16 * MIB);
+    static const char value[1000];
+    char key[24];
+    for (uint32_t i = 0; i < 20000; i++)
+        assert_true(put(store, numbered(key, i), slice_make(value, sizeof value), STORE_NEVER));
+    uint64_t used = stats_of(store).bytes;
+    assert_in_range(used, 15 * MIB, 16 * MIB);
+    store_follow(store, used + 4 * MIB);
+    for (uint32_t i = 0; i < 20; i++)
+        store_tend(store, 2000);
+    assert_in_range(stats_of(store).bytes, 11 * MIB, 12 * MIB);
+    store_follow(
+        store, used + 100 * MIB); /* the bare process is larger than the bound: half is the least */
+    for (uint32_t i = 0; i < 20; i++)
+        store_tend(store, 2000);
+    assert_in_range(stats_of(store).bytes, 7 * MIB, 8 * MIB);
+    store_destroy(&store);
+}
+
+/* A key that is set again and again leaves no trail of notes in the wheel. */
+static void keys_that_are_set_again_with_an_expiry_take_no_more_memory(void **state) {
+    (void)state;
+    struct store *store = make(64 * MIB);
+    char key[24];
+    uint64_t first = 0;
+    for (uint32_t round = 0; round < 200; round++) {
+        for (uint32_t i = 0; i < 1000; i++) {
+            assert_true(put(store, numbered(key, i), SLICE("v"), NOW_MS + 100000 + round * 1000));
+            if (round % 2) assert_true(unset(store, numbered(key, i)));
+            if (round % 2)
+                assert_true(
+                    put(store, numbered(key, i), SLICE("v"), NOW_MS + 90000 + round * 1000));
+        }
+        if (round == 1) first = stats_of(store).bytes;
+    }
+    assert_true(stats_of(store).bytes < first * 2);
+    store_expire(store, 0, 1, NOW_MS + 90000 + 198 * 1000, UINT32_MAX);
+    assert_int_equal(stats_of(store).entries, 1000);
+    while (store_expire(store, 0, 1, NOW_MS + 100000 + 200 * 1000, 2000) > 0) {
+    }
+    assert_int_equal(stats_of(store).entries, 0);
+    store_destroy(&store);
+}
+
 static void a_sweep_takes_what_matches_and_nothing_else(void **state) {
     (void)state;
     struct store *store = make(64 * MIB);
@@ -337,6 +417,9 @@ int main(void) {
         cmocka_unit_test(memory_stays_within_the_bound_and_what_is_read_stays),
         cmocka_unit_test(a_big_value_takes_the_room_of_many_and_one_beyond_the_bound_is_refused),
         cmocka_unit_test(memory_comes_back_after_a_flush),
+        cmocka_unit_test(slabs_with_few_entries_left_are_emptied),
+        cmocka_unit_test(the_limit_follows_what_else_is_resident),
+        cmocka_unit_test(keys_that_are_set_again_with_an_expiry_take_no_more_memory),
         cmocka_unit_test(a_sweep_takes_what_matches_and_nothing_else),
         cmocka_unit_test(a_scan_sees_each_live_entry),
         cmocka_unit_test(a_random_key_is_live_and_not_a_negative_entry),

@@ -12,7 +12,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
-#include "cache/store.h"
+#include "cache/store/store.h"
 
 enum { READERS = 2, WRITERS = 2, KEYS = 3000, STABLE = 500, ROUNDS = 60000 };
 
@@ -156,6 +156,8 @@ static void *write_all_the_while(void *arg) {
         change_one(actor, (uint32_t)(next_random(actor) % KEYS));
         if (round % 16 == 0) change_pair(actor);
         if (round % 100 == 0) atomic_fetch_add(&actor->stress->now_ms, 10);
+        if (round % 64 == 0) store_tidy(actor->stress->store);
+        if (round % 500 == 0) store_tend(actor->stress->store, 500);
         if (round % 5000 == 0 && actor->number == 0)
             store_sweep(actor->stress->store, is_third, NULL, REMOVED_COMMIT);
     }
@@ -233,6 +235,8 @@ static void *churn(void *arg) {
             store_unlock(store, &guard);
         }
         store_reader_leave(store, actor->number);
+        if (round % 64 == 0) store_tidy(store);
+        if (round % 500 == 0) store_tend(store, 100);
     }
     return NULL;
 }

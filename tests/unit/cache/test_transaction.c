@@ -8,8 +8,8 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "cache/command.h"
-#include "cache/transaction.h"
+#include "cache/commands/command.h"
+#include "cache/commands/transaction.h"
 
 #define NOW_MS INT64_C(1795248000000)
 

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "cache/wheel.h"
+#include "cache/store/wheel.h"
 
 #define TODAY_MS INT64_C(1795248000000)
 enum { TICK_MS = 1 << WHEEL_TICK_BITS };

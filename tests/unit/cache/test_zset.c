@@ -9,10 +9,10 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "cache/ranktree.h"
-#include "cache/scored.h"
-#include "cache/store.h"
-#include "cache/zset.h"
+#include "cache/store/store.h"
+#include "cache/values/ranktree.h"
+#include "cache/values/scored.h"
+#include "cache/values/zset.h"
 
 struct fixture {
     struct store *store;

@@ -1,0 +1,352 @@
+/* cmd_info.c: INFO, with the section and field names of Redis 7.0 that dashboards read, and a section of Freshet's own. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "cache/cache.h"
+#include "cache/commands/cmd_server.h"
+#include "cache/front/command_stats.h"
+#include "cache/front/reply.h"
+#include "cache/front/roster.h"
+#include "cache/front/server_info.h"
+#include "cache/front/worker.h"
+#include "cache/rows/readthrough.h"
+#include "cache/signals/pubsub.h"
+#include "cache/signals/tracking.h"
+#include "cache/store/store.h"
+
+/* What the sections draw from. */
+struct source {
+    const struct worker_deps *deps;
+    struct store_stats store;
+    int64_t now_us; /* wall clock */
+};
+
+static int64_t sum(const struct source *source, const char *name) {
+    return metrics_sum(source->deps->metrics, name, NULL);
+}
+
+/* --- counters, which CONFIG RESETSTAT begins anew ------------------------------------------------------------- */
+
+static int64_t read_counter(const struct source *source, enum info_counter counter) {
+    static const char *const metrics[INFO_COUNTERS] = {
+        [COUNT_CONNECTIONS] = "freshet_cache_connections_total",
+        [COUNT_COMMANDS] = "freshet_cache_commands_total",
+        [COUNT_BYTES_IN] = "freshet_cache_received_bytes_total",
+        [COUNT_BYTES_OUT] = "freshet_cache_sent_bytes_total",
+        [COUNT_REJECTED] = "freshet_cache_connections_rejected_total",
+        [COUNT_ERRORS] = "freshet_cache_error_replies_total",
+        [COUNT_MISSES] = "freshet_cache_misses_total",
+    };
+    switch (counter) {
+    case COUNT_HITS:
+        return sum(source, "freshet_cache_hits_total") +
+               sum(source, "freshet_cache_negative_hits_total");
+    case COUNT_EXPIRED: return (int64_t)source->store.removed[REMOVED_EXPIRED];
+    case COUNT_EVICTED: return (int64_t)source->store.removed[REMOVED_EVICTED_MEMORY];
+    default: return sum(source, metrics[counter]);
+    }
+}
+
+static void add_counter(const struct source *source, struct buf *out, const char *name,
+                        enum info_counter counter) {
+    int64_t base = source->deps->info->counter_bases[counter];
+    buf_printf(out, "%s:%" PRId64 "\r\n", name, read_counter(source, counter) - base);
+}
+
+static void read_source(struct command_context *ctx, struct source *source) {
+    *source = (struct source){.deps = worker_deps(ctx->worker), .now_us = clock_wall_us()};
+    store_stats(ctx->store, &source->store);
+}
+
+void info_reset(struct command_context *ctx) {
+    struct source source;
+    read_source(ctx, &source);
+    for (int i = 0; i < INFO_COUNTERS; i++)
+        source.deps->info->counter_bases[i] = read_counter(&source, (enum info_counter)i);
+}
+
+/* --- the sections ------------------------------------------------------------------------------------------- */
+
+static void add_integer(struct buf *out, const char *name, int64_t value) {
+    buf_printf(out, "%s:%" PRId64 "\r\n", name, value);
+}
+
+static void add_text(struct buf *out, const char *name, const char *value) {
+    buf_printf(out, "%s:%s\r\n", name, value);
+}
+
+/* "1.50M", as Redis rounds bytes for people. */
+static void add_human(struct buf *out, const char *name, uint64_t bytes) {
+    static const char units[] = "BKMGTP";
+    double amount = (double)bytes;
+    size_t unit = 0;
+    for (; amount >= 1024 && unit + 2 < sizeof units; unit++)
+        amount /= 1024;
+    if (unit == 0)
+        buf_printf(out, "%s:%" PRIu64 "B\r\n", name, bytes);
+    else
+        buf_printf(out, "%s:%.2f%c\r\n", name, amount, units[unit]);
+}
+
+static void add_server(const struct source *source, struct buf *out) {
+    const struct server_info *info = source->deps->info;
+    int64_t uptime = (source->now_us - info->started_wall_us) / 1000000;
+    struct utsname host = {0};
+    uname(&host);
+    char executable[512];
+    ssize_t len = readlink("/proc/self/exe", executable, sizeof executable - 1);
+    executable[len > 0 ? len : 0] = '\0';
+
+    add_text(out, "redis_version", SERVER_REDIS_VERSION);
+    add_text(out, "freshet_version", info->version);
+    add_text(out, "redis_mode", "standalone");
+    buf_printf(out, "os:%s %s %s\r\n", host.sysname, host.release, host.machine);
+    add_integer(out, "arch_bits", (int64_t)sizeof(void *) * 8);
+    add_text(out, "multiplexing_api", "epoll");
+    add_integer(out, "process_id", getpid());
+    add_text(out, "run_id", info->run_id);
+    add_integer(out, "tcp_port", info->port);
+    add_integer(out, "tls_port", info->tls_port);
+    add_integer(out, "server_time_usec", source->now_us);
+    add_integer(out, "uptime_in_seconds", uptime);
+    add_integer(out, "uptime_in_days", uptime / 86400);
+    add_integer(out, "hz", 10);
+    add_text(out, "executable", executable);
+    add_text(out, "config_file", "");
+    add_integer(out, "io_threads_active", source->deps->n_workers > 1);
+    add_integer(out, "workers", source->deps->n_workers);
+}
+
+static void add_clients(const struct source *source, struct buf *out) {
+    add_integer(out, "connected_clients", roster_count(source->deps->roster));
+    add_integer(out, "cluster_connections", 0);
+    add_integer(out, "maxclients", roster_max(source->deps->roster));
+    add_integer(out, "blocked_clients", sum(source, "freshet_cache_clients_blocked"));
+    struct tracking_stats tracking;
+    tracking_stats(source->deps->tracking, &tracking);
+    add_integer(out, "tracking_clients", (int64_t)tracking.clients);
+}
+
+static uint64_t resident_bytes(void) {
+    uint64_t pages = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    if (!file) return 0;
+    if (fscanf(file, "%*u %" SCNu64, &pages) != 1) pages = 0;
+    fclose(file);
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static void add_memory(const struct source *source, struct buf *out) {
+    struct rusage usage = {0};
+    getrusage(RUSAGE_SELF, &usage);
+    uint64_t used = source->store.bytes;
+    uint64_t resident = resident_bytes();
+    uint64_t peak = (uint64_t)usage.ru_maxrss * 1024;
+    uint64_t total = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    add_integer(out, "used_memory", (int64_t)used);
+    add_human(out, "used_memory_human", used);
+    add_integer(out, "used_memory_rss", (int64_t)resident);
+    add_human(out, "used_memory_rss_human", resident);
+    add_integer(out, "used_memory_peak", (int64_t)peak);
+    add_human(out, "used_memory_peak_human", peak);
+    add_integer(out, "used_memory_dataset", (int64_t)used);
+    add_integer(out, "total_system_memory", (int64_t)total);
+    add_human(out, "total_system_memory_human", total);
+    add_integer(out, "maxmemory", setting(source->deps->settings, SETTING_MAX_MEMORY));
+    add_human(out, "maxmemory_human",
+              (uint64_t)setting(source->deps->settings, SETTING_MAX_MEMORY));
+    add_text(out, "maxmemory_policy", "allkeys-lfu");
+    buf_printf(out, "mem_fragmentation_ratio:%.2f\r\n",
+               used ? (double)resident / (double)used : 0.0);
+    add_text(out, "mem_allocator", "jemalloc");
+}
+
+static void add_persistence(const struct source *source, struct buf *out) {
+    (void)source;
+    add_integer(out, "loading", 0);
+    add_integer(out, "async_loading", 0);
+    add_integer(out, "rdb_changes_since_last_save", 0);
+    add_integer(out, "rdb_bgsave_in_progress", 0);
+    add_integer(out, "rdb_last_save_time", source->deps->info->started_wall_us / 1000000);
+    add_text(out, "rdb_last_bgsave_status", "ok");
+    add_integer(out, "aof_enabled", 0);
+    add_integer(out, "aof_rewrite_in_progress", 0);
+    add_text(out, "aof_last_bgrewrite_status", "ok");
+    add_text(out, "aof_last_write_status", "ok");
+}
+
+static void add_stats(const struct source *source, struct buf *out) {
+    const struct server_info *info = source->deps->info;
+    add_counter(source, out, "total_connections_received", COUNT_CONNECTIONS);
+    add_counter(source, out, "total_commands_processed", COUNT_COMMANDS);
+    add_integer(out, "instantaneous_ops_per_sec", info->commands_per_second);
+    add_counter(source, out, "total_net_input_bytes", COUNT_BYTES_IN);
+    add_counter(source, out, "total_net_output_bytes", COUNT_BYTES_OUT);
+    buf_printf(out, "instantaneous_input_kbps:%.2f\r\n", (double)info->bytes_in_per_second / 1024);
+    buf_printf(out, "instantaneous_output_kbps:%.2f\r\n",
+               (double)info->bytes_out_per_second / 1024);
+    add_counter(source, out, "rejected_connections", COUNT_REJECTED);
+    add_integer(out, "sync_full", 0);
+    add_counter(source, out, "expired_keys", COUNT_EXPIRED);
+    add_counter(source, out, "evicted_keys", COUNT_EVICTED);
+    add_integer(out, "evicted_clients", 0);
+    add_counter(source, out, "keyspace_hits", COUNT_HITS);
+    add_counter(source, out, "keyspace_misses", COUNT_MISSES);
+    const struct pubsub *pubsub = source->deps->pubsub;
+    add_integer(out, "pubsub_channels", pubsub_topics(pubsub, PUBSUB_CHANNEL));
+    add_integer(out, "pubsub_patterns", pubsub_topics(pubsub, PUBSUB_PATTERN));
+    add_integer(out, "pubsubshard_channels", pubsub_topics(pubsub, PUBSUB_SHARD));
+    struct tracking_stats tracking;
+    tracking_stats(source->deps->tracking, &tracking);
+    add_integer(out, "tracking_total_keys", (int64_t)tracking.keys);
+    add_integer(out, "tracking_total_items", (int64_t)tracking.items);
+    add_integer(out, "tracking_total_prefixes", (int64_t)tracking.prefixes);
+    add_integer(out, "unexpected_error_replies", 0);
+    add_counter(source, out, "total_error_replies", COUNT_ERRORS);
+}
+
+static void add_replication(const struct source *source, struct buf *out) {
+    add_text(out, "role", "master");
+    add_integer(out, "connected_slaves", 0);
+    add_text(out, "master_failover_state", "no-failover");
+    add_text(out, "master_replid", source->deps->info->run_id);
+    add_integer(out, "master_repl_offset", 0);
+    add_integer(out, "repl_backlog_active", 0);
+}
+
+static void add_cpu(const struct source *source, struct buf *out) {
+    (void)source;
+    struct rusage usage = {0};
+    getrusage(RUSAGE_SELF, &usage);
+    buf_printf(out, "used_cpu_sys:%ld.%06ld\r\n", (long)usage.ru_stime.tv_sec,
+               (long)usage.ru_stime.tv_usec);
+    buf_printf(out, "used_cpu_user:%ld.%06ld\r\n", (long)usage.ru_utime.tv_sec,
+               (long)usage.ru_utime.tv_usec);
+    add_text(out, "used_cpu_sys_children", "0.000000");
+    add_text(out, "used_cpu_user_children", "0.000000");
+}
+
+static void add_nothing(const struct source *source, struct buf *out) {
+    (void)source;
+    (void)out;
+}
+
+static void add_cluster(const struct source *source, struct buf *out) {
+    (void)source;
+    add_integer(out, "cluster_enabled", 0);
+}
+
+static void add_keyspace(const struct source *source, struct buf *out) {
+    uint64_t keys = source->store.entries - source->store.absent;
+    if (keys == 0) return;
+    buf_printf(out, "db0:keys=%" PRIu64 ",expires=%" PRIu64 ",avg_ttl=0\r\n", keys,
+               source->store.with_expiry);
+}
+
+static void add_freshet(const struct source *source, struct buf *out) {
+    add_text(out, "freshet_version", source->deps->info->version);
+    add_integer(out, "absent_rows_remembered", (int64_t)source->store.absent);
+    add_integer(out, "evicted_by_commit", (int64_t)source->store.removed[REMOVED_COMMIT]);
+    add_integer(out, "protocol_errors", sum(source, "freshet_cache_protocol_errors_total"));
+    add_integer(out, "output_limit_closes", sum(source, "freshet_cache_output_limit_closes_total"));
+    if (source->deps->info->readthrough) readthrough_info(source->deps->info->readthrough, out);
+}
+
+static void add_commandstats(const struct source *source, struct buf *out) {
+    command_stats_info(source->deps->stats, out);
+}
+
+static void add_errorstats(const struct source *source, struct buf *out) {
+    command_stats_errors(source->deps->stats, out);
+}
+
+static void add_latencystats(const struct source *source, struct buf *out) {
+    command_stats_latencies(source->deps->stats, out);
+}
+
+/* Fields that dashboards look for and that never differ here, by their section. */
+static const struct {
+    const char *section;
+    const char *fields;
+} fixed[] = {
+    {"Server", "redis_git_sha1:00000000\r\nredis_git_dirty:0\r\nredis_build_id:0\r\n"
+               "monotonic_clock:POSIX clock_gettime\r\natomicvar_api:c11-builtin\r\n"
+               "process_supervised:no\r\nconfigured_hz:10\r\n"},
+    {"Clients", "clients_in_timeout_table:0\r\n"},
+    {"Memory", "mem_replication_backlog:0\r\nmem_clients_slaves:0\r\nmem_cluster_links:0\r\n"
+               "mem_aof_buffer:0\r\nused_memory_lua:0\r\nused_memory_scripts:0\r\n"
+               "number_of_cached_scripts:0\r\nactive_defrag_running:0\r\n"
+               "lazyfree_pending_objects:0\r\nlazyfreed_objects:0\r\n"},
+    {"Persistence", "rdb_last_bgsave_time_sec:-1\r\nrdb_current_bgsave_time_sec:-1\r\n"
+                    "rdb_saves:0\r\naof_rewrite_scheduled:0\r\naof_last_rewrite_time_sec:-1\r\n"
+                    "aof_current_rewrite_time_sec:-1\r\n"},
+    {"Stats", "total_net_repl_input_bytes:0\r\ntotal_net_repl_output_bytes:0\r\n"
+              "sync_partial_ok:0\r\nsync_partial_err:0\r\nexpired_stale_perc:0.00\r\n"
+              "expired_time_cap_reached_count:0\r\nlatest_fork_usec:0\r\ntotal_forks:0\r\n"
+              "migrate_cached_sockets:0\r\nslave_expires_tracked_keys:0\r\n"
+              "active_defrag_hits:0\r\nactive_defrag_misses:0\r\nactive_defrag_key_hits:0\r\n"
+              "active_defrag_key_misses:0\r\n"},
+    {"Replication", "master_replid2:0000000000000000000000000000000000000000\r\n"
+                    "second_repl_offset:-1\r\nrepl_backlog_size:0\r\n"
+                    "repl_backlog_first_byte_offset:0\r\nrepl_backlog_histlen:0\r\n"},
+};
+
+static void add_fixed(const char *section, struct buf *out) {
+    for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++)
+        if (strcmp(fixed[i].section, section) == 0) buf_append_text(out, fixed[i].fields);
+}
+
+/* In the order in which they are shown. */
+static const struct section {
+    const char *name;
+    void (*add)(const struct source *source, struct buf *out);
+    bool asked_for; /* shown by its name, by `all` and `everything`, not by default */
+} sections[] = {
+    {"Server", add_server, false},
+    {"Clients", add_clients, false},
+    {"Memory", add_memory, false},
+    {"Persistence", add_persistence, false},
+    {"Stats", add_stats, false},
+    {"Replication", add_replication, false},
+    {"CPU", add_cpu, false},
+    {"Modules", add_nothing, false},
+    {"Commandstats", add_commandstats, true},
+    {"Errorstats", add_errorstats, false},
+    {"Latencystats", add_latencystats, true},
+    {"Cluster", add_cluster, false},
+    {"Keyspace", add_keyspace, false},
+    {"Freshet", add_freshet, false},
+};
+enum { N_SECTIONS = sizeof sections / sizeof sections[0] };
+
+static bool is_asked_for(struct command_context *ctx, const struct section *section) {
+    if (ctx->argc == 1) return !section->asked_for;
+    for (uint32_t i = 1; i < ctx->argc; i++) {
+        struct slice word = ctx->argv[i];
+        if (slice_equal_nocase(word, slice_from(section->name))) return true;
+        if (slice_equal_nocase(word, SLICE("all")) || slice_equal_nocase(word, SLICE("everything")))
+            return true;
+        if (slice_equal_nocase(word, SLICE("default")) && !section->asked_for) return true;
+    }
+    return false;
+}
+
+void cmd_info(struct command_context *ctx) {
+    struct source source;
+    struct buf text = {0};
+    read_source(ctx, &source);
+    for (size_t i = 0; i < N_SECTIONS; i++) {
+        if (!is_asked_for(ctx, &sections[i])) continue;
+        if (text.len) buf_append_text(&text, "\r\n");
+        buf_printf(&text, "# %s\r\n", sections[i].name);
+        sections[i].add(&source, &text);
+        add_fixed(sections[i].name, &text);
+    }
+    reply_verbatim(ctx->reply, buf_slice(&text));
+    buf_deinit(&text);
+}

@@ -1,0 +1,511 @@
+#include "cache/rows/coherence.h"
+
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "cache/rows/pulse.h"
+#include "cache/rows/rowkey.h"
+#include "cache/rows/warden.h"
+#include "cache/signals/awaits.h"
+#include "cache/signals/told.h"
+
+enum {
+    RELATION_SLOTS = 256, /* remembered resolutions; a collision resolves again */
+    MAX_TRANSACTION_KEYS = 1 << 18,
+};
+
+/* The columns by which a named query depends on a table. */
+struct dependent_places {
+    bool whole;    /* a change does not tell which results it touches */
+    bool old_told; /* the values before a change are in the stream */
+    uint16_t places[NAMED_MAX_PARAMETERS];
+};
+
+/* A relation of the stream, as the table map has it. */
+struct resolved {
+    const struct relation *relation;
+    uint32_t relation_version;
+    uint64_t map_version;
+    const struct table *table; /* NULL: no rows of it are ever kept */
+    bool whole;                /* its changes do not tell which keys they touch */
+    uint16_t places[ROWKEY_MAX_COLUMNS];
+    uint16_t *unique_places; /* of the columns of each exact unique key, one behind the other */
+    struct dependent_places *dependents; /* one each of the table's */
+};
+
+struct coherence {
+    struct core *core;
+    struct tablemap *map;
+    struct feed_identity identity;
+    bool in_transaction;
+    struct touched touched;
+    struct touched put_off; /* test builds: what rule 2, taken out, evicts one commit too late */
+    uint64_t put_off_xid;
+    struct buf key;
+    struct buf identities;
+    struct resolved resolved[RELATION_SLOTS];
+};
+
+/* ---- applying ---- */
+
+/* Does the entry show what the transaction did, for certain? Then it may stay. */
+static bool has_seen(const struct entry *entry, uint64_t xid) {
+    return entry->kind == ENTRY_ROW && xid < entry_row_stamp(entry)->snapshot_xmin;
+}
+
+static bool evict(struct core *core, const struct store_guard *guard, struct slice key,
+                  uint64_t hash, uint64_t xid, int64_t now_ms) {
+    const struct entry *entry = store_find(core->store, guard, key, hash, now_ms);
+    if (!entry) store_touch(core->store, guard, key, hash);
+    if (!entry || entry->kind != ENTRY_ROW || has_seen(entry, xid)) return false;
+    return store_remove(core->store, guard, key, hash, REMOVED_COMMIT);
+}
+
+/* The entries that the row's links led to. A new one cannot come: the transaction is noted by now. */
+static uint64_t evict_linked(struct core *core, struct slice packed, int64_t now_ms) {
+    uint64_t evicted = 0;
+    struct slice key;
+    while (links_next(&packed, &key)) {
+        uint64_t hash = store_hash(core->store, key);
+        struct store_guard guard;
+        store_lock(core->store, &hash, 1, &guard);
+        const struct entry *entry = store_find(core->store, &guard, key, hash, now_ms);
+        /* Its link is gone, so it goes in any case. */
+        if (entry && entry->kind == ENTRY_ROW)
+            evicted += store_remove(core->store, &guard, key, hash, REMOVED_COMMIT);
+        store_unlock(core->store, &guard);
+    }
+    return evicted;
+}
+
+static void fence_table(struct core *core, uint32_t number, uint64_t xid) {
+    struct tablestate *state = tablestates_at(core->states, number);
+    tablestate_fence(state, xid);
+    tablestate_bump(state);
+    told_number(core, number);
+    metric_add(core->count.fences, 1);
+}
+
+void coherence_apply(struct core *core, const struct touched *touched, uint64_t xid) {
+    int64_t now_ms = clock_wall_us() / 1000;
+    struct buf linked = {0};
+    uint64_t evicted = 0;
+    for (size_t i = 0; i < touched->n_tables; i++)
+        fence_table(core, touched->tables[i], xid);
+    uint32_t last_fenced = UINT32_MAX;
+    for (size_t i = 0; i < touched->n_keys; i++) {
+        const struct touched_key *key = &touched->keys[i];
+        struct store_guard guard;
+        if (key->table == last_fenced) continue;
+        store_lock(core->store, &key->hash, 1, &guard);
+        bool noted = recent_note(core->recent, key->hash, xid);
+        evicted += evict(core, &guard, touched_text(touched, key), key->hash, xid, now_ms);
+        linked.len = 0;
+        size_t n_linked =
+            core_rule_holds(core, RULE_LINKS) ? links_take(core->links, key->hash, &linked) : 0;
+        store_unlock(core->store, &guard);
+        if (n_linked > 0) evicted += evict_linked(core, buf_slice(&linked), now_ms);
+        if (noted) continue;
+        /* The recent set is full: the whole table instead, and its other keys with it. */
+        fence_table(core, key->table, xid);
+        last_fenced = key->table;
+    }
+    buf_deinit(&linked);
+    if (evicted > 0) metric_add(core->count.evicted_commit, (int64_t)evicted);
+}
+
+void coherence_reset(struct core *core) {
+    uint32_t n = tablestates_count(core->states);
+    for (uint32_t i = 0; i < n; i++) {
+        struct tablestate *state = tablestates_at(core->states, i);
+        tablestate_set_horizon(state, TABLESTATE_NOT_JOINED);
+        tablestate_bump(state);
+    }
+    told_all_rows(core);
+    /* The horizon of rule 5 will lie past every transaction that was noted so far. */
+    recent_clear(core->recent);
+    links_clear(core->links);
+}
+
+static void advance(struct coherence *coherence, uint64_t lsn) {
+    lease_applied(coherence->core->lease, lsn);
+    awaits_wake(coherence->core->awaits, lease_applied_lsn(coherence->core->lease));
+}
+
+/* ---- which table, which key ---- */
+
+static bool find_place(const struct relation *relation, const char *name, uint16_t *place) {
+    for (uint16_t i = 0; i < relation->n_columns; i++) {
+        if (strcmp(relation->columns[i].name, name) != 0) continue;
+        *place = i;
+        return true;
+    }
+    return false;
+}
+
+static void forget_resolved(struct coherence *coherence) {
+    for (size_t i = 0; i < RELATION_SLOTS; i++) {
+        mem_free(coherence->resolved[i].unique_places);
+        mem_free(coherence->resolved[i].dependents);
+    }
+    memset(coherence->resolved, 0, sizeof coherence->resolved);
+}
+
+/* Where a column of such a key is not in the stream, any change may make a row that was remembered as absent. */
+static void resolve_uniques(const struct relation *relation, struct resolved *resolved) {
+    const struct table *table = resolved->table;
+    size_t n = 0;
+    for (uint16_t u = 0; u < table->n_uniques; u++)
+        n += table->uniques[u].n_columns;
+    if (n == 0) return;
+    resolved->unique_places = mem_calloc(n, sizeof *resolved->unique_places);
+    uint16_t *place = resolved->unique_places;
+    for (uint16_t u = 0; u < table->n_uniques; u++) {
+        const struct unique_key *unique = &table->uniques[u];
+        for (uint16_t i = 0; unique->exact && i < unique->n_columns; i++, place++)
+            resolved->whole |= !find_place(relation, unique->columns[i].name, place);
+    }
+}
+
+static void resolve_dependents(const struct relation *relation, struct resolved *resolved) {
+    const struct table *table = resolved->table;
+    if (table->n_dependents == 0) return;
+    resolved->dependents = mem_calloc(table->n_dependents, sizeof *resolved->dependents);
+    for (uint16_t d = 0; d < table->n_dependents; d++) {
+        const struct dependent *dependent = &table->dependents[d];
+        struct dependent_places *at = &resolved->dependents[d];
+        at->whole = !dependent->columns;
+        at->old_told = true;
+        for (uint16_t i = 0; !at->whole && i < dependent->query->n_keys; i++) {
+            at->whole = !find_place(relation, dependent->columns[i], &at->places[i]);
+            at->old_told &= !at->whole && relation->columns[at->places[i]].identity;
+        }
+    }
+}
+
+static void resolve(struct coherence *coherence, const struct relation *relation,
+                    struct resolved *resolved) {
+    mem_free(resolved->unique_places);
+    mem_free(resolved->dependents);
+    *resolved = (struct resolved){
+        .relation = relation,
+        .relation_version = relation->version,
+        .map_version = coherence->map ? tablemap_version(coherence->map) : 0,
+    };
+    if (!coherence->map) return;
+    const struct table *table = tablemap_find(coherence->map, relation->schema, relation->name);
+    resolved->table = table;
+    if (!table) return;
+    resolved->whole = !table->identified;
+    for (uint16_t i = 0; i < table->n_keys; i++) {
+        uint16_t place;
+        bool there = find_place(relation, table->keys[i].name, &place);
+        /* Where the replica identity lacks a key column, a change of that key would not show its old value. */
+        if (!there || !relation->columns[place].identity) resolved->whole = true;
+        resolved->places[i] = there ? place : 0;
+    }
+    resolve_uniques(relation, resolved);
+    resolve_dependents(relation, resolved);
+}
+
+static const struct resolved *lookup(struct coherence *coherence, const struct relation *relation) {
+    struct resolved *resolved = &coherence->resolved[relation->oid % RELATION_SLOTS];
+    uint64_t map_version = coherence->map ? tablemap_version(coherence->map) : 0;
+    if (resolved->relation != relation || resolved->relation_version != relation->version ||
+        resolved->map_version != map_version)
+        resolve(coherence, relation, resolved);
+    return resolved;
+}
+
+/* The identities of a row's key as one run of bytes each. False: a value is not in the stream, or of a form unknown. */
+static bool read_identities(struct coherence *coherence, const struct key_column *columns,
+                            const uint16_t *places, uint16_t n, const struct value *row,
+                            struct slice *identities) {
+    size_t ends[ROWKEY_MAX_COLUMNS];
+    struct buf *bytes = &coherence->identities;
+    bytes->len = 0;
+    for (uint16_t i = 0; i < n; i++) {
+        const struct value *value = &row[places[i]];
+        const struct keytype *type = columns[i].type;
+        if (value->kind != VALUE_TEXT) return false;
+        struct slice text = slice_make(value->data, value->len);
+        if (!type->normalise)
+            buf_append_slice(bytes, text);
+        else if (!type->normalise(text, bytes))
+            return false;
+        ends[i] = bytes->len;
+    }
+    buf_grow(bytes, 1);
+    for (uint16_t i = 0; i < n; i++) {
+        size_t start = i ? ends[i - 1] : 0;
+        identities[i] = slice_make(bytes->data + start, ends[i] - start);
+    }
+    return true;
+}
+
+static void touch_key(struct coherence *coherence, const struct table *table) {
+    struct slice key = buf_slice(&coherence->key);
+    touched_key(&coherence->touched, table->number, store_hash(coherence->core->store, key), key);
+}
+
+static void touch_row(struct coherence *coherence, const struct resolved *resolved,
+                      const struct value *row) {
+    const struct table *table = resolved->table;
+    struct slice identities[ROWKEY_MAX_COLUMNS];
+    if (!row) return;
+    if (resolved->whole || !read_identities(coherence, table->keys, resolved->places, table->n_keys,
+                                            row, identities)) {
+        touched_table(&coherence->touched, table->number);
+        return;
+    }
+    coherence->key.len = 0;
+    rowkey_compose(table, identities, &coherence->key);
+    touch_key(coherence, table);
+}
+
+/* A row with a NULL in it is found by no such key. One whose columns the change leaves as they were, too big to be sent
+ * again, was found by it before. */
+static bool makes_key(const struct unique_key *unique, const uint16_t *places,
+                      const struct value *row) {
+    uint16_t unchanged = 0;
+    for (uint16_t i = 0; i < unique->n_columns; i++) {
+        if (row[places[i]].kind == VALUE_NULL) return false;
+        unchanged += row[places[i]].kind == VALUE_UNCHANGED;
+    }
+    return unchanged < unique->n_columns;
+}
+
+/* The unique keys under which a changed row is found from now on: that it was absent may be remembered. What is kept of
+ * the row under its old ones goes by the links from its primary key. */
+static void touch_uniques(struct coherence *coherence, const struct resolved *resolved,
+                          const struct value *row) {
+    const struct table *table = resolved->table;
+    const uint16_t *places = resolved->unique_places;
+    if (!row || resolved->whole || !core_rule_holds(coherence->core, RULE_UNIQUE)) return;
+    for (uint16_t u = 0; u < table->n_uniques; u++) {
+        const struct unique_key *unique = &table->uniques[u];
+        struct slice identities[ROWKEY_MAX_COLUMNS];
+        if (!unique->exact) continue;
+        if (makes_key(unique, places, row)) {
+            if (!read_identities(coherence, unique->columns, places, unique->n_columns, row,
+                                 identities)) {
+                touched_table(&coherence->touched, table->number);
+                return;
+            }
+            coherence->key.len = 0;
+            rowkey_compose_unique(table, unique, identities, &coherence->key);
+            touch_key(coherence, table);
+        }
+        places += unique->n_columns;
+    }
+}
+
+/* ---- named queries ---- */
+
+static void touch_whole(struct coherence *coherence, const struct table *table) {
+    touched_table(&coherence->touched, table->number);
+    for (uint16_t d = 0; d < table->n_dependents; d++)
+        touched_table(&coherence->touched, table->dependents[d].query->number);
+}
+
+/* The result whose parameters are the row's values. No key is asked for with a NULL. */
+static void touch_result(struct coherence *coherence, const struct table *query,
+                         const struct dependent_places *at, const struct value *row) {
+    struct slice identities[ROWKEY_MAX_COLUMNS];
+    if (!row) return;
+    for (uint16_t i = 0; i < query->n_keys; i++) {
+        if (row[at->places[i]].kind == VALUE_NULL) return;
+    }
+    if (!read_identities(coherence, query->keys, at->places, query->n_keys, row, identities)) {
+        touched_table(&coherence->touched, query->number);
+        return;
+    }
+    coherence->key.len = 0;
+    rowkey_compose(query, identities, &coherence->key);
+    touch_key(coherence, query);
+}
+
+/* Where the replica identity holds the columns, an update that brings no old row has not changed them. */
+static void touch_dependents(struct coherence *coherence, const struct resolved *resolved,
+                             const struct change *change) {
+    const struct table *table = resolved->table;
+    for (uint16_t d = 0; d < table->n_dependents; d++) {
+        const struct dependent_places *at = &resolved->dependents[d];
+        const struct table *query = table->dependents[d].query;
+        if (at->whole || (change->operation != CHANGE_INSERT && !at->old_told)) {
+            touched_table(&coherence->touched, query->number);
+            continue;
+        }
+        touch_result(coherence, query, at, change->old_row);
+        touch_result(coherence, query, at, change->new_row);
+    }
+}
+
+/* ---- the sink ---- */
+
+static bool on_prepare(void *self, struct change_position *position, struct error *err) {
+    struct coherence *coherence = self;
+    *position = (struct change_position){.snapshot_done = true};
+    return warden_await_publication(coherence->core->warden, err);
+}
+
+static bool same_server(const struct feed_identity *a, const struct feed_identity *b) {
+    return a->system_identifier == b->system_identifier && a->timeline == b->timeline &&
+           a->server_start_us == b->server_start_us;
+}
+
+/* A session with a slot of its own: what was committed since the last one was not seen. */
+static bool on_started(void *self, const struct feed_identity *identity, struct error *err) {
+    struct coherence *coherence = self;
+    struct core *core = coherence->core;
+    (void)err;
+    bool first = coherence->identity.system_identifier == 0;
+    bool moved = !first && !same_server(identity, &coherence->identity);
+    if (moved) lease_reset(core->lease);
+    coherence->identity = *identity;
+    coherence->identity.database = NULL; /* borrowed for the call */
+    coherence->identity.slot = NULL;
+    coherence->in_transaction = false;
+    forget_resolved(coherence);
+    pulse_stream_started(core->pulse, moved, coherence_reset);
+    advance(coherence, identity->slot_lsn);
+    return true;
+}
+
+static void on_ended(void *self, const struct error *cause) {
+    struct coherence *coherence = self;
+    coherence->in_transaction = false;
+    touched_reset(&coherence->touched);
+    forget_resolved(coherence);
+    pulse_stream_ended(coherence->core->pulse, cause ? cause->message : "");
+}
+
+static void clear_with_dependents(struct core *core, const struct table *table) {
+    tablestate_bump(table->state);
+    told_table(core, table);
+    for (uint16_t d = 0; d < table->n_dependents; d++)
+        clear_with_dependents(core, table->dependents[d].query); /* on which nothing depends */
+}
+
+/* A table that is described anew was altered: its rows' shape may differ. (The first description of a session tells
+ * nothing new: the entries that there are were read after it had begun.) */
+static bool on_relation(void *self, const struct relation *relation, struct error *err) {
+    struct coherence *coherence = self;
+    (void)err;
+    tablemaps_refresh(coherence->core->maps, &coherence->map);
+    if (relation->version <= 1) return true;
+    const struct resolved *resolved = lookup(coherence, relation);
+    if (resolved->table && coherence->in_transaction) {
+        touch_whole(coherence, resolved->table);
+    } else if (resolved->table) {
+        clear_with_dependents(coherence->core, resolved->table);
+    }
+    warden_poll_soon(coherence->core->warden);
+    return true;
+}
+
+static bool on_begin(void *self, const struct transaction *tx, struct error *err) {
+    struct coherence *coherence = self;
+    (void)tx;
+    (void)err;
+    touched_reset(&coherence->touched);
+    coherence->in_transaction = true;
+    tablemaps_refresh(coherence->core->maps, &coherence->map);
+    return true;
+}
+
+static bool on_change(void *self, const struct transaction *tx, const struct change *change,
+                      struct error *err) {
+    struct coherence *coherence = self;
+    (void)tx;
+    (void)err;
+    if (!change->relation || change->operation == CHANGE_READ) return true;
+    const struct resolved *resolved = lookup(coherence, change->relation);
+    if (!resolved->table) return true;
+    if (change->operation == CHANGE_TRUNCATE) {
+        touch_whole(coherence, resolved->table);
+        return true;
+    }
+    touch_dependents(coherence, resolved, change);
+    touch_row(coherence, resolved, change->old_row);
+    touch_row(coherence, resolved, change->new_row);
+    touch_uniques(coherence, resolved, change->new_row);
+    return true;
+}
+
+static void put_off(struct coherence *coherence, uint64_t xid) {
+    coherence_apply(coherence->core, &coherence->put_off, coherence->put_off_xid);
+    struct touched now = coherence->touched;
+    coherence->touched = coherence->put_off;
+    coherence->put_off = now;
+    coherence->put_off_xid = xid;
+}
+
+static bool on_commit(void *self, const struct transaction *tx, struct error *err) {
+    struct coherence *coherence = self;
+    (void)err;
+    if (core_rule_holds(coherence->core, RULE_APPLY_BEFORE_ADVANCE))
+        coherence_apply(coherence->core, &coherence->touched, tx->xid);
+    else
+        put_off(coherence, tx->xid);
+    touched_reset(&coherence->touched);
+    coherence->in_transaction = false;
+    advance(coherence, tx->end_lsn);
+    return true;
+}
+
+static bool on_progress(void *self, uint64_t wal_end_lsn, struct error *err) {
+    (void)err;
+    advance(self, wal_end_lsn);
+    return true;
+}
+
+static bool wants_progress(void *self) {
+    struct coherence *coherence = self;
+    int64_t taken_us;
+    return lease_waiting_lsn(coherence->core->lease, &taken_us) != 0;
+}
+
+static uint64_t confirmed_lsn(void *self) {
+    struct coherence *coherence = self;
+    return lease_applied_lsn(coherence->core->lease);
+}
+
+struct change_sink coherence_sink(struct coherence *coherence) {
+    static const struct change_sink_ops ops = {
+        .prepare = on_prepare,
+        .started = on_started,
+        .ended = on_ended,
+        .relation = on_relation,
+        .begin = on_begin,
+        .change = on_change,
+        .commit = on_commit,
+        .progress = on_progress,
+        .wants_progress = wants_progress,
+        .confirmed_lsn = confirmed_lsn,
+    };
+    return (struct change_sink){.ops = &ops, .self = coherence, .name = "cache"};
+}
+
+struct coherence *coherence_create(struct core *core) {
+    struct coherence *coherence = mem_zalloc(sizeof *coherence);
+    coherence->core = core;
+    coherence->touched.max_keys = MAX_TRANSACTION_KEYS;
+    coherence->put_off.max_keys = MAX_TRANSACTION_KEYS;
+    return coherence;
+}
+
+void coherence_destroy(struct coherence **coherence) {
+    struct coherence *old = *coherence;
+    *coherence = NULL;
+    if (!old) return;
+    forget_resolved(old);
+    tablemap_release(&old->map);
+    touched_deinit(&old->touched);
+    touched_deinit(&old->put_off);
+    buf_deinit(&old->key);
+    buf_deinit(&old->identities);
+    mem_free(old);
+}

@@ -1,0 +1,183 @@
+#include "cache/rows/fill.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "cache/rows/fetch.h"
+#include "cache/rows/keep.h"
+#include "cache/rows/statement.h"
+#include "cache/values/fields.h"
+
+enum { MAX_TRIES = 3 };
+
+struct fill *fill_create(struct keyspace *owner, struct tablemap *map, const struct table *table,
+                         struct slice key, uint64_t hash, enum key_form form,
+                         const struct rowkey *row, int64_t deadline_us) {
+    struct fill *fill = mem_zalloc(sizeof *fill);
+    fill->owner = owner;
+    fill->map = tablemap_ref(map);
+    fill->table = table;
+    fill->form = form;
+    fill->hash = hash;
+    fill->row = *row;
+    fill->deadline_us = deadline_us;
+    fill->key = slice_make(mem_slicedup(key), key.len);
+    size_t bytes = 0;
+    for (uint16_t i = 0; i < row->n; i++)
+        bytes += row->values[i].len;
+    buf_grow(&fill->scratch, bytes + 1);
+    for (uint16_t i = 0; i < row->n; i++) {
+        fill->row.values[i] =
+            slice_make(fill->scratch.data + fill->scratch.len, row->values[i].len);
+        buf_append_slice(&fill->scratch, row->values[i]);
+    }
+    return fill;
+}
+
+void fill_destroy(struct fill **fill) {
+    struct fill *old = *fill;
+    *fill = NULL;
+    if (!old) return;
+    tablemap_release(&old->map);
+    buf_deinit(&old->scratch);
+    char *key;
+    memcpy(&key, &old->key.data, sizeof key); /* ours to free, though the slice is const */
+    mem_free(key);
+    mem_free(old);
+}
+
+bool fill_remap(struct fill *fill, struct tablemap *map) {
+    struct slice rest;
+    const struct table *table = tablemap_find_key(map, fill->key, &rest);
+    if (!table || table->refusal) return false;
+    struct rowkey row;
+    struct buf scratch = {0};
+    struct buf failure = {0};
+    bool parsed = rowkey_parse(table, rest, &scratch, &row, &failure);
+    buf_deinit(&failure);
+    if (!parsed) {
+        buf_deinit(&scratch);
+        return false;
+    }
+    buf_deinit(&fill->scratch);
+    fill->scratch = scratch;
+    fill->row = row; /* its values point into the fill's key, or into the scratch buffer */
+    struct tablemap *old = fill->map;
+    fill->map = tablemap_ref(map);
+    fill->table = table;
+    tablemap_release(&old);
+    return true;
+}
+
+static struct slice field_of(const PGresult *result, int row, int column) {
+    return slice_make(PQgetvalue(result, row, column), (size_t)PQgetlength(result, row, column));
+}
+
+/* The key that a change names: the row's own, by the identities that stand in the result. Of a row that is not there, asked
+ * for by a unique key: the key by which a row would come to be there. */
+static struct slice canonical_key(const struct fill *fill, const PGresult *result, int place,
+                                  bool absent, struct buf *text) {
+    const struct table *table = fill->table;
+    const struct unique_key *unique = absent ? fill->row.unique : NULL;
+    if (unique ? !unique->exact : !table->identified) return (struct slice){0};
+    struct slice identities[ROWKEY_MAX_COLUMNS];
+    uint16_t n = unique ? unique->n_columns : table->n_keys;
+    int first = unique ? statement_asked_at(table) : STATEMENT_IDENTITY;
+    for (uint16_t i = 0; i < n; i++)
+        identities[i] = field_of(result, place, first + i);
+    if (unique)
+        rowkey_compose_unique(table, unique, identities, text);
+    else
+        rowkey_compose(table, identities, text);
+    return buf_slice(text);
+}
+
+/* NULL columns are left out. */
+static struct slice pack_columns(const struct fill *fill, const PGresult *result, int place,
+                                 struct buf *packed) {
+    int first = statement_row_at(fill->table, fill->row.unique);
+    buf_grow(packed, 64); /* a row of NULLs alone is there all the same: data is not NULL */
+    for (uint16_t i = 0; i < fill->table->n_columns; i++) {
+        if (PQgetisnull(result, place, first + i)) continue;
+        fields_append(packed, slice_from(fill->table->columns[i]),
+                      field_of(result, place, first + i));
+    }
+    return buf_slice(packed);
+}
+
+static int64_t expiry(const struct core *core, const struct table *table, bool absent,
+                      int64_t now_ms) {
+    int64_t ttl_ms = absent ? core->config->negative_ttl_ms : table->ttl_ms;
+    return ttl_ms > 0 ? now_ms + ttl_ms : STORE_NEVER;
+}
+
+/* Who may have the answer of an attempt that was sent before they came: all, if it was kept (it has then seen
+ * everything that is applied) and what is applied is fresh enough. */
+static bool may_share(const struct core *core, enum keep_outcome outcome, int64_t now_us) {
+    if (!core_streams(core) || !core_rule_holds(core, RULE_JOIN)) return true;
+    return outcome == KEEP_STORED && core_lease_holds(core, now_us);
+}
+
+static enum fill_next settle(struct core *core, struct fill **fill, bool everyone,
+                             struct rowvalue *value) {
+    struct waiter *ready;
+    struct keyspace *owner = (*fill)->owner;
+    bool finished = flights_settle(core->flights, *fill, everyone, &ready);
+    if (finished) fill_destroy(fill);
+    fetch_deliver(owner, ready, value);
+    return finished ? FILL_DONE : FILL_AGAIN;
+}
+
+enum fill_next fill_answer(struct core *core, struct fill **fill, const PGresult *result, int place,
+                           const struct pgsnapshot *snapshot, int64_t now_us) {
+    struct fill *f = *fill;
+    struct buf text = {0};
+    struct buf packed = {0};
+    int64_t filled_at_us = clock_wall_us();
+    struct slice bytes = {0};
+    bool absent = *PQgetvalue(result, place, STATEMENT_PRESENT) != 't';
+    if (!absent && f->form == FORM_HASH)
+        bytes = pack_columns(f, result, place, &packed);
+    else if (!absent)
+        bytes = field_of(result, place, statement_row_at(f->table, f->row.unique));
+    struct keep_row row = {
+        .table = f->table,
+        .key = f->key,
+        .hash = f->hash,
+        .form = f->form,
+        .bytes = bytes,
+        .canonical = canonical_key(f, result, place, absent, &text),
+        .exact = f->row.unique ? f->row.unique->exact : f->table->exact,
+        .lasting =
+            f->row.lasting && !(f->table->query && bytes.len > f->table->query->max_result_bytes),
+        .expire_at_ms = expiry(core, f->table, absent, filled_at_us / 1000),
+        .filled_at_us = filled_at_us,
+    };
+    enum keep_outcome outcome = keep_row(core, &row, snapshot);
+    enum fill_next next = FILL_AGAIN;
+    if (outcome == KEEP_BLOCKED && !f->grouped && core_rule_holds(core, RULE_JOIN) &&
+        ++f->blocked < MAX_TRIES) {
+        metric_add(core->count.fills_retried, 1);
+    } else {
+        metric_add(
+            outcome == KEEP_STORED ? core->count.fills_installed : core->count.fills_uncached, 1);
+        struct rowvalue *value = rowvalue_create(absent ? ROWVALUE_ABSENT : ROWVALUE_ROW, f->form,
+                                                 row.expire_at_ms, bytes);
+        f->blocked = 0;
+        f->grouped = false; /* who joined it alone gets it alone */
+        next = settle(core, fill, may_share(core, outcome, now_us), value);
+        rowvalue_release(&value);
+    }
+    buf_deinit(&text);
+    buf_deinit(&packed);
+    return next;
+}
+
+void fill_fail(struct core *core, struct fill **fill, const char *text) {
+    metric_add(core->count.fills_failed, 1);
+    struct rowvalue *value =
+        rowvalue_create(ROWVALUE_FAILED, (*fill)->form, STORE_NEVER, slice_from(text));
+    settle(core, fill, true, value);
+    rowvalue_release(&value);
+}

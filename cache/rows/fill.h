@@ -1,0 +1,31 @@
+/* fill.h: one row on its way from the database: made of a key, answered by a row of a result, given to who waits.
+ *
+ *     fill = fill_create(core, owner, map, table, key, hash, form, &row, ...);
+ *     fill_answer(core, fill, result, place, &snapshot)      -> FILL_DONE: it is freed; FILL_AGAIN: to be sent again
+ *     fill_fail(core, fill, "ERR ...")                       everyone who waits gets the error; it is freed
+ *
+ * On its owner's thread. */
+#ifndef FRESHET_CACHE_FILL_H
+#define FRESHET_CACHE_FILL_H
+
+#include <libpq-fe.h>
+
+#include "cache/rows/core.h"
+#include "cache/rows/flights.h"
+
+/* Copies key and values; holds the map. */
+struct fill *fill_create(struct keyspace *owner, struct tablemap *map, const struct table *table,
+                         struct slice key, uint64_t hash, enum key_form form,
+                         const struct rowkey *row, int64_t deadline_us);
+void fill_destroy(struct fill **fill);
+
+/* The table was described anew: finds it in the newer map and reads the key again. False: it is no row any more. */
+bool fill_remap(struct fill *fill, struct tablemap *map);
+
+enum fill_next { FILL_DONE, FILL_AGAIN };
+
+enum fill_next fill_answer(struct core *core, struct fill **fill, const PGresult *result, int place,
+                           const struct pgsnapshot *snapshot, int64_t now_us);
+void fill_fail(struct core *core, struct fill **fill, const char *text);
+
+#endif

@@ -1,0 +1,252 @@
+#include "cache/rows/keyspace.h"
+
+#include <string.h>
+
+#include "cache/rows/core.h"
+#include "cache/rows/fetch.h"
+#include "cache/rows/keyspace_state.h"
+#include "cache/rows/loader.h"
+#include "cache/rows/readthrough.h"
+#include "cache/rows/rowkey.h"
+#include "cache/rows/warden.h"
+#include "cache/signals/notify.h"
+#include "cache/signals/told.h"
+
+/* May an entry of a row still answer: is its table's generation the one it was stored under? */
+static bool is_current(const struct core *core, const struct row_stamp *stamp) {
+    const struct tablestate *state = tablestates_at(core->states, stamp->table);
+    return stamp->generation == tablestate_generation(state);
+}
+
+static enum read_outcome fail(struct keyspace *keyspace, struct key_value *value) {
+    value->failure = buf_text(&keyspace->failure);
+    return READ_FAILED;
+}
+
+/* ---- what memory has ---- */
+
+static enum read_outcome plain_value(const struct entry *entry, enum key_form form,
+                                     struct key_value *value) {
+    value->entry = entry;
+    value->expire_at_ms = entry_expiry(entry);
+    if (form == FORM_STRING) {
+        if (entry->kind != ENTRY_STRING) return READ_WRONG_TYPE;
+        value->string = entry_string(entry);
+    } else if (form == FORM_HASH) {
+        if (entry->kind != ENTRY_HASH) return READ_WRONG_TYPE;
+        if (!(entry->flags & ENTRY_OBJECT)) value->fields = entry_packed(entry);
+    }
+    return READ_FOUND;
+}
+
+/* READ_PENDING: this form of the row is not here. */
+static enum read_outcome row_value(const struct entry *entry, enum key_form form,
+                                   struct key_value *value) {
+    value->row = true;
+    value->entry = entry;
+    value->expire_at_ms = entry_expiry(entry);
+    if (entry_is_absent(entry)) return READ_ABSENT;
+    if (form == FORM_STRING && !entry_row_json(entry, &value->string)) return READ_PENDING;
+    if (form == FORM_HASH && !entry_row_fields(entry, &value->fields)) return READ_PENDING;
+    return READ_FOUND;
+}
+
+static enum read_outcome fetched_value(const struct rowvalue *row, enum key_form form,
+                                       struct key_value *value) {
+    value->row = true;
+    value->expire_at_ms = row->expire_at_ms;
+    if (row->kind == ROWVALUE_ABSENT) return READ_ABSENT;
+    if (row->kind == ROWVALUE_FAILED) {
+        value->failure = row->bytes;
+        return READ_FAILED;
+    }
+    struct slice bytes = slice_make(row->bytes, row->len);
+    if (form == FORM_STRING) value->string = bytes;
+    if (form == FORM_HASH) value->fields = bytes;
+    return READ_FOUND;
+}
+
+/* ---- what it has not ---- */
+
+static enum read_outcome pend(struct keyspace *keyspace, struct command_context *ctx,
+                              enum key_form form) {
+    ctx->n_pending++;
+    fetch_want(keyspace, ctx, form);
+    return READ_PENDING;
+}
+
+/* A key that could be a row, while the database's tables are not known. */
+static enum read_outcome unknown_tables(struct keyspace *keyspace, struct slice key,
+                                        struct key_value *value) {
+    if (!keyspace->core->config->database_url || !memchr(key.data, ':', key.len))
+        return READ_ABSENT;
+    keyspace->failure.len = 0;
+    buf_printf(&keyspace->failure, "ERR %.*s: the database's tables are not known yet: ",
+               (int)((const char *)memchr(key.data, ':', key.len) - key.data), key.data);
+    warden_trouble(keyspace->core->warden, &keyspace->failure);
+    return fail(keyspace, value);
+}
+
+/* on_stale: error spares the database what memory cannot answer. Before there ever was a lease rows are read. */
+static bool refuses_stale(const struct core *core, int64_t now_us) {
+    return core->config->on_stale == ON_STALE_ERROR && !core_lease_holds(core, now_us) &&
+           lease_staleness_us(core->lease, now_us) >= 0;
+}
+
+static enum read_outcome refuse_stale(struct keyspace *keyspace, struct key_value *value) {
+    const struct core *core = keyspace->core;
+    keyspace->failure.len = 0;
+    buf_printf(&keyspace->failure, "STALE memory may be more than %lld ms behind the database: ",
+               (long long)core->config->max_staleness_ms);
+    warden_trouble(core->warden, &keyspace->failure);
+    return fail(keyspace, value);
+}
+
+/* The first miss of a command decides for all its keys. */
+static bool refuses_more(const struct keyspace *keyspace, const struct command_context *ctx) {
+    uint32_t limit = keyspace->core->config->max_pending_reads;
+    return limit && keyspace->n_wanted >= limit && ctx->n_pending == 0;
+}
+
+static enum read_outcome refuse_more(struct keyspace *keyspace, const struct table *table,
+                                     struct key_value *value) {
+    metric_bump(keyspace->count.refused, 1);
+    buf_printf(&keyspace->failure,
+               "ERR %s: too many reads wait for the database (cache.max_pending_reads is %u)",
+               table->prefix, keyspace->core->config->max_pending_reads);
+    return fail(keyspace, value);
+}
+
+/* Memory has no answer: is the key a row's? Then the database is asked. */
+static enum read_outcome missing(struct keyspace *keyspace, struct command_context *ctx,
+                                 struct slice key, enum key_form form, struct key_value *value) {
+    struct slice rest;
+    tablemaps_refresh(keyspace->core->maps, &keyspace->map);
+    if (!keyspace->map) return unknown_tables(keyspace, key, value);
+    const struct table *table = tablemap_find_key(keyspace->map, key, &rest);
+    if (!table) return READ_ABSENT;
+    *value = (struct key_value){.row = true};
+    if (table->query && form == FORM_HASH) return READ_WRONG_TYPE;
+    keyspace->failure.len = 0;
+    if (table->refusal) {
+        buf_printf(&keyspace->failure, "ERR %s: cannot be read: %s", table->prefix, table->refusal);
+        return fail(keyspace, value);
+    }
+    struct rowkey row;
+    keyspace->scratch.len = 0;
+    if (!rowkey_parse(table, rest, &keyspace->scratch, &row, &keyspace->failure))
+        return fail(keyspace, value);
+    if (refuses_stale(keyspace->core, ctx->now_us)) return refuse_stale(keyspace, value);
+    if (refuses_more(keyspace, ctx)) return refuse_more(keyspace, table, value);
+    metric_bump(keyspace->count.misses, 1);
+    return pend(keyspace, ctx, form);
+}
+
+static enum read_outcome read_key(struct command_context *ctx, struct slice key, enum key_form form,
+                                  struct key_value *value) {
+    struct keyspace *keyspace = ctx->keyspace;
+    struct core *core = keyspace->core;
+    uint64_t hash = command_hash(ctx, key);
+    *value = (struct key_value){0};
+    if (ctx->fetched) {
+        const struct rowvalue *row = fetched_find(ctx->fetched, key, hash, form);
+        if (row) return fetched_value(row, form, value);
+    }
+    const struct entry *entry = store_peek(core->store, key, hash, ctx->now_ms);
+    if (!entry) return missing(keyspace, ctx, key, form, value);
+    if (entry->kind != ENTRY_ROW) return plain_value(entry, form, value);
+    if (!is_current(core, entry_row_stamp(entry))) return missing(keyspace, ctx, key, form, value);
+    if (!core_lease_holds(core, ctx->now_us)) {
+        metric_bump(keyspace->count.bypassed, 1);
+        return missing(keyspace, ctx, key, form, value);
+    }
+    enum read_outcome outcome = row_value(entry, form, value);
+    if (outcome == READ_PENDING) return missing(keyspace, ctx, key, form, value);
+    metric_bump(outcome == READ_ABSENT ? keyspace->count.negative_hits : keyspace->count.hits, 1);
+    return outcome;
+}
+
+/* ---- what others may keep ---- */
+
+static const struct entry *resident_row(struct command_context *ctx, struct slice key,
+                                        uint64_t hash) {
+    struct core *core = ctx->keyspace->core;
+    const struct entry *entry = store_peek(core->store, key, hash, ctx->now_ms);
+    if (!entry || entry->kind != ENTRY_ROW || !is_current(core, entry_row_stamp(entry)))
+        return NULL;
+    return core_lease_holds(core, ctx->now_us) ? entry : NULL;
+}
+
+bool keyspace_holds_row(struct command_context *ctx, struct slice key) {
+    return resident_row(ctx, key, store_hash(ctx->store, key)) != NULL;
+}
+
+static bool shows(const struct entry *entry, const struct rowvalue *row) {
+    struct slice bytes;
+    if (row->kind == ROWVALUE_FAILED) return true;
+    if (row->kind == ROWVALUE_ABSENT || entry_is_absent(entry))
+        return (row->kind == ROWVALUE_ABSENT) == entry_is_absent(entry);
+    bool there =
+        row->form == FORM_HASH ? entry_row_fields(entry, &bytes) : entry_row_json(entry, &bytes);
+    return there && slice_equal(bytes, slice_make(row->bytes, row->len));
+}
+
+bool keyspace_was_kept(struct command_context *ctx, struct slice key) {
+    uint64_t hash = store_hash(ctx->store, key);
+    const struct rowvalue *json = NULL, *fields = NULL;
+    if (ctx->fetched) {
+        json = fetched_find(ctx->fetched, key, hash, FORM_STRING);
+        fields = fetched_find(ctx->fetched, key, hash, FORM_HASH);
+    }
+    if (!ctx->fetched || !fetched_find(ctx->fetched, key, hash, FORM_ANY))
+        return true; /* then it came from memory, and who registered is told */
+    const struct entry *entry = resident_row(ctx, key, hash);
+    return entry && (!json || shows(entry, json)) && (!fields || shows(entry, fields));
+}
+
+enum read_outcome keyspace_read(struct command_context *ctx, struct slice key, enum key_form form,
+                                struct key_value *value) {
+    enum read_outcome outcome = read_key(ctx, key, form, value);
+    /* a second run finds again that the plain keys of the first are missing */
+    if (outcome == READ_ABSENT && !(ctx->fetched && !value->row))
+        cmd_notify(ctx, NOTIFY_KEY_MISS, "keymiss", key);
+    return outcome;
+}
+
+bool keyspace_is_row_key(struct command_context *ctx, struct slice key) {
+    struct slice rest;
+    struct keyspace *keyspace = ctx->keyspace;
+    tablemaps_refresh(keyspace->core->maps, &keyspace->map);
+    return keyspace->map && tablemap_find_key(keyspace->map, key, &rest) != NULL;
+}
+
+/* Without a lease the row would be answered and not kept, so it would have to be read twice. */
+bool keyspace_read_ahead(struct keyspace *keyspace, struct slice key, enum key_form form,
+                         int64_t now_ms, int64_t now_us) {
+    struct core *core = keyspace->core;
+    struct slice rest;
+    if (!keyspace->loader || !keyspace->map || !core_lease_holds(core, now_us)) return false;
+    uint64_t hash = store_hash(core->store, key);
+    const struct entry *entry = store_peek(core->store, key, hash, now_ms);
+    if (entry && entry->kind != ENTRY_ROW) return false;
+    struct key_value ignored;
+    if (entry && is_current(core, entry_row_stamp(entry)) &&
+        row_value(entry, form, &ignored) != READ_PENDING)
+        return false;
+    const struct table *table = tablemap_find_key(keyspace->map, key, &rest);
+    if (table && table->query && form == FORM_HASH) return false;
+    return table && !table->refusal && fetch_want_soon(keyspace, key, hash, form);
+}
+
+/* ---- the turn ---- */
+
+void keyspace_tick(struct keyspace *keyspace, int64_t now_us) {
+    if (keyspace->loader) told_of_lease(keyspace->core, now_us);
+}
+
+void keyspace_end_turn(struct keyspace *keyspace) {
+    if (!keyspace->loader) return;
+    tablemaps_refresh(keyspace->core->maps, &keyspace->map);
+    if (keyspace->gathered) fetch_begin(keyspace);
+    loader_pump(keyspace->loader);
+}

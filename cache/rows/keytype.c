@@ -1,0 +1,228 @@
+#include "cache/rows/keytype.h"
+
+#include <stdint.h>
+#include <string.h>
+
+static bool is_digit(char c) { return c >= '0' && c <= '9'; }
+
+static bool all_of(struct slice text, const char *allowed) {
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.data[i] == '\0' || !strchr(allowed, text.data[i])) return false;
+    }
+    return text.len > 0;
+}
+
+/* Plain decimal within the bounds is good. What only newer servers take (0x2A, 1_000) or pads with blanks is theirs
+ * to judge; everything else is no integer anywhere. */
+static enum keytype_verdict check_integer(struct slice text, uint64_t max_positive,
+                                          uint64_t max_negative) {
+    size_t i = 0;
+    bool negative = text.len > 0 && text.data[0] == '-';
+    if (text.len > 0 && (text.data[0] == '-' || text.data[0] == '+')) i++;
+    uint64_t value = 0;
+    size_t first = i;
+    for (; i < text.len && is_digit(text.data[i]); i++) {
+        uint64_t digit = (uint64_t)(text.data[i] - '0');
+        if (value > (UINT64_MAX - digit) / 10) return KEY_VALUE_BAD;
+        value = value * 10 + digit;
+    }
+    if (i > first && i == text.len)
+        return value <= (negative ? max_negative : max_positive) ? KEY_VALUE_GOOD : KEY_VALUE_BAD;
+    return all_of(text, "0123456789abcdefABCDEFxXoObB_+- \t\n\v\f\r") &&
+                   memchr(text.data, '0', text.len) != NULL
+               ? KEY_VALUE_UNSURE
+           : all_of(text, "0123456789_+- \t\n\v\f\r") ? KEY_VALUE_UNSURE
+                                                      : KEY_VALUE_BAD;
+}
+
+static enum keytype_verdict check_int2(struct slice text) {
+    return check_integer(text, INT16_MAX, (uint64_t)INT16_MAX + 1);
+}
+
+static enum keytype_verdict check_int4(struct slice text) {
+    return check_integer(text, INT32_MAX, (uint64_t)INT32_MAX + 1);
+}
+
+static enum keytype_verdict check_int8(struct slice text) {
+    return check_integer(text, INT64_MAX, (uint64_t)INT64_MAX + 1);
+}
+
+/* An oid may be written as a negative int4. */
+static enum keytype_verdict check_oid(struct slice text) {
+    return check_integer(text, UINT32_MAX, (uint64_t)INT32_MAX + 1);
+}
+
+static enum keytype_verdict check_uuid(struct slice text) {
+    if (!all_of(text, "0123456789abcdefABCDEF-{}")) return KEY_VALUE_BAD;
+    bool usual = text.len == 36;
+    for (size_t i = 0; usual && i < text.len; i++) {
+        bool hyphen = i == 8 || i == 13 || i == 18 || i == 23;
+        usual = hyphen == (text.data[i] == '-') && text.data[i] != '{' && text.data[i] != '}';
+    }
+    return usual ? KEY_VALUE_GOOD : KEY_VALUE_UNSURE;
+}
+
+static enum keytype_verdict check_numeric(struct slice text) {
+    static const char special[] = "iInNfFaAtTyY+-"; /* NaN, Infinity */
+    if (all_of(text, "0123456789.+-eE_xXoObBaAcCdDfF \t\n\v\f\r")) return KEY_VALUE_UNSURE;
+    return all_of(text, special) ? KEY_VALUE_UNSURE : KEY_VALUE_BAD;
+}
+
+static enum keytype_verdict check_text(struct slice text) {
+    (void)text; /* keytype_is_text was asked before */
+    return KEY_VALUE_GOOD;
+}
+
+static enum keytype_verdict check_temporal(struct slice text) {
+    for (size_t i = 0; i < text.len; i++) {
+        if (is_digit(text.data[i])) return KEY_VALUE_UNSURE;
+    }
+    static const char *const words[] = {"infinity",  "-infinity", "+infinity", "epoch",   "now",
+                                        "yesterday", "today",     "tomorrow",  "allballs"};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if (slice_equal_nocase(text, slice_from(words[i]))) return KEY_VALUE_UNSURE;
+    }
+    return KEY_VALUE_BAD;
+}
+
+/* Digits and marks, an ISO 'T', zone 'Z' or UTC, BC, or infinity. Names of days, months and zones are left out: what
+ * they mean may change, and what is not known to last is not kept. */
+static bool temporal_lasts(struct slice text) {
+    static const char *const words[] = {"infinity", "-infinity", "epoch"};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if (slice_equal_nocase(text, slice_from(words[i]))) return true;
+    }
+    struct slice head = text;
+    if (head.len > 3 && slice_equal_nocase(slice_make(head.data + head.len - 3, 3), SLICE(" BC")))
+        head.len -= 3;
+    return all_of(head, "0123456789-+:./ TtZz");
+}
+
+static bool normalise_blanks(struct slice text, struct buf *identity) {
+    while (text.len > 0 && text.data[text.len - 1] == ' ')
+        text.len--;
+    buf_append_slice(identity, text);
+    return true;
+}
+
+static bool looks_iso(struct slice text) {
+    /* Year of four digits or more, month, day. */
+    size_t year = 0;
+    while (year < text.len && is_digit(text.data[year]))
+        year++;
+    return year >= 4 && text.len >= year + 6 && text.data[year] == '-' &&
+           text.data[year + 3] == '-' && is_digit(text.data[year + 1]) &&
+           is_digit(text.data[year + 4]);
+}
+
+static bool is_infinite(struct slice text) {
+    return slice_equal(text, SLICE("infinity")) || slice_equal(text, SLICE("-infinity"));
+}
+
+static bool normalise_date(struct slice text, struct buf *identity) {
+    if (!is_infinite(text) && !looks_iso(text)) return false;
+    buf_append_slice(identity, text);
+    return true;
+}
+
+/* 2026-01-31 10:00:00 → 2026-01-31T10:00:00, as to_json prints it. */
+static bool normalise_timestamp(struct slice text, struct buf *identity) {
+    if (is_infinite(text)) return normalise_date(text, identity);
+    const char *blank = text.len ? memchr(text.data, ' ', text.len) : NULL;
+    if (!blank || !looks_iso(text)) return false;
+    size_t before = (size_t)(blank - text.data);
+    buf_append(identity, text.data, before);
+    buf_append_char(identity, 'T');
+    buf_append(identity, blank + 1, text.len - before - 1);
+    return true;
+}
+
+/* The stream's session is in UTC: 2026-01-31 10:00:00+00[ BC] → 2026-01-31T10:00:00[ BC]. */
+static bool normalise_timestamptz(struct slice text, struct buf *identity) {
+    if (is_infinite(text)) return normalise_date(text, identity);
+    const char *zone = text.len ? memchr(text.data, '+', text.len) : NULL;
+    if (!zone) return false;
+    size_t before = (size_t)(zone - text.data);
+    struct slice after = slice_make(zone, text.len - before);
+    if (!slice_equal(after, SLICE("+00")) && !slice_equal(after, SLICE("+00 BC"))) return false;
+    if (!normalise_timestamp(slice_make(text.data, before), identity)) return false;
+    buf_append(identity, after.data + 3, after.len - 3);
+    return true;
+}
+
+static bool normalise_bytea(struct slice text, struct buf *identity) {
+    if (text.len < 2 || memcmp(text.data, "\\x", 2) != 0) return false;
+    buf_append(identity, text.data + 2, text.len - 2);
+    return true;
+}
+
+#define AS_TEXT "(%s)::text"
+#define AS_JSON "(pg_catalog.to_json(%s) #>> '{}')"
+
+static const struct keytype types[] = {
+    {"int4", "an integer", true, AS_TEXT, check_int4, NULL, NULL},
+    {"int8", "an integer", true, AS_TEXT, check_int8, NULL, NULL},
+    {"int2", "an integer", true, AS_TEXT, check_int2, NULL, NULL},
+    {"oid", "an integer", true, AS_TEXT, check_oid, NULL, NULL},
+    {"uuid", "a uuid", true, AS_TEXT, check_uuid, NULL, NULL},
+    {"text", "text", true, AS_TEXT, check_text, NULL, NULL},
+    {"varchar", "text", true, AS_TEXT, check_text, NULL, NULL},
+    {"name", "a name", true, AS_TEXT, check_text, NULL, NULL},
+    {"bool", "a boolean", true, "CASE WHEN %s THEN 't' ELSE 'f' END", NULL, NULL, NULL},
+    {"date", "a date", true, AS_JSON, check_temporal, temporal_lasts, normalise_date},
+    {"timestamp", "a timestamp", true, AS_JSON, check_temporal, temporal_lasts,
+     normalise_timestamp},
+    {"timestamptz", "a timestamp", true, "(pg_catalog.to_json(%s AT TIME ZONE 'UTC') #>> '{}')",
+     check_temporal, temporal_lasts, normalise_timestamptz},
+    {"time", "a time", true, AS_TEXT, check_temporal, temporal_lasts, NULL},
+    {"bytea", "a bytea value", true, "pg_catalog.encode(%s, 'hex')", NULL, NULL, normalise_bytea},
+    /* Their cast to text, unlike their output, always shows the mask. */
+    {"inet", "a network address", true, AS_JSON, NULL, NULL, NULL},
+    {"cidr", "a network", true, AS_JSON, NULL, NULL, NULL},
+    {"macaddr", "a MAC address", true, AS_TEXT, NULL, NULL, NULL},
+    {"macaddr8", "a MAC address", true, AS_TEXT, NULL, NULL, NULL},
+    /* Equal values may be stored, and printed, in several ways: */
+    {"numeric", "a number", false, AS_TEXT, check_numeric, NULL, NULL},
+    {"bpchar", "text", false, AS_TEXT, check_text, NULL, normalise_blanks},
+    {"citext", "text", false, AS_TEXT, check_text, NULL, NULL},
+};
+
+static const struct keytype text_by_collation = {"text",     "text", false, AS_TEXT,
+                                                 check_text, NULL,   NULL};
+static const struct keytype any_enum = {"enum", NULL, true, AS_TEXT, NULL, NULL, NULL};
+static const struct keytype any_other = {NULL, NULL, false, NULL, NULL, temporal_lasts, NULL};
+
+const struct keytype *keytype_find(const char *base_type_name, char typtype, bool deterministic) {
+    if (typtype == 'e') return &any_enum;
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        if (typtype != 'b' || strcmp(types[i].name, base_type_name) != 0) continue;
+        return types[i].check == check_text && !deterministic ? &text_by_collation : &types[i];
+    }
+    return &any_other;
+}
+
+/* RFC 3629: no overlong forms, no surrogates, nothing past U+10FFFF. */
+static size_t utf8_length(const unsigned char *at, size_t left) {
+    unsigned char c = at[0];
+    size_t len = c < 0x80 ? 1 : c >= 0xC2 && c < 0xE0 ? 2 : c >= 0xE0 && c < 0xF0 ? 3 : 4;
+    if (c == 0 || (c >= 0x80 && c < 0xC2) || c > 0xF4 || len > left) return 0;
+    for (size_t i = 1; i < len; i++) {
+        if ((at[i] & 0xC0) != 0x80) return 0;
+    }
+    if (c == 0xE0 && at[1] < 0xA0) return 0;
+    if (c == 0xED && at[1] > 0x9F) return 0;
+    if (c == 0xF0 && at[1] < 0x90) return 0;
+    if (c == 0xF4 && at[1] > 0x8F) return 0;
+    return len;
+}
+
+bool keytype_is_text(struct slice text) {
+    const unsigned char *at = (const unsigned char *)text.data;
+    for (size_t left = text.len; left > 0;) {
+        size_t len = utf8_length(at, left);
+        if (len == 0) return false;
+        at += len;
+        left -= len;
+    }
+    return true;
+}

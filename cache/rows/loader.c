@@ -1,0 +1,570 @@
+#include "cache/rows/loader.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/pg.h"
+#include "cache/rows/fill.h"
+#include "cache/rows/keyspace_state.h"
+#include "cache/rows/pipe.h"
+#include "cache/rows/statement.h"
+#include "cache/rows/warden.h"
+
+enum {
+    MAX_IN_FLIGHT = 2,        /* units a connection: the next goes out before the last is back */
+    MAX_STATEMENT_ROWS = 512, /* of rows that need not be read together */
+    MAX_SHAPE_ERRORS = 8,
+    TICK_US = 20 * 1000,
+    CONNECT_TIMEOUT_US = 10 * 1000 * 1000,
+    FIRST_BACKOFF_US = 50 * 1000,
+    LAST_BACKOFF_US = 2 * 1000 * 1000,
+};
+
+/* Fills that one snapshot has to show; of one, mostly. */
+struct pack {
+    struct pack *next;
+    int64_t not_before_us;
+    uint32_t n;
+    struct fill *fills[];
+};
+
+struct line {
+    struct pipe *pipe;
+    int64_t since_us;    /* of connecting */
+    int64_t retry_at_us; /* while it is down */
+    int64_t backoff_us;
+};
+
+struct loader {
+    struct keyspace *owner;
+    struct core *core;
+    struct loop *loop;
+    char *conninfo;
+    uint32_t n_lines;
+    struct line *lines;
+    struct pack *first, **last; /* waiting */
+    struct unit *units;         /* in flight, the oldest first */
+    struct unit *newest;
+    struct loop_timer timer;
+    bool ticking;
+    unsigned seed;
+    char cause[512]; /* of the last connection that failed */
+    char trouble[640];
+};
+
+static struct line *line_of(struct loader *loader, const struct pipe *pipe) {
+    for (uint32_t i = 0; i < loader->n_lines; i++) {
+        if (loader->lines[i].pipe == pipe) return &loader->lines[i];
+    }
+    ASSERT_UNREACHABLE();
+}
+
+/* ---- units in flight, in the order of sending: rule 4 asks for the oldest ---- */
+
+static void enlist(struct loader *loader, struct unit *unit) {
+    struct fillclock *clock = &loader->core->fillclocks[loader->owner->index];
+    unit->number = atomic_load(&clock->started);
+    unit->prev = loader->newest;
+    unit->next = NULL;
+    if (loader->newest)
+        loader->newest->next = unit;
+    else
+        loader->units = unit;
+    loader->newest = unit;
+    /* Before the query goes out: who looks now either sees it in flight, or looked before its snapshot was taken. */
+    atomic_store(&clock->started, unit->number + 1);
+    metric_add(loader->core->count.in_flight, unit->n_fills);
+}
+
+static void delist(struct loader *loader, struct unit *unit) {
+    struct fillclock *clock = &loader->core->fillclocks[loader->owner->index];
+    if (unit->next)
+        unit->next->prev = unit->prev;
+    else
+        loader->newest = unit->prev;
+    if (unit->prev)
+        unit->prev->next = unit->next;
+    else
+        loader->units = unit->next;
+    atomic_store(&clock->oldest,
+                 loader->units ? loader->units->number : atomic_load(&clock->started));
+    metric_add(loader->core->count.in_flight, -(int64_t)unit->n_fills);
+}
+
+static void unit_free(struct unit *unit) {
+    for (uint32_t i = 0; i < unit->n_batches; i++)
+        PQclear(unit->batches[i].result);
+    PQclear(unit->error);
+    mem_free(unit->batches);
+    mem_free(unit->fills);
+    mem_free(unit);
+}
+
+/* ---- waiting ---- */
+
+static void append(struct loader *loader, struct pack *pack) {
+    pack->next = NULL;
+    *loader->last = pack;
+    loader->last = &pack->next;
+}
+
+static struct pack *pack_create(struct fill **fills, uint32_t n, int64_t not_before_us) {
+    struct pack *pack = mem_alloc(sizeof *pack + n * sizeof(struct fill *));
+    *pack = (struct pack){.not_before_us = not_before_us, .n = n};
+    memcpy(pack->fills, fills, n * sizeof(struct fill *));
+    return pack;
+}
+
+/* They go by table, key and form, so that a pack's fills stand together that go into one statement. */
+static int by_statement(const void *a, const void *b) {
+    const struct fill *left = *(struct fill *const *)a;
+    const struct fill *right = *(struct fill *const *)b;
+    if (left->table != right->table) return left->table < right->table ? -1 : 1;
+    if (left->row.unique != right->row.unique) return left->row.unique < right->row.unique ? -1 : 1;
+    return (int)left->form - (int)right->form;
+}
+
+static bool same_statement(const struct fill *a, const struct fill *b) {
+    return a->table == b->table && a->row.unique == b->row.unique && a->form == b->form;
+}
+
+static void submit_at(struct loader *loader, struct fill **fills, uint32_t n,
+                      int64_t not_before_us) {
+    struct pack *pack = pack_create(fills, n, not_before_us);
+    qsort(pack->fills, n, sizeof pack->fills[0], by_statement);
+    append(loader, pack);
+}
+
+void loader_submit(struct loader *loader, struct fill **fills, uint32_t n) {
+    submit_at(loader, fills, n, 0);
+}
+
+static void submit_again(struct loader *loader, struct fill *fill) {
+    submit_at(loader, &fill, 1, 0);
+}
+
+/* ---- composing units ---- */
+
+static bool is_single(const struct pack *pack) {
+    return same_statement(pack->fills[0], pack->fills[pack->n - 1]);
+}
+
+static struct unit *unit_create(struct fill **fills, uint32_t n) {
+    struct unit *unit = mem_zalloc(sizeof *unit);
+    unit->n_fills = n;
+    unit->fills = fills;
+    for (uint32_t i = 0; i < n; i++)
+        unit->n_batches += i == 0 || !same_statement(fills[i - 1], fills[i]);
+    unit->batches = mem_calloc(unit->n_batches, sizeof *unit->batches);
+    struct batch *batch = unit->batches - 1;
+    for (uint32_t i = 0; i < n; i++) {
+        if (i == 0 || !same_statement(fills[i - 1], fills[i])) {
+            batch++;
+            *batch = (struct batch){.table = fills[i]->table,
+                                    .unique = fills[i]->row.unique,
+                                    .form = fills[i]->form,
+                                    .fills = fills + i};
+        }
+        batch->n_fills++;
+    }
+    return unit;
+}
+
+/* May this pack go into the statement that the head's rows make? */
+static bool fits(const struct pack *head, const struct pack *pack, uint32_t n, int64_t now_us) {
+    return pack->not_before_us <= now_us && is_single(pack) &&
+           same_statement(head->fills[0], pack->fills[0]) && !pack->fills[0]->alone &&
+           n + pack->n <= MAX_STATEMENT_ROWS;
+}
+
+/* Takes the oldest pack that may go, and with it all others that fit into its statement. */
+static struct unit *compose(struct loader *loader, int64_t now_us) {
+    struct pack **at = &loader->first;
+    while (*at && (*at)->not_before_us > now_us)
+        at = &(*at)->next;
+    struct pack *head = *at;
+    if (!head) return NULL;
+    bool gather = is_single(head) && !head->fills[0]->alone;
+    uint32_t cap = head->n > MAX_STATEMENT_ROWS ? head->n : MAX_STATEMENT_ROWS;
+    struct fill **fills = mem_calloc(gather ? cap : head->n, sizeof(struct fill *));
+    uint32_t n = 0;
+    while (*at) {
+        struct pack *pack = *at;
+        if (pack != head && !(gather && fits(head, pack, n, now_us))) {
+            at = &pack->next;
+            continue;
+        }
+        memcpy(fills + n, pack->fills, pack->n * sizeof(struct fill *));
+        n += pack->n;
+        *at = pack->next;
+        if (pack != head) mem_free(pack);
+    }
+    loader->last = at;
+    mem_free(head);
+    return unit_create(fills, n);
+}
+
+/* ---- answers ---- */
+
+static void shorten(const PGresult *error, char *text, size_t size) {
+    const char *primary = PQresultErrorField(error, PG_DIAG_MESSAGE_PRIMARY);
+    if (!primary) primary = "the database's error tells nothing";
+    snprintf(text, size, "%s", primary);
+}
+
+static bool has_state(const PGresult *error, const char *prefix) {
+    const char *state = PQresultErrorField(error, PG_DIAG_SQLSTATE);
+    return state && strncmp(state, prefix, strlen(prefix)) == 0;
+}
+
+/* The table is not what its description says: a column or type has gone, a cached plan's result changed, ... */
+static bool is_shape_error(const PGresult *error) {
+    static const char *const states[] = {"0A000", "42703", "42P01", "42704", "42883",
+                                         "42804", "26000", "42846", "3F000", "XX000"};
+    for (size_t i = 0; i < sizeof states / sizeof states[0]; i++) {
+        if (has_state(error, states[i])) return true;
+    }
+    return false;
+}
+
+static bool is_passing(const PGresult *error) {
+    return has_state(error, "08") || has_state(error, "40") || has_state(error, "57P") ||
+           has_state(error, "53") || has_state(error, "55P03") || has_state(error, "25P02");
+}
+
+static void fail(struct loader *loader, struct fill *fill, const char *what) {
+    struct buf text = {0};
+    buf_printf(&text, "ERR %s: %s", fill->table->prefix, what);
+    fill_fail(loader->core, &fill, buf_text(&text));
+    buf_deinit(&text);
+}
+
+/* The value that PostgreSQL found malformed, as far as its message names one. */
+static void fail_value(struct loader *loader, struct fill *fill, const char *message) {
+    struct buf text = {0};
+    uint16_t column = 0;
+    for (uint16_t i = 0; i < fill->row.n; i++) {
+        text.len = 0;
+        buf_append_char(&text, '"');
+        buf_append_slice(&text, fill->row.values[i]);
+        buf_append_char(&text, '"');
+        if (strstr(message, buf_text(&text))) column = i;
+    }
+    text.len = 0;
+    rowkey_bad_value(fill->table, &rowkey_columns(fill->table, fill->row.unique)[column],
+                     fill->row.values[column], &text);
+    fill_fail(loader->core, &fill, buf_text(&text));
+    buf_deinit(&text);
+}
+
+/* What was to be seen by one snapshot is read again together. Those that are past their deadline end here. */
+static void retry_unit(struct loader *loader, struct unit *unit, const char *message,
+                       int64_t now_us, int64_t delay_us) {
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < unit->n_fills; i++) {
+        struct fill *fill = unit->fills[i];
+        if (now_us >= fill->deadline_us)
+            fail(loader, fill, message);
+        else
+            unit->fills[n++] = fill;
+    }
+    if (n > 0) submit_at(loader, unit->fills, n, now_us + delay_us);
+}
+
+/* The tables changed under the statements. Read again with their new descriptions, which the control thread looks for
+ * now. */
+static void retry_shape(struct loader *loader, struct unit *unit, const char *message,
+                        int64_t now_us) {
+    uint32_t errors = 0;
+    for (uint32_t i = 0; i < unit->n_fills; i++) {
+        uint32_t of_fill = ++unit->fills[i]->shape_errors;
+        if (of_fill > errors) errors = of_fill;
+    }
+    if (errors > MAX_SHAPE_ERRORS) {
+        for (uint32_t i = 0; i < unit->n_fills; i++)
+            fail(loader, unit->fills[i], message);
+        return;
+    }
+    for (uint32_t i = 0; i < unit->n_batches; i++)
+        warden_table_changed(loader->core->warden, unit->batches[i].table);
+    retry_unit(loader, unit, message, now_us, TICK_US << (errors / 2));
+}
+
+/* One value is malformed, and the error does not tell whose: each on its own. */
+static void take_data_error(struct loader *loader, struct unit *unit, const char *message) {
+    const char *state = PQresultErrorField(unit->error, PG_DIAG_SQLSTATE);
+    bool of_value = strcmp(state, "22P02") == 0 || strcmp(state, "22003") == 0 ||
+                    strcmp(state, "22007") == 0 || strcmp(state, "22008") == 0;
+    if (unit->n_fills == 1 && unit->fills[0]->table->query &&
+        !(of_value && unit->fills[0]->row.n > 0)) {
+        fail(loader, unit->fills[0], message); /* its SQL may divide by zero, ... */
+        return;
+    }
+    if (unit->n_fills == 1) {
+        fail_value(loader, unit->fills[0], message);
+        return;
+    }
+    for (uint32_t i = 0; i < unit->n_fills; i++) {
+        unit->fills[i]->alone = true;
+        submit_again(loader, unit->fills[i]);
+    }
+}
+
+static void take_error(struct loader *loader, struct unit *unit, int64_t now_us) {
+    char message[256] = "the database's answer is incomplete";
+    if (unit->error) shorten(unit->error, message, sizeof message);
+    if (unit->error && (has_state(unit->error, "22") || has_state(unit->error, "23514"))) {
+        take_data_error(loader, unit, message);
+    } else if (unit->error && is_shape_error(unit->error)) {
+        retry_shape(loader, unit, message, now_us);
+    } else if (unit->error && is_passing(unit->error)) {
+        retry_unit(loader, unit, message, now_us, TICK_US);
+    } else {
+        for (uint32_t i = 0; i < unit->n_fills; i++)
+            fail(loader, unit->fills[i], message);
+    }
+}
+
+static void take_batch(struct loader *loader, struct batch *batch,
+                       const struct pgsnapshot *snapshot, int64_t now_us) {
+    for (uint32_t i = 0; i < batch->n_fills; i++) {
+        struct fill *fill = batch->fills[i];
+        if (fill_answer(loader->core, &fill, batch->result, (int)i, snapshot, now_us) == FILL_AGAIN)
+            submit_again(loader, fill);
+    }
+}
+
+static bool is_whole(const struct unit *unit) {
+    for (uint32_t i = 0; i < unit->n_batches; i++) {
+        const PGresult *result = unit->batches[i].result;
+        if (!result || (uint32_t)PQntuples(result) != unit->batches[i].n_fills) return false;
+    }
+    return !unit->error;
+}
+
+static void on_done(void *owner, struct pipe *pipe, struct unit *unit) {
+    struct loader *loader = owner;
+    int64_t now_us = clock_mono_us();
+    (void)pipe;
+    struct pgsnapshot snapshot;
+    if (is_whole(unit) &&
+        pgsnapshot_parse(slice_from(PQgetvalue(unit->batches[0].result, 0, STATEMENT_SNAPSHOT)),
+                         &snapshot)) {
+        for (uint32_t i = 0; i < unit->n_batches; i++)
+            take_batch(loader, &unit->batches[i], &snapshot, now_us);
+        pgsnapshot_deinit(&snapshot);
+    } else {
+        take_error(loader, unit, now_us);
+    }
+    delist(loader, unit);
+    unit_free(unit);
+}
+
+static void on_up(void *owner, struct pipe *pipe) {
+    struct loader *loader = owner;
+    struct line *line = line_of(loader, pipe);
+    line->backoff_us = 0;
+    line->since_us = 0;
+    loader->cause[0] = '\0';
+    metric_add(loader->core->count.connections, 1);
+    loader_pump(loader);
+}
+
+static void on_down(void *owner, struct pipe *pipe, const char *cause) {
+    struct loader *loader = owner;
+    struct line *line = line_of(loader, pipe);
+    int64_t now_us = clock_mono_us();
+    if (line->since_us == 0) metric_add(loader->core->count.connections, -1);
+    metric_add(loader->core->count.reconnects, 1);
+    line->since_us = 0;
+    line->backoff_us = line->backoff_us ? line->backoff_us * 2 : FIRST_BACKOFF_US;
+    if (line->backoff_us > LAST_BACKOFF_US) line->backoff_us = LAST_BACKOFF_US;
+    line->retry_at_us =
+        now_us + line->backoff_us / 2 + (int64_t)rand_r(&loader->seed) % line->backoff_us;
+    snprintf(loader->cause, sizeof loader->cause, "%s", cause);
+    for (struct unit *unit = loader->units, *next; unit; unit = next) {
+        next = unit->next;
+        if (unit->pipe != pipe) continue;
+        retry_unit(loader, unit, cause, now_us, 0);
+        delist(loader, unit);
+        unit_free(unit);
+    }
+}
+
+/* ---- sending ---- */
+
+/* Each fill by the description that is in force now: its statement's result must fit what the fill expects. */
+static void remap_head(struct loader *loader) {
+    struct tablemap *map = loader->owner->map;
+    for (struct pack *pack = loader->first; pack; pack = pack->next) {
+        bool moved = false;
+        for (uint32_t i = 0; i < pack->n; i++) {
+            struct fill *fill = pack->fills[i];
+            if (atomic_load(&fill->table->state->version) == fill->table->version) continue;
+            moved |= fill->map != map && fill_remap(fill, map);
+        }
+        if (moved) qsort(pack->fills, pack->n, sizeof pack->fills[0], by_statement);
+    }
+}
+
+/* What nobody waits for any more goes; its waiters have had their answer at their own deadlines. */
+static void drop_expired(struct loader *loader, int64_t now_us) {
+    for (struct pack **at = &loader->first; *at;) {
+        struct pack *pack = *at;
+        if (now_us < pack->fills[0]->deadline_us + TICK_US) {
+            at = &pack->next;
+            continue;
+        }
+        *at = pack->next;
+        for (uint32_t i = 0; i < pack->n; i++)
+            fail(loader, pack->fills[i], loader_trouble(loader));
+        mem_free(pack);
+    }
+    loader->last = &loader->first;
+    while (*loader->last)
+        loader->last = &(*loader->last)->next;
+}
+
+static struct line *pick(struct loader *loader, int64_t now_us) {
+    struct line *best = NULL;
+    struct line *down = NULL;
+    bool connecting = false;
+    for (uint32_t i = 0; i < loader->n_lines; i++) {
+        struct line *line = &loader->lines[i];
+        enum pipe_state state = pipe_state(line->pipe);
+        connecting |= state == PIPE_CONNECTING;
+        if (state == PIPE_DOWN && line->retry_at_us <= now_us) down = line;
+        if (state != PIPE_READY || pipe_in_flight(line->pipe) >= MAX_IN_FLIGHT) continue;
+        if (!best || pipe_in_flight(line->pipe) < pipe_in_flight(best->pipe)) best = line;
+    }
+    /* Another connection, where those that are there have work. */
+    bool busy = !best || pipe_in_flight(best->pipe) > 0;
+    if (busy && down && !connecting) {
+        down->since_us = now_us;
+        pipe_connect(down->pipe);
+    }
+    return best;
+}
+
+static void send(struct loader *loader, struct line *line, struct unit *unit, int64_t now_us) {
+    enlist(loader, unit);
+    unit->pipe = line->pipe;
+    unit->sent_us = now_us;
+    for (uint32_t i = 0; i < unit->n_fills; i++)
+        flights_sent(loader->core->flights, unit->fills[i]);
+    metric_add(loader->core->count.queries, unit->n_batches);
+    pipe_send(line->pipe, unit);
+}
+
+/* Connections that hang: the server's own statement_timeout should have ended the statement long before. */
+static void watch_lines(struct loader *loader, int64_t now_us) {
+    int64_t limit_us = loader->core->config->fill_timeout_ms * 2000 + 1000 * 1000;
+    for (uint32_t i = 0; i < loader->n_lines; i++) {
+        struct line *line = &loader->lines[i];
+        if (pipe_state(line->pipe) == PIPE_CONNECTING &&
+            now_us - line->since_us > CONNECT_TIMEOUT_US)
+            pipe_break(line->pipe, "connecting to PostgreSQL took longer than 10 s");
+    }
+    if (loader->units && now_us - loader->units->sent_us > limit_us)
+        pipe_break(loader->units->pipe, "PostgreSQL does not answer");
+}
+
+static void arm(struct loader *loader, int64_t now_us) {
+    bool busy = loader->first || loader->units;
+    for (uint32_t i = 0; i < loader->n_lines; i++)
+        busy |= pipe_state(loader->lines[i].pipe) == PIPE_CONNECTING;
+    if (busy && !loader->ticking) loop_timer_set(loader->loop, &loader->timer, now_us + TICK_US);
+    loader->ticking |= busy;
+}
+
+void loader_pump(struct loader *loader) {
+    if (!loader->first) return;
+    int64_t now_us = clock_mono_us();
+    struct line *line;
+    remap_head(loader);
+    while (loader->first && (line = pick(loader, now_us)) != NULL) {
+        struct unit *unit = compose(loader, now_us);
+        if (!unit) break;
+        send(loader, line, unit, now_us);
+    }
+    arm(loader, now_us);
+}
+
+static void on_tick(void *arg, int64_t now_us) {
+    struct loader *loader = arg;
+    loader->ticking = false;
+    watch_lines(loader, now_us);
+    drop_expired(loader, now_us);
+    loader_pump(loader);
+    arm(loader, now_us);
+}
+
+/* ---- the whole ---- */
+
+const char *loader_trouble(struct loader *loader) {
+    bool ready = false;
+    for (uint32_t i = 0; i < loader->n_lines; i++)
+        ready |= pipe_state(loader->lines[i].pipe) == PIPE_READY;
+    if (ready)
+        snprintf(loader->trouble, sizeof loader->trouble, "PostgreSQL is still working on it");
+    else
+        snprintf(loader->trouble, sizeof loader->trouble, "no connection to PostgreSQL%s%s",
+                 loader->cause[0] ? ": " : " yet", loader->cause);
+    return loader->trouble;
+}
+
+struct loader *loader_create(struct keyspace *owner) {
+    struct core *core = owner->core;
+    char options[128];
+    snprintf(options, sizeof options,
+             "-c statement_timeout=%lld -c default_transaction_read_only=on "
+             "-c plan_cache_mode=force_generic_plan -c jit=off",
+             (long long)core->config->fill_timeout_ms);
+    struct pg_options pg = {.application_name = "freshet", .server_options = options};
+    struct error err = {0};
+    struct loader *loader = mem_zalloc(sizeof *loader);
+    loader->conninfo = pg_conninfo(core->config->database_url, &pg, &err);
+    ASSERT(loader->conninfo); /* readthrough_create has looked at the URL */
+    loader->owner = owner;
+    loader->core = core;
+    loader->loop = owner->loop;
+    loader->last = &loader->first;
+    loader->seed = (unsigned)clock_mono_us() ^ owner->index << 20;
+    loader->timer = (struct loop_timer){.fire = on_tick, .arg = loader};
+    loader->n_lines = core->config->pool ? core->config->pool : 1;
+    loader->lines = mem_calloc(loader->n_lines, sizeof *loader->lines);
+    struct pipe_events events = {on_up, on_down, on_done, loader};
+    for (uint32_t i = 0; i < loader->n_lines; i++)
+        loader->lines[i].pipe = pipe_create(loader->loop, loader->conninfo, &events);
+    return loader;
+}
+
+void loader_destroy(struct loader **loader) {
+    struct loader *old = *loader;
+    *loader = NULL;
+    if (!old) return;
+    if (old->ticking) loop_timer_clear(old->loop, &old->timer);
+    for (uint32_t i = 0; i < old->n_lines; i++)
+        pipe_destroy(&old->lines[i].pipe);
+    while (old->units) {
+        struct unit *unit = old->units;
+        for (uint32_t i = 0; i < unit->n_fills; i++)
+            fill_destroy(&unit->fills[i]);
+        delist(old, unit);
+        unit_free(unit);
+    }
+    while (old->first) {
+        struct pack *pack = old->first;
+        old->first = pack->next;
+        for (uint32_t i = 0; i < pack->n; i++)
+            fill_destroy(&pack->fills[i]);
+        mem_free(pack);
+    }
+    mem_free(old->lines);
+    mem_free(old->conninfo);
+    mem_free(old);
+}

@@ -1,0 +1,68 @@
+/* pipe.h: one non-blocking connection to PostgreSQL in pipeline mode, on a worker's loop. It sends units of statements
+ * without waiting for their answers, and gives each back once with its results.
+ *
+ *     struct pipe *pipe = pipe_create(&config, &events);
+ *     pipe_connect(pipe);                            events.up, or events.down with the cause
+ *     pipe_send(pipe, unit);                         events.done(owner, pipe, unit); or down: the units in flight were lost
+ *     pipe_destroy(&pipe);
+ *
+ * Statements are prepared once a connection and description of the table, and again when the description has changed.
+ * Everything is called on the loop's thread; events never from within pipe_send. */
+#ifndef FRESHET_CACHE_PIPE_H
+#define FRESHET_CACHE_PIPE_H
+
+#include <libpq-fe.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/loop.h"
+#include "cache/rows/flights.h"
+
+struct pipe;
+
+/* Rows of one table by one key in one form: one statement. */
+struct batch {
+    const struct table *table;       /* lies in a map that the fills hold */
+    const struct unique_key *unique; /* NULL: by the primary key */
+    enum key_form form;
+    uint32_t n_fills;
+    struct fill **fills; /* into the unit's own array */
+    PGresult *result;    /* NULL: there is none */
+};
+
+/* What goes out together and is answered together: one batch, or several in one REPEATABLE READ transaction. */
+struct unit {
+    struct unit *prev, *next; /* the loader's */
+    struct pipe *pipe;
+    uint64_t number; /* of the worker's fillclock */
+    int64_t sent_us;
+    uint32_t n_fills;
+    struct fill **fills;
+    uint32_t n_batches;
+    struct batch *batches;
+    PGresult *error; /* the first error; NULL: none */
+};
+
+struct pipe_events {
+    void (*up)(void *owner, struct pipe *pipe);
+    /* The units in flight were lost: they are the owner's again, who kept a list of them. */
+    void (*down)(void *owner, struct pipe *pipe, const char *cause);
+    void (*done)(void *owner, struct pipe *pipe, struct unit *unit);
+    void *owner;
+};
+
+enum pipe_state { PIPE_DOWN, PIPE_CONNECTING, PIPE_READY };
+
+/* `conninfo` is borrowed. */
+struct pipe *pipe_create(struct loop *loop, const char *conninfo, const struct pipe_events *events);
+void pipe_destroy(struct pipe **pipe);
+
+enum pipe_state pipe_state(const struct pipe *pipe);
+uint32_t pipe_in_flight(const struct pipe *pipe);
+/* May call `down` at once. */
+void pipe_connect(struct pipe *pipe);
+/* Closes it; `down` is called with that cause. */
+void pipe_break(struct pipe *pipe, const char *cause);
+void pipe_send(struct pipe *pipe, struct unit *unit);
+
+#endif

@@ -1,0 +1,304 @@
+#include "cache/rows/readthrough.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/lsn.h"
+#include "base/mem.h"
+#include "base/pg.h"
+#include "cache/front/worker.h"
+#include "cache/rows/coherence.h"
+#include "cache/rows/core.h"
+#include "cache/rows/fetch.h"
+#include "cache/rows/flights.h"
+#include "cache/rows/keyspace_state.h"
+#include "cache/rows/loader.h"
+#include "cache/rows/pulse.h"
+#include "cache/rows/warden.h"
+#include "cache/signals/awaits.h"
+
+enum {
+    MAX_NOTES = 1 << 20, /* of the recent set: 16 to 32 MiB at the most */
+    MIN_LINKS = 1 << 18,
+    MAX_LINKS = 1 << 22, /* 64 bytes and the key's own each, of max_memory */
+    BYTES_A_LINK = 1 << 10,
+};
+
+struct readthrough {
+    struct core core;
+    struct coherence *coherence;
+    struct keyspace *keyspaces[CORE_MAX_WORKERS]; /* by the worker's index */
+};
+
+/* ---- metrics ---- */
+
+static double read_staleness(void *owner) {
+    const struct core *core = owner;
+    int64_t staleness_us = lease_staleness_us(core->lease, clock_mono_us());
+    return staleness_us < 0 ? -1 : (double)staleness_us / 1e6;
+}
+
+static double read_applied(void *owner) {
+    const struct core *core = owner;
+    return (double)lease_applied_lsn(core->lease);
+}
+
+static double read_lease(void *owner) {
+    const struct core *core = owner;
+    return clock_mono_us() < lease_deadline_us(lease_deadline(core->lease));
+}
+
+static double read_recent(void *owner) {
+    const struct core *core = owner;
+    return (double)recent_size(core->recent);
+}
+
+static double read_links(void *owner) {
+    const struct core *core = owner;
+    return (double)links_size(core->links);
+}
+
+static void register_gauges(struct core *core) {
+    static const struct {
+        const char *name;
+        const char *help;
+        metric_reader *read;
+    } gauges[] = {
+        {"freshet_cache_staleness_seconds",
+         "How far memory may be behind the primary's commits; -1: not known.", read_staleness},
+        {"freshet_cache_applied_lsn_bytes",
+         "The WAL position up to which committed changes are applied.", read_applied},
+        {"freshet_cache_lease_held",
+         "1 while memory may answer for rows: its staleness is proven to be within the bound.",
+         read_lease},
+        {"freshet_cache_recent_keys",
+         "Keys touched by applied transactions that new snapshots may not see yet.", read_recent},
+        {"freshet_cache_links",
+         "Keys in the index from a row's own key to the others that it was asked for by.",
+         read_links},
+    };
+    for (size_t i = 0; i < sizeof gauges / sizeof gauges[0]; i++)
+        metrics_gauge_fn(core->metrics, gauges[i].name, gauges[i].help, NULL, gauges[i].read, core);
+}
+
+static void register_counters(struct core *core) {
+    static const char fills[] = "Rows read from the database, by what became of them.";
+    static const char evicted[] = "Entries of rows that changes took out, by how.";
+    struct metrics *metrics = core->metrics;
+    struct core_metrics *count = &core->count;
+#define FILLS(outcome)                                                                             \
+    metrics_counter(metrics, "freshet_cache_fills_total", fills, "outcome=\"" outcome "\"")
+    count->fills_installed = FILLS("installed");
+    count->fills_retried = FILLS("retried");
+    count->fills_uncached = FILLS("uncached");
+    count->fills_failed = FILLS("failed");
+    count->fills_timeout = FILLS("timeout");
+#undef FILLS
+    count->evicted_commit =
+        metrics_counter(metrics, "freshet_cache_row_evictions_total", evicted, "cause=\"commit\"");
+    count->evicted_table =
+        metrics_counter(metrics, "freshet_cache_row_evictions_total", evicted, "cause=\"table\"");
+    count->links_refused =
+        metrics_counter(metrics, "freshet_cache_links_refused_total",
+                        "Rows that were not kept since that index was full.", NULL);
+    count->fences = metrics_counter(metrics, "freshet_cache_table_fences_total",
+                                    "Transactions that touched a whole table.", NULL);
+    count->joined = metrics_counter(metrics, "freshet_cache_fills_joined_total",
+                                    "Reads that joined a fill which was under way.", NULL);
+    count->samples = metrics_counter(metrics, "freshet_cache_samples_total",
+                                     "Looks at the primary's position and snapshot.", NULL);
+    count->queries = metrics_counter(metrics, "freshet_cache_fill_queries_total",
+                                     "Statements sent to read rows.", NULL);
+    count->in_flight = metrics_gauge(metrics, "freshet_cache_fills_in_flight",
+                                     "Rows that are being read from the database.", NULL);
+    count->connections = metrics_gauge(metrics, "freshet_cache_pool_connections",
+                                       "Connections to read rows that are up.", NULL);
+    count->reconnects = metrics_counter(metrics, "freshet_cache_pool_failures_total",
+                                        "Connections to read rows that failed.", NULL);
+}
+
+/* ---- the whole ---- */
+
+static unsigned rules_taken_out(void) {
+#ifdef FRESHET_TEST_SWITCHES
+    const char *numbers = getenv("FRESHET_TEST_RULES_OFF");
+    unsigned off = 0;
+    for (; numbers && *numbers; numbers++)
+        off |= *numbers >= '0' && *numbers <= '9' ? 1u << (*numbers - '0') : 0;
+    return off;
+#else
+    return 0;
+#endif
+}
+
+/* One link for each row that memory may hold by a unique key, more or less. */
+static size_t links_of(const struct cache_config *config) {
+    uint64_t links = config->max_memory_bytes / BYTES_A_LINK;
+    return links < MIN_LINKS ? MIN_LINKS : links > MAX_LINKS ? MAX_LINKS : (size_t)links;
+}
+
+struct readthrough *readthrough_create(const struct cache_config *config,
+                                       const struct readthrough_deps *deps, struct error *err) {
+    if (config->database_url) {
+        char *conninfo = pg_conninfo(config->database_url, &(struct pg_options){0}, err);
+        if (!conninfo) return NULL;
+        mem_free(conninfo);
+    }
+    struct readthrough *rt = mem_aligned(64, sizeof *rt);
+    memset(rt, 0, sizeof *rt);
+    struct core *core = &rt->core;
+    core->config = config;
+    core->log = deps->log;
+    core->metrics = deps->metrics;
+    core->store = deps->store;
+    core->watches = deps->watches;
+    core->tracking = deps->tracking;
+    core->maps = tablemaps_create();
+    core->states = tablestates_create();
+    core->recent = recent_create(MAX_NOTES);
+    core->links = links_create(links_of(config));
+    core->lease = lease_create(config->max_staleness_ms * 1000);
+    core->flights = flights_create();
+    core->awaits = awaits_create();
+    core->rules_off = rules_taken_out();
+    register_gauges(core);
+    register_counters(core);
+    if (config->database_url) {
+        core->pulse = pulse_create(core);
+        core->warden = warden_create(core);
+    }
+    rt->coherence = coherence_create(core);
+    return rt;
+}
+
+void readthrough_destroy(struct readthrough **rt) {
+    struct readthrough *old = *rt;
+    *rt = NULL;
+    if (!old) return;
+    struct core *core = &old->core;
+    metrics_forget(core->metrics, core);
+    coherence_destroy(&old->coherence);
+    warden_destroy(&core->warden);
+    pulse_destroy(&core->pulse);
+    awaits_destroy(&core->awaits);
+    flights_destroy(&core->flights);
+    lease_destroy(&core->lease);
+    links_destroy(&core->links);
+    recent_destroy(&core->recent);
+    tablemaps_destroy(&core->maps);
+    tablestates_destroy(&core->states);
+    mem_free(old);
+}
+
+bool readthrough_start(struct readthrough *rt, struct error *err) {
+    struct core *core = &rt->core;
+    if (!core->warden) return true;
+    if (core_streams(core) && !pulse_start(core->pulse, err)) return false;
+    if (warden_start(core->warden, err)) return true;
+    pulse_stop(core->pulse);
+    return false;
+}
+
+void readthrough_stop(struct readthrough *rt) {
+    if (!rt->core.warden) return;
+    warden_stop(rt->core.warden);
+    pulse_stop(rt->core.pulse);
+}
+
+struct change_sink readthrough_sink(struct readthrough *rt) {
+    return coherence_sink(rt->coherence);
+}
+
+/* ---- telling ---- */
+
+bool readthrough_ready(struct readthrough *rt, const char **why) {
+    *why = "";
+    return !rt->core.warden || warden_ready(rt->core.warden, why);
+}
+
+static const char *coherence_name(const struct core *core) {
+    return !core->warden ? "none" : core_streams(core) ? "stream" : "ttl";
+}
+
+json_t *readthrough_status(struct readthrough *rt) {
+    struct core *core = &rt->core;
+    json_t *status = json_object();
+    char lsn[32];
+    snprintf(lsn, sizeof lsn, LSN_FMT, LSN_ARG(lease_applied_lsn(core->lease)));
+    int64_t staleness_us = lease_staleness_us(core->lease, clock_mono_us());
+    json_object_set_new(status, "coherence", json_string(coherence_name(core)));
+    if (!core->warden) return status;
+    if (core_streams(core)) {
+        json_object_set_new(status, "applied_lsn", json_string(lsn));
+        json_object_set_new(status, "staleness_ms",
+                            staleness_us < 0 ? json_null() : json_integer(staleness_us / 1000));
+        json_object_set_new(status, "max_staleness_ms",
+                            json_integer(core->config->max_staleness_ms));
+        json_object_set_new(status, "lease_held", json_boolean(read_lease(core) > 0));
+        json_object_set_new(status, "recent_keys",
+                            json_integer((json_int_t)recent_size(core->recent)));
+    } else {
+        json_object_set_new(status, "bound",
+                            json_string("the TTL alone: rows are not evicted when they change"));
+    }
+    warden_status(core->warden, status);
+    return status;
+}
+
+void readthrough_info(struct readthrough *rt, struct buf *out) {
+    struct core *core = &rt->core;
+    buf_printf(out, "coherence:%s\r\n", coherence_name(core));
+    if (!core->warden || !core_streams(core)) return;
+    int64_t staleness_us = lease_staleness_us(core->lease, clock_mono_us());
+    buf_printf(out, "applied_lsn:" LSN_FMT "\r\n", LSN_ARG(lease_applied_lsn(core->lease)));
+    buf_printf(out, "staleness_ms:%lld\r\n",
+               staleness_us < 0 ? -1LL : (long long)staleness_us / 1000);
+    buf_printf(out, "max_staleness_ms:%lld\r\n", (long long)core->config->max_staleness_ms);
+    buf_printf(out, "lease:%s\r\n", read_lease(core) > 0 ? "held" : "lapsed");
+    buf_printf(out, "recent_keys:%zu\r\n", recent_size(core->recent));
+}
+
+/* ---- workers ---- */
+
+void readthrough_attach(struct readthrough *rt, struct worker *worker) {
+    struct core *core = &rt->core;
+    struct keyspace *keyspace = mem_zalloc(sizeof *keyspace);
+    keyspace->core = core;
+    keyspace->worker = worker;
+    keyspace->loop = worker_loop(worker);
+    keyspace->index = worker_index(worker);
+    ASSERT(keyspace->index < CORE_MAX_WORKERS);
+    struct keyspace_metrics *count = &keyspace->count;
+    struct metrics *metrics = core->metrics;
+    count->hits = metrics_counter(metrics, "freshet_cache_hits_total",
+                                  "Reads of rows answered from memory.", NULL);
+    count->negative_hits =
+        metrics_counter(metrics, "freshet_cache_negative_hits_total",
+                        "Reads of rows answered from memory: known not to be there.", NULL);
+    count->misses = metrics_counter(metrics, "freshet_cache_misses_total",
+                                    "Reads of rows that had to ask the database.", NULL);
+    count->refused = metrics_counter(
+        metrics, "freshet_cache_reads_refused_total",
+        "Reads of rows refused because cache.max_pending_reads waited already.", NULL);
+    count->bypassed =
+        metrics_counter(metrics, "freshet_cache_bypassed_total",
+                        "Reads of rows that were in memory, but not provably fresh enough.", NULL);
+    if (core->config->database_url) keyspace->loader = loader_create(keyspace);
+    rt->keyspaces[keyspace->index] = keyspace;
+    worker_attach(worker, keyspace, keyspace->loader);
+}
+
+void readthrough_detach(struct readthrough *rt, struct worker *worker) {
+    struct keyspace *keyspace = rt->keyspaces[worker_index(worker)];
+    rt->keyspaces[worker_index(worker)] = NULL;
+    if (!keyspace) return;
+    fetch_abandon(keyspace);
+    loader_destroy(&keyspace->loader);
+    tablemap_release(&keyspace->map);
+    buf_deinit(&keyspace->failure);
+    buf_deinit(&keyspace->scratch);
+    worker_attach(worker, NULL, NULL);
+    mem_free(keyspace);
+}

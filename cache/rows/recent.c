@@ -1,0 +1,150 @@
+#include "cache/rows/recent.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/mem.h"
+
+enum { SHARDS = 64, FIRST_SLOTS = 64 };
+
+struct note {
+    uint64_t key_hash;
+    uint64_t xid; /* 0: a free slot; no transaction that writes has this id */
+};
+
+/* Open addressing with linear probing, at most half full; a key may stand there once a transaction. */
+struct shard {
+    _Alignas(64) pthread_mutex_t mutex;
+    struct note *slots;
+    size_t n_slots; /* a power of two, or 0 */
+    size_t n_notes;
+};
+
+struct recent {
+    size_t max_notes;
+    _Atomic size_t n_notes;
+    struct shard shards[SHARDS];
+};
+
+struct recent *recent_create(size_t max_notes) {
+    struct recent *recent = mem_aligned(64, sizeof *recent);
+    *recent = (struct recent){.max_notes = max_notes};
+    for (size_t i = 0; i < SHARDS; i++)
+        pthread_mutex_init(&recent->shards[i].mutex, NULL);
+    return recent;
+}
+
+void recent_destroy(struct recent **recent) {
+    if (!*recent) return;
+    for (size_t i = 0; i < SHARDS; i++) {
+        pthread_mutex_destroy(&(*recent)->shards[i].mutex);
+        mem_free((*recent)->shards[i].slots);
+    }
+    mem_free(*recent);
+    *recent = NULL;
+}
+
+static struct shard *shard_of(struct recent *recent, uint64_t key_hash) {
+    return &recent->shards[key_hash >> 58]; /* the top bits; the slots go by the low ones */
+}
+
+static void insert(struct shard *shard, struct note note) {
+    size_t mask = shard->n_slots - 1;
+    size_t i = note.key_hash & mask;
+    while (shard->slots[i].xid) {
+        if (shard->slots[i].key_hash == note.key_hash && shard->slots[i].xid == note.xid) return;
+        i = (i + 1) & mask;
+    }
+    shard->slots[i] = note;
+    shard->n_notes++;
+}
+
+/* Moves what `keep` sees no reason to drop into a table of the right size. */
+static void rebuild(struct shard *shard, size_t n_slots, const struct pgsnapshot *drop) {
+    struct note *old = shard->slots;
+    size_t n_old = shard->n_slots;
+    shard->slots = mem_calloc(n_slots, sizeof *shard->slots);
+    shard->n_slots = n_slots;
+    shard->n_notes = 0;
+    for (size_t i = 0; i < n_old; i++) {
+        if (old[i].xid && !(drop && pgsnapshot_sees(drop, old[i].xid))) insert(shard, old[i]);
+    }
+    mem_free(old);
+}
+
+bool recent_note(struct recent *recent, uint64_t key_hash, uint64_t xid) {
+    if (atomic_load(&recent->n_notes) >= recent->max_notes) return false;
+    struct shard *shard = shard_of(recent, key_hash);
+    pthread_mutex_lock(&shard->mutex);
+    if (shard->n_notes * 2 >= shard->n_slots)
+        rebuild(shard, shard->n_slots ? shard->n_slots * 2 : FIRST_SLOTS, NULL);
+    size_t before = shard->n_notes;
+    insert(shard, (struct note){key_hash, xid});
+    atomic_fetch_add(&recent->n_notes, shard->n_notes - before);
+    pthread_mutex_unlock(&shard->mutex);
+    return true;
+}
+
+/* The first note of the key that the snapshot (NULL: any) does not see. */
+static bool find(struct recent *recent, uint64_t key_hash, const struct pgsnapshot *snapshot,
+                 uint64_t *xid) {
+    if (atomic_load(&recent->n_notes) == 0) return false;
+    struct shard *shard = shard_of(recent, key_hash);
+    bool found = false;
+    pthread_mutex_lock(&shard->mutex);
+    size_t mask = shard->n_slots - 1;
+    for (size_t i = key_hash & mask; shard->n_slots && shard->slots[i].xid; i = (i + 1) & mask) {
+        const struct note *note = &shard->slots[i];
+        if (note->key_hash != key_hash) continue;
+        if (snapshot && pgsnapshot_sees(snapshot, note->xid)) continue;
+        if (xid) *xid = note->xid;
+        found = true;
+        break;
+    }
+    pthread_mutex_unlock(&shard->mutex);
+    return found;
+}
+
+bool recent_blocks(struct recent *recent, uint64_t key_hash, const struct pgsnapshot *snapshot,
+                   uint64_t *xid) {
+    return find(recent, key_hash, snapshot, xid);
+}
+
+bool recent_has(struct recent *recent, uint64_t key_hash, uint64_t *xid) {
+    return find(recent, key_hash, NULL, xid);
+}
+
+size_t recent_forget(struct recent *recent, const struct pgsnapshot *snapshot) {
+    for (size_t s = 0; s < SHARDS; s++) {
+        struct shard *shard = &recent->shards[s];
+        pthread_mutex_lock(&shard->mutex);
+        size_t stay = 0;
+        for (size_t i = 0; i < shard->n_slots; i++)
+            stay += shard->slots[i].xid && !pgsnapshot_sees(snapshot, shard->slots[i].xid);
+        size_t dropped = shard->n_notes - stay;
+        if (dropped > 0) {
+            size_t n_slots = FIRST_SLOTS;
+            while (n_slots < stay * 4)
+                n_slots *= 2;
+            rebuild(shard, n_slots, snapshot);
+            atomic_fetch_sub(&recent->n_notes, dropped);
+        }
+        pthread_mutex_unlock(&shard->mutex);
+    }
+    return recent_size(recent);
+}
+
+void recent_clear(struct recent *recent) {
+    for (size_t s = 0; s < SHARDS; s++) {
+        struct shard *shard = &recent->shards[s];
+        pthread_mutex_lock(&shard->mutex);
+        atomic_fetch_sub(&recent->n_notes, shard->n_notes);
+        mem_free(shard->slots);
+        shard->slots = NULL;
+        shard->n_slots = 0;
+        shard->n_notes = 0;
+        pthread_mutex_unlock(&shard->mutex);
+    }
+}
+
+size_t recent_size(const struct recent *recent) { return atomic_load(&recent->n_notes); }

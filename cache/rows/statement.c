@@ -1,0 +1,151 @@
+#include "cache/rows/statement.h"
+
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/pg.h"
+#include "cache/rowkey.h"
+
+/* Puts the expression for each %s of the type's format. */
+static void append_identity(struct buf *sql, const char *format, const char *expression) {
+    for (const char *c = format; *c; c++) {
+        if (c[0] == '%' && c[1] == 's') {
+            buf_append_text(sql, expression);
+            c++;
+        } else {
+            buf_append_char(sql, *c);
+        }
+    }
+}
+
+/* k.v1::integer, the asked value as PostgreSQL understands it. */
+static void append_asked(struct buf *sql, const struct key_column *columns, uint16_t i) {
+    buf_printf(sql, "k.v%u::%s", i + 1u, columns[i].sql_type);
+}
+
+static void append_column(struct buf *sql, const char *name) {
+    buf_append_text(sql, "r.");
+    pg_quote_ident(sql, name);
+}
+
+static void append_row(struct buf *sql, const struct table *table, enum key_form form) {
+    if (form == FORM_HASH) {
+        for (uint16_t i = 0; i < table->n_columns; i++) {
+            buf_append_text(sql, ", ");
+            append_column(sql, table->columns[i]);
+            buf_printf(sql, " AS c%u", i + 1u);
+        }
+    } else if (table->all_columns) {
+        buf_append_text(sql, ", pg_catalog.row_to_json(r.*) AS c1");
+    } else {
+        buf_append_text(sql, ", (SELECT pg_catalog.row_to_json(s.*) FROM (SELECT ");
+        for (uint16_t i = 0; i < table->n_columns; i++) {
+            if (i > 0) buf_append_text(sql, ", ");
+            append_column(sql, table->columns[i]);
+        }
+        buf_append_text(sql, ") s) AS c1");
+    }
+}
+
+static void append_lateral(struct buf *sql, const struct table *table,
+                           const struct unique_key *unique, enum key_form form) {
+    const struct key_column *asked = rowkey_columns(table, unique);
+    uint16_t n_asked = unique ? unique->n_columns : table->n_keys;
+    struct buf expression = {0};
+    buf_append_text(sql, "(SELECT true AS f");
+    for (uint16_t i = 0; i < table->n_keys; i++) {
+        const char *identity = table->keys[i].type->identity;
+        if (!identity) continue;
+        expression.len = 0;
+        append_column(&expression, table->keys[i].name);
+        buf_append_text(sql, ", ");
+        append_identity(sql, identity, buf_text(&expression));
+        buf_printf(sql, " AS k%u", i + 1u);
+    }
+    append_row(sql, table, form);
+    /* The rows of tables that inherit from it are other tables' rows to the change stream, and here. */
+    buf_append_text(sql, table->partitioned ? " FROM " : " FROM ONLY ");
+    pg_quote_table(sql, table->schema, table->name);
+    buf_append_text(sql, " AS r WHERE ");
+    for (uint16_t i = 0; i < n_asked; i++) {
+        if (i > 0) buf_append_text(sql, " AND ");
+        append_column(sql, asked[i].name);
+        buf_append_text(sql, " = ");
+        append_asked(sql, asked, i);
+    }
+    buf_append_text(sql, " LIMIT 1)");
+    buf_deinit(&expression);
+}
+
+/* The identity of what was asked; NULL for a type that has none. */
+static void append_asked_identity(struct buf *sql, const struct key_column *columns, uint16_t i) {
+    const char *identity = columns[i].type->identity;
+    struct buf expression = {0};
+    append_asked(&expression, columns, i);
+    if (identity)
+        append_identity(sql, identity, buf_text(&expression));
+    else
+        buf_append_text(sql, "NULL");
+    buf_deinit(&expression);
+}
+
+static void append_identities(struct buf *sql, const struct table *table,
+                              const struct unique_key *unique) {
+    for (uint16_t i = 0; i < table->n_keys; i++) {
+        if (!table->keys[i].type->identity) {
+            buf_append_text(sql, ", NULL");
+            continue;
+        }
+        buf_printf(sql, ", CASE WHEN t.f THEN t.k%u ", i + 1u);
+        if (!unique) {
+            buf_append_text(sql, "ELSE ");
+            append_asked_identity(sql, table->keys, i);
+        }
+        buf_append_text(sql, " END");
+    }
+    for (uint16_t i = 0; unique && i < unique->n_columns; i++) {
+        buf_append_text(sql, ", ");
+        append_asked_identity(sql, unique->columns, i);
+    }
+}
+
+void statement_compose(const struct table *table, const struct unique_key *unique,
+                       enum key_form form, struct buf *sql) {
+    ASSERT(form == FORM_STRING || form == FORM_HASH);
+    uint16_t n_asked = unique ? unique->n_columns : table->n_keys;
+    if (table->query) {
+        named_compose(table, sql);
+        return;
+    }
+    buf_append_text(sql,
+                    "SELECT k.i, CASE WHEN k.i = 1 THEN pg_catalog.pg_current_snapshot()::text "
+                    "END, t.f IS NOT NULL");
+    append_identities(sql, table, unique);
+    uint32_t n_values = form == FORM_STRING ? 1 : table->n_columns;
+    for (uint32_t i = 0; i < n_values; i++)
+        buf_printf(sql, ", t.c%u", i + 1u);
+    buf_append_text(sql, " FROM ROWS FROM (");
+    for (uint16_t i = 0; i < n_asked; i++)
+        buf_printf(sql, "%spg_catalog.unnest($%u::pg_catalog.text[])", i ? ", " : "", i + 1u);
+    buf_append_text(sql, ") WITH ORDINALITY AS k(");
+    for (uint16_t i = 0; i < n_asked; i++)
+        buf_printf(sql, "v%u, ", i + 1u);
+    buf_append_text(sql, "i) LEFT JOIN LATERAL ");
+    append_lateral(sql, table, unique, form);
+    buf_append_text(sql, " t ON true");
+    buf_text(sql);
+}
+
+void statement_array_begin(struct buf *literal) { buf_append_char(literal, '{'); }
+
+void statement_array_add(struct buf *literal, struct slice value) {
+    if (literal->data[literal->len - 1] != '{') buf_append_char(literal, ',');
+    buf_append_char(literal, '"');
+    for (size_t i = 0; i < value.len; i++) {
+        if (value.data[i] == '"' || value.data[i] == '\\') buf_append_char(literal, '\\');
+        buf_append_char(literal, value.data[i]);
+    }
+    buf_append_char(literal, '"');
+}
+
+void statement_array_end(struct buf *literal) { buf_append(literal, "}", 2); }

@@ -1,0 +1,42 @@
+/* statement.h: the SQL that reads rows of a table by a key, primary or unique: one statement for any number of keys.
+ *
+ *     SELECT k.i, <snapshot, in the first row>, <row is there>, <identity of each key column>, <the row in its form>
+ *     FROM ROWS FROM (unnest($1::text[]), ...) WITH ORDINALITY AS k(v1, ..., i)
+ *     LEFT JOIN LATERAL (SELECT ... FROM table WHERE key = k.v1::type ... LIMIT 1) t ON true
+ *
+ * One row comes for each key asked, in the order of asking, whether its row is there or not; so absent ones too have been
+ * seen by the snapshot. The texts are cast by PostgreSQL, which alone knows what they mean. Pure. */
+#ifndef FRESHET_CACHE_STATEMENT_H
+#define FRESHET_CACHE_STATEMENT_H
+
+#include "base/buf.h"
+#include "cache/rows/keyspace.h"
+#include "cache/rows/tablemap.h"
+
+/* Columns of the result. */
+enum {
+    STATEMENT_ORDINAL,
+    STATEMENT_SNAPSHOT,
+    STATEMENT_PRESENT,
+    STATEMENT_IDENTITY, /* of the primary key: n_keys of them; asked for by a unique key NULL where the row is absent */
+};
+
+/* Behind those: asked for by a unique key, the identities of the values asked; then the row: one column of JSON, or all
+ * readable columns. */
+static inline int statement_asked_at(const struct table *table) {
+    return STATEMENT_IDENTITY + table->n_keys;
+}
+static inline int statement_row_at(const struct table *table, const struct unique_key *unique) {
+    return statement_asked_at(table) + (unique ? unique->n_columns : 0);
+}
+
+/* Appends the SQL, NUL-terminated. `unique` NULL: by the primary key. */
+void statement_compose(const struct table *table, const struct unique_key *unique,
+                       enum key_form form, struct buf *sql);
+
+/* A text[] literal: begin, then each value, then end (which terminates it with a NUL). */
+void statement_array_begin(struct buf *literal);
+void statement_array_add(struct buf *literal, struct slice value);
+void statement_array_end(struct buf *literal);
+
+#endif

@@ -1,0 +1,521 @@
+#include "cache/rows/warden.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/catalog.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/pg.h"
+#include "base/publication.h"
+#include "cache/rows/control.h"
+#include "cache/rows/described.h"
+#include "cache/rows/pulse.h"
+#include "cache/signals/told.h"
+
+enum {
+    SOON_US = 10 * 1000, /* after somebody found a table changed */
+    DESCRIBED_BLOCK_BYTES = 4096,
+    PRUNE_INTERVAL_US = 10 * 1000 * 1000,
+    PUBLICATION_WAIT_S = 2,
+};
+
+struct warden {
+    struct core *core;
+    struct control *control;
+    /* Under the mutex: */
+    pthread_mutex_t mutex;
+    pthread_cond_t published;
+    bool poll_soon;
+    bool mapped;          /* there is a map */
+    bool publication_set; /* the publication is there */
+    char publication_trouble[768];
+    /* The thread's own: */
+    struct tablemap *map; /* held: the one published */
+    uint64_t last_version;
+    const struct publication *publication; /* of the poll under way, and the next */
+    const PGresult *places; /* of tables in the publication: OID, hash of the catalog's rows */
+    int64_t polled_us, pruned_us;
+    uint64_t swept_generations;
+    char logged_trouble[768];
+};
+
+/* ---- what the stream covers ---- */
+
+static bool has_attnum(const struct publication_member *member, int16_t attnum) {
+    if (member->n_columns == 0) return true;
+    for (uint16_t i = 0; i < member->n_columns; i++) {
+        if (member->attnums[i] == attnum) return true;
+    }
+    return false;
+}
+
+/* Asked only of tables with a primary key. */
+static const char *uncovered(void *arg, const struct catalog_table *table) {
+    const struct warden *warden = arg;
+    const struct publication *publication = warden->publication;
+    if (!core_streams(warden->core)) return NULL;
+    if (table->unlogged) return "changes of an unlogged table are not in the change stream";
+    for (uint16_t i = 0; i < table->primary_key->n_columns; i++) {
+        if (!table->columns[table->primary_key->columns[i]].in_identity)
+            return "its replica identity lacks the primary key";
+    }
+    if (!publication || !publication->exists) return "there is no publication of the cache";
+    if (!publication->inserts || !publication->updates || !publication->deletes ||
+        !publication->truncates)
+        return "the cache's publication does not publish all operations";
+    if (publication->all_tables) return NULL;
+    const struct publication_member *member = publication_find(publication, table->oid);
+    if (!member) return "it is not in the cache's publication";
+    if (member->row_filter) return "the cache's publication filters its rows";
+    if (table->kind == 'p' && !publication->via_root)
+        return "the cache's publication does not publish it by its root";
+    for (uint16_t i = 0; i < table->primary_key->n_columns; i++) {
+        if (!has_attnum(member, table->columns[table->primary_key->columns[i]].attnum))
+            return "the cache's publication leaves its key out";
+    }
+    return NULL;
+}
+
+static bool streamed(void *arg, const struct catalog_table *table, uint16_t column) {
+    const struct warden *warden = arg;
+    const struct publication *publication = warden->publication;
+    if (!core_streams(warden->core) || !publication || publication->all_tables) return true;
+    const struct publication_member *member = publication_find(publication, table->oid);
+    return member && has_attnum(member, table->columns[column].attnum);
+}
+
+/* Taken out of the publication and put back between two polls, a table's changes in between never came. Its rows in the
+ * catalog are others then. */
+static PGresult *load_places(struct warden *warden, PGconn *conn, struct error *err) {
+    const char *params[] = {warden->core->config->publication};
+    return pg_query_params(conn,
+                           "SELECT r.prrelid, hashtextextended(concat_ws(' ', p.oid, p.xmin, "
+                           "r.oid, r.xmin), 0) FROM pg_catalog.pg_publication p "
+                           "JOIN pg_catalog.pg_publication_rel r ON r.prpubid = p.oid "
+                           "WHERE p.pubname = $1",
+                           1, params, err);
+}
+
+static uint64_t coverage(void *arg, const struct catalog_table *table) {
+    const struct warden *warden = arg;
+    for (int i = 0; warden->places && i < PQntuples(warden->places); i++) {
+        if (strtoul(PQgetvalue(warden->places, i, 0), NULL, 10) == table->oid)
+            return (uint64_t)strtoll(PQgetvalue(warden->places, i, 1), NULL, 10);
+    }
+    return 0;
+}
+
+/* What is somebody else's table stays as its owner has put it into the publication, or not. */
+static bool is_wanted(const struct catalog_table *table) {
+    return table->owned && table->primary_key && !table->unlogged &&
+           catalog_table_publishable(table);
+}
+
+/* Whole rows, though the keys would do: while a column is in a list, PostgreSQL refuses to drop it or to change its type,
+ * and an identity that grows past the list makes every UPDATE of the table fail. */
+static bool keep_up_publication(struct warden *warden, PGconn *conn, const struct catalog *catalog,
+                                struct error *err) {
+    struct publication_plan plan = {
+        .name = warden->core->config->publication, .shared = true, .unfiltered = true};
+    struct publication_table *tables = mem_calloc(catalog->n_tables + 1u, sizeof *tables);
+    for (uint32_t i = 0; i < catalog->n_tables; i++) {
+        const struct catalog_table *table = &catalog->tables[i];
+        if (is_wanted(table)) tables[plan.n_tables++].table = table;
+    }
+    plan.tables = tables;
+    bool changed = false;
+    bool done = publication_ensure(conn, &plan, &changed, err);
+    if (changed)
+        log_info(warden->core->log, "cache_publication_changed", "publication=%s tables=%u",
+                 plan.name, plan.n_tables);
+    mem_free(tables);
+    return done;
+}
+
+static void tell_publication(struct warden *warden, bool set, const char *trouble) {
+    pthread_mutex_lock(&warden->mutex);
+    warden->publication_set = set;
+    snprintf(warden->publication_trouble, sizeof warden->publication_trouble, "%s", trouble);
+    pthread_cond_broadcast(&warden->published);
+    pthread_mutex_unlock(&warden->mutex);
+    if (strcmp(trouble, warden->logged_trouble) == 0) return;
+    snprintf(warden->logged_trouble, sizeof warden->logged_trouble, "%s", trouble);
+    if (trouble[0])
+        log_warn(warden->core->log, "cache_publication_trouble", "cause=\"%s\"", trouble);
+}
+
+/* A publication that we may not change still covers the tables that are in it. */
+static bool look_at_publication(struct warden *warden, PGconn *conn, const struct catalog *catalog,
+                                struct publication **publication, struct error *err) {
+    struct error refusal = {0};
+    bool kept_up = keep_up_publication(warden, conn, catalog, &refusal);
+    if (!kept_up && PQstatus(conn) != CONNECTION_OK) {
+        *err = refusal;
+        return false;
+    }
+    *publication = publication_load(conn, warden->core->config->publication, err);
+    if (!*publication) return false;
+    tell_publication(warden, (*publication)->exists, kept_up ? "" : refusal.message);
+    return true;
+}
+
+/* ---- the map ---- */
+
+static bool load_types(PGconn *conn, struct tablemap_plan *plan, struct error *err,
+                       PGresult **result) {
+    *result = pg_query(conn,
+                       "SELECT oid, format_type(oid, -1), typname, typtype FROM pg_catalog.pg_type "
+                       "WHERE typtype IN ('b', 'e', 'r', 'm', 'c')",
+                       err);
+    if (!*result) return false;
+    int n = PQntuples(*result);
+    struct tablemap_type *types = mem_calloc((size_t)n + 1, sizeof *types);
+    for (int i = 0; i < n; i++) {
+        types[i].oid = (uint32_t)strtoul(PQgetvalue(*result, i, 0), NULL, 10);
+        types[i].sql_name = PQgetvalue(*result, i, 1);
+        types[i].name = PQgetvalue(*result, i, 2);
+        types[i].typtype = *PQgetvalue(*result, i, 3);
+    }
+    plan->types = types;
+    plan->n_types = (uint32_t)n;
+    return true;
+}
+
+static bool load_collated(PGconn *conn, struct tablemap_plan *plan, struct error *err) {
+    PGresult *result = pg_query(conn,
+                                "SELECT a.attrelid, a.attnum FROM pg_catalog.pg_attribute a "
+                                "JOIN pg_catalog.pg_collation c ON c.oid = a.attcollation "
+                                "WHERE a.attnum > 0 AND NOT c.collisdeterministic",
+                                err);
+    if (!result) return false;
+    int n = PQntuples(result);
+    struct tablemap_collated *collated = mem_calloc((size_t)n + 1, sizeof *collated);
+    for (int i = 0; i < n; i++) {
+        collated[i].table_oid = (uint32_t)strtoul(PQgetvalue(result, i, 0), NULL, 10);
+        collated[i].attnum = (int16_t)strtol(PQgetvalue(result, i, 1), NULL, 10);
+    }
+    PQclear(result);
+    plan->collated = collated;
+    plan->n_collated = (uint32_t)n;
+    return true;
+}
+
+static struct tablemap *build_map(struct warden *warden, PGconn *conn,
+                                  const struct catalog *catalog, struct error *err) {
+    struct tablemap_plan plan = {
+        .config = warden->core->config,
+        .states = warden->core->states,
+        .previous = warden->map,
+        .version = warden->last_version + 1,
+        .uncovered = uncovered,
+        .coverage = coverage,
+        .streamed = streamed,
+        .arg = warden,
+    };
+    PGresult *types = NULL;
+    struct tablemap *map = NULL;
+    struct arena *arena = arena_create(DESCRIBED_BLOCK_BYTES);
+    plan.queries = described_load(conn, plan.config, arena, err);
+    if (plan.queries && load_types(conn, &plan, err, &types) && load_collated(conn, &plan, err))
+        map = tablemap_build(catalog, &plan);
+    arena_destroy(&arena);
+    PQclear(types);
+    mem_free(plan.types);
+    mem_free(plan.collated);
+    return map;
+}
+
+static bool is_same(const struct tablemap *map, const struct tablemap *previous) {
+    if (!previous || tablemap_count(map) != tablemap_count(previous)) return false;
+    for (uint32_t i = 0; i < tablemap_count(map); i++) {
+        const struct table *now = tablemap_at(map, i);
+        const struct table *before = tablemap_at(previous, i);
+        bool same_reason =
+            now->uncovered == before->uncovered ||
+            (now->uncovered && before->uncovered && strcmp(now->uncovered, before->uncovered) == 0);
+        if (now->number != before->number || now->version != before->version || !same_reason)
+            return false;
+    }
+    return true;
+}
+
+/* A table that is gone from the map, or described anew: what is kept of it goes, and what is in flight is not kept. */
+static void clear_table(struct core *core, const struct table *table, uint64_t version) {
+    tablestate_set_horizon(table->state, TABLESTATE_NOT_JOINED);
+    atomic_store(&table->state->version, version);
+    tablestate_bump(table->state);
+    told_table(core, table);
+}
+
+struct replacement {
+    struct warden *warden;
+    struct tablemap *map;
+};
+
+static void replace_map(void *arg) {
+    struct replacement *replacement = arg;
+    struct warden *warden = replacement->warden;
+    struct tablemap *map = replacement->map;
+    struct tablemap *old = warden->map;
+    for (uint32_t i = 0; old && i < tablemap_count(old); i++) {
+        const struct table *table = tablemap_at(old, i);
+        if (!tablemap_find(map, table->schema, table->name)) clear_table(warden->core, table, 0);
+    }
+    for (uint32_t i = 0; i < tablemap_count(map); i++) {
+        const struct table *table = tablemap_at(map, i);
+        if (atomic_load(&table->state->version) != table->version)
+            clear_table(warden->core, table, table->version);
+    }
+    warden->last_version = tablemap_version(map);
+    warden->map = tablemap_ref(map);
+    tablemaps_publish(warden->core->maps, &map);
+    tablemap_release(&old);
+}
+
+static void publish_map(struct warden *warden, struct tablemap *map) {
+    if (is_same(map, warden->map)) {
+        tablemap_release(&map);
+        return;
+    }
+    uint32_t n_tables = tablemap_count(map);
+    struct replacement replacement = {warden, map};
+    pulse_join(warden->core->pulse, replace_map, &replacement);
+    pthread_mutex_lock(&warden->mutex);
+    warden->mapped = true;
+    pthread_mutex_unlock(&warden->mutex);
+    log_info(warden->core->log, "cache_tables_mapped", "tables=%u version=%llu", n_tables,
+             (unsigned long long)warden->last_version);
+}
+
+static bool poll_catalog(struct warden *warden, PGconn *conn, struct error *err) {
+    struct publication *publication = NULL;
+    PGresult *places = NULL;
+    struct tablemap *map = NULL;
+    struct catalog *catalog = catalog_load(conn, err);
+    if (!catalog) return false;
+    bool streams = core_streams(warden->core);
+    bool seen = !streams || look_at_publication(warden, conn, catalog, &publication, err);
+    if (seen && streams) places = load_places(warden, conn, err);
+    warden->publication = publication;
+    warden->places = places;
+    if (seen && (places || !streams)) map = build_map(warden, conn, catalog, err);
+    warden->publication = NULL;
+    warden->places = NULL;
+    PQclear(places);
+    publication_destroy(&publication);
+    catalog_destroy(&catalog);
+    if (!map) return false;
+    publish_map(warden, map);
+    return true;
+}
+
+/* ---- upkeep of memory ---- */
+
+struct sweep {
+    struct core *core;
+    const struct tablemap *map;
+};
+
+/* Rows of a table that was cleared; and plain keys that stand where a table's rows stand now. */
+static bool is_dead(const struct entry *entry, void *arg) {
+    struct sweep *sweep = arg;
+    struct slice rest;
+    if (entry->kind != ENTRY_ROW)
+        return sweep->map && tablemap_find_key(sweep->map, entry_key(entry), &rest) != NULL;
+    const struct row_stamp *stamp = entry_row_stamp(entry);
+    return stamp->generation !=
+           tablestate_generation(tablestates_at(sweep->core->states, stamp->table));
+}
+
+/* Cleared tables' entries answer nothing any more; this only gives their memory back. */
+static void sweep_memory(struct warden *warden) {
+    struct core *core = warden->core;
+    uint64_t generations = warden->last_version;
+    uint32_t n = tablestates_count(core->states);
+    for (uint32_t i = 0; i < n; i++)
+        generations += tablestate_generation(tablestates_at(core->states, i));
+    if (generations == warden->swept_generations) return;
+    warden->swept_generations = generations;
+    struct sweep sweep = {core, warden->map};
+    uint64_t swept = store_sweep(core->store, is_dead, &sweep, REMOVED_COMMIT);
+    metric_add(core->count.evicted_table, (int64_t)swept);
+}
+
+/* Links whose entries have expired or were evicted. */
+static void prune_links(struct warden *warden, int64_t now_us) {
+    struct core *core = warden->core;
+    if (now_us - warden->pruned_us < PRUNE_INTERVAL_US || links_size(core->links) == 0) return;
+    warden->pruned_us = now_us;
+    struct buf copies = {0};
+    for (uint32_t part = 0; part < LINKS_PARTS; part++) {
+        copies.len = 0;
+        links_copy(core->links, part, &copies);
+        struct slice packed = buf_slice(&copies);
+        uint64_t canonical_hash;
+        struct slice key;
+        while (links_next_copy(&packed, &canonical_hash, &key)) {
+            uint64_t hashes[2] = {canonical_hash, store_hash(core->store, key)};
+            struct store_guard guard;
+            store_lock(core->store, hashes, 2, &guard);
+            if (!store_find(core->store, &guard, key, hashes[1], clock_wall_us() / 1000))
+                links_remove(core->links, canonical_hash, key);
+            store_unlock(core->store, &guard);
+        }
+    }
+    buf_deinit(&copies);
+}
+
+/* ---- the thread ---- */
+
+/* When the catalog is to be read: by the interval, or soon after somebody found it changed. */
+static int64_t poll_due_us(struct warden *warden) {
+    pthread_mutex_lock(&warden->mutex);
+    bool soon = warden->poll_soon;
+    pthread_mutex_unlock(&warden->mutex);
+    int64_t interval_us = warden->core->config->catalog_poll_interval_ms * 1000;
+    return warden->polled_us + (soon && SOON_US < interval_us ? SOON_US : interval_us);
+}
+
+static bool tick(void *self, PGconn *conn, int64_t now_us, int64_t *due_us, struct error *err) {
+    struct warden *warden = self;
+    if (now_us >= poll_due_us(warden)) {
+        pthread_mutex_lock(&warden->mutex);
+        warden->poll_soon = false;
+        pthread_mutex_unlock(&warden->mutex);
+        if (!poll_catalog(warden, conn, err)) return false;
+        warden->polled_us = clock_mono_us();
+    }
+    sweep_memory(warden);
+    prune_links(warden, now_us);
+    *due_us = poll_due_us(warden);
+    return true;
+}
+
+/* A new connection may mean another server: its catalog is read at once. */
+static bool connected(void *self, PGconn *conn, struct error *err) {
+    struct warden *warden = self;
+    (void)conn;
+    (void)err;
+    warden->polled_us = INT64_MIN / 2;
+    return true;
+}
+
+struct warden *warden_create(struct core *core) {
+    struct warden *warden = mem_zalloc(sizeof *warden);
+    warden->core = core;
+    pthread_mutex_init(&warden->mutex, NULL);
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&warden->published, &attributes);
+    pthread_condattr_destroy(&attributes);
+    struct control_config config = {
+        .name = "freshet-warden",
+        .database_url = core->config->database_url,
+        /* What it commits waits for no standby; what it locks, it does not wait for long. */
+        .server_options = "-c synchronous_commit=local -c statement_timeout=10s -c lock_timeout=1s",
+        .log = core->log,
+        .connected = connected,
+        .tick = tick,
+        .self = warden,
+    };
+    warden->control = control_create(&config);
+    return warden;
+}
+
+void warden_destroy(struct warden **warden) {
+    if (!*warden) return;
+    control_destroy(&(*warden)->control);
+    tablemap_release(&(*warden)->map);
+    pthread_cond_destroy(&(*warden)->published);
+    pthread_mutex_destroy(&(*warden)->mutex);
+    mem_free(*warden);
+    *warden = NULL;
+}
+
+bool warden_start(struct warden *warden, struct error *err) {
+    return control_start(warden->control, err);
+}
+
+void warden_stop(struct warden *warden) { control_stop(warden->control); }
+
+void warden_poll_soon(struct warden *warden) {
+    pthread_mutex_lock(&warden->mutex);
+    warden->poll_soon = true;
+    pthread_mutex_unlock(&warden->mutex);
+    control_wake(warden->control);
+}
+
+void warden_table_changed(struct warden *warden, const struct table *table) {
+    tablestate_bump(table->state);
+    told_table(warden->core, table);
+    warden_poll_soon(warden);
+}
+
+bool warden_await_publication(struct warden *warden, struct error *err) {
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += PUBLICATION_WAIT_S;
+    pthread_mutex_lock(&warden->mutex);
+    int timed_out = 0;
+    while (!warden->publication_set && !timed_out)
+        timed_out = pthread_cond_timedwait(&warden->published, &warden->mutex, &until);
+    bool set = warden->publication_set;
+    char trouble[768];
+    snprintf(trouble, sizeof trouble, "%s", warden->publication_trouble);
+    pthread_mutex_unlock(&warden->mutex);
+    if (set) return true;
+    struct buf cause = {0};
+    if (trouble[0] == '\0') control_is_connected(warden->control, &cause);
+    error_set(err, ERROR_UNAVAILABLE, true, "publication \"%s\" is not there yet: %s%s",
+              warden->core->config->publication, trouble, buf_text(&cause));
+    buf_deinit(&cause);
+    return false;
+}
+
+bool warden_ready(struct warden *warden, const char **why) {
+    pthread_mutex_lock(&warden->mutex);
+    bool mapped = warden->mapped;
+    pthread_mutex_unlock(&warden->mutex);
+    bool streams = core_streams(warden->core);
+    *why = !mapped                                          ? "the tables are not known yet"
+           : streams && !pulse_streams(warden->core->pulse) ? "the change stream does not run"
+           : streams && !pulse_joined(warden->core->pulse)  ? "the tables are joining"
+                                                            : "";
+    return **why == '\0';
+}
+
+void warden_trouble(struct warden *warden, struct buf *text) {
+    size_t before = text->len;
+    if (!control_is_connected(warden->control, text)) {
+        if (text->len == before) buf_append_text(text, "no connection to the database");
+        return;
+    }
+    if (core_streams(warden->core)) pulse_trouble(warden->core->pulse, text);
+}
+
+void warden_status(struct warden *warden, json_t *status) {
+    struct tablemap *map = tablemaps_acquire(warden->core->maps);
+    json_t *tables = json_array();
+    for (uint32_t i = 0; map && i < tablemap_count(map); i++) {
+        const struct table *table = tablemap_at(map, i);
+        json_t *one = json_pack("{s:s, s:s, s:s}", "schema", table->schema, "table", table->name,
+                                "prefix", table->prefix);
+        bool joined = atomic_load(&table->state->horizon_xid) != TABLESTATE_NOT_JOINED;
+        json_object_set_new(one, "kept", json_boolean(!core_streams(warden->core) || joined));
+        if (table->uncovered) json_object_set_new(one, "why_not", json_string(table->uncovered));
+        if (table->refusal) json_object_set_new(one, "refused", json_string(table->refusal));
+        json_array_append_new(tables, one);
+    }
+    tablemap_release(&map);
+    json_object_set_new(status, "tables", tables);
+    struct buf trouble = {0};
+    warden_trouble(warden, &trouble);
+    json_object_set_new(status, "trouble",
+                        trouble.len ? json_string(buf_text(&trouble)) : json_null());
+    buf_deinit(&trouble);
+}
