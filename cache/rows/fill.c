@@ -74,21 +74,29 @@ static struct slice field_of(const PGresult *result, int row, int column) {
     return slice_make(PQgetvalue(result, row, column), (size_t)PQgetlength(result, row, column));
 }
 
-/* The row's own key, by the identities that stand in the result. */
+/* The key that a change names: the row's own, by the identities that stand in the result. Of a row that is not there, asked
+ * for by a unique key: the key by which a row would come to be there. */
 static struct slice canonical_key(const struct fill *fill, const PGresult *result, int place,
-                                  struct buf *text) {
-    if (!fill->table->identified) return (struct slice){0};
+                                  bool absent, struct buf *text) {
+    const struct table *table = fill->table;
+    const struct unique_key *unique = absent ? fill->row.unique : NULL;
+    if (unique ? !unique->exact : !table->identified) return (struct slice){0};
     struct slice identities[ROWKEY_MAX_COLUMNS];
-    for (uint16_t i = 0; i < fill->table->n_keys; i++)
-        identities[i] = field_of(result, place, STATEMENT_IDENTITY + i);
-    rowkey_compose(fill->table, identities, text);
+    uint16_t n = unique ? unique->n_columns : table->n_keys;
+    int first = unique ? statement_asked_at(table) : STATEMENT_IDENTITY;
+    for (uint16_t i = 0; i < n; i++)
+        identities[i] = field_of(result, place, first + i);
+    if (unique)
+        rowkey_compose_unique(table, unique, identities, text);
+    else
+        rowkey_compose(table, identities, text);
     return buf_slice(text);
 }
 
 /* NULL columns are left out. */
 static struct slice pack_columns(const struct fill *fill, const PGresult *result, int place,
                                  struct buf *packed) {
-    int first = STATEMENT_IDENTITY + fill->table->n_keys;
+    int first = statement_row_at(fill->table, fill->row.unique);
     buf_grow(packed, 64); /* a row of NULLs alone is there all the same: data is not NULL */
     for (uint16_t i = 0; i < fill->table->n_columns; i++) {
         if (PQgetisnull(result, place, first + i)) continue;
@@ -132,15 +140,17 @@ enum fill_next fill_answer(struct core *core, struct fill **fill, const PGresult
     if (!absent && f->form == FORM_HASH)
         bytes = pack_columns(f, result, place, &packed);
     else if (!absent)
-        bytes = field_of(result, place, STATEMENT_IDENTITY + f->table->n_keys);
+        bytes = field_of(result, place, statement_row_at(f->table, f->row.unique));
     struct keep_row row = {
         .table = f->table,
         .key = f->key,
         .hash = f->hash,
         .form = f->form,
         .bytes = bytes,
-        .canonical = canonical_key(f, result, place, &text),
-        .lasting = f->row.lasting,
+        .canonical = canonical_key(f, result, place, absent, &text),
+        .exact = f->row.unique ? f->row.unique->exact : f->table->exact,
+        .lasting =
+            f->row.lasting && !(f->table->query && bytes.len > f->table->query->max_result_bytes),
         .expire_at_ms = expiry(core, f->table, absent, filled_at_us / 1000),
         .filled_at_us = filled_at_us,
     };

@@ -11,6 +11,7 @@ import pytest
 import support.freshet
 import test_coherence
 import test_lease
+import test_unique_keys
 from hunter import Standby, hunt
 from support.freshet import ROOT
 
@@ -39,6 +40,9 @@ NEEDED = [
     (4, test_coherence.forgetting_scenario, "was kept"),
     (5, test_coherence.start_in_gap_scenario, "an old row was kept"),
     (6, test_coherence.joined_fill_scenario, "gave an old row"),
+    (3, test_unique_keys.gap_by_unique_key_scenario, "an old row was kept"),
+    (9, test_unique_keys.reverse_index_scenario, "an old row was kept"),
+    (0, test_unique_keys.unique_absence_scenario, "an old absence was kept"),
 ]
 
 
@@ -61,6 +65,12 @@ def test_with_every_rule_in_force_the_same_build_passes(make_postgres, start_wit
 
 def test_without_eviction_before_the_advance_the_hunter_finds_old_rows(db, start_without):
     assert hunt(db, start_without(2), SECONDS, until_found=True).violations
+
+
+@pytest.mark.parametrize("rule", [9, 0])
+def test_without_the_rules_of_unique_keys_the_hunter_finds_old_rows(db, start_without, rule):
+    # A wrong absence is found at the latest when all is quiet.
+    assert hunt(db, start_without(rule), SECONDS / 4, until_found=True).violations
 
 
 def test_without_the_recent_set_the_hunter_finds_old_rows(make_postgres, start_without):
