@@ -4,7 +4,7 @@
 
 #include "base/assert.h"
 #include "base/pg.h"
-#include "cache/rowkey.h"
+#include "cache/rows/rowkey.h"
 
 /* Puts the expression for each %s of the type's format. */
 static void append_identity(struct buf *sql, const char *format, const char *expression) {
