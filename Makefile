@@ -248,6 +248,20 @@ bench-evict: $(B)/freshet $(B)/bench/evict_drive $(B)/bench/evict_sim build/venv
 	@build/venv/bin/python tests/bench/bench-evict $(B) --json build/bench-evict.json $(ARGS)
 	@$(B)/bench/evict_sim
 
+$(B)/bench/miss_drive $(B)/bench/lag_drive: $(B)/bench/%: tests/bench/%.c $(B)/flags
+	@mkdir -p $(@D)
+	$(LINK) $< -lpq -lpthread -o $@
+
+.PHONY: bench-miss
+bench-miss: $(B)/freshet $(B)/bench/miss_drive build/venv/.complete   ## cold reads beside one SELECT a read, direct and through PgBouncer (ARGS)
+	@tests/deps bench
+	@build/venv/bin/python tests/bench/bench-miss $(B) --json build/bench-miss.json $(ARGS)
+
+.PHONY: bench-evict-lag
+bench-evict-lag: $(B)/freshet $(B)/bench/lag_drive build/venv/.complete   ## from pg_recvlogical's printing of a commit to the entry gone (ARGS)
+	@tests/deps bench
+	@build/venv/bin/python tests/bench/bench-evict-lag $(B) --json build/bench-evict-lag.json $(ARGS)
+
 .PHONY: bench-growth
 bench-growth: $(B)/bench/growth   ## how long single insertions take while 10M keys come in
 	@$<

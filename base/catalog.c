@@ -57,14 +57,16 @@ enum table_field {
 };
 
 /* `base` walks each domain down to the type that it is made of. */
+#define DOMAINS                                                                                    \
+    "walk AS (SELECT oid AS type, oid AS at, typtype, typbasetype, -1 AS typmod "                  \
+    "FROM pg_catalog.pg_type WHERE typtype = 'd' UNION ALL "                                       \
+    "SELECT w.type, b.oid, b.typtype, b.typbasetype, d.typtypmod FROM walk w "                     \
+    "JOIN pg_catalog.pg_type d ON d.oid = w.at "                                                   \
+    "JOIN pg_catalog.pg_type b ON b.oid = w.typbasetype WHERE w.typtype = 'd'), "                  \
+    "base AS (SELECT type, at, typmod FROM walk WHERE typtype <> 'd') "
+
 static const char columns_sql[] =
-    "WITH RECURSIVE walk AS ("
-    "SELECT oid AS type, oid AS at, typtype, typbasetype, -1 AS typmod FROM pg_catalog.pg_type "
-    "WHERE typtype = 'd' UNION ALL "
-    "SELECT w.type, b.oid, b.typtype, b.typbasetype, d.typtypmod FROM walk w "
-    "JOIN pg_catalog.pg_type d ON d.oid = w.at JOIN pg_catalog.pg_type b ON b.oid = w.typbasetype "
-    "WHERE w.typtype = 'd'), base AS (SELECT type, at, typmod FROM walk WHERE typtype <> 'd') "
-    "SELECT a.attrelid, a.attname, a.attnum, a.atttypid, a.atttypmod, "
+    "WITH RECURSIVE " DOMAINS "SELECT a.attrelid, a.attname, a.attnum, a.atttypid, a.atttypmod, "
     "format_type(a.atttypid, a.atttypmod), t.oid, coalesce(b.typmod, a.atttypmod), t.typname, "
     "t.typtype, CASE WHEN t.typlen = -1 THEN t.typelem ELSE 0 END, a.attnotnull, "
     "a.attgenerated <> '', "
@@ -103,9 +105,30 @@ enum column_field {
 
 /* %s: indnullsnotdistinct where the server has it. */
 static const char indexes_sql[] =
-    "SELECT i.indrelid, x.relname, i.indisprimary, "
+    "WITH RECURSIVE " DOMAINS "SELECT i.indrelid, x.relname, i.indisprimary, "
     "i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL, "
-    "i.indisreplident, %s, i.indnkeyatts, i.indkey "
+    "i.indisreplident, %s, i.indnkeyatts, i.indkey, "
+    "concat_ws(' ', i.indcollation, i.indclass, i.indisvalid, i.indpred, i.indexprs), "
+    "CASE WHEN NOT i.indisvalid THEN 'is not valid' WHEN i.indpred IS NOT NULL THEN 'is partial' "
+    "WHEN i.indexprs IS NOT NULL THEN 'is on an expression' WHEN EXISTS ("
+    "SELECT FROM ROWS FROM (unnest(i.indkey::int2[]), unnest(i.indclass::oid[]), "
+    "unnest(i.indcollation::oid[])) AS k(attnum, class, coll) "
+    "JOIN pg_catalog.pg_opclass o ON o.oid = k.class JOIN pg_catalog.pg_type ot "
+    "ON ot.oid = o.opcintype JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid "
+    "AND a.attnum = k.attnum LEFT JOIN base b ON b.type = a.atttypid "
+    "LEFT JOIN pg_catalog.pg_collation ic ON ic.oid = k.coll "
+    "LEFT JOIN pg_catalog.pg_collation ac ON ac.oid = a.attcollation "
+    "WHERE k.class IS NOT NULL AND NOT ((o.opcintype = coalesce(b.at, a.atttypid) OR ot.typtype = "
+    "'p' "
+    "OR (o.opcintype = 'text'::regtype AND coalesce(b.at, a.atttypid) = 'varchar'::regtype)) "
+    "AND (o.opcdefault OR o.opcname IN ('text_pattern_ops', 'varchar_pattern_ops')) "
+    "AND (k.coll = a.attcollation OR (coalesce(ic.collisdeterministic, true) "
+    "AND coalesce(ac.collisdeterministic, true))))) THEN 'compares by another rule than its "
+    "column' "
+    "END, "
+    "(SELECT string_agg(DISTINCT d.refobjsubid::text, ' ') FROM pg_catalog.pg_depend d "
+    "WHERE d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid "
+    "AND d.refclassid = 'pg_class'::regclass AND d.refobjid = i.indrelid AND d.refobjsubid > 0) "
     "FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid "
     "WHERE i.indisunique AND i.indrelid IN (SELECT c.oid FROM " SUBJECTS ") "
     "ORDER BY i.indrelid, i.indisprimary DESC, i.indexrelid";
@@ -119,6 +142,9 @@ enum index_field {
     I_NULLS,
     I_N_KEYS,
     I_KEYS,
+    I_RULES, /* all that decides about its equality */
+    I_UNASKABLE,
+    I_MENTIONED,
 };
 
 /* While it is being made; the catalog's tables are const to everyone else. */
@@ -264,6 +290,20 @@ static void read_index_columns(struct builder *b, const struct catalog_table *ta
     if (index->n_columns != n_keys) index->usable_as_key = false;
 }
 
+/* "3 1", in any order. */
+static void read_mentioned(struct builder *b, const struct catalog_table *table,
+                           const char *attnums, struct catalog_index *index) {
+    uint16_t *places = arena_alloc(b->arena, (table->n_columns + 1u) * sizeof *places);
+    for (uint16_t c = 0; c < table->n_columns; c++) {
+        char *end;
+        for (const char *at = attnums; *at; at = end) {
+            if (strtol(at, &end, 10) == table->columns[c].attnum) places[index->n_mentioned++] = c;
+            if (end == at) break;
+        }
+    }
+    index->mentioned = places;
+}
+
 static bool identifies(const struct catalog_table *table, const struct catalog_index *index) {
     if (!index->usable_as_key) return false;
     if (table->replica_identity == 'd') return index->primary;
@@ -298,9 +338,11 @@ static bool load_indexes(struct builder *b, PGconn *conn, struct error *err) {
             index->nulls_not_distinct = field_bool(rows, row + i, I_NULLS);
             read_index_columns(b, table, PQgetvalue(rows, row + i, I_KEYS),
                                field_u32(rows, row + i, I_N_KEYS), index);
+            index->unaskable = field_text(b, rows, row + i, I_UNASKABLE);
+            read_mentioned(b, table, PQgetvalue(rows, row + i, I_MENTIONED), index);
             if (index->primary) table->primary_key = index;
             if (identifies(table, index)) mark_identity(index, table);
-            for (int field = I_PRIMARY; field <= I_KEYS; field++)
+            for (int field = I_PRIMARY; field <= I_RULES; field++)
                 hash_field(table, rows, row + i, field);
         }
         table->n_indexes = (uint16_t)n;

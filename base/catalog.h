@@ -36,11 +36,17 @@ struct catalog_index {
     const char *name;
     bool primary;
     bool usable_as_key; /* unique, valid, immediate, no predicate, no expressions */
+    /* Why a row cannot be asked for by its columns, as in "its unique index %s is partial"; NULL: it can. At most one row
+     * of a snapshot has given values of them, by the equality that `=` means. */
+    const char *unaskable;
     bool replica_identity;
     bool nulls_not_distinct;
     uint16_t n_columns;
     const uint16_t
         *columns; /* places in catalog_table.columns, in the index's order; key columns only */
+    uint16_t
+        n_mentioned; /* those, and what its expressions and its predicate mention; in the table's order */
+    const uint16_t *mentioned;
 };
 
 struct catalog_table {

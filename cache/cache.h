@@ -33,6 +33,23 @@ struct cache_table_config {
     const char *const *columns;
 };
 
+/* cache.queries: one entry of the map. */
+enum cache_shape { SHAPE_ROWS, SHAPE_ROW, SHAPE_VALUE };
+struct cache_dependency {
+    const char *table;   /* "schema.table", or the name of one in public */
+    const char *columns; /* "all", or names with commas between */
+};
+struct cache_query_config {
+    const char *name;
+    const char *key; /* "orders_by_user:{user_id}" */
+    const char *sql;
+    enum cache_shape shape;
+    int64_t ttl_ms; /* -1: cache.ttl */
+    uint64_t max_result_bytes;
+    uint32_t n_dependencies;
+    const struct cache_dependency *dependencies;
+};
+
 /* A listening socket that was handed over. */
 struct cache_socket {
     int fd;
@@ -72,6 +89,8 @@ struct cache_config {
     const char *publication;                /* "freshet_cache" */
     uint32_t n_tables;
     const struct cache_table_config *tables;
+    uint32_t n_queries;
+    const struct cache_query_config *queries; /* in the order of their names */
     uint32_t n_users;
     const struct cache_user_config *users;
     const char *acl_file; /* NULL: none; not together with users */

@@ -55,10 +55,11 @@ struct config {
     struct connector_config *connectors;
 
     /* Where things were said, for messages: one a row of options[]; one a key of
-     * cache.tables, of cache.users; one a connector. */
+     * cache.tables, of cache.users, of cache.queries; one a connector. */
     struct config_value *values;
     const char **table_places;
     const char **user_places;
+    const char **query_places;
     const char **connector_places;
 };
 

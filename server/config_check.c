@@ -9,6 +9,7 @@
 #include "base/pg.h"
 #include "cache/access/acl_rights.h"
 #include "cache/front/output_limits.h"
+#include "cache/rows/named.h"
 #include "cache/rows/rowttl.h"
 #include "cache/signals/notify.h"
 #include "server/config.h"
@@ -238,6 +239,60 @@ static void check_tables(struct checker *c) {
     }
 }
 
+static void check_query(struct checker *c, struct cache_query_config *query, const char *at) {
+    char *path = mem_printf("cache.queries.%s", query->name);
+    struct named_key key;
+    const char *wrong = query->key ? named_key_parse(query->key, &key) : NULL;
+    if (wrong) mistakes_add(c->mistakes, at, path, "the key \"%.80s\" %s", query->key, wrong);
+    if (query->n_dependencies == 0 && query->ttl_ms == 0)
+        mistakes_add(c->mistakes, at, path,
+                     "has neither depends_on nor a ttl: nothing would bound a result's age");
+    for (uint32_t i = 0; i < query->n_dependencies; i++) {
+        if (!names_one_table(query->dependencies[i].table))
+            mistakes_add(c->mistakes, at, path, "depends on \"%.80s\", which names no table",
+                         query->dependencies[i].table);
+    }
+    if (query->ttl_ms == 0) query->ttl_ms = -1;
+    mem_free(path);
+}
+
+/* Those who read them want them in the order of their names. */
+static void sort_queries(struct config *config, struct cache_query_config *queries) {
+    for (uint32_t i = 1; i < config->cache.n_queries; i++) {
+        for (uint32_t j = i; j > 0 && strcmp(queries[j - 1].name, queries[j].name) > 0; j--) {
+            struct cache_query_config query = queries[j];
+            const char *at = config->query_places[j];
+            queries[j] = queries[j - 1];
+            queries[j - 1] = query;
+            config->query_places[j] = config->query_places[j - 1];
+            config->query_places[j - 1] = at;
+        }
+    }
+}
+
+static void check_queries(struct checker *c) {
+    struct config *config = c->config;
+    /* As for tables: const to all readers. */
+    struct cache_query_config *queries =
+        (struct cache_query_config *)(uintptr_t)config->cache.queries;
+    for (uint32_t i = 0; i < config->cache.n_queries; i++)
+        if (!queries[i].name) return; /* told already */
+    sort_queries(config, queries);
+    for (uint32_t i = 0; i < config->cache.n_queries; i++) {
+        check_query(c, &queries[i], config->query_places[i]);
+        struct named_key key, other;
+        for (uint32_t j = 0; j < i && queries[i].key && queries[j].key; j++) {
+            if (named_key_parse(queries[i].key, &key) || named_key_parse(queries[j].key, &other) ||
+                !slice_equal(key.prefix, other.prefix))
+                continue;
+            char *path = mem_printf("cache.queries.%s", queries[i].name);
+            mistakes_add(c->mistakes, config->query_places[i], path,
+                         "has keys that begin as those of \"%.80s\"", queries[j].name);
+            mem_free(path);
+        }
+    }
+}
+
 static const char *default_slot(struct config *config, const char *name) {
     char *text = mem_printf("freshet_%s", name);
     for (char *letter = text; *letter; letter++) {
@@ -317,6 +372,7 @@ void config_check(struct config *config, const struct config_sources *sources,
     check_cache_words(&checker);
     check_kafka(&checker);
     check_tables(&checker);
+    check_queries(&checker);
     check_connectors(&checker);
 }
 

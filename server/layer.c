@@ -154,12 +154,31 @@ static void set_pair(const struct layer *layer, const struct option *option, voi
     option_set_array(option, base, pairs, at == n ? n + 1 : n);
 }
 
+/* A list as one text, with commas between; NULL: a mistake was told. */
+static const char *joined_text(const struct layer *layer, const struct option *option,
+                               const char *path, const struct yaml_node *node) {
+    struct buf all = {0};
+    bool whole = node->first != NULL;
+    if (!whole)
+        mistakes_add(layer->mistakes, place(layer, node->line, node->column), path, "is empty");
+    for (const struct yaml_node *child = node->first; child; child = child->next) {
+        const char *text = scalar_text(layer, option, path, child);
+        whole &= text != NULL;
+        if (text) buf_printf(&all, "%s%s", all.len ? "," : "", text);
+    }
+    const char *joined = whole ? arena_strdup(arena_of(layer), buf_text(&all)) : NULL;
+    buf_deinit(&all);
+    return joined;
+}
+
 static void apply_pairs(const struct layer *layer, const struct option *option, void *base,
                         const char *path, const struct yaml_node *node) {
     option_set_array(option, base, NULL, 0);
     for (const struct yaml_node *child = node->first; child; child = child->next) {
         char *name = mem_printf("%s.%s", path, child->key);
-        const char *text = scalar_text(layer, option, name, child);
+        const char *text = option->joins && child->type == YAML_LIST
+                               ? joined_text(layer, option, name, child)
+                               : scalar_text(layer, option, name, child);
         if (text && !is_repeated(layer, node, child, name))
             set_pair(layer, option, base, child->key, text);
         mem_free(name);
@@ -213,8 +232,9 @@ static void apply_fields(const struct layer *layer, const struct option *option,
 /* Places of the records stand beside them in the config. */
 static const char ***places_of(const struct layer *layer, const struct option *option) {
     if (option->type != OPTION_NAMED) return &layer->config->connector_places;
-    return strcmp(option->path, "cache.users") == 0 ? &layer->config->user_places
-                                                    : &layer->config->table_places;
+    if (strcmp(option->path, "cache.users") == 0) return &layer->config->user_places;
+    if (strcmp(option->path, "cache.queries") == 0) return &layer->config->query_places;
+    return &layer->config->table_places;
 }
 
 /* Room for `n` records, the first `keep` of them as they were. */
@@ -289,6 +309,7 @@ static void apply_structured(const struct layer *layer, const struct option *opt
         apply_pairs(layer, option, base, path, node);
     else
         apply_records(layer, option, base, path, node);
+    if (!is_top_level(option)) return;
     struct buf text = {0};
     yaml_print(node, &text);
     remember(layer, option, where, buf_text(&text));

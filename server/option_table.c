@@ -42,6 +42,30 @@ static const struct option cache_table_options[] = {
     {0},
 };
 
+static const struct option cache_query_options[] = {
+    {"name", STRING, IN(cache_query_config, name),
+     .help = "The query's name, the key of the entry."},
+    {"key", STRING, IN(cache_query_config, key), .required = true,
+     .help = "`orders_by_user:{user_id}`: what its keys look like; the first parameter is `$1`."},
+    {"sql", STRING, IN(cache_query_config, sql), .required = true,
+     .help = "One SELECT; the types of its parameters are inferred."},
+    {"shape", CHOICE, IN(cache_query_config, shape), .choices = "rows|row|value", .initial = "rows",
+     .help = "What GET answers: a JSON array of the rows, the first row as an object, or its one "
+             "column."},
+    {"ttl", DURATION, IN(cache_query_config, ttl_ms), .shown = "`cache.ttl`", .min = 1,
+     .help = "How long a result stays at most."},
+    {"max_result", SIZE, IN(cache_query_config, max_result_bytes), .initial = "1MiB", .min = 1,
+     .help = "A bigger result is answered, and not stored."},
+    {"depends_on", OPTION_PAIRS, IN(cache_query_config, dependencies),
+     .count_offset = offsetof(struct cache_query_config, n_dependencies),
+     .count_size = sizeof(uint32_t), .joins = true,
+     .shown = "nothing: then its TTL alone bounds a result's age, and must be given",
+     .help = "The tables, each with the columns that hold the parameters' values, in their order "
+             "or of their names: `orders: [user_id]`; or `all`, where any change touches every "
+             "result."},
+    {0},
+};
+
 static const struct option cache_user_options[] = {
     {"name", STRING, IN(cache_user_config, name), .help = "The user's name, the key of the entry."},
     {"rules", STRING, IN(cache_user_config, rules), .shown = "none: nothing is permitted",
@@ -178,7 +202,9 @@ const struct option options[] = {
      .items = cache_table_options, .item_size = sizeof(struct cache_table_config),
      .shown = "every table with a primary key",
      .help = "What differs from the defaults, by `schema.table`."},
-    {"cache.queries", LATER, .help = "Named queries."},
+    {"cache.queries", OPTION_NAMED, AT(cache.queries), COUNTED(cache.n_queries),
+     .items = cache_query_options, .item_size = sizeof(struct cache_query_config), .shown = "none",
+     .help = "Named queries, by their names: SQL read through keys of their own."},
 
     {"cdc.prefix", STRING, AT(cdc.prefix), .shown = "the database's name", .flag = "--prefix",
      .argument = "NAME", .help = "The first part of the topics' names."},

@@ -98,7 +98,10 @@ static void tell_entry(struct explanation *out, const struct entry *entry, int64
 static uint64_t guess_hash(const struct core *core, const struct table *table,
                            const struct rowkey *row) {
     struct buf text = {0};
-    rowkey_compose(table, row->values, &text);
+    if (row->unique)
+        rowkey_compose_unique(table, row->unique, row->values, &text);
+    else
+        rowkey_compose(table, row->values, &text);
     uint64_t hash = store_hash(core->store, buf_slice(&text));
     buf_deinit(&text);
     return hash;

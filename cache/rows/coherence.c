@@ -16,6 +16,13 @@ enum {
     MAX_TRANSACTION_KEYS = 1 << 18,
 };
 
+/* The columns by which a named query depends on a table. */
+struct dependent_places {
+    bool whole;    /* a change does not tell which results it touches */
+    bool old_told; /* the values before a change are in the stream */
+    uint16_t places[NAMED_MAX_PARAMETERS];
+};
+
 /* A relation of the stream, as the table map has it. */
 struct resolved {
     const struct relation *relation;
@@ -24,6 +31,8 @@ struct resolved {
     const struct table *table; /* NULL: no rows of it are ever kept */
     bool whole;                /* its changes do not tell which keys they touch */
     uint16_t places[ROWKEY_MAX_COLUMNS];
+    uint16_t *unique_places; /* of the columns of each exact unique key, one behind the other */
+    struct dependent_places *dependents; /* one each of the table's */
 };
 
 struct coherence {
@@ -94,7 +103,8 @@ void coherence_apply(struct core *core, const struct touched *touched, uint64_t 
         bool noted = recent_note(core->recent, key->hash, xid);
         evicted += evict(core, &guard, touched_text(touched, key), key->hash, xid, now_ms);
         linked.len = 0;
-        size_t n_linked = links_take(core->links, key->hash, &linked);
+        size_t n_linked =
+            core_rule_holds(core, RULE_LINKS) ? links_take(core->links, key->hash, &linked) : 0;
         store_unlock(core->store, &guard);
         if (n_linked > 0) evicted += evict_linked(core, buf_slice(&linked), now_ms);
         if (noted) continue;
@@ -135,8 +145,50 @@ static bool find_place(const struct relation *relation, const char *name, uint16
     return false;
 }
 
+static void forget_resolved(struct coherence *coherence) {
+    for (size_t i = 0; i < RELATION_SLOTS; i++) {
+        mem_free(coherence->resolved[i].unique_places);
+        mem_free(coherence->resolved[i].dependents);
+    }
+    memset(coherence->resolved, 0, sizeof coherence->resolved);
+}
+
+/* Where a column of such a key is not in the stream, any change may make a row that was remembered as absent. */
+static void resolve_uniques(const struct relation *relation, struct resolved *resolved) {
+    const struct table *table = resolved->table;
+    size_t n = 0;
+    for (uint16_t u = 0; u < table->n_uniques; u++)
+        n += table->uniques[u].n_columns;
+    if (n == 0) return;
+    resolved->unique_places = mem_calloc(n, sizeof *resolved->unique_places);
+    uint16_t *place = resolved->unique_places;
+    for (uint16_t u = 0; u < table->n_uniques; u++) {
+        const struct unique_key *unique = &table->uniques[u];
+        for (uint16_t i = 0; unique->exact && i < unique->n_columns; i++, place++)
+            resolved->whole |= !find_place(relation, unique->columns[i].name, place);
+    }
+}
+
+static void resolve_dependents(const struct relation *relation, struct resolved *resolved) {
+    const struct table *table = resolved->table;
+    if (table->n_dependents == 0) return;
+    resolved->dependents = mem_calloc(table->n_dependents, sizeof *resolved->dependents);
+    for (uint16_t d = 0; d < table->n_dependents; d++) {
+        const struct dependent *dependent = &table->dependents[d];
+        struct dependent_places *at = &resolved->dependents[d];
+        at->whole = !dependent->columns;
+        at->old_told = true;
+        for (uint16_t i = 0; !at->whole && i < dependent->query->n_keys; i++) {
+            at->whole = !find_place(relation, dependent->columns[i], &at->places[i]);
+            at->old_told &= !at->whole && relation->columns[at->places[i]].identity;
+        }
+    }
+}
+
 static void resolve(struct coherence *coherence, const struct relation *relation,
                     struct resolved *resolved) {
+    mem_free(resolved->unique_places);
+    mem_free(resolved->dependents);
     *resolved = (struct resolved){
         .relation = relation,
         .relation_version = relation->version,
@@ -154,6 +206,8 @@ static void resolve(struct coherence *coherence, const struct relation *relation
         if (!there || !relation->columns[place].identity) resolved->whole = true;
         resolved->places[i] = there ? place : 0;
     }
+    resolve_uniques(relation, resolved);
+    resolve_dependents(relation, resolved);
 }
 
 static const struct resolved *lookup(struct coherence *coherence, const struct relation *relation) {
@@ -166,14 +220,15 @@ static const struct resolved *lookup(struct coherence *coherence, const struct r
 }
 
 /* The identities of a row's key as one run of bytes each. False: a value is not in the stream, or of a form unknown. */
-static bool read_identities(struct coherence *coherence, const struct resolved *resolved,
-                            const struct value *row, struct slice *identities) {
+static bool read_identities(struct coherence *coherence, const struct key_column *columns,
+                            const uint16_t *places, uint16_t n, const struct value *row,
+                            struct slice *identities) {
     size_t ends[ROWKEY_MAX_COLUMNS];
     struct buf *bytes = &coherence->identities;
     bytes->len = 0;
-    for (uint16_t i = 0; i < resolved->table->n_keys; i++) {
-        const struct value *value = &row[resolved->places[i]];
-        const struct keytype *type = resolved->table->keys[i].type;
+    for (uint16_t i = 0; i < n; i++) {
+        const struct value *value = &row[places[i]];
+        const struct keytype *type = columns[i].type;
         if (value->kind != VALUE_TEXT) return false;
         struct slice text = slice_make(value->data, value->len);
         if (!type->normalise)
@@ -183,26 +238,109 @@ static bool read_identities(struct coherence *coherence, const struct resolved *
         ends[i] = bytes->len;
     }
     buf_grow(bytes, 1);
-    for (uint16_t i = 0; i < resolved->table->n_keys; i++) {
+    for (uint16_t i = 0; i < n; i++) {
         size_t start = i ? ends[i - 1] : 0;
         identities[i] = slice_make(bytes->data + start, ends[i] - start);
     }
     return true;
 }
 
+static void touch_key(struct coherence *coherence, const struct table *table) {
+    struct slice key = buf_slice(&coherence->key);
+    touched_key(&coherence->touched, table->number, store_hash(coherence->core->store, key), key);
+}
+
 static void touch_row(struct coherence *coherence, const struct resolved *resolved,
                       const struct value *row) {
+    const struct table *table = resolved->table;
     struct slice identities[ROWKEY_MAX_COLUMNS];
     if (!row) return;
-    if (resolved->whole || !read_identities(coherence, resolved, row, identities)) {
-        touched_table(&coherence->touched, resolved->table->number);
+    if (resolved->whole || !read_identities(coherence, table->keys, resolved->places, table->n_keys,
+                                            row, identities)) {
+        touched_table(&coherence->touched, table->number);
         return;
     }
     coherence->key.len = 0;
-    rowkey_compose(resolved->table, identities, &coherence->key);
-    struct slice key = buf_slice(&coherence->key);
-    touched_key(&coherence->touched, resolved->table->number,
-                store_hash(coherence->core->store, key), key);
+    rowkey_compose(table, identities, &coherence->key);
+    touch_key(coherence, table);
+}
+
+/* A row with a NULL in it is found by no such key. One whose columns the change leaves as they were, too big to be sent
+ * again, was found by it before. */
+static bool makes_key(const struct unique_key *unique, const uint16_t *places,
+                      const struct value *row) {
+    uint16_t unchanged = 0;
+    for (uint16_t i = 0; i < unique->n_columns; i++) {
+        if (row[places[i]].kind == VALUE_NULL) return false;
+        unchanged += row[places[i]].kind == VALUE_UNCHANGED;
+    }
+    return unchanged < unique->n_columns;
+}
+
+/* The unique keys under which a changed row is found from now on: that it was absent may be remembered. What is kept of
+ * the row under its old ones goes by the links from its primary key. */
+static void touch_uniques(struct coherence *coherence, const struct resolved *resolved,
+                          const struct value *row) {
+    const struct table *table = resolved->table;
+    const uint16_t *places = resolved->unique_places;
+    if (!row || resolved->whole || !core_rule_holds(coherence->core, RULE_UNIQUE)) return;
+    for (uint16_t u = 0; u < table->n_uniques; u++) {
+        const struct unique_key *unique = &table->uniques[u];
+        struct slice identities[ROWKEY_MAX_COLUMNS];
+        if (!unique->exact) continue;
+        if (makes_key(unique, places, row)) {
+            if (!read_identities(coherence, unique->columns, places, unique->n_columns, row,
+                                 identities)) {
+                touched_table(&coherence->touched, table->number);
+                return;
+            }
+            coherence->key.len = 0;
+            rowkey_compose_unique(table, unique, identities, &coherence->key);
+            touch_key(coherence, table);
+        }
+        places += unique->n_columns;
+    }
+}
+
+/* ---- named queries ---- */
+
+static void touch_whole(struct coherence *coherence, const struct table *table) {
+    touched_table(&coherence->touched, table->number);
+    for (uint16_t d = 0; d < table->n_dependents; d++)
+        touched_table(&coherence->touched, table->dependents[d].query->number);
+}
+
+/* The result whose parameters are the row's values. No key is asked for with a NULL. */
+static void touch_result(struct coherence *coherence, const struct table *query,
+                         const struct dependent_places *at, const struct value *row) {
+    struct slice identities[ROWKEY_MAX_COLUMNS];
+    if (!row) return;
+    for (uint16_t i = 0; i < query->n_keys; i++) {
+        if (row[at->places[i]].kind == VALUE_NULL) return;
+    }
+    if (!read_identities(coherence, query->keys, at->places, query->n_keys, row, identities)) {
+        touched_table(&coherence->touched, query->number);
+        return;
+    }
+    coherence->key.len = 0;
+    rowkey_compose(query, identities, &coherence->key);
+    touch_key(coherence, query);
+}
+
+/* Where the replica identity holds the columns, an update that brings no old row has not changed them. */
+static void touch_dependents(struct coherence *coherence, const struct resolved *resolved,
+                             const struct change *change) {
+    const struct table *table = resolved->table;
+    for (uint16_t d = 0; d < table->n_dependents; d++) {
+        const struct dependent_places *at = &resolved->dependents[d];
+        const struct table *query = table->dependents[d].query;
+        if (at->whole || (change->operation != CHANGE_INSERT && !at->old_told)) {
+            touched_table(&coherence->touched, query->number);
+            continue;
+        }
+        touch_result(coherence, query, at, change->old_row);
+        touch_result(coherence, query, at, change->new_row);
+    }
 }
 
 /* ---- the sink ---- */
@@ -230,7 +368,7 @@ static bool on_started(void *self, const struct feed_identity *identity, struct 
     coherence->identity.database = NULL; /* borrowed for the call */
     coherence->identity.slot = NULL;
     coherence->in_transaction = false;
-    memset(coherence->resolved, 0, sizeof coherence->resolved);
+    forget_resolved(coherence);
     pulse_stream_started(core->pulse, moved, coherence_reset);
     advance(coherence, identity->slot_lsn);
     return true;
@@ -240,8 +378,15 @@ static void on_ended(void *self, const struct error *cause) {
     struct coherence *coherence = self;
     coherence->in_transaction = false;
     touched_reset(&coherence->touched);
-    memset(coherence->resolved, 0, sizeof coherence->resolved);
+    forget_resolved(coherence);
     pulse_stream_ended(coherence->core->pulse, cause ? cause->message : "");
+}
+
+static void clear_with_dependents(struct core *core, const struct table *table) {
+    tablestate_bump(table->state);
+    told_table(core, table);
+    for (uint16_t d = 0; d < table->n_dependents; d++)
+        clear_with_dependents(core, table->dependents[d].query); /* on which nothing depends */
 }
 
 /* A table that is described anew was altered: its rows' shape may differ. (The first description of a session tells
@@ -253,10 +398,9 @@ static bool on_relation(void *self, const struct relation *relation, struct erro
     if (relation->version <= 1) return true;
     const struct resolved *resolved = lookup(coherence, relation);
     if (resolved->table && coherence->in_transaction) {
-        touched_table(&coherence->touched, resolved->table->number);
+        touch_whole(coherence, resolved->table);
     } else if (resolved->table) {
-        tablestate_bump(resolved->table->state);
-        told_table(coherence->core, resolved->table);
+        clear_with_dependents(coherence->core, resolved->table);
     }
     warden_poll_soon(coherence->core->warden);
     return true;
@@ -281,11 +425,13 @@ static bool on_change(void *self, const struct transaction *tx, const struct cha
     const struct resolved *resolved = lookup(coherence, change->relation);
     if (!resolved->table) return true;
     if (change->operation == CHANGE_TRUNCATE) {
-        touched_table(&coherence->touched, resolved->table->number);
+        touch_whole(coherence, resolved->table);
         return true;
     }
+    touch_dependents(coherence, resolved, change);
     touch_row(coherence, resolved, change->old_row);
     touch_row(coherence, resolved, change->new_row);
+    touch_uniques(coherence, resolved, change->new_row);
     return true;
 }
 
@@ -355,6 +501,7 @@ void coherence_destroy(struct coherence **coherence) {
     struct coherence *old = *coherence;
     *coherence = NULL;
     if (!old) return;
+    forget_resolved(old);
     tablemap_release(&old->map);
     touched_deinit(&old->touched);
     touched_deinit(&old->put_off);

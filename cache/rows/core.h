@@ -40,6 +40,7 @@ struct core_metrics {
     struct metric *fills_installed, *fills_retried, *fills_uncached, *fills_failed, *fills_timeout;
     struct metric *evicted_commit, *evicted_table;
     struct metric *fences;
+    struct metric *links_refused;
     struct metric *joined;
     struct metric *samples;
     struct metric *queries;
@@ -76,7 +77,9 @@ struct core {
  *   1 a fill returns its snapshot            4 a note goes when no older fill is in flight
  *   2 a commit evicts, then is applied       5 nothing is kept before a snapshot past the stream's start
  *   3 only what sees all applied is kept     6 who joins a fill gets it only if it was kept
- * and 8, the staleness lease, and 9, what a request asks beyond it (consistency.h). A build with -DFRESHET_TEST_SWITCHES can take each out, to see the tests fail. */
+ * and 8, the staleness lease; 9, a row's other keys go with it; 0, a changed row's unique keys were absent; 10, what a
+ * request asks beyond the lease (consistency.h). A build with -DFRESHET_TEST_SWITCHES can take each out, to see the tests
+ * fail. */
 enum core_rule {
     RULE_APPLY_BEFORE_ADVANCE = 2,
     RULE_SEES_APPLIED = 3,
@@ -84,7 +87,9 @@ enum core_rule {
     RULE_START = 5,
     RULE_JOIN = 6,
     RULE_LEASE = 8,
-    RULE_ASKED = 9,
+    RULE_LINKS = 9,
+    RULE_UNIQUE = 0,
+    RULE_ASKED = 10,
 };
 
 static inline bool core_rule_holds(const struct core *core, enum core_rule rule) {

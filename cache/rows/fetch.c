@@ -304,6 +304,7 @@ static enum need look(struct wait *wait, struct fetched_row *row, const struct t
     if (row->value || !home->map) return NEED_NOTHING;
     *table = tablemap_find_key(home->map, row->key, &rest);
     if (!*table || (*table)->refusal) return NEED_NOTHING;
+    if ((*table)->query && row->form == FORM_HASH) return NEED_NOTHING;
     struct buf failure = {0};
     home->scratch.len = 0;
     bool parsed = rowkey_parse(*table, rest, &home->scratch, key, &failure);

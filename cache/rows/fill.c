@@ -76,21 +76,33 @@ static struct slice field_of(const PGresult *result, int row, int column) {
     return slice_make(PQgetvalue(result, row, column), (size_t)PQgetlength(result, row, column));
 }
 
-/* The row's own key, by the identities that stand in the result. */
+static bool is_there(const PGresult *result, int place) {
+    return *PQgetvalue(result, place, STATEMENT_PRESENT) == 't';
+}
+
+/* The key that a change names: the row's own, by the identities that stand in the result. Of a row that is not there, asked
+ * for by a unique key: the key by which a row would come to be there. */
 static struct slice canonical_key(const struct fill *fill, const PGresult *result, int place,
                                   struct buf *text) {
-    if (!fill->table->identified) return (struct slice){0};
+    const struct table *table = fill->table;
+    const struct unique_key *unique = is_there(result, place) ? NULL : fill->row.unique;
+    if (unique ? !unique->exact : !table->identified) return (struct slice){0};
     struct slice identities[ROWKEY_MAX_COLUMNS];
-    for (uint16_t i = 0; i < fill->table->n_keys; i++)
-        identities[i] = field_of(result, place, STATEMENT_IDENTITY + i);
-    rowkey_compose(fill->table, identities, text);
+    uint16_t n = unique ? unique->n_columns : table->n_keys;
+    int first = unique ? statement_asked_at(table) : STATEMENT_IDENTITY;
+    for (uint16_t i = 0; i < n; i++)
+        identities[i] = field_of(result, place, first + i);
+    if (unique)
+        rowkey_compose_unique(table, unique, identities, text);
+    else
+        rowkey_compose(table, identities, text);
     return buf_slice(text);
 }
 
 /* NULL columns are left out. */
 static struct slice pack_columns(const struct fill *fill, const PGresult *result, int place,
                                  struct buf *packed) {
-    int first = STATEMENT_IDENTITY + fill->table->n_keys;
+    int first = statement_row_at(fill->table, fill->row.unique);
     buf_grow(packed, 64); /* a row of NULLs alone is there all the same: data is not NULL */
     for (uint16_t i = 0; i < fill->table->n_columns; i++) {
         if (PQgetisnull(result, place, first + i)) continue;
@@ -103,8 +115,8 @@ static struct slice pack_columns(const struct fill *fill, const PGresult *result
 /* What the row says of its own end. */
 static void read_left(const struct fill *fill, const PGresult *result, int place,
                       struct rowttl *ttl) {
-    int column =
-        STATEMENT_IDENTITY + fill->table->n_keys + statement_row_columns(fill->table, fill->form);
+    int column = statement_row_at(fill->table, fill->row.unique) +
+                 statement_row_columns(fill->table, fill->form);
     if (!fill->table->left_sql || PQgetisnull(result, place, column)) return;
     ttl->ends = true;
     ttl->left_ms = strtoll(PQgetvalue(result, place, column), NULL, 10);
@@ -116,7 +128,7 @@ static bool is_present(const struct core *core, const struct fill *fill, const P
     *ttl = (struct rowttl){.ttl_ms = fill->table->ttl_ms,
                            .jitter_percent = core->config->ttl_jitter_percent,
                            .seed = fill->hash + (uint64_t)clock_mono_us()};
-    bool there = *PQgetvalue(result, place, STATEMENT_PRESENT) == 't';
+    bool there = is_there(result, place);
     if (there) read_left(fill, result, place, ttl);
     if (there && (!ttl->ends || ttl->left_ms > 0)) return true;
     ttl->ends = false;
@@ -155,7 +167,7 @@ enum fill_next fill_answer(struct core *core, struct fill **fill, const PGresult
     if (!absent && f->form == FORM_HASH)
         bytes = pack_columns(f, result, place, &packed);
     else if (!absent)
-        bytes = field_of(result, place, STATEMENT_IDENTITY + f->table->n_keys);
+        bytes = field_of(result, place, statement_row_at(f->table, f->row.unique));
     struct keep_row row = {
         .table = f->table,
         .key = f->key,
@@ -163,7 +175,9 @@ enum fill_next fill_answer(struct core *core, struct fill **fill, const PGresult
         .form = f->form,
         .bytes = bytes,
         .canonical = canonical_key(f, result, place, &text),
-        .lasting = f->row.lasting,
+        .exact = f->row.unique ? f->row.unique->exact : f->table->exact,
+        .lasting =
+            f->row.lasting && !(f->table->query && bytes.len > f->table->query->max_result_bytes),
         .expire_at_ms = rowttl_expiry(&ttl, filled_at_us / 1000),
         .filled_at_us = filled_at_us,
     };

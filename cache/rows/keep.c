@@ -63,7 +63,7 @@ static enum keep_outcome put(struct core *core, const struct store_guard *guard,
 enum keep_outcome keep_row(struct core *core, const struct keep_row *row,
                            const struct pgsnapshot *snapshot) {
     bool absent = row->bytes.data == NULL;
-    if (!row->lasting || (absent && !row->table->exact)) return KEEP_REFUSED;
+    if (!row->lasting || (absent && !row->exact)) return KEEP_REFUSED;
     /* The generation is read before the fences: see tablestate.h. */
     struct row_stamp stamp = {
         .table = row->table->number,
@@ -79,15 +79,16 @@ enum keep_outcome keep_row(struct core *core, const struct keep_row *row,
     bool linked = row->canonical.data && !slice_equal(row->canonical, row->key);
     uint64_t hashes[2] = {row->hash, row->hash};
     if (linked) hashes[1] = store_hash(core->store, row->canonical);
+    bool full = false;
     struct store_guard guard;
     store_lock(core->store, hashes, 2, &guard);
     if (row->canonical.data && core_streams(core) && core_rule_holds(core, RULE_SEES_APPLIED) &&
         recent_blocks(core->recent, hashes[1], snapshot, NULL))
         outcome = KEEP_BLOCKED;
-    else if (linked && !links_add(core->links, hashes[1], row->key))
-        outcome = KEEP_REFUSED;
     else
-        outcome = put(core, &guard, row, &stamp);
+        full = linked && !links_add(core->links, hashes[1], row->key);
+    if (outcome == KEEP_STORED) outcome = full ? KEEP_REFUSED : put(core, &guard, row, &stamp);
     store_unlock(core->store, &guard);
+    if (full) metric_add(core->count.links_refused, 1);
     return outcome;
 }

@@ -15,7 +15,8 @@ struct keep_row {
     uint64_t hash;
     enum key_form form;     /* FORM_STRING: `bytes` is JSON; FORM_HASH: packed fields */
     struct slice bytes;     /* data NULL: the row is absent */
-    struct slice canonical; /* the row's own key; data NULL: its type has no identity */
+    struct slice canonical; /* the key that a change of the answer names; data NULL: none does */
+    bool exact;             /* that the row is absent may be remembered */
     bool lasting;           /* the asked text means this row at any time */
     int64_t expire_at_ms;
     int64_t filled_at_us; /* wall clock */

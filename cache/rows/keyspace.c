@@ -131,6 +131,7 @@ static enum read_outcome missing(struct keyspace *keyspace, struct command_conte
     const struct table *table = tablemap_find_key(keyspace->map, key, &rest);
     if (!table) return READ_ABSENT;
     *value = (struct key_value){.row = true};
+    if (table->query && form == FORM_HASH) return READ_WRONG_TYPE;
     keyspace->failure.len = 0;
     if (table->refusal) {
         buf_printf(&keyspace->failure, "ERR %s: cannot be read: %s", table->prefix, table->refusal);
@@ -247,6 +248,7 @@ bool keyspace_read_ahead(struct keyspace *keyspace, struct slice key, enum key_f
         row_value(entry, form, &ignored) != READ_PENDING)
         return false;
     const struct table *table = tablemap_find_key(keyspace->map, key, &rest);
+    if (table && table->query && form == FORM_HASH) return false;
     return table && !table->refusal && fetch_want_soon(keyspace, key, hash, form);
 }
 

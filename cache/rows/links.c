@@ -6,7 +6,7 @@
 
 #include "base/mem.h"
 
-enum { BUCKETS = 1024 };
+enum { BUCKETS = 4096 };
 
 struct link {
     struct link *next;

@@ -2,7 +2,8 @@
  *
  * A row may be asked for by several texts (`users:42`, `users:042`, `users:id=42`; a timestamp in any time zone), and
  * the entry stands under the text that was asked. A change names the row by its canonical key; the links lead from
- * there to the others. Later, keys of unique columns hang here as well.
+ * there to the others, and to the keys of unique columns (`users:email=a@b.c`): a change need not tell the old values of
+ * those. A row that is absent under a unique key has no key of its own; its links hang at the unique key's canonical text.
  *
  *     links_add(links, canonical_hash, key)        under the shard locks of both keys, before the entry is put
  *     links_take(links, canonical_hash, &keys)     after the change was noted under the canonical key's shard lock

@@ -119,16 +119,17 @@ static struct pack *pack_create(struct fill **fills, uint32_t n, int64_t not_bef
     return pack;
 }
 
-/* The first goes by table and form, so that a pack's fills stand together that go into one statement. */
+/* They go by table, key and form, so that a pack's fills stand together that go into one statement. */
 static int by_statement(const void *a, const void *b) {
     const struct fill *left = *(struct fill *const *)a;
     const struct fill *right = *(struct fill *const *)b;
     if (left->table != right->table) return left->table < right->table ? -1 : 1;
+    if (left->row.unique != right->row.unique) return left->row.unique < right->row.unique ? -1 : 1;
     return (int)left->form - (int)right->form;
 }
 
 static bool same_statement(const struct fill *a, const struct fill *b) {
-    return a->table == b->table && a->form == b->form;
+    return a->table == b->table && a->row.unique == b->row.unique && a->form == b->form;
 }
 
 static void submit_at(struct loader *loader, struct fill **fills, uint32_t n,
@@ -163,8 +164,10 @@ static struct unit *unit_create(struct fill **fills, uint32_t n) {
     for (uint32_t i = 0; i < n; i++) {
         if (i == 0 || !same_statement(fills[i - 1], fills[i])) {
             batch++;
-            *batch = (struct batch){
-                .table = fills[i]->table, .form = fills[i]->form, .fills = fills + i};
+            *batch = (struct batch){.table = fills[i]->table,
+                                    .unique = fills[i]->row.unique,
+                                    .form = fills[i]->form,
+                                    .fills = fills + i};
         }
         batch->n_fills++;
     }
@@ -252,7 +255,8 @@ static void fail_value(struct loader *loader, struct fill *fill, const char *mes
         if (strstr(message, buf_text(&text))) column = i;
     }
     text.len = 0;
-    rowkey_bad_value(fill->table, column, fill->row.values[column], &text);
+    rowkey_bad_value(fill->table, &rowkey_columns(fill->table, fill->row.unique)[column],
+                     fill->row.values[column], &text);
     fill_fail(loader->core, &fill, buf_text(&text));
     buf_deinit(&text);
 }
@@ -292,6 +296,14 @@ static void retry_shape(struct loader *loader, struct unit *unit, const char *me
 
 /* One value is malformed, and the error does not tell whose: each on its own. */
 static void take_data_error(struct loader *loader, struct unit *unit, const char *message) {
+    const char *state = PQresultErrorField(unit->error, PG_DIAG_SQLSTATE);
+    bool of_value = strcmp(state, "22P02") == 0 || strcmp(state, "22003") == 0 ||
+                    strcmp(state, "22007") == 0 || strcmp(state, "22008") == 0;
+    if (unit->n_fills == 1 && unit->fills[0]->table->query &&
+        !(of_value && unit->fills[0]->row.n > 0)) {
+        fail(loader, unit->fills[0], message); /* its SQL may divide by zero, ... */
+        return;
+    }
     if (unit->n_fills == 1) {
         fail_value(loader, unit->fills[0], message);
         return;

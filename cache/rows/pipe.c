@@ -67,7 +67,8 @@ uint32_t pipe_in_flight(const struct pipe *pipe) { return pipe->in_flight; }
 /* ---- what is prepared ---- */
 
 static uint64_t slot_key(const struct batch *batch) {
-    return ((uint64_t)batch->table->number << 2 | (uint64_t)batch->form) + 1;
+    uint64_t place = batch->unique ? (uint64_t)(batch->unique - batch->table->uniques) + 1 : 0;
+    return (place << 32 | (uint64_t)batch->table->number << 2 | (uint64_t)batch->form) + 1;
 }
 
 static struct prepared *find_slot(struct pipe *pipe, uint64_t key) {
@@ -321,7 +322,7 @@ static bool prepare(struct pipe *pipe, struct unit *unit, struct batch *batch,
     char name[24];
     snprintf(name, sizeof name, "f%llu", (unsigned long long)slot->name);
     pipe->scratch.len = 0;
-    statement_compose(batch->table, batch->form, &pipe->scratch);
+    statement_compose(batch->table, batch->unique, batch->form, &pipe->scratch);
     if (!PQsendPrepare(pipe->conn, name, buf_text(&pipe->scratch), 0, NULL)) return false;
     expect(pipe, (struct expectation){
                      .kind = EXPECT_PREPARED, .unit = unit, .batch = batch, .slot_key = slot->key});
@@ -333,21 +334,23 @@ static bool send_batch(struct pipe *pipe, struct unit *unit, struct batch *batch
     if (slot->version != batch->table->version && !prepare(pipe, unit, batch, slot)) return false;
     struct buf *literals = &pipe->literals;
     size_t starts[ROWKEY_MAX_COLUMNS];
+    uint16_t n_values = batch->fills[0]->row.n;
     literals->len = 0;
-    for (uint16_t k = 0; k < batch->table->n_keys; k++) {
+    if (n_values == 0) n_values = 1; /* a named query without parameters */
+    for (uint16_t k = 0; k < n_values; k++) {
         starts[k] = literals->len;
         statement_array_begin(literals);
         for (uint32_t i = 0; i < batch->n_fills; i++)
-            statement_array_add(literals, batch->fills[i]->row.values[k]);
+            statement_array_add(
+                literals, k < batch->fills[i]->row.n ? batch->fills[i]->row.values[k] : SLICE(""));
         statement_array_end(literals);
     }
     const char *params[ROWKEY_MAX_COLUMNS];
-    for (uint16_t k = 0; k < batch->table->n_keys; k++)
+    for (uint16_t k = 0; k < n_values; k++)
         params[k] = literals->data + starts[k];
     char name[24];
     snprintf(name, sizeof name, "f%llu", (unsigned long long)slot->name);
-    if (!PQsendQueryPrepared(pipe->conn, name, batch->table->n_keys, params, NULL, NULL, 0))
-        return false;
+    if (!PQsendQueryPrepared(pipe->conn, name, n_values, params, NULL, NULL, 0)) return false;
     expect(pipe, (struct expectation){.kind = EXPECT_ROWS, .unit = unit, .batch = batch});
     return true;
 }

@@ -20,9 +20,10 @@
 
 struct pipe;
 
-/* Rows of one table in one form: one statement. */
+/* Rows of one table by one key in one form: one statement. */
 struct batch {
-    const struct table *table; /* lies in a map that the fills hold */
+    const struct table *table;       /* lies in a map that the fills hold */
+    const struct unique_key *unique; /* NULL: by the primary key */
     enum key_form form;
     uint32_t n_fills;
     struct fill **fills; /* into the unit's own array */

@@ -21,7 +21,9 @@
 
 enum {
     MAX_NOTES = 1 << 20, /* of the recent set: 16 to 32 MiB at the most */
-    MAX_LINKS = 1 << 18,
+    MIN_LINKS = 1 << 18,
+    MAX_LINKS = 1 << 22, /* 64 bytes and the key's own each, of max_memory */
+    BYTES_A_LINK = 1 << 10,
 };
 
 struct readthrough {
@@ -73,7 +75,8 @@ static void register_gauges(struct core *core) {
          read_lease},
         {"freshet_cache_recent_keys",
          "Keys touched by applied transactions that new snapshots may not see yet.", read_recent},
-        {"freshet_cache_links", "Entries that stand under another text than their row's own key.",
+        {"freshet_cache_links",
+         "Keys in the index from a row's own key to the others that it was asked for by.",
          read_links},
     };
     for (size_t i = 0; i < sizeof gauges / sizeof gauges[0]; i++)
@@ -97,6 +100,9 @@ static void register_counters(struct core *core) {
         metrics_counter(metrics, "freshet_cache_row_evictions_total", evicted, "cause=\"commit\"");
     count->evicted_table =
         metrics_counter(metrics, "freshet_cache_row_evictions_total", evicted, "cause=\"table\"");
+    count->links_refused =
+        metrics_counter(metrics, "freshet_cache_links_refused_total",
+                        "Rows that were not kept since that index was full.", NULL);
     count->fences = metrics_counter(metrics, "freshet_cache_table_fences_total",
                                     "Transactions that touched a whole table.", NULL);
     count->joined = metrics_counter(metrics, "freshet_cache_fills_joined_total",
@@ -117,14 +123,24 @@ static void register_counters(struct core *core) {
 
 static unsigned rules_taken_out(void) {
 #ifdef FRESHET_TEST_SWITCHES
-    const char *numbers = getenv("FRESHET_TEST_RULES_OFF");
+    char *at = getenv("FRESHET_TEST_RULES_OFF"); /* numbers, and anything between them */
     unsigned off = 0;
-    for (; numbers && *numbers; numbers++)
-        off |= *numbers >= '0' && *numbers <= '9' ? 1u << (*numbers - '0') : 0;
+    while (at && *at) {
+        char *end;
+        unsigned long number = strtoul(at, &end, 10);
+        if (end != at && number < 32) off |= 1u << number;
+        at = end == at ? at + 1 : end;
+    }
     return off;
 #else
     return 0;
 #endif
+}
+
+/* One link for each row that memory may hold by a unique key, more or less. */
+static size_t links_of(const struct cache_config *config) {
+    uint64_t links = config->max_memory_bytes / BYTES_A_LINK;
+    return links < MIN_LINKS ? MIN_LINKS : links > MAX_LINKS ? MAX_LINKS : (size_t)links;
 }
 
 struct readthrough *readthrough_create(const struct cache_config *config,
@@ -146,7 +162,7 @@ struct readthrough *readthrough_create(const struct cache_config *config,
     core->maps = tablemaps_create();
     core->states = tablestates_create();
     core->recent = recent_create(MAX_NOTES);
-    core->links = links_create(MAX_LINKS);
+    core->links = links_create(links_of(config));
     core->lease = lease_create(config->max_staleness_ms * 1000);
     core->flights = flights_create();
     core->awaits = awaits_create();

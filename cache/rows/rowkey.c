@@ -14,9 +14,8 @@ static void append_shown(struct buf *out, struct slice value) {
     if (shown < value.len) buf_append_text(out, "...");
 }
 
-void rowkey_bad_value(const struct table *table, uint16_t column, struct slice value,
+void rowkey_bad_value(const struct table *table, const struct key_column *key, struct slice value,
                       struct buf *failure) {
-    const struct key_column *key = &table->keys[column];
     buf_printf(failure, "ERR %s: \"", table->prefix);
     append_shown(failure, value);
     if (key->type->noun)
@@ -38,42 +37,139 @@ static bool bad_shape(const struct table *table, uint16_t n_given, struct buf *f
     return false;
 }
 
-/* Replaces %3A and %25; any other '%' stays what it is. */
-static struct slice decode(struct slice part, struct buf *scratch) {
-    if (!memchr(part.data, '%', part.len)) return part;
+/* What stands between the parts of a key is written in another way within them. */
+static const struct {
+    char c;
+    const char *code;
+} codes[] = {{':', "%3A"}, {',', "%2C"}, {'=', "%3D"}, {'%', "%25"}};
+
+#define KEY_PARTS    ":=%" /* of a primary key of several columns */
+#define UNIQUE_PARTS ",%"  /* of the values of several named columns */
+
+/* Replaces the codes of those characters; any other '%' stays what it is. */
+static struct slice decode(struct slice part, const char *coded, struct buf *scratch) {
+    if (part.len == 0 || !memchr(part.data, '%', part.len)) return part;
     size_t start = scratch->len;
     for (size_t i = 0; i < part.len; i++) {
         char c = part.data[i];
         struct slice code = slice_make(part.data + i, part.len - i < 3 ? part.len - i : 3);
-        bool colon = slice_equal_nocase(code, SLICE("%3A"));
-        if (colon || slice_equal(code, SLICE("%25"))) {
-            c = colon ? ':' : '%';
+        for (size_t k = 0; c == '%' && k < sizeof codes / sizeof codes[0]; k++) {
+            if (!strchr(coded, codes[k].c) || !slice_equal_nocase(code, slice_from(codes[k].code)))
+                continue;
+            c = codes[k].c;
             i += 2;
+            break;
         }
         buf_append_char(scratch, c);
     }
     return slice_make(scratch->data + start, scratch->len - start);
 }
 
-static void encode(struct slice value, struct buf *out) {
+static void encode(struct slice value, const char *coded, struct buf *out) {
     for (size_t i = 0; i < value.len; i++) {
-        if (value.data[i] == ':')
-            buf_append_text(out, "%3A");
-        else if (value.data[i] == '%')
-            buf_append_text(out, "%25");
+        size_t k = 0;
+        while (k < sizeof codes / sizeof codes[0] &&
+               (codes[k].c != value.data[i] || !strchr(coded, codes[k].c)))
+            k++;
+        if (k < sizeof codes / sizeof codes[0])
+            buf_append_text(out, codes[k].code);
         else
             buf_append_char(out, value.data[i]);
     }
 }
 
-/* What stands before the first '=': does it name the key column? */
-static bool names_column(const struct table *table, struct slice text, size_t *value_at) {
-    const char *equals = text.len ? memchr(text.data, '=', text.len) : NULL;
+/* ---- columns named before a '=' ---- */
+
+/* What a key's text names. */
+struct named {
+    bool found;
+    const struct unique_key *unique; /* NULL: the primary key's columns */
+    uint16_t n;                      /* columns; 1: the value is all behind the first '=' */
+};
+
+/* Takes one `name=value` off the front. False: there is none. */
+static bool take_part(struct slice *text, struct slice *name, struct slice *value) {
+    const char *end = text->len ? memchr(text->data, ',', text->len) : NULL;
+    size_t len = end ? (size_t)(end - text->data) : text->len;
+    const char *equals = len ? memchr(text->data, '=', len) : NULL;
     if (!equals) return false;
-    size_t len = (size_t)(equals - text.data);
-    *value_at = len + 1;
-    return slice_equal(slice_make(text.data, len), slice_from(table->keys[0].name));
+    *name = slice_make(text->data, (size_t)(equals - text->data));
+    *value = slice_make(equals + 1, len - name->len - 1);
+    *text = end ? slice_make(end + 1, text->len - len - 1) : slice_make(text->data + len, 0);
+    return true;
 }
+
+static uint16_t find_column(const struct key_column *columns, uint16_t n, struct slice name) {
+    uint16_t i = 0;
+    while (i < n && !slice_equal(name, slice_from(columns[i].name)))
+        i++;
+    return i;
+}
+
+/* Are these columns named, each once? */
+static bool names_all(const struct key_column *columns, uint16_t n, struct slice text) {
+    bool seen[ROWKEY_MAX_COLUMNS] = {false};
+    uint16_t n_named = 0;
+    struct slice name, value;
+    for (bool more = true; more; more = value.data + value.len < text.data) {
+        if (n_named == n || !take_part(&text, &name, &value)) return false;
+        uint16_t i = find_column(columns, n, name);
+        if (i == n || seen[i]) return false;
+        seen[i] = true;
+        n_named++;
+    }
+    return n_named == n;
+}
+
+static bool names(const struct key_column *columns, uint16_t n, struct slice text) {
+    if (n == 0 || n > ROWKEY_MAX_COLUMNS) return false;
+    if (n > 1) return names_all(columns, n, text);
+    size_t len = (size_t)((const char *)memchr(text.data, '=', text.len) - text.data);
+    return slice_equal(slice_make(text.data, len), slice_from(columns[0].name));
+}
+
+static struct named find_named(const struct table *table, struct slice text) {
+    if (text.len == 0 || !memchr(text.data, '=', text.len)) return (struct named){0};
+    if (names(table->keys, table->n_keys, text)) return (struct named){true, NULL, table->n_keys};
+    /* A single column's value is taken as it is, whatever it looks like; so these come first, and
+     * what cannot be used last. */
+    for (int turn = 0; turn < 4; turn++) {
+        for (uint16_t i = 0; i < table->n_uniques; i++) {
+            const struct unique_key *unique = &table->uniques[i];
+            if ((unique->refusal ? 2 : 0) + (unique->n_columns > 1) == turn &&
+                names(unique->columns, unique->n_columns, text))
+                return (struct named){true, unique, unique->n_columns};
+        }
+    }
+    return (struct named){0};
+}
+
+static bool refuse(const struct table *table, const struct unique_key *unique,
+                   struct buf *failure) {
+    buf_printf(failure, "ERR %s: no key by ", table->prefix);
+    for (uint16_t i = 0; i < unique->n_columns; i++)
+        buf_printf(failure, "%s%s", i ? ", " : "", unique->columns[i].name);
+    buf_printf(failure, ": the unique index %s %s", unique->index, unique->refusal);
+    return false;
+}
+
+static void read_named(const struct table *table, const struct named *named, struct slice text,
+                       struct buf *scratch, struct rowkey *key) {
+    const struct key_column *columns = rowkey_columns(table, named->unique);
+    key->unique = named->unique;
+    key->n = named->n;
+    if (named->n == 1) {
+        const char *value = (const char *)memchr(text.data, '=', text.len) + 1;
+        key->values[0] = slice_make(value, text.len - (size_t)(value - text.data));
+        return;
+    }
+    buf_grow(scratch, text.len + 1); /* so that it does not move while slices point into it */
+    struct slice name, value;
+    for (uint16_t i = 0; i < named->n && take_part(&text, &name, &value); i++)
+        key->values[find_column(columns, named->n, name)] = decode(value, UNIQUE_PARTS, scratch);
+}
+
+/* ---- the primary key ---- */
 
 static bool split(const struct table *table, struct slice rest, struct buf *scratch,
                   struct rowkey *key, struct buf *failure) {
@@ -85,21 +181,37 @@ static bool split(const struct table *table, struct slice rest, struct buf *scra
     for (uint16_t i = 0; i < table->n_keys; i++) {
         const char *colon = rest.len ? memchr(rest.data, ':', rest.len) : NULL;
         size_t len = colon ? (size_t)(colon - rest.data) : rest.len;
-        key->values[i] = decode(slice_make(rest.data, len), scratch);
+        key->values[i] = decode(slice_make(rest.data, len), KEY_PARTS, scratch);
         if (colon) rest = slice_make(colon + 1, rest.len - len - 1);
     }
     return true;
 }
 
+/* A text that is no value of the key column, but names another column of the table: that is what was meant. */
+static void bad_value(const struct table *table, const struct rowkey *key, uint16_t i,
+                      struct buf *failure) {
+    struct slice value = key->values[i];
+    const char *equals = value.len ? memchr(value.data, '=', value.len) : NULL;
+    for (uint16_t c = 0; equals && !key->unique && c < table->n_columns; c++) {
+        size_t len = (size_t)(equals - value.data);
+        if (!slice_equal(slice_make(value.data, len), slice_from(table->columns[c]))) continue;
+        buf_printf(failure, "ERR %s: no key by %s: it has no unique index of its own",
+                   table->prefix, table->columns[c]);
+        return;
+    }
+    rowkey_bad_value(table, &rowkey_columns(table, key->unique)[i], value, failure);
+}
+
 static bool check(const struct table *table, struct rowkey *key, struct buf *failure) {
+    const struct key_column *columns = rowkey_columns(table, key->unique);
     key->lasting = true;
     for (uint16_t i = 0; i < key->n; i++) {
-        const struct keytype *type = table->keys[i].type;
+        const struct keytype *type = columns[i].type;
         struct slice value = key->values[i];
         enum keytype_verdict verdict = KEY_VALUE_BAD;
         if (keytype_is_text(value)) verdict = type->check ? type->check(value) : KEY_VALUE_UNSURE;
         if (verdict == KEY_VALUE_BAD) {
-            rowkey_bad_value(table, i, value, failure);
+            bad_value(table, key, i, failure);
             return false;
         }
         key->unsure |= verdict == KEY_VALUE_UNSURE;
@@ -116,11 +228,14 @@ bool rowkey_parse(const struct table *table, struct slice rest, struct buf *scra
                    ROWKEY_MAX_BYTES);
         return false;
     }
-    size_t value_at;
-    if (table->n_keys > 1) {
+    if (table->n_keys == 0) return check(table, key, failure);
+    struct named named = find_named(table, rest);
+    if (named.found && named.unique && named.unique->refusal)
+        return refuse(table, named.unique, failure);
+    if (named.found) {
+        read_named(table, &named, rest, scratch, key);
+    } else if (table->n_keys > 1) {
         if (!split(table, rest, scratch, key, failure)) return false;
-    } else if (names_column(table, rest, &value_at)) {
-        key->values[0] = slice_make(rest.data + value_at, rest.len - value_at);
     } else {
         key->values[0] = rest;
     }
@@ -129,16 +244,28 @@ bool rowkey_parse(const struct table *table, struct slice rest, struct buf *scra
 
 void rowkey_compose(const struct table *table, const struct slice *identities, struct buf *text) {
     buf_append_text(text, table->prefix);
+    if (table->n_keys == 0) return; /* a named query without parameters */
     buf_append_char(text, ':');
-    size_t value_at;
     if (table->n_keys > 1) {
         for (uint16_t i = 0; i < table->n_keys; i++) {
             if (i > 0) buf_append_char(text, ':');
-            encode(identities[i], text);
+            encode(identities[i], KEY_PARTS, text);
         }
         return;
     }
     /* A text that itself looks like `id=...` needs the name before it, or it would be read as that. */
-    if (names_column(table, identities[0], &value_at)) buf_printf(text, "%s=", table->keys[0].name);
+    if (find_named(table, identities[0]).found) buf_printf(text, "%s=", table->keys[0].name);
     buf_append_slice(text, identities[0]);
+}
+
+void rowkey_compose_unique(const struct table *table, const struct unique_key *unique,
+                           const struct slice *identities, struct buf *text) {
+    buf_printf(text, "%s:", table->prefix);
+    for (uint16_t i = 0; i < unique->n_columns; i++) {
+        buf_printf(text, "%s%s=", i ? "," : "", unique->columns[i].name);
+        if (unique->n_columns > 1)
+            encode(identities[i], UNIQUE_PARTS, text);
+        else
+            buf_append_slice(text, identities[i]);
+    }
 }

@@ -4,6 +4,7 @@
 
 #include "base/assert.h"
 #include "base/pg.h"
+#include "cache/rows/rowkey.h"
 
 /* Puts the expression for each %s of the type's format. */
 static void append_identity(struct buf *sql, const char *format, const char *expression) {
@@ -18,8 +19,8 @@ static void append_identity(struct buf *sql, const char *format, const char *exp
 }
 
 /* k.v1::integer, the asked value as PostgreSQL understands it. */
-static void append_asked(struct buf *sql, const struct table *table, uint16_t i) {
-    buf_printf(sql, "k.v%u::%s", i + 1u, table->keys[i].sql_type);
+static void append_asked(struct buf *sql, const struct key_column *columns, uint16_t i) {
+    buf_printf(sql, "k.v%u::%s", i + 1u, columns[i].sql_type);
 }
 
 static void append_column(struct buf *sql, const char *name) {
@@ -46,7 +47,10 @@ static void append_row(struct buf *sql, const struct table *table, enum key_form
     }
 }
 
-static void append_lateral(struct buf *sql, const struct table *table, enum key_form form) {
+static void append_lateral(struct buf *sql, const struct table *table,
+                           const struct unique_key *unique, enum key_form form) {
+    const struct key_column *asked = rowkey_columns(table, unique);
+    uint16_t n_asked = unique ? unique->n_columns : table->n_keys;
     struct buf expression = {0};
     buf_append_text(sql, "(SELECT true AS f");
     for (uint16_t i = 0; i < table->n_keys; i++) {
@@ -64,53 +68,74 @@ static void append_lateral(struct buf *sql, const struct table *table, enum key_
     buf_append_text(sql, table->partitioned ? " FROM " : " FROM ONLY ");
     pg_quote_table(sql, table->schema, table->name);
     buf_append_text(sql, " AS r WHERE ");
-    for (uint16_t i = 0; i < table->n_keys; i++) {
+    for (uint16_t i = 0; i < n_asked; i++) {
         if (i > 0) buf_append_text(sql, " AND ");
-        append_column(sql, table->keys[i].name);
+        append_column(sql, asked[i].name);
         buf_append_text(sql, " = ");
-        append_asked(sql, table, i);
+        append_asked(sql, asked, i);
     }
     buf_append_text(sql, " LIMIT 1)");
     buf_deinit(&expression);
 }
 
-uint16_t statement_row_columns(const struct table *table, enum key_form form) {
-    return form == FORM_STRING ? 1 : table->n_columns;
+/* The identity of what was asked; NULL for a type that has none. */
+static void append_asked_identity(struct buf *sql, const struct key_column *columns, uint16_t i) {
+    const char *identity = columns[i].type->identity;
+    struct buf expression = {0};
+    append_asked(&expression, columns, i);
+    if (identity)
+        append_identity(sql, identity, buf_text(&expression));
+    else
+        buf_append_text(sql, "NULL");
+    buf_deinit(&expression);
 }
 
-void statement_compose(const struct table *table, enum key_form form, struct buf *sql) {
-    ASSERT(form == FORM_STRING || form == FORM_HASH);
-    struct buf expression = {0};
-    buf_append_text(sql,
-                    "SELECT k.i, CASE WHEN k.i = 1 THEN pg_catalog.pg_current_snapshot()::text "
-                    "END, t.f IS NOT NULL");
+static void append_identities(struct buf *sql, const struct table *table,
+                              const struct unique_key *unique) {
     for (uint16_t i = 0; i < table->n_keys; i++) {
-        const char *identity = table->keys[i].type->identity;
-        if (!identity) {
+        if (!table->keys[i].type->identity) {
             buf_append_text(sql, ", NULL");
             continue;
         }
-        expression.len = 0;
-        append_asked(&expression, table, i);
-        buf_printf(sql, ", CASE WHEN t.f THEN t.k%u ELSE ", i + 1u);
-        append_identity(sql, identity, buf_text(&expression));
+        buf_printf(sql, ", CASE WHEN t.f THEN t.k%u ", i + 1u);
+        if (!unique) {
+            buf_append_text(sql, "ELSE ");
+            append_asked_identity(sql, table->keys, i);
+        }
         buf_append_text(sql, " END");
     }
-    uint16_t n_values = statement_row_columns(table, form);
-    for (uint32_t i = 0; i < n_values; i++)
-        buf_printf(sql, ", t.c%u", i + 1u);
+    for (uint16_t i = 0; unique && i < unique->n_columns; i++) {
+        buf_append_text(sql, ", ");
+        append_asked_identity(sql, unique->columns, i);
+    }
+}
+
+void statement_compose(const struct table *table, const struct unique_key *unique,
+                       enum key_form form, struct buf *sql) {
+    ASSERT(form == FORM_STRING || form == FORM_HASH);
+    uint16_t n_asked = unique ? unique->n_columns : table->n_keys;
+    if (table->query) {
+        named_compose(table, sql);
+        return;
+    }
+    buf_append_text(sql,
+                    "SELECT k.i, CASE WHEN k.i = 1 THEN pg_catalog.pg_current_snapshot()::text "
+                    "END, t.f IS NOT NULL");
+    append_identities(sql, table, unique);
+    int n_values = statement_row_columns(table, form);
+    for (int i = 1; i <= n_values; i++)
+        buf_printf(sql, ", t.c%d", i);
     if (table->left_sql) buf_append_text(sql, ", t.x");
     buf_append_text(sql, " FROM ROWS FROM (");
-    for (uint16_t i = 0; i < table->n_keys; i++)
+    for (uint16_t i = 0; i < n_asked; i++)
         buf_printf(sql, "%spg_catalog.unnest($%u::pg_catalog.text[])", i ? ", " : "", i + 1u);
     buf_append_text(sql, ") WITH ORDINALITY AS k(");
-    for (uint16_t i = 0; i < table->n_keys; i++)
+    for (uint16_t i = 0; i < n_asked; i++)
         buf_printf(sql, "v%u, ", i + 1u);
     buf_append_text(sql, "i) LEFT JOIN LATERAL ");
-    append_lateral(sql, table, form);
+    append_lateral(sql, table, unique, form);
     buf_append_text(sql, " t ON true");
     buf_text(sql);
-    buf_deinit(&expression);
 }
 
 void statement_array_begin(struct buf *literal) { buf_append_char(literal, '{'); }

@@ -1,4 +1,4 @@
-/* statement.h: the SQL that reads rows of a table by primary key: one statement for any number of keys.
+/* statement.h: the SQL that reads rows of a table by a key, primary or unique: one statement for any number of keys.
  *
  *     SELECT k.i, <snapshot, in the first row>, <row is there>, <identity of each key column>, <the row in its form>
  *     FROM ROWS FROM (unnest($1::text[]), ...) WITH ORDINALITY AS k(v1, ..., i)
@@ -18,15 +18,26 @@ enum {
     STATEMENT_ORDINAL,
     STATEMENT_SNAPSHOT,
     STATEMENT_PRESENT,
-    STATEMENT_IDENTITY, /* n_keys of them; then the row: one column of JSON, or all readable columns;
-                         then what it has left, of a table with left_sql */
+    STATEMENT_IDENTITY, /* of the primary key: n_keys of them; asked for by a unique key NULL where the row is absent */
 };
 
-/* How many columns the row itself takes. */
-uint16_t statement_row_columns(const struct table *table, enum key_form form);
+/* Behind those: asked for by a unique key, the identities of the values asked; then the row: one column of JSON, or all
+ * readable columns; then what it has left, of a table with left_sql. */
+static inline int statement_asked_at(const struct table *table) {
+    return STATEMENT_IDENTITY + table->n_keys;
+}
+static inline int statement_row_at(const struct table *table, const struct unique_key *unique) {
+    return statement_asked_at(table) + (unique ? unique->n_columns : 0);
+}
 
-/* Appends the SQL, NUL-terminated. */
-void statement_compose(const struct table *table, enum key_form form, struct buf *sql);
+/* How many columns the row itself takes. */
+static inline int statement_row_columns(const struct table *table, enum key_form form) {
+    return form == FORM_STRING ? 1 : table->n_columns;
+}
+
+/* Appends the SQL, NUL-terminated. `unique` NULL: by the primary key. */
+void statement_compose(const struct table *table, const struct unique_key *unique,
+                       enum key_form form, struct buf *sql);
 
 /* A text[] literal: begin, then each value, then end (which terminates it with a NUL). */
 void statement_array_begin(struct buf *literal);

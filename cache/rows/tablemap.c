@@ -22,6 +22,7 @@ struct tablemap {
     uint32_t n_slots;     /* a power of two, twice the tables at least */
     const struct table **by_prefix;
     uint32_t max_colons; /* in a prefix */
+    bool bare;           /* there is a named query without parameters: its prefix is its key */
 };
 
 /* ---- building ---- */
@@ -68,14 +69,12 @@ static const char *sql_type(const struct tablemap_plan *plan, uint32_t oid) {
     return NULL;
 }
 
-static void fill_key(struct arena *arena, const struct tablemap_plan *plan,
-                     const struct catalog_table *from, struct table *table) {
-    const struct catalog_index *key = from->primary_key;
-    struct key_column *columns = arena_zalloc(arena, key->n_columns * sizeof *columns);
-    table->identified = true;
-    table->exact = true;
-    for (uint16_t i = 0; i < key->n_columns; i++) {
-        const struct catalog_column *column = &from->columns[key->columns[i]];
+static struct key_column *make_columns(struct arena *arena, const struct tablemap_plan *plan,
+                                       const struct catalog_table *from, const uint16_t *places,
+                                       uint16_t n) {
+    struct key_column *columns = arena_zalloc(arena, n * sizeof *columns + 1);
+    for (uint16_t i = 0; i < n; i++) {
+        const struct catalog_column *column = &from->columns[places[i]];
         const char *cast = sql_type(plan, column->base_type_oid);
         columns[i].name = arena_strdup(arena, column->name);
         columns[i].type = keytype_find(column->base_type_name, column->base_typtype,
@@ -86,12 +85,22 @@ static void fill_key(struct arena *arena, const struct tablemap_plan *plan,
                                                   : cast  ? cast
                                                           : column->type_name);
         columns[i].type_name = arena_strdup(arena, column->type_name);
-        table->identified &= columns[i].type->identity != NULL;
-        table->exact &= columns[i].type->exact;
+    }
+    return columns;
+}
+
+static void fill_key(struct arena *arena, const struct tablemap_plan *plan,
+                     const struct catalog_table *from, struct table *table) {
+    const struct catalog_index *key = from->primary_key;
+    table->keys = make_columns(arena, plan, from, key->columns, key->n_columns);
+    table->n_keys = key->n_columns;
+    table->identified = true;
+    table->exact = true;
+    for (uint16_t i = 0; i < key->n_columns; i++) {
+        table->identified &= table->keys[i].type->identity != NULL;
+        table->exact &= table->keys[i].type->exact;
     }
     table->exact &= table->identified;
-    table->keys = columns;
-    table->n_keys = key->n_columns;
 }
 
 static bool is_readable(const struct cache_table_config *config, const char *column) {
@@ -129,6 +138,71 @@ static const char *ttl_sql(struct arena *arena, const struct catalog_table *from
     return NULL;
 }
 
+static bool has_columns(const struct key_column *columns, uint16_t n,
+                        const struct unique_key *other) {
+    if (n != other->n_columns) return false;
+    for (uint16_t i = 0; i < n; i++) {
+        uint16_t j = 0;
+        while (j < n && strcmp(columns[i].name, other->columns[j].name) != 0)
+            j++;
+        if (j == n) return false;
+    }
+    return true;
+}
+
+/* Is there another key of these columns? The first that can be used has them. */
+static bool is_taken(const struct table *table, const struct unique_key *unique) {
+    if (has_columns(table->keys, table->n_keys, unique)) return true;
+    for (uint16_t i = 0; i < table->n_uniques; i++) {
+        if (has_columns(table->uniques[i].columns, table->uniques[i].n_columns, unique))
+            return true;
+    }
+    return false;
+}
+
+/* PostgreSQL leaves generated columns out of the stream, as a publication's column list does others. */
+static bool is_streamed(const struct tablemap_plan *plan, const struct catalog_table *from,
+                        uint16_t place) {
+    if (from->columns[place].generated) return false;
+    return !plan->streamed || plan->streamed(plan->arg, from, place);
+}
+
+static void add_unique(struct arena *arena, const struct tablemap_plan *plan,
+                       const struct cache_table_config *config, const struct catalog_table *from,
+                       const struct catalog_index *index, struct table *table) {
+    bool mentions = index->unaskable && index->n_mentioned > 0;
+    const uint16_t *places = mentions ? index->mentioned : index->columns;
+    struct unique_key unique = {
+        .index = arena_strdup(arena, index->name),
+        .n_columns = mentions ? index->n_mentioned : index->n_columns,
+        .refusal = index->unaskable ? arena_strdup(arena, index->unaskable) : NULL,
+        .exact = true,
+    };
+    if (unique.n_columns == 0) return;
+    unique.columns = make_columns(arena, plan, from, places, unique.n_columns);
+    for (uint16_t i = 0; i < unique.n_columns; i++) {
+        const struct keytype *type = unique.columns[i].type;
+        unique.exact &= type->exact && type->identity && is_streamed(plan, from, places[i]);
+        if (!is_readable(config, unique.columns[i].name))
+            unique.refusal = "is on a column that is not among the table's configured columns";
+    }
+    struct unique_key *uniques = (struct unique_key *)(uintptr_t)table->uniques;
+    if (!is_taken(table, &unique)) uniques[table->n_uniques++] = unique;
+}
+
+static void fill_uniques(struct arena *arena, const struct tablemap_plan *plan,
+                         const struct cache_table_config *config, const struct catalog_table *from,
+                         struct table *table) {
+    table->uniques = arena_zalloc(arena, from->n_indexes * sizeof *table->uniques + 1);
+    for (int refused = 0; refused < 2; refused++) {
+        for (uint16_t i = 0; i < from->n_indexes; i++) {
+            const struct catalog_index *index = &from->indexes[i];
+            if (!index->primary && (index->unaskable != NULL) == refused)
+                add_unique(arena, plan, config, from, index, table);
+        }
+    }
+}
+
 /* The stream's coverage is part of what a kept row depends on. */
 static void set_version(const struct tablemap_plan *plan, struct table *table) {
     const struct table *before =
@@ -160,9 +234,177 @@ static bool fill_table(struct arena *arena, const struct tablemap_plan *plan,
     table->uncovered = uncovered ? arena_strdup(arena, uncovered) : NULL;
     table->coverage = plan->coverage ? plan->coverage(plan->arg, from) : 0;
     fill_key(arena, plan, from, table);
+    fill_uniques(arena, plan, config, from, table);
     fill_columns(arena, config, from, table);
     set_version(plan, table);
     return true;
+}
+
+/* ---- named queries ---- */
+
+static const struct tablemap_type *find_type(const struct tablemap_plan *plan, uint32_t oid) {
+    for (uint32_t i = 0; i < plan->n_types; i++) {
+        if (plan->types[i].oid == oid) return &plan->types[i];
+    }
+    return NULL;
+}
+
+static void fill_parameters(struct arena *arena, const struct tablemap_plan *plan,
+                            const struct tablemap_query *described, const struct named_key *key,
+                            struct table *table) {
+    struct key_column *columns = arena_zalloc(arena, key->n_parameters * sizeof *columns + 1);
+    table->keys = columns;
+    table->n_keys = key->n_parameters;
+    table->identified = true;
+    for (uint16_t i = 0; i < key->n_parameters; i++) {
+        const struct tablemap_type *type =
+            described->refusal ? NULL : find_type(plan, described->type_oids[i]);
+        columns[i].name = arena_dup(arena, key->parameters[i]).data;
+        columns[i].type = keytype_find(type ? type->name : "", type ? type->typtype : 'd', true);
+        columns[i].sql_type = arena_strdup(arena, type ? type->sql_name : "pg_catalog.text");
+        columns[i].type_name = columns[i].sql_type;
+        /* The key of a result is its parameters, of which no stored row tells another spelling. */
+        table->identified &= columns[i].type->identity && columns[i].type->exact;
+    }
+    /* Who touches no single key touches all results, the absent ones among them. */
+    table->exact = true;
+}
+
+static uint16_t split_names(struct arena *arena, const char *text, const char **names) {
+    uint16_t n = 0;
+    while (*text && n < NAMED_MAX_PARAMETERS) {
+        text += strspn(text, ", ");
+        size_t len = strcspn(text, ",");
+        size_t kept = len;
+        while (kept > 0 && text[kept - 1] == ' ')
+            kept--;
+        if (kept) names[n++] = arena_dup(arena, slice_make(text, kept)).data;
+        text += len;
+    }
+    return n;
+}
+
+/* Does a column's value in the stream have the identity that the parameter's has in a fill? */
+static bool is_comparable(const struct tablemap_plan *plan, const struct catalog_table *from,
+                          const char *name, const struct keytype *parameter) {
+    for (uint16_t c = 0; c < from->n_columns; c++) {
+        const struct catalog_column *column = &from->columns[c];
+        if (strcmp(column->name, name) != 0) continue;
+        const struct keytype *type = keytype_find(column->base_type_name, column->base_typtype,
+                                                  !is_collated(plan, from->oid, column->attnum));
+        return type->exact && type->identity && parameter->identity &&
+               strcmp(type->identity, parameter->identity) == 0 &&
+               type->normalise == parameter->normalise && is_streamed(plan, from, c);
+    }
+    return false;
+}
+
+/* The columns in the order of the parameters: by their names where these are the parameters', else as they stand. */
+static const char *const *match_columns(struct arena *arena, const struct tablemap_plan *plan,
+                                        const struct table *query, const struct catalog_table *from,
+                                        const char *text) {
+    const char *names[NAMED_MAX_PARAMETERS];
+    if (strcmp(text, "all") == 0) return NULL;
+    uint16_t n = split_names(arena, text, names);
+    if (n == 0 || n != query->n_keys || !query->identified) return NULL;
+    const char **columns = arena_zalloc(arena, n * sizeof *columns);
+    bool by_name = true;
+    for (uint16_t i = 0; i < n; i++) {
+        for (uint16_t j = 0; j < n; j++) {
+            if (strcmp(names[j], query->keys[i].name) == 0) columns[i] = names[j];
+        }
+        by_name &= columns[i] != NULL;
+    }
+    for (uint16_t i = 0; i < n; i++) {
+        if (!by_name) columns[i] = names[i];
+        if (!is_comparable(plan, from, columns[i], query->keys[i].type)) return NULL;
+    }
+    return columns;
+}
+
+static void add_dependent(struct tablemap *map, const struct tablemap_plan *plan,
+                          struct table *table, const struct dependent *dependent) {
+    struct dependent *dependents = (struct dependent *)(uintptr_t)table->dependents;
+    if (!dependents)
+        table->dependents = dependents =
+            arena_zalloc(map->arena, plan->config->n_queries * sizeof *dependents);
+    for (uint16_t i = 0; i < table->n_dependents; i++) {
+        if (dependents[i].query == dependent->query) return;
+    }
+    dependents[table->n_dependents++] = *dependent;
+}
+
+static void fill_dependencies(struct tablemap *map, const struct catalog *catalog,
+                              const struct tablemap_plan *plan,
+                              const struct cache_query_config *config, struct table *query) {
+    for (uint32_t d = 0; d < config->n_dependencies; d++) {
+        const struct cache_dependency *dependency = &config->dependencies[d];
+        struct table *table = NULL;
+        for (uint32_t i = plan->config->n_queries; i < map->n_tables && !table; i++) {
+            const struct catalog_table named = {.schema = map->tables[i].schema,
+                                                .name = map->tables[i].name};
+            if (names_table(dependency->table, &named)) table = &map->tables[i];
+        }
+        if (!table) {
+            query->uncovered = "a table that it depends on is not known, or has no primary key";
+            continue;
+        }
+        if (table->uncovered)
+            query->uncovered = "a table that it depends on is not covered by "
+                               "the change stream";
+        /* Described anew, so is the query: what was kept of it goes. */
+        uint64_t parts[] = {query->fingerprint, table->fingerprint, table->coverage, table->number};
+        query->fingerprint = XXH3_64bits(parts, sizeof parts);
+        const struct catalog_table *from = catalog_find(catalog, table->schema, table->name);
+        struct dependent dependent = {
+            query, match_columns(map->arena, plan, query, from, dependency->columns)};
+        add_dependent(map, plan, table, &dependent);
+    }
+}
+
+static void fill_query(struct tablemap *map, const struct catalog *catalog,
+                       const struct tablemap_plan *plan, uint32_t i, struct table *table) {
+    struct arena *arena = map->arena;
+    const struct cache_query_config *config = &plan->config->queries[i];
+    const struct tablemap_query *described = &plan->queries[i];
+    struct named_query *query = arena_zalloc(arena, sizeof *query);
+    *query = (struct named_query){
+        .shape = config->shape,
+        .sql = config->sql,
+        .max_result_bytes = config->max_result_bytes,
+    };
+    struct named_key key;
+    named_key_parse(config->key, &key);
+    table->query = query;
+    table->schema = "";
+    table->name = config->name;
+    table->prefix = arena_dup(arena, key.prefix).data;
+    table->ttl_ms = config->ttl_ms >= 0 ? config->ttl_ms : plan->config->ttl_ms;
+    table->refusal = described->refusal ? arena_strdup(arena, described->refusal) : NULL;
+    if (!table->refusal && described->n_parameters != key.n_parameters)
+        table->refusal = "its SQL has another number of parameters than its key";
+    struct tablemap_query fitting = *described;
+    fitting.refusal = table->refusal;
+    fill_parameters(arena, plan, &fitting, &key, table);
+    table->fingerprint = XXH3_64bits(table->refusal ? "refused" : "", table->refusal ? 7 : 0);
+    for (uint16_t k = 0; k < table->n_keys; k++)
+        table->fingerprint = XXH3_64bits_withSeed(
+            table->keys[k].sql_type, strlen(table->keys[k].sql_type), table->fingerprint);
+    fill_dependencies(map, catalog, plan, config, table);
+    set_version(plan, table);
+}
+
+/* In the order of their names, before all tables: no table's schema is "". */
+static uint32_t number_queries(const struct tablemap_plan *plan, struct table *tables) {
+    for (uint32_t i = 0; i < plan->config->n_queries; i++) {
+        ASSERT(i == 0 ||
+               strcmp(plan->config->queries[i - 1].name, plan->config->queries[i].name) < 0);
+        bool numbered =
+            tablestates_number(plan->states, "", plan->config->queries[i].name, &tables[i].number);
+        ASSERT(numbered);
+        tables[i].state = tablestates_at(plan->states, tables[i].number);
+    }
+    return plan->config->n_queries;
 }
 
 static const struct table **slot_of(const struct tablemap *map, struct slice prefix) {
@@ -180,7 +422,8 @@ static void index_prefixes(struct tablemap *map) {
     map->by_prefix = arena_zalloc(map->arena, map->n_slots * sizeof *map->by_prefix);
     for (uint32_t i = 0; i < map->n_tables; i++) {
         const struct table **slot = slot_of(map, slice_from(map->tables[i].prefix));
-        if (!*slot) *slot = &map->tables[i];
+        if (!*slot) *slot = &map->tables[i]; /* a named query before a table */
+        map->bare |= map->tables[i].query && map->tables[i].n_keys == 0;
         uint32_t colons = 0;
         for (const char *c = map->tables[i].prefix; *c; c++)
             colons += *c == ':';
@@ -194,7 +437,9 @@ struct tablemap *tablemap_build(const struct catalog *catalog, const struct tabl
     atomic_init(&map->refs, 1);
     map->arena = arena;
     map->version = plan->version;
-    map->tables = arena_zalloc(arena, catalog->n_tables * sizeof *map->tables + 1);
+    uint32_t n_queries = plan->config->n_queries;
+    map->tables = arena_zalloc(arena, (n_queries + catalog->n_tables) * sizeof *map->tables + 1);
+    map->n_tables = number_queries(plan, map->tables);
     for (uint32_t i = 0; i < catalog->n_tables; i++) {
         struct table *table = &map->tables[map->n_tables];
         if (fill_table(arena, plan, &catalog->tables[i], table))
@@ -202,6 +447,8 @@ struct tablemap *tablemap_build(const struct catalog *catalog, const struct tabl
         else
             memset(table, 0, sizeof *table);
     }
+    for (uint32_t i = 0; i < n_queries; i++)
+        fill_query(map, catalog, plan, i, &map->tables[i]);
     index_prefixes(map);
     return map;
 }
@@ -229,11 +476,16 @@ const struct table *tablemap_find_key(const struct tablemap *map, struct slice k
                                       struct slice *rest) {
     const char *from = key.data;
     const char *end = key.data + key.len;
+    if (map->bare) {
+        const struct table *table = *slot_of(map, key);
+        *rest = slice_make(end, 0);
+        if (table && table->query && table->n_keys == 0) return table;
+    }
     for (uint32_t i = 0; i <= map->max_colons && from < end; i++) {
         const char *colon = memchr(from, ':', (size_t)(end - from));
         if (!colon) return NULL;
         const struct table *table = *slot_of(map, slice_make(key.data, (size_t)(colon - key.data)));
-        if (table) {
+        if (table && !(table->query && table->n_keys == 0)) {
             *rest = slice_make(colon + 1, (size_t)(end - colon - 1));
             return table;
         }

@@ -18,6 +18,7 @@
 #include "base/slice.h"
 #include "cache/cache.h"
 #include "cache/rows/keytype.h"
+#include "cache/rows/named.h"
 #include "cache/rows/tablestate.h"
 
 struct key_column {
@@ -27,7 +28,30 @@ struct key_column {
     const char *type_name; /* for people */
 };
 
+/* Another way to ask for one row: the columns of a UNIQUE index. */
+struct unique_key {
+    const char *index;
+    uint16_t n_columns;
+    const struct key_column *columns; /* in the index's order */
+    /* Equal values have one identity, and the change stream shows them: absent rows may be remembered. */
+    bool exact;
+    const char *
+        refusal; /* why it cannot be used: "is partial"; NULL: it can. The columns are then those that it mentions. */
+};
+
+/* A named query whose results depend on a table's rows. */
+struct dependent {
+    const struct table *query;
+    /* The column that has the value of each parameter: a row touches the key of its values, old and new. NULL: a change of
+     * any row touches every result. */
+    const char *const *columns;
+};
+
+/* A table; or a named query, whose parameters are its key (named.h). */
 struct table {
+    const struct named_query *query; /* NULL: a table. Else schema is "", and it has no columns */
+    uint16_t n_dependents;           /* of a table */
+    const struct dependent *dependents;
     uint32_t number;
     uint64_t version; /* of this description; a changed one has another */
     uint64_t fingerprint;
@@ -46,6 +70,8 @@ struct table {
     const char *uncovered; /* why the change stream does not cover it, or NULL */
     uint16_t n_keys;
     const struct key_column *keys;
+    uint16_t n_uniques;
+    const struct unique_key *uniques;
     bool all_columns; /* false: only these are readable */
     uint16_t n_columns;
     const char *const *columns;
@@ -55,6 +81,14 @@ struct table {
 struct tablemap_type {
     uint32_t oid;
     const char *sql_name;
+    const char *name; /* pg_type.typname */
+    char typtype;
+};
+/* What PostgreSQL says of a named query, one of config->queries each. */
+struct tablemap_query {
+    const char *refusal; /* why it cannot be run, or NULL */
+    uint16_t n_parameters;
+    const uint32_t *type_oids;
 };
 struct tablemap_collated { /* a column whose collation is not deterministic */
     uint32_t table_oid;
@@ -71,9 +105,12 @@ struct tablemap_plan {
     struct tablemap_type *types;
     uint32_t n_collated;
     struct tablemap_collated *collated;
+    const struct tablemap_query *queries; /* config->n_queries of them */
     /* Why the stream does not cover the table, or NULL where it does. */
     const char *(*uncovered)(void *arg, const struct catalog_table *table);
     uint64_t (*coverage)(void *arg, const struct catalog_table *table);
+    /* Does the stream show this column (by its place)? NULL: all of them. */
+    bool (*streamed)(void *arg, const struct catalog_table *table, uint16_t column);
     void *arg;
 };
 

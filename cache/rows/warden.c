@@ -5,17 +5,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/arena.h"
 #include "base/catalog.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/pg.h"
 #include "base/publication.h"
 #include "cache/rows/control.h"
+#include "cache/rows/described.h"
 #include "cache/rows/pulse.h"
 #include "cache/signals/told.h"
 
 enum {
     SOON_US = 10 * 1000, /* after somebody found a table changed */
+    DESCRIBED_BLOCK_BYTES = 4096,
     PRUNE_INTERVAL_US = 10 * 1000 * 1000,
     PUBLICATION_WAIT_S = 2,
 };
@@ -75,6 +78,14 @@ static const char *uncovered(void *arg, const struct catalog_table *table) {
             return "the cache's publication leaves its key out";
     }
     return NULL;
+}
+
+static bool streamed(void *arg, const struct catalog_table *table, uint16_t column) {
+    const struct warden *warden = arg;
+    const struct publication *publication = warden->publication;
+    if (!core_streams(warden->core) || !publication || publication->all_tables) return true;
+    const struct publication_member *member = publication_find(publication, table->oid);
+    return member && has_attnum(member, table->columns[column].attnum);
 }
 
 /* Taken out of the publication and put back between two polls, a table's changes in between never came. Its rows in the
@@ -157,7 +168,7 @@ static bool look_at_publication(struct warden *warden, PGconn *conn, const struc
 static bool load_types(PGconn *conn, struct tablemap_plan *plan, struct error *err,
                        PGresult **result) {
     *result = pg_query(conn,
-                       "SELECT oid, format_type(oid, -1) FROM pg_catalog.pg_type "
+                       "SELECT oid, format_type(oid, -1), typname, typtype FROM pg_catalog.pg_type "
                        "WHERE typtype IN ('b', 'e', 'r', 'm', 'c')",
                        err);
     if (!*result) return false;
@@ -166,6 +177,8 @@ static bool load_types(PGconn *conn, struct tablemap_plan *plan, struct error *e
     for (int i = 0; i < n; i++) {
         types[i].oid = (uint32_t)strtoul(PQgetvalue(*result, i, 0), NULL, 10);
         types[i].sql_name = PQgetvalue(*result, i, 1);
+        types[i].name = PQgetvalue(*result, i, 2);
+        types[i].typtype = *PQgetvalue(*result, i, 3);
     }
     plan->types = types;
     plan->n_types = (uint32_t)n;
@@ -200,12 +213,16 @@ static struct tablemap *build_map(struct warden *warden, PGconn *conn,
         .version = warden->last_version + 1,
         .uncovered = uncovered,
         .coverage = coverage,
+        .streamed = streamed,
         .arg = warden,
     };
     PGresult *types = NULL;
     struct tablemap *map = NULL;
-    if (load_types(conn, &plan, err, &types) && load_collated(conn, &plan, err))
+    struct arena *arena = arena_create(DESCRIBED_BLOCK_BYTES);
+    plan.queries = described_load(conn, plan.config, arena, err);
+    if (plan.queries && load_types(conn, &plan, err, &types) && load_collated(conn, &plan, err))
         map = tablemap_build(catalog, &plan);
+    arena_destroy(&arena);
     PQclear(types);
     mem_free(plan.types);
     mem_free(plan.collated);

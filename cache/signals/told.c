@@ -14,7 +14,8 @@ static bool begins(void *arg, struct slice key) {
     const struct start *start = arg;
     struct slice prefix = start->prefix;
     if (!prefix.data) return memchr(key.data, ':', key.len) != NULL;
-    return key.len > prefix.len && key.data[prefix.len] == ':' &&
+    bool bare = key.len == prefix.len; /* of a named query without parameters */
+    return (bare || (key.len > prefix.len && key.data[prefix.len] == ':')) &&
            memcmp(key.data, prefix.data, prefix.len) == 0;
 }
 

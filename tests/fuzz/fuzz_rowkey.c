@@ -24,12 +24,16 @@ static void check_round_trip(const struct table *table, const struct rowkey *key
     struct buf scratch = {0};
     struct buf failure = {0};
     struct rowkey again;
-    rowkey_compose(table, key->values, &text);
+    if (key->unique)
+        rowkey_compose_unique(table, key->unique, key->values, &text);
+    else
+        rowkey_compose(table, key->values, &text);
     size_t prefix = strlen(table->prefix) + 1;
     struct slice rest = slice_make(text.data + prefix, text.len - prefix);
     if (rest.len <= ROWKEY_MAX_BYTES) {
         ASSERT(rowkey_parse(table, rest, &scratch, &again, &failure));
-        for (uint16_t i = 0; i < table->n_keys; i++)
+        ASSERT(again.unique == key->unique);
+        for (uint16_t i = 0; i < key->n; i++)
             ASSERT(slice_equal(again.values[i], key->values[i]));
     }
     buf_deinit(&text);
@@ -81,7 +85,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
          .type = keytype_find(kind[1] ? kind[1] : "text", 'b', true),
          .type_name = "x"},
     };
-    struct table table = {.prefix = "t", .n_keys = kind[1] ? 2 : 1, .keys = keys};
+    struct key_column columns[2] = {keys[1], keys[0]};
+    columns[0].name = "w";
+    columns[1].name = "u";
+    struct unique_key uniques[2] = {{.index = "one", .n_columns = 1, .columns = &columns[1]},
+                                    {.index = "two", .n_columns = 2, .columns = columns}};
+    struct table table = {.prefix = "t",
+                          .n_keys = kind[1] ? 2 : 1,
+                          .keys = keys,
+                          .n_uniques = data[0] & 0x80 ? 2 : 0,
+                          .uniques = uniques};
     /* A copy of the exact size: whoever reads past it is found out. */
     struct slice bytes = slice_make(mem_alloc(size), size - 1);
     char *copy;

@@ -14,6 +14,12 @@ from dataclasses import dataclass, field
 import psycopg
 import redis
 
+TABLE = """
+CREATE TABLE prey (id int PRIMARY KEY, version bigint, tag text UNIQUE, UNIQUE (version, id));
+CREATE FUNCTION set_tag() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.tag := NEW.id || 'v' || NEW.version; RETURN NEW; END $$;
+CREATE TRIGGER set_tag BEFORE INSERT OR UPDATE ON prey FOR EACH ROW EXECUTE FUNCTION set_tag();
+"""
+
 KEYS = 12
 BOUND = 1.0
 
@@ -82,7 +88,7 @@ def one_write(connection, dice, clock):
                 connection.execute("UPDATE prey SET id = -id, version = %s WHERE id = %s", [version, -key])
             elif kind == "copy":
                 connection.execute("DELETE FROM prey WHERE id = %s", [key])
-                with connection.cursor().copy("COPY prey FROM STDIN") as copy:
+                with connection.cursor().copy("COPY prey (id, version) FROM STDIN") as copy:
                     copy.write_row((key, version))
             elif kind == "upsert":
                 connection.execute(
@@ -106,9 +112,23 @@ def version_of(client, dice, key):
     return None if text is None else json.loads(text)["version"]
 
 
+def by_unique_key(client, dice, connection, prey, key, next_version, judge):
+    """Each version of a row is also a unique value of its own: asked for before it comes, while it is, and when it has gone."""
+    version = prey.least(key, time.monotonic() - BOUND)
+    names = [f"prey:tag={key}v{version}", f"prey:version={version},id={key}"]
+    least = prey.least(key, time.monotonic() - BOUND)
+    text = client.get(dice.choice(names))
+    row = text and json.loads(text)
+    if row:
+        judge(key, row["version"] if (row["id"], row["version"]) == (key, version) else -2, least, "by a unique key")
+    elif connection.execute("SELECT count(*) FROM prey WHERE tag = %s", [f"{key}v{version}"]).fetchone()[0]:
+        judge(key, None, version, "by a unique key that it had all the while")
+    client.mget([f"prey:tag={id}v{next_version}" for id in range(1, KEYS + 1)])
+
+
 def hunt(db, start, seconds, seed=None, writers=4, readers=4, until_found=False, disturb=None, calm=None, config=None):
     seed = seed if seed is not None else random.randrange(1 << 30)
-    db.execute("CREATE TABLE prey (id int PRIMARY KEY, version bigint)")
+    db.execute(TABLE)
     db.execute(f"INSERT INTO prey SELECT i, 0 FROM generate_series(1, {KEYS}) i")
     f = start(db, {"cache": {"max_staleness": f"{int(BOUND * 1000)}ms", **(config or {})}})
     result, prey, stop, failures = Hunt(), Prey(), threading.Event(), []
@@ -148,9 +168,15 @@ def hunt(db, start, seconds, seed=None, writers=4, readers=4, until_found=False,
                         judge(key, version_of(client, dice, key), version, "after FRESHET.WAIT")
 
     def read(number):
+        with db.connect() as connection:
+            read_over(number, connection)
+
+    def read_over(number, connection):
         dice, client = random.Random(seed + 1000 + number), f.client()
         while not stop.is_set():
             key = dice.randint(1, KEYS)
+            if dice.random() < 0.2:
+                by_unique_key(client, dice, connection, prey, key, counter[0] + dice.randint(1, 8), judge)
             least = prey.least(key, time.monotonic() - BOUND)
             judge(key, version_of(client, dice, key), least, "by the bound")
             result.reads += 1
@@ -181,7 +207,8 @@ def hunt(db, start, seconds, seed=None, writers=4, readers=4, until_found=False,
         raise failures[0]
     f.wait_applied(db.value("SELECT pg_current_wal_insert_lsn()::text"))
     client = f.client()
-    for row in db.rows("SELECT id, version FROM prey"):
-        for key in (f"prey:{row['id']}", f"prey:0{row['id']}"):
-            judge(row["id"], json.loads(client.get(key))["version"], row["version"], "when all was quiet")
+    for row in db.rows("SELECT id, version, tag FROM prey"):
+        for key in (f"prey:{row['id']}", f"prey:0{row['id']}", f"prey:tag={row['tag']}"):
+            text = client.get(key)
+            judge(row["id"], text and json.loads(text)["version"], row["version"], f"as {key} when all was quiet")
     return result

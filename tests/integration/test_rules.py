@@ -12,6 +12,7 @@ import support.freshet
 import test_coherence
 import test_consistency
 import test_lease
+import test_unique_keys
 from hunter import Standby, hunt
 from support.freshet import ROOT
 
@@ -40,6 +41,9 @@ NEEDED = [
     (4, test_coherence.forgetting_scenario, "was kept"),
     (5, test_coherence.start_in_gap_scenario, "an old row was kept"),
     (6, test_coherence.joined_fill_scenario, "gave an old row"),
+    (3, test_unique_keys.gap_by_unique_key_scenario, "an old row was kept"),
+    (9, test_unique_keys.reverse_index_scenario, "an old row was kept"),
+    (0, test_unique_keys.unique_absence_scenario, "an old absence was kept"),
 ]
 
 
@@ -66,7 +70,7 @@ ASKED = [
 @pytest.mark.parametrize("scenario, told", ASKED, ids=[s.__name__ for s, _ in ASKED])
 def test_without_the_rule_a_request_is_answered_older_than_it_asks(db, shop, start_without, scenario, told):
     with pytest.raises(AssertionError, match=told):
-        scenario(db, shop, start_without(9))
+        scenario(db, shop, start_without(10))
 
 
 def test_with_every_rule_in_force_the_same_build_passes(make_postgres, start_without):
@@ -76,6 +80,12 @@ def test_with_every_rule_in_force_the_same_build_passes(make_postgres, start_wit
 
 def test_without_eviction_before_the_advance_the_hunter_finds_old_rows(db, start_without):
     assert hunt(db, start_without(2), SECONDS, until_found=True).violations
+
+
+@pytest.mark.parametrize("rule", [9, 0])
+def test_without_the_rules_of_unique_keys_the_hunter_finds_old_rows(db, start_without, rule):
+    # A wrong absence is found at the latest when all is quiet.
+    assert hunt(db, start_without(rule), SECONDS / 4, until_found=True).violations
 
 
 def test_without_the_recent_set_the_hunter_finds_old_rows(make_postgres, start_without):

@@ -128,6 +128,81 @@ static void a_key_composed_of_its_values_is_parsed_to_them(void **state) {
     buf_deinit(&text);
 }
 
+static struct key_column named_columns[3] = {
+    {.name = "email", .sql_type = "text", .type_name = "text"},
+    {.name = "tenant", .sql_type = "integer", .type_name = "integer"},
+    {.name = "handle", .sql_type = "text", .type_name = "text"},
+};
+static const struct unique_key uniques[] = {
+    {.index = "by_email", .n_columns = 1, .columns = &named_columns[0], .exact = true},
+    {.index = "by_handle", .n_columns = 2, .columns = &named_columns[1], .exact = true},
+    {.index = "live", .n_columns = 1, .columns = &named_columns[2], .refusal = "is partial"},
+};
+
+static struct table with_uniques(struct table table) {
+    named_columns[0].type = named_columns[2].type = keytype_find("text", 'b', true);
+    named_columns[1].type = keytype_find("int4", 'b', true);
+    table.n_uniques = 3;
+    table.uniques = uniques;
+    return table;
+}
+
+static void expect_unique(const struct table *table, const char *rest,
+                          const struct unique_key *unique, const char *first, const char *second) {
+    struct buf scratch = {0};
+    struct buf failure = {0};
+    struct rowkey key;
+    assert_true(rowkey_parse(table, slice_from(rest), &scratch, &key, &failure));
+    assert_ptr_equal(key.unique, unique);
+    assert_true(slice_equal(key.values[0], slice_from(first)));
+    if (second) assert_true(slice_equal(key.values[1], slice_from(second)));
+    struct buf text = {0};
+    if (unique)
+        rowkey_compose_unique(table, unique, key.values, &text);
+    else
+        rowkey_compose(table, key.values, &text);
+    struct rowkey again;
+    const char *composed = buf_text(&text) + strlen(table->prefix) + 1;
+    assert_true(rowkey_parse(table, slice_from(composed), &scratch, &again, &failure));
+    assert_ptr_equal(again.unique, unique);
+    for (uint16_t i = 0; i < key.n; i++)
+        assert_true(slice_equal(again.values[i], key.values[i]));
+    buf_deinit(&text);
+    buf_deinit(&scratch);
+    buf_deinit(&failure);
+}
+
+static void columns_of_a_unique_index_are_named(void **state) {
+    (void)state;
+    struct table table = with_uniques(users);
+    expect_unique(&table, "42", NULL, "42", NULL);
+    expect_unique(&table, "id=42", NULL, "42", NULL);
+    expect_unique(&table, "email=a=b,c%2C", &uniques[0], "a=b,c%2C", NULL);
+    expect_unique(&table, "email=", &uniques[0], "", NULL);
+    expect_unique(&table, "tenant=1,handle=x", &uniques[1], "1", "x");
+    expect_unique(&table, "handle=x%2Cy%25=,tenant=1", &uniques[1], "1", "x,y%=");
+    expect_failure(&table, SLICE("tenant=1"),
+                   "ERR users: \"tenant=1\" is not an integer (column id)");
+    expect_failure(&table, SLICE("name=1"),
+                   "ERR users: no key by name: it has no unique index of its own");
+    expect_failure(&table, SLICE("handle=x"),
+                   "ERR users: no key by handle: the unique index live is partial");
+    expect_failure(&table, SLICE("tenant=1,handle=x,"),
+                   "ERR users: \"tenant=1,handle=x,\" is not an integer (column id)");
+    expect_failure(&table, SLICE("tenant=x,handle=x"),
+                   "ERR users: \"x\" is not an integer (column tenant)");
+}
+
+static void a_primary_key_that_looks_like_a_unique_one_is_told_apart(void **state) {
+    (void)state;
+    struct table one = with_uniques(tags), two = with_uniques(items);
+    expect_unique(&one, "id=email=x", NULL, "email=x", NULL);
+    expect_unique(&one, "id=tenant=1,handle=x", NULL, "tenant=1,handle=x", NULL);
+    expect_unique(&one, "x=y", NULL, "x=y", NULL);
+    expect_unique(&two, "7:email=x", NULL, "7", "email=x");
+    expect_unique(&two, "email=7:x", &uniques[0], "7:x", NULL);
+}
+
 static enum keytype_verdict verdict(const char *type, const char *text) {
     return keytype_find(type, 'b', true)->check(slice_from(text));
 }
@@ -217,14 +292,14 @@ static void equality_that_is_not_by_text_is_known(void **state) {
 static void the_statement_quotes_and_casts(void **state) {
     (void)state;
     struct buf sql = {0};
-    statement_compose(&items, FORM_STRING, &sql);
+    statement_compose(&items, NULL, FORM_STRING, &sql);
     const char *text = buf_text(&sql);
     assert_non_null(strstr(text, "FROM ONLY \"s\".\"it\"\"ems\" AS r"));
     assert_non_null(strstr(text, "r.\"order \"\"id\"\"\" = k.v1::bigint"));
     assert_non_null(strstr(text, "r.\"sku\" = k.v2::text LIMIT 1"));
     assert_non_null(strstr(text, "pg_current_snapshot()"));
     sql.len = 0;
-    statement_compose(&users, FORM_HASH, &sql);
+    statement_compose(&users, NULL, FORM_HASH, &sql);
     assert_non_null(strstr(buf_text(&sql), "r.\"id\" AS c1, r.\"name\" AS c2 FROM"));
     sql.len = 0;
     statement_array_begin(&sql);
@@ -261,6 +336,8 @@ int main(void) {
         cmocka_unit_test(several_columns_are_split_and_decoded),
         cmocka_unit_test(what_is_no_key_says_why),
         cmocka_unit_test(a_key_composed_of_its_values_is_parsed_to_them),
+        cmocka_unit_test(columns_of_a_unique_index_are_named),
+        cmocka_unit_test(a_primary_key_that_looks_like_a_unique_one_is_told_apart),
         cmocka_unit_test(integers_are_judged_by_range_and_form),
         cmocka_unit_test(texts_are_valid_utf8),
         cmocka_unit_test(the_streams_text_becomes_the_identity),

@@ -1,0 +1,47 @@
+/* named.h: named queries of the configuration: from a key's parameters to a result, over the same way as rows of tables.
+ *
+ * To the table map, the fills and the store a named query is a table: its parameters are its key columns, its result is the
+ * one row of a key, in its JSON form. What a change of a table touches of it is its dependents' business (tablemap.h).
+ *
+ *     named_compose(table, &sql);                       the statement that answers any number of keys
+ *     named_substitute(sql, put, arg, &out);            $1 ... replaced, outside of quotes and comments
+ *     named_key_parse(pattern, &key)                    "orders_by_user:{user_id}"
+ *
+ * Pure. */
+#ifndef FRESHET_CACHE_NAMED_H
+#define FRESHET_CACHE_NAMED_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/slice.h"
+#include "cache/cache.h"
+
+struct table;
+
+struct named_query {
+    enum cache_shape shape;
+    const char *sql;
+    uint64_t max_result_bytes; /* a bigger one is answered, and not stored */
+};
+
+enum { NAMED_MAX_PARAMETERS = 32 };
+
+struct named_key {
+    struct slice prefix;
+    uint16_t n_parameters;
+    struct slice parameters[NAMED_MAX_PARAMETERS];
+};
+
+/* NULL: it is one; else what is wrong with it. */
+const char *named_key_parse(const char *pattern, struct named_key *key);
+
+/* Appends the SQL, without the semicolon at its end. */
+void named_substitute(const char *sql, void (*put)(void *arg, unsigned number, struct buf *out),
+                      void *arg, struct buf *out);
+
+/* The result's columns are those of statement.h. Appends the SQL, NUL-terminated. */
+void named_compose(const struct table *table, struct buf *sql);
+
+#endif
