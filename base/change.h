@@ -4,8 +4,8 @@
  *
  * A feed (a replication slot, a snapshot, later a Kafka topic) calls a sink's functions, all on the feed's
  * one thread. Everything passed in is borrowed until the function returns. Transactions come in commit
- * order; nothing of an aborted transaction is ever seen; a transaction is not collected in memory first,
- * so a sink that needs all of it keeps what it needs between begin and commit.
+ * order; nothing of an aborted transaction is ever seen (but by a sink that asks for open ones); a transaction is
+ * not collected in memory first, so a sink that needs all of it keeps what it needs between begin and commit.
  *
  * The identity of an event is (end_lsn of its transaction, index in it). Row LSNs are not unique. */
 #ifndef FRESHET_BASE_CHANGE_H
@@ -142,6 +142,14 @@ struct change_sink_ops {
     bool (*change)(void *self, const struct transaction *tx, const struct change *change,
                    struct error *err);
     bool (*commit)(void *self, const struct transaction *tx, struct error *err);
+    /* Transactions that are still open, in pieces as they run, for a sink that can hold them: all three, or NULL for none. A
+     * large one then does not come all at once at its commit, when it would hold back every other. Its changes have no
+     * index; it has no `begin`, and `open_commit` in the place of `commit`. Pieces of several stand between each other. */
+    bool (*open_change)(void *self, uint64_t xid, uint64_t subxid, const struct change *change,
+                        struct error *err);
+    /* subxid equal to xid: all of it. What is told of may not have been given at all. */
+    bool (*open_abort)(void *self, uint64_t xid, uint64_t subxid, struct error *err);
+    bool (*open_commit)(void *self, const struct transaction *tx, struct error *err);
     /* The snapshot's rows have all been given. NULL allowed. */
     bool (*snapshot_done)(void *self, uint64_t slot_lsn, struct error *err);
 

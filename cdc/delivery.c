@@ -2,14 +2,17 @@
 
 #include "base/assert.h"
 #include "base/lsn.h"
+#include "cdc/delivery_open.h"
 #include "cdc/xid.h"
 
 void delivery_init(struct delivery *delivery, struct change_sink sink) {
     *delivery = (struct delivery){
         .sink = sink, .decoder = pgoutput_create(), .relations = relations_create()};
+    if (sink.ops->open_change) delivery->pieces = open_pieces_create();
 }
 
 void delivery_deinit(struct delivery *delivery) {
+    open_pieces_destroy(&delivery->pieces);
     pgoutput_destroy(&delivery->decoder);
     relations_destroy(&delivery->relations);
 }
@@ -17,13 +20,14 @@ void delivery_deinit(struct delivery *delivery) {
 void delivery_new_session(struct delivery *delivery, uint64_t xid_reference) {
     pgoutput_reset(delivery->decoder);
     relations_new_session(delivery->relations);
+    if (delivery->pieces) open_pieces_reset(delivery->pieces);
     delivery->xid_reference = xid_reference;
     delivery->open = false;
     delivery->last_end_lsn = 0;
 }
 
-static bool invalid(struct delivery *delivery, const struct frame *frame, struct error *err,
-                    const char *what) {
+bool delivery_invalid(struct delivery *delivery, const struct frame *frame, struct error *err,
+                      const char *what) {
     delivery->invalid++;
     return error_set(err, ERROR_PROTOCOL, true,
                      "pgoutput message at " LSN_FMT " (type byte 0x%02x, %zu bytes): %s",
@@ -34,7 +38,7 @@ static bool invalid(struct delivery *delivery, const struct frame *frame, struct
 
 static bool on_begin(struct delivery *d, const struct frame *frame,
                      const struct pgoutput_message *m, struct error *err) {
-    if (d->open) return invalid(d, frame, err, "a transaction is open already");
+    if (d->open) return delivery_invalid(d, frame, err, "a transaction is open already");
     d->xid_reference = xid_extend(d->xid_reference, m->xid);
     d->tx = (struct transaction){.xid = d->xid_reference,
                                  .commit_lsn = m->begin.final_lsn,
@@ -44,7 +48,7 @@ static bool on_begin(struct delivery *d, const struct frame *frame,
     return d->sink.ops->begin(d->sink.self, &d->tx, err);
 }
 
-static void count_commit(struct delivery *d) {
+void delivery_count_commit(struct delivery *d) {
     d->transactions++;
     d->last_end_lsn = d->tx.end_lsn;
     d->last_commit_time_us = d->tx.commit_time_us;
@@ -52,14 +56,23 @@ static void count_commit(struct delivery *d) {
 
 static bool on_commit(struct delivery *d, const struct frame *frame,
                       const struct pgoutput_message *m, struct error *err) {
-    if (!d->open) return invalid(d, frame, err, "no transaction is open");
+    if (!d->open) return delivery_invalid(d, frame, err, "no transaction is open");
     d->tx.commit_lsn = m->commit.commit_lsn;
     d->tx.end_lsn = m->commit.end_lsn;
     d->tx.commit_time_us = m->commit.commit_time_us;
     if (!d->sink.ops->commit(d->sink.self, &d->tx, err)) return false;
     d->open = false;
-    count_commit(d);
+    delivery_count_commit(d);
     return true;
+}
+
+bool delivery_describe(struct delivery *d, const struct relation_draft *draft, struct error *err) {
+    bool announce;
+    const struct relation *relation = relations_put(d->relations, draft, &announce);
+    bool ok =
+        !announce || !d->sink.ops->relation || d->sink.ops->relation(d->sink.self, relation, err);
+    relations_sweep(d->relations);
+    return ok;
 }
 
 static bool on_relation(struct delivery *d, const struct frame *frame,
@@ -71,17 +84,23 @@ static bool on_relation(struct delivery *d, const struct frame *frame,
                                    .replica_identity = m->relation.replica_identity,
                                    .n_columns = m->relation.n_columns,
                                    .columns = m->relation.columns};
-    bool announce;
-    const struct relation *relation = relations_put(d->relations, &draft, &announce);
-    bool ok =
-        !announce || !d->sink.ops->relation || d->sink.ops->relation(d->sink.self, relation, err);
-    relations_sweep(d->relations);
-    return ok;
+    if (open_pieces_inside(d->pieces)) return open_pieces_relation(d->pieces, &draft);
+    return delivery_describe(d, &draft, err);
 }
 
-static bool give_change(struct delivery *d, struct change *change, struct error *err) {
-    change->index = d->next_index++;
+/* Of the transaction in hand, or of the open one that a piece has come of. */
+static const struct relation *find_relation(const struct delivery *d, uint32_t oid) {
+    return open_pieces_inside(d->pieces) ? open_pieces_find(d->pieces, oid)
+                                         : relations_find(d->relations, oid);
+}
+
+static bool is_inside(const struct delivery *d) { return d->open || open_pieces_inside(d->pieces); }
+
+static bool give_change(struct delivery *d, const struct pgoutput_message *m, struct change *change,
+                        struct error *err) {
     d->changes++;
+    if (open_pieces_inside(d->pieces)) return delivery_give_open(d, m, change, err);
+    change->index = d->next_index++;
     return d->sink.ops->change(d->sink.self, &d->tx, change, err);
 }
 
@@ -93,50 +112,53 @@ static bool on_row(struct delivery *d, const struct frame *frame, const struct p
         [PGOUTPUT_UPDATE] = CHANGE_UPDATE,
         [PGOUTPUT_DELETE] = CHANGE_DELETE,
     };
-    if (!d->open) return invalid(d, frame, err, "a row outside a transaction");
-    const struct relation *relation = relations_find(d->relations, m->row.relation_oid);
-    if (!relation) return invalid(d, frame, err, "a relation that was never described");
+    if (!is_inside(d)) return delivery_invalid(d, frame, err, "a row outside a transaction");
+    const struct relation *relation = find_relation(d, m->row.relation_oid);
+    if (!relation) return delivery_invalid(d, frame, err, "a relation that was never described");
     const struct pgoutput_row *old_row = &m->row.old_row;
     const struct pgoutput_row *new_row = &m->row.new_row;
     if ((old_row->values && old_row->n_values != relation->n_columns) ||
         (new_row->values && new_row->n_values != relation->n_columns))
-        return invalid(d, frame, err, "a row with another number of columns than its relation");
+        return delivery_invalid(d, frame, err,
+                                "a row with another number of columns than its relation");
     struct change change = {.operation = operations[m->kind],
                             .relation = relation,
                             .row_lsn = frame->start_lsn,
                             .old_row = old_row->values,
                             .new_row = new_row->values,
                             .old_is_key = m->row.old_is_key};
-    return give_change(d, &change, err);
+    return give_change(d, m, &change, err);
 }
 
 static bool on_truncate(struct delivery *d, const struct frame *frame,
                         const struct pgoutput_message *m, struct error *err) {
-    if (!d->open) return invalid(d, frame, err, "a truncate outside a transaction");
+    if (!is_inside(d)) return delivery_invalid(d, frame, err, "a truncate outside a transaction");
     for (uint32_t i = 0; i < m->truncate.n_relations; i++) {
-        const struct relation *relation = relations_find(d->relations, pgoutput_truncated(m, i));
-        if (!relation) return invalid(d, frame, err, "a relation that was never described");
+        const struct relation *relation = find_relation(d, pgoutput_truncated(m, i));
+        if (!relation)
+            return delivery_invalid(d, frame, err, "a relation that was never described");
         struct change change = {.operation = CHANGE_TRUNCATE,
                                 .relation = relation,
                                 .row_lsn = frame->start_lsn,
                                 .cascade = m->truncate.cascade,
                                 .restart_identity = m->truncate.restart_identity};
-        if (!give_change(d, &change, err)) return false;
+        if (!give_change(d, m, &change, err)) return false;
     }
     return true;
 }
 
 /* A message outside a transaction is one of its own: no xid, its record's end as position, and the time of the
  * commit before it, since it has none. */
-static bool give_lone_message(struct delivery *d, struct change *change, struct error *err) {
+static bool give_lone_message(struct delivery *d, const struct pgoutput_message *m,
+                              struct change *change, struct error *err) {
     d->tx = (struct transaction){.commit_lsn = change->row_lsn,
                                  .end_lsn = change->row_lsn,
                                  .commit_time_us = d->last_commit_time_us};
     d->next_index = 0;
-    if (!d->sink.ops->begin(d->sink.self, &d->tx, err) || !give_change(d, change, err) ||
+    if (!d->sink.ops->begin(d->sink.self, &d->tx, err) || !give_change(d, m, change, err) ||
         !d->sink.ops->commit(d->sink.self, &d->tx, err))
         return false;
-    count_commit(d);
+    delivery_count_commit(d);
     return true;
 }
 
@@ -147,9 +169,10 @@ static bool on_message(struct delivery *d, const struct frame *frame,
                             .transactional = m->message.transactional,
                             .message_prefix = m->message.prefix,
                             .message_content = m->message.content};
-    if (m->message.transactional != d->open)
-        return invalid(d, frame, err, "a logical message on the wrong side of a transaction");
-    return d->open ? give_change(d, &change, err) : give_lone_message(d, &change, err);
+    if (m->message.transactional != is_inside(d))
+        return delivery_invalid(d, frame, err,
+                                "a logical message on the wrong side of a transaction");
+    return is_inside(d) ? give_change(d, m, &change, err) : give_lone_message(d, m, &change, err);
 }
 
 /* Types are read from the catalog by those who need more than an OID; origins concern nobody yet. */
@@ -167,21 +190,29 @@ typedef bool message_handler(struct delivery *d, const struct frame *frame,
 
 /* The STREAM kinds come only when START_REPLICATION asks for them. */
 static message_handler *const handlers[] = {
-    [PGOUTPUT_BEGIN] = on_begin,       [PGOUTPUT_COMMIT] = on_commit,
-    [PGOUTPUT_ORIGIN] = on_ignored,    [PGOUTPUT_RELATION] = on_relation,
-    [PGOUTPUT_TYPE] = on_ignored,      [PGOUTPUT_INSERT] = on_row,
-    [PGOUTPUT_UPDATE] = on_row,        [PGOUTPUT_DELETE] = on_row,
-    [PGOUTPUT_TRUNCATE] = on_truncate, [PGOUTPUT_MESSAGE] = on_message,
-    [PGOUTPUT_STREAM_START] = NULL,    [PGOUTPUT_STREAM_STOP] = NULL,
-    [PGOUTPUT_STREAM_COMMIT] = NULL,   [PGOUTPUT_STREAM_ABORT] = NULL,
+    [PGOUTPUT_BEGIN] = on_begin,
+    [PGOUTPUT_COMMIT] = on_commit,
+    [PGOUTPUT_ORIGIN] = on_ignored,
+    [PGOUTPUT_RELATION] = on_relation,
+    [PGOUTPUT_TYPE] = on_ignored,
+    [PGOUTPUT_INSERT] = on_row,
+    [PGOUTPUT_UPDATE] = on_row,
+    [PGOUTPUT_DELETE] = on_row,
+    [PGOUTPUT_TRUNCATE] = on_truncate,
+    [PGOUTPUT_MESSAGE] = on_message,
+    [PGOUTPUT_STREAM_START] = delivery_on_stream_start,
+    [PGOUTPUT_STREAM_STOP] = delivery_on_stream_stop,
+    [PGOUTPUT_STREAM_COMMIT] = delivery_on_stream_commit,
+    [PGOUTPUT_STREAM_ABORT] = delivery_on_stream_abort,
 };
 
 bool delivery_frame(struct delivery *delivery, const struct frame *frame, struct error *err) {
     ASSERT(frame->kind == FRAME_DATA);
     struct pgoutput_message message;
     if (!pgoutput_decode(delivery->decoder, frame->payload, &message))
-        return invalid(delivery, frame, err, "cannot be decoded");
+        return delivery_invalid(delivery, frame, err, "cannot be decoded");
     message_handler *handler = handlers[message.kind];
-    if (!handler) return invalid(delivery, frame, err, "streaming of open transactions is off");
+    if (message.kind >= PGOUTPUT_STREAM_START && !delivery->pieces)
+        return delivery_invalid(delivery, frame, err, "streaming of open transactions is off");
     return handler(delivery, frame, &message, err);
 }

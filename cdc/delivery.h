@@ -21,6 +21,8 @@ struct delivery {
     uint64_t xid_reference; /* see cdc/xid.h */
 
     bool open; /* between begin and commit */
+    struct open_pieces
+        *pieces; /* of open transactions; NULL: the sink wants none (delivery_open.c) */
     struct transaction tx;
     uint64_t next_index;
 
@@ -39,5 +41,10 @@ void delivery_new_session(struct delivery *delivery, uint64_t xid_reference);
 /* False: the sink refused, or the message is invalid (ERROR_PROTOCOL). */
 bool delivery_frame(struct delivery *delivery, const struct frame *frame,
                     struct error *err) MUST_CHECK;
+
+/* Does the sink take open transactions? */
+static inline bool delivery_wants_open(const struct delivery *delivery) {
+    return delivery->pieces != NULL;
+}
 
 #endif

@@ -186,7 +186,10 @@ static bool start_replication(struct session *s, struct error *err) {
     struct buf sql = {0};
     buf_append_text(&sql, "START_REPLICATION SLOT ");
     pg_quote_ident(&sql, s->slot);
-    buf_printf(&sql, " LOGICAL " LSN_FMT " (proto_version '1', ", LSN_ARG(s->start_lsn));
+    /* Open transactions are streamed from 14 on. */
+    bool open = delivery_wants_open(s->delivery) && PQserverVersion(s->conn) >= 140000;
+    buf_printf(&sql, " LOGICAL " LSN_FMT " (proto_version '%s', %s", LSN_ARG(s->start_lsn),
+               open ? "2" : "1", open ? "streaming 'on', " : "");
     append_option(&sql, "publication_names", buf_text(&publication));
     if (s->config->messages) buf_append_text(&sql, ", messages 'true'");
     buf_append_char(&sql, ')');
