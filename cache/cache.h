@@ -34,7 +34,7 @@ struct cache_table_config {
 };
 
 /* cache.queries: one entry of the map. */
-enum cache_shape { SHAPE_ROWS, SHAPE_ROW, SHAPE_VALUE };
+enum cache_shape { SHAPE_ROWS, SHAPE_ROW, SHAPE_VALUE, SHAPE_HASH, SHAPE_LIST, SHAPE_ZSET };
 struct cache_dependency {
     const char *table;   /* "schema.table", or the name of one in public */
     const char *columns; /* "all", or names with commas between */

@@ -49,9 +49,12 @@ static const struct option cache_query_options[] = {
      .help = "`orders_by_user:{user_id}`: what its keys look like; the first parameter is `$1`."},
     {"sql", STRING, IN(cache_query_config, sql), .required = true,
      .help = "One SELECT; the types of its parameters are inferred."},
-    {"shape", CHOICE, IN(cache_query_config, shape), .choices = "rows|row|value", .initial = "rows",
-     .help = "What GET answers: a JSON array of the rows, the first row as an object, or its one "
-             "column."},
+    {"shape", CHOICE, IN(cache_query_config, shape), .choices = "rows|row|value|hash|list|zset",
+     .initial = "rows",
+     .help = "What a result is: for GET a JSON array of the rows (`rows`), the first row as an "
+             "object (`row`), or its one column (`value`); a hash (of two columns: each row a "
+             "field and its value; else the first row's columns), a list (each row's one column), "
+             "or a sorted set (each row's two columns: member and score)."},
     {"ttl", DURATION, IN(cache_query_config, ttl_ms), .shown = "`cache.ttl`", .min = 1,
      .help = "How long a result stays at most."},
     {"max_result", SIZE, IN(cache_query_config, max_result_bytes), .initial = "1MiB", .min = 1,

@@ -1,48 +1,116 @@
 #include "cache/rows/described.h"
 
 #include <string.h>
+#include <xxhash.h>
+
+struct description {
+    PGconn *conn;
+    const struct tablemap_plan *plan;
+    const struct cache_query_config *config;
+    struct arena *arena;
+    struct tablemap_query *query;
+};
 
 static void put_number(void *arg, unsigned number, struct buf *out) {
     (void)arg;
     buf_printf(out, "$%u", number);
 }
 
-static const char *copy_message(struct arena *arena, const PGresult *result, PGconn *conn) {
+static const char *copy_message(const struct description *d, const PGresult *result) {
     const char *message = result ? PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY) : NULL;
-    return arena_strdup(arena, message ? message : PQerrorMessage(conn));
+    return arena_strdup(d->arena, message ? message : PQerrorMessage(d->conn));
 }
 
-static void describe(PGconn *conn, const struct cache_query_config *config, struct arena *arena,
-                     struct tablemap_query *query) {
+static const char *wrong_columns(enum cache_shape shape, int n) {
+    if (n == 0) return "its SQL gives no columns";
+    if (shape == SHAPE_VALUE && n != 1) return "a value is one column, its SQL gives several";
+    if (shape == SHAPE_LIST && n != 1) return "a list is of one column, its SQL gives several";
+    if (shape == SHAPE_ZSET && n != 2)
+        return "a sorted set is of two columns, member and score, its SQL gives another number";
+    return NULL;
+}
+
+static void take_columns(const struct description *d, const PGresult *result) {
+    struct tablemap_query *query = d->query;
+    int n = PQnfields(result);
+    const char **columns = arena_zalloc(d->arena, (size_t)n * sizeof *columns + 1);
+    for (int i = 0; i < n; i++) {
+        columns[i] = arena_strdup(d->arena, PQfname(result, i));
+        uint64_t parts[] = {query->columns_hash, PQftype(result, i), (uint64_t)PQfmod(result, i),
+                            XXH3_64bits(columns[i], strlen(columns[i]))};
+        query->columns_hash = XXH3_64bits(parts, sizeof parts);
+    }
+    query->columns = columns;
+    query->n_columns = (uint16_t)n;
+}
+
+static void take_parameters(const struct description *d, const PGresult *result) {
+    int n = PQnparams(result);
+    uint32_t *oids = arena_zalloc(d->arena, (size_t)n * sizeof *oids + 1);
+    for (int i = 0; i < n; i++)
+        oids[i] = PQparamtype(result, i);
+    d->query->n_parameters = (uint16_t)n;
+    d->query->type_oids = oids;
+}
+
+/* Its SQL as it stands. */
+static bool describe(const struct description *d) {
+    struct tablemap_query *query = d->query;
     struct buf sql = {0};
-    named_substitute(config->sql, put_number, NULL, &sql);
-    PGresult *result = PQprepare(conn, "", buf_text(&sql), 0, NULL);
+    named_substitute(d->config->sql, put_number, NULL, &sql);
+    PGresult *result = PQprepare(d->conn, "", buf_text(&sql), 0, NULL);
     buf_deinit(&sql);
     if (PQresultStatus(result) == PGRES_COMMAND_OK) {
         PQclear(result);
-        result = PQdescribePrepared(conn, "");
+        result = PQdescribePrepared(d->conn, "");
     }
-    if (PQresultStatus(result) != PGRES_COMMAND_OK) {
-        query->refusal = copy_message(arena, result, conn);
-    } else if (PQnfields(result) == 0) {
-        query->refusal = "its SQL gives no columns";
-    } else if (config->shape == SHAPE_VALUE && PQnfields(result) != 1) {
-        query->refusal = "a value is one column, its SQL gives several";
-    } else {
-        uint32_t *oids = arena_zalloc(arena, (size_t)PQnparams(result) * sizeof *oids + 1);
-        query->n_parameters = (uint16_t)PQnparams(result);
-        for (int i = 0; i < PQnparams(result); i++)
-            oids[i] = PQparamtype(result, i);
-        query->type_oids = oids;
+    if (PQresultStatus(result) != PGRES_COMMAND_OK)
+        query->refusal = copy_message(d, result);
+    else
+        query->refusal = wrong_columns(d->config->shape, PQnfields(result));
+    if (!query->refusal) {
+        take_parameters(d, result);
+        take_columns(d, result);
     }
     PQclear(result);
+    return !query->refusal;
 }
 
-const struct tablemap_query *described_load(PGconn *conn, const struct cache_config *config,
+/* As fills will send it: does PostgreSQL take that too? NULL: yes. */
+static const char *try(const struct description *d, bool single) {
+    struct tablemap_query *query = d->query;
+    struct named_query named = {.shape = d->config->shape,
+                                .sql = d->config->sql,
+                                .single = single,
+                                .n_columns = query->n_columns,
+                                .columns = query->columns};
+    struct key_column *keys = arena_zalloc(d->arena, query->n_parameters * sizeof *keys + 1);
+    for (uint16_t i = 0; i < query->n_parameters; i++) {
+        const struct tablemap_type *type = tablemap_find_type(d->plan, query->type_oids[i]);
+        keys[i].type = keytype_find("", 'd', true);
+        keys[i].sql_type = type ? type->sql_name : "pg_catalog.text";
+    }
+    struct table table = {.query = &named, .keys = keys, .n_keys = query->n_parameters};
+    struct buf sql = {0};
+    named_compose(&table, &sql);
+    PGresult *result = PQprepare(d->conn, "", buf_text(&sql), 0, NULL);
+    const char *why = PQresultStatus(result) == PGRES_COMMAND_OK ? NULL : copy_message(d, result);
+    PQclear(result);
+    buf_deinit(&sql);
+    return why;
+}
+
+const struct tablemap_query *described_load(PGconn *conn, const struct tablemap_plan *plan,
                                             struct arena *arena, struct error *err) {
+    const struct cache_config *config = plan->config;
     struct tablemap_query *queries = arena_zalloc(arena, config->n_queries * sizeof *queries + 1);
     for (uint32_t i = 0; i < config->n_queries; i++) {
-        describe(conn, &config->queries[i], arena, &queries[i]);
+        struct description d = {conn, plan, &config->queries[i], arena, &queries[i]};
+        /* LIMIT $1 and the like take a parameter, but no column of a set of keys. */
+        if (describe(&d) && queries[i].n_parameters <= NAMED_MAX_PARAMETERS && try(&d, false)) {
+            queries[i].single = true;
+            queries[i].refusal = try(&d, true);
+        }
         if (PQstatus(conn) == CONNECTION_OK) continue;
         error_set(err, ERROR_UNAVAILABLE, true, "describing named queries: %s",
                   PQerrorMessage(conn));

@@ -1,7 +1,9 @@
-/* described.h: what PostgreSQL says of the named queries: may they be run, and of which types are their parameters?
+/* described.h: what PostgreSQL says of the named queries: may they be run, of which types are their parameters, which columns
+ * have their results?
  *
- *     queries = described_load(conn, config, arena, err);      one for each of config->queries; blocking, control thread
- */
+ *     queries = described_load(conn, &plan, arena, err);      one for each of the configuration's; blocking
+ *
+ * Nothing is run: each is prepared, as it stands, and as the fills will ask it (named.h). */
 #ifndef FRESHET_CACHE_DESCRIBED_H
 #define FRESHET_CACHE_DESCRIBED_H
 
@@ -11,8 +13,8 @@
 #include "base/error.h"
 #include "cache/rows/tablemap.h"
 
-/* NULL: the connection is lost. The results lie in the arena. */
-const struct tablemap_query *described_load(PGconn *conn, const struct cache_config *config,
+/* Of the plan: its configuration and its types. NULL: the connection is lost. The results lie in the arena. */
+const struct tablemap_query *described_load(PGconn *conn, const struct tablemap_plan *plan,
                                             struct arena *arena, struct error *err);
 
 #endif

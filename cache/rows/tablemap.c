@@ -242,7 +242,7 @@ static bool fill_table(struct arena *arena, const struct tablemap_plan *plan,
 
 /* ---- named queries ---- */
 
-static const struct tablemap_type *find_type(const struct tablemap_plan *plan, uint32_t oid) {
+const struct tablemap_type *tablemap_find_type(const struct tablemap_plan *plan, uint32_t oid) {
     for (uint32_t i = 0; i < plan->n_types; i++) {
         if (plan->types[i].oid == oid) return &plan->types[i];
     }
@@ -258,7 +258,7 @@ static void fill_parameters(struct arena *arena, const struct tablemap_plan *pla
     table->identified = true;
     for (uint16_t i = 0; i < key->n_parameters; i++) {
         const struct tablemap_type *type =
-            described->refusal ? NULL : find_type(plan, described->type_oids[i]);
+            described->refusal ? NULL : tablemap_find_type(plan, described->type_oids[i]);
         columns[i].name = arena_dup(arena, key->parameters[i]).data;
         columns[i].type = keytype_find(type ? type->name : "", type ? type->typtype : 'd', true);
         columns[i].sql_type = arena_strdup(arena, type ? type->sql_name : "pg_catalog.text");
@@ -362,6 +362,13 @@ static void fill_dependencies(struct tablemap *map, const struct catalog *catalo
     }
 }
 
+static const char *const *copy_names(struct arena *arena, const char *const *names, uint16_t n) {
+    const char **copies = arena_zalloc(arena, n * sizeof *copies + 1);
+    for (uint16_t i = 0; i < n; i++)
+        copies[i] = arena_strdup(arena, names[i]);
+    return copies;
+}
+
 static void fill_query(struct tablemap *map, const struct catalog *catalog,
                        const struct tablemap_plan *plan, uint32_t i, struct table *table) {
     struct arena *arena = map->arena;
@@ -372,6 +379,9 @@ static void fill_query(struct tablemap *map, const struct catalog *catalog,
         .shape = config->shape,
         .sql = config->sql,
         .max_result_bytes = config->max_result_bytes,
+        .single = described->single,
+        .n_columns = described->n_columns,
+        .columns = copy_names(arena, described->columns, described->n_columns),
     };
     struct named_key key;
     named_key_parse(config->key, &key);
@@ -386,7 +396,9 @@ static void fill_query(struct tablemap *map, const struct catalog *catalog,
     struct tablemap_query fitting = *described;
     fitting.refusal = table->refusal;
     fill_parameters(arena, plan, &fitting, &key, table);
-    table->fingerprint = XXH3_64bits(table->refusal ? "refused" : "", table->refusal ? 7 : 0);
+    table->fingerprint =
+        XXH3_64bits_withSeed(table->refusal ? "refused" : "", table->refusal ? 7 : 0,
+                             described->columns_hash + described->single);
     for (uint16_t k = 0; k < table->n_keys; k++)
         table->fingerprint = XXH3_64bits_withSeed(
             table->keys[k].sql_type, strlen(table->keys[k].sql_type), table->fingerprint);

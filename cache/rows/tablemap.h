@@ -89,6 +89,10 @@ struct tablemap_query {
     const char *refusal; /* why it cannot be run, or NULL */
     uint16_t n_parameters;
     const uint32_t *type_oids;
+    uint16_t n_columns; /* of its result */
+    const char *const *columns;
+    uint64_t columns_hash; /* with their types */
+    bool single;           /* not to be asked for several keys at once */
 };
 struct tablemap_collated { /* a column whose collation is not deterministic */
     uint32_t table_oid;
@@ -116,6 +120,8 @@ struct tablemap_plan {
 
 struct tablemap;
 
+/* NULL: none of those that can be a key's. */
+const struct tablemap_type *tablemap_find_type(const struct tablemap_plan *plan, uint32_t oid);
 struct tablemap *tablemap_build(const struct catalog *catalog, const struct tablemap_plan *plan);
 struct tablemap *tablemap_ref(struct tablemap *map);
 void tablemap_release(struct tablemap **map);

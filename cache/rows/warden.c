@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "base/arena.h"
 #include "base/catalog.h"
@@ -19,6 +20,7 @@
 enum {
     SOON_US = 10 * 1000, /* after somebody found a table changed */
     DESCRIBED_BLOCK_BYTES = 4096,
+    DESCRIBE_INTERVAL_US = 10 * 1000 * 1000,
     PRUNE_INTERVAL_US = 10 * 1000 * 1000,
     PUBLICATION_WAIT_S = 2,
 };
@@ -37,7 +39,12 @@ struct warden {
     struct tablemap *map; /* held: the one published */
     uint64_t last_version;
     const struct publication *publication; /* of the poll under way, and the next */
-    const PGresult *places; /* of tables in the publication: OID, hash of the catalog's rows */
+    const PGresult *places;  /* of tables in the publication: OID, hash of the catalog's rows */
+    struct arena *described; /* what was said of the named queries lies there */
+    const struct tablemap_query *queries;
+    uint64_t described_hash; /* of the catalog then */
+    int64_t described_us;
+    bool describe_anew;
     int64_t polled_us, pruned_us;
     uint64_t swept_generations;
     char logged_trouble[768];
@@ -204,6 +211,34 @@ static bool load_collated(PGconn *conn, struct tablemap_plan *plan, struct error
     return true;
 }
 
+static uint64_t hash_catalog(const struct catalog *catalog) {
+    uint64_t hash = catalog->n_tables;
+    for (uint32_t i = 0; i < catalog->n_tables; i++) {
+        uint64_t parts[] = {hash, catalog->tables[i].oid, catalog->tables[i].fingerprint};
+        hash = XXH3_64bits(parts, sizeof parts);
+    }
+    return hash;
+}
+
+/* Two answers of PostgreSQL a query: so not at each poll, but when the tables have changed, somebody has met a changed shape, or
+ * (functions and views are not in the catalog that is read here) after a while. */
+static bool describe_queries(struct warden *warden, PGconn *conn, const struct catalog *catalog,
+                             struct tablemap_plan *plan, struct error *err) {
+    uint64_t hash = hash_catalog(catalog);
+    int64_t now_us = clock_mono_us();
+    bool good = warden->queries && hash == warden->described_hash && !warden->describe_anew &&
+                now_us - warden->described_us < DESCRIBE_INTERVAL_US;
+    if (!good) {
+        arena_reset(warden->described);
+        warden->queries = described_load(conn, plan, warden->described, err);
+        warden->described_hash = hash;
+        warden->described_us = now_us;
+        warden->describe_anew = !warden->queries;
+    }
+    plan->queries = warden->queries;
+    return plan->queries != NULL;
+}
+
 static struct tablemap *build_map(struct warden *warden, PGconn *conn,
                                   const struct catalog *catalog, struct error *err) {
     struct tablemap_plan plan = {
@@ -218,11 +253,9 @@ static struct tablemap *build_map(struct warden *warden, PGconn *conn,
     };
     PGresult *types = NULL;
     struct tablemap *map = NULL;
-    struct arena *arena = arena_create(DESCRIBED_BLOCK_BYTES);
-    plan.queries = described_load(conn, plan.config, arena, err);
-    if (plan.queries && load_types(conn, &plan, err, &types) && load_collated(conn, &plan, err))
+    if (load_types(conn, &plan, err, &types) && load_collated(conn, &plan, err) &&
+        describe_queries(warden, conn, catalog, &plan, err))
         map = tablemap_build(catalog, &plan);
-    arena_destroy(&arena);
     PQclear(types);
     mem_free(plan.types);
     mem_free(plan.collated);
@@ -245,7 +278,7 @@ static bool is_same(const struct tablemap *map, const struct tablemap *previous)
 
 /* A table that is gone from the map, or described anew: what is kept of it goes, and what is in flight is not kept. */
 static void clear_table(struct core *core, const struct table *table, uint64_t version) {
-    tablestate_set_horizon(table->state, TABLESTATE_NOT_JOINED);
+    tablestate_part(table->state);
     atomic_store(&table->state->version, version);
     tablestate_bump(table->state);
     told_table(core, table);
@@ -384,6 +417,7 @@ static bool tick(void *self, PGconn *conn, int64_t now_us, int64_t *due_us, stru
     struct warden *warden = self;
     if (now_us >= poll_due_us(warden)) {
         pthread_mutex_lock(&warden->mutex);
+        warden->describe_anew |= warden->poll_soon;
         warden->poll_soon = false;
         pthread_mutex_unlock(&warden->mutex);
         if (!poll_catalog(warden, conn, err)) return false;
@@ -401,12 +435,14 @@ static bool connected(void *self, PGconn *conn, struct error *err) {
     (void)conn;
     (void)err;
     warden->polled_us = INT64_MIN / 2;
+    warden->describe_anew = true;
     return true;
 }
 
 struct warden *warden_create(struct core *core) {
     struct warden *warden = mem_zalloc(sizeof *warden);
     warden->core = core;
+    warden->described = arena_create(DESCRIBED_BLOCK_BYTES);
     pthread_mutex_init(&warden->mutex, NULL);
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
@@ -431,6 +467,7 @@ void warden_destroy(struct warden **warden) {
     if (!*warden) return;
     control_destroy(&(*warden)->control);
     tablemap_release(&(*warden)->map);
+    arena_destroy(&(*warden)->described);
     pthread_cond_destroy(&(*warden)->published);
     pthread_mutex_destroy(&(*warden)->mutex);
     mem_free(*warden);
