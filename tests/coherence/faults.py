@@ -1,0 +1,229 @@
+"""What goes wrong while the hunt is on: for each fault a scenario, a context that makes what it needs and hunts in it.
+
+    with FAULTS["stall"](stage) as scene:  scene.hunt(...)
+
+A stage lends servers and caches (hunt's own, or pytest's fixtures); `disturb` runs on a thread of its own until the hunt stops.
+"""
+
+import os
+import random
+import signal
+from dataclasses import dataclass, field
+from typing import Callable
+
+from support.stallproxy import StallProxy
+from support.waiting import wait_until
+
+FEED = """
+SELECT s.active_pid FROM pg_replication_slots s JOIN pg_stat_replication r ON r.pid = s.active_pid
+WHERE s.database = %s AND r.application_name = 'freshet_cache'
+"""
+BOUND = 1.0
+
+
+@dataclass
+class Fault:
+    name: str
+    does: str
+    disturb: Callable = None
+    calm: Callable = None
+    prepare: Callable = None  # (stage, db) -> changes of the configuration
+    ready: Callable = None  # (stage, db, freshet): before the hunt begins
+    own_server: bool = False  # it holds up every commit, or changes the server's settings
+    settings: dict = field(default_factory=dict)
+    bound: float = BOUND
+
+
+def feed_pid(db):
+    with db.connect() as connection:
+        row = connection.execute(FEED, [db.name]).fetchone()
+        return row and row[0]
+
+
+def every(hunt, shortest_s, longest_s, act):
+    """Until the hunt stops."""
+    dice = random.Random(hunt.seed + 3000)
+    while not hunt.stopping.wait(shortest_s + dice.random() * (longest_s - shortest_s)):
+        act(dice)
+
+
+def stopped(hunt, pid, seconds):
+    try:
+        os.kill(pid, signal.SIGSTOP)
+        hunt.stopping.wait(seconds)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+# ---- a synchronous standby that stalls ----
+
+
+def wait_for_standby(stage, db, freshet):
+    stage.standby = stage.make_standby(db.server)
+    db.server.set("synchronous_standby_names", "'hunted_standby'")
+
+
+def stall_standby(hunt):
+    """Its processes stop for up to seconds: what is committed meanwhile is logged, streamed, and not visible."""
+    server = hunt.db.server
+    every(hunt, 0.05, 0.6, lambda dice: stopped(hunt, server.standby_pid(), dice.choice([0.05, 0.3, 2.5])))
+
+
+def without_standby(hunt):
+    hunt.db.server.set("synchronous_standby_names", None)
+
+
+# ---- a standby that is missing: the same with no second server ----
+
+
+def miss_standby(hunt):
+    missing = [False]
+
+    def toggle(dice):
+        missing[0] = not missing[0]
+        hunt.db.server.set("synchronous_standby_names", "'nobody'" if missing[0] else None)
+
+    every(hunt, 0.1, 0.6, toggle)
+
+
+# ---- strict: the cache's feed is the synchronous standby ----
+
+
+def name_the_feed(stage, db, freshet):
+    db.server.set("synchronous_standby_names", "'freshet_cache'")
+    db.server.set("synchronous_commit", "remote_apply")
+    wait_until(
+        lambda: db.value("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"), what="the feed is a standby"
+    )
+
+
+# ---- the feed ----
+
+
+def cut_feed(hunt):
+    def cut(dice):
+        pid = feed_pid(hunt.db)
+        if pid:
+            with hunt.db.connect() as connection:
+                connection.execute("SELECT pg_terminate_backend(%s)", [pid])
+            hunt.count["feeds cut"] += 1
+
+    every(hunt, 0.3, 2.5, cut)
+
+
+def freeze_feed(hunt):
+    def freeze(dice):
+        pid = feed_pid(hunt.db)
+        if pid:
+            stopped(hunt, pid, dice.choice([0.2, 0.9, 1.5, 3]))
+            hunt.count["feeds frozen"] += 1
+
+    every(hunt, 0.3, 1.0, freeze)
+
+
+# ---- Freshet itself, and the network ----
+
+
+def freeze_freshet(hunt):
+    def freeze(dice):
+        stopped(hunt, hunt.freshet.pid, dice.choice([0.2, 0.9, 1.5, 3]))
+        hunt.count["stops"] += 1
+
+    every(hunt, 0.3, 1.0, freeze)
+
+
+def through_a_proxy(stage, db, slow=None):
+    stage.proxy = StallProxy(db.server.port, slow=slow)
+    stage.later(stage.proxy.close)
+    return {"database": {"url": db.url.replace(f":{db.server.port}/", f":{stage.proxy.port}/"), "pool": 8}}
+
+
+def stall_network(hunt):
+    """Each connection for itself now and then, all of them, or cut."""
+    proxy = hunt.stage.proxy
+    proxy.stall(0.02, 1.5)
+
+    def trouble(dice):
+        kind = dice.choice(["hold", "hold", "cut", "none"])
+        hunt.count["stalls"] += 1
+        if kind == "hold":
+            proxy.hold()
+            hunt.stopping.wait(dice.choice([0.1, 0.5, 2]))
+            proxy.let_go()
+        elif kind == "cut":
+            proxy.cut()
+
+    every(hunt, 0.5, 2.0, trouble)
+    proxy.stall(0, 0)
+    proxy.let_go()
+
+
+def fills_through_a_proxy(stage, db):
+    """The feed and the watch on the primary's position are as quick as ever."""
+    return through_a_proxy(stage, db, lambda first: b"replication" not in first and b"synchronous_commit" not in first)
+
+
+def slow_fills_and_cuts(hunt):
+    """Answers that are late by more than a cut of the feed takes, and by more than what is remembered."""
+    hunt.stage.proxy.stall(0.02, 1.5)
+    cut_feed(hunt)
+    hunt.stage.proxy.stall(0, 0)
+
+
+def calm_network(hunt):
+    hunt.stage.proxy.stall(0, 0)
+    hunt.stage.proxy.let_go()
+
+
+# ---- schema changes beside the rows ----
+
+
+def change_schema(hunt):
+    changes = [
+        "ALTER TABLE prey ADD COLUMN extra int DEFAULT 7",
+        "ALTER TABLE prey DROP COLUMN extra",
+        "ALTER TABLE seats ALTER COLUMN hall TYPE bigint",
+        "ALTER TABLE seats ALTER COLUMN hall TYPE int",
+        "ALTER TABLE prey RENAME COLUMN pad TO padding",
+        "ALTER TABLE prey RENAME COLUMN padding TO pad",
+        "ALTER TABLE parts ADD COLUMN extra text",
+        "ALTER TABLE parts DROP COLUMN extra",
+        "ALTER PUBLICATION freshet_cache DROP TABLE cut",
+        "DROP PUBLICATION freshet_cache",
+    ]
+    turn = [0]
+
+    def change(dice):
+        with hunt.db.connect() as connection:
+            connection.execute("SET lock_timeout = '500ms'")
+            try:
+                connection.execute(changes[turn[0] % len(changes)])
+                hunt.count["schema changes"] += 1
+            except Exception as failure:  # noqa: BLE001 - told by its kind
+                hunt.refusals[f"schema: {type(failure).__name__}"] += 1
+                return
+        turn[0] += 1
+
+    every(hunt, 0.5, 1.5, change)
+
+
+FAULTS = {
+    fault.name: fault
+    for fault in (
+        Fault("none", "no synchronous standby, memory short"),
+        Fault("missing", "a synchronous standby comes and goes: every commit waits, streamed and not visible",
+              miss_standby, without_standby, own_server=True),
+        Fault("standby", "a real synchronous standby that stops for up to 2.5 s", stall_standby, without_standby,
+              ready=wait_for_standby, own_server=True),
+        Fault("strict", "remote_apply with the cache's feed as the synchronous standby: no read is older than COMMIT",
+              None, without_standby, ready=name_the_feed, own_server=True, bound=0),
+        Fault("cut", "the walsender is ended", cut_feed),
+        Fault("frozen", "the walsender stops for up to 3 s", freeze_feed),
+        Fault("stopped", "Freshet stops for up to 3 s", freeze_freshet),
+        Fault("network", "a network that stalls, a connection at a time and as a whole", stall_network, calm_network,
+              prepare=through_a_proxy),
+        Fault("slow", "answers up to 2 s late, while the walsender is ended again and again", slow_fills_and_cuts, calm_network,
+              prepare=fills_through_a_proxy),
+        Fault("schema", "columns come, go and change their types and names; the publication is dropped", change_schema),
+    )
+}  # fmt: skip
