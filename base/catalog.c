@@ -8,7 +8,12 @@
 #include "base/buf.h"
 #include "base/pg.h"
 
-enum { CATALOG_BLOCK_BYTES = 256 * 1024, FIRST_NULLS_NOT_DISTINCT = 150000 };
+enum {
+    CATALOG_BLOCK_BYTES = 256 * 1024,
+    FIRST_NULLS_NOT_DISTINCT = 150000,
+    FIRST_REFUSED_GENERATED =
+        180000, /* UPDATE fails where a generated column is not published with its identity */
+};
 
 /* The tables that we look at; every query below starts from it. */
 #define SUBJECTS                                                                                   \
@@ -28,6 +33,7 @@ enum { CATALOG_BLOCK_BYTES = 256 * 1024, FIRST_NULLS_NOT_DISTINCT = 150000 };
 static const char tables_sql[] =
     "SELECT c.oid, n.nspname, c.relname, c.relkind, c.relreplident, c.relpersistence = 'u', "
     "row_security_active(c.oid), "
+    "has_schema_privilege(n.oid, 'USAGE') AND has_any_column_privilege(c.oid, 'SELECT'), "
     "has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'), "
     "pg_has_role(c.relowner, 'USAGE'), c.reltuples, "
     "CASE WHEN c.relkind = 'p' THEN NOT EXISTS (SELECT 1 FROM pg_partition_tree(c.oid) t "
@@ -49,6 +55,7 @@ enum table_field {
     T_IDENTITY,
     T_UNLOGGED,
     T_ROW_SECURITY,
+    T_READABLE,
     T_SELECTABLE,
     T_OWNED,
     T_ROWS,
@@ -77,7 +84,8 @@ static const char columns_sql[] =
     "WHEN coalesce(e.typtype, t.typtype) = 'c' THEN "
     "(SELECT string_agg(x.attname || ' ' || x.atttypid, ',' ORDER BY x.attnum) "
     "FROM pg_catalog.pg_attribute x WHERE x.attrelid = coalesce(e.typrelid, t.typrelid) "
-    "AND x.attnum > 0 AND NOT x.attisdropped) END "
+    "AND x.attnum > 0 AND NOT x.attisdropped) END, "
+    "has_column_privilege(a.attrelid, a.attnum, 'SELECT') "
     "FROM pg_catalog.pg_attribute a LEFT JOIN base b ON b.type = a.atttypid "
     "JOIN pg_catalog.pg_type t ON t.oid = coalesce(b.at, a.atttypid) "
     "LEFT JOIN pg_catalog.pg_type e ON t.typlen = -1 AND e.oid = t.typelem "
@@ -101,6 +109,7 @@ enum column_field {
     C_GENERATED,
     C_DEFAULT,
     C_TYPE_DETAIL,
+    C_SELECTABLE,
 };
 
 /* %s: indnullsnotdistinct where the server has it. */
@@ -204,6 +213,7 @@ static bool load_tables(struct builder *b, PGconn *conn, struct error *err) {
         table->replica_identity = *PQgetvalue(rows, row, T_IDENTITY);
         table->unlogged = field_bool(rows, row, T_UNLOGGED);
         table->row_security_active = field_bool(rows, row, T_ROW_SECURITY);
+        table->readable = field_bool(rows, row, T_READABLE);
         table->selectable = field_bool(rows, row, T_SELECTABLE);
         table->owned = field_bool(rows, row, T_OWNED);
         table->estimated_rows = atof(PQgetvalue(rows, row, T_ROWS));
@@ -248,12 +258,14 @@ static void read_column(struct builder *b, const PGresult *rows, int row,
     column->element_type_oid = field_u32(rows, row, C_ELEMENT);
     column->not_null = field_bool(rows, row, C_NOT_NULL);
     column->generated = field_bool(rows, row, C_GENERATED);
+    column->selectable = field_bool(rows, row, C_SELECTABLE);
     column->default_sql = field_text(b, rows, row, C_DEFAULT);
 }
 
 static bool load_columns(struct builder *b, PGconn *conn, struct error *err) {
     static const enum column_field hashed[] = {
-        C_NAME, C_ATTNUM, C_TYPE, C_TYPMOD, C_BASE, C_BASE_TYPMOD, C_GENERATED, C_TYPE_DETAIL,
+        C_NAME,        C_ATTNUM,    C_TYPE,        C_TYPMOD,     C_BASE,
+        C_BASE_TYPMOD, C_GENERATED, C_TYPE_DETAIL, C_SELECTABLE,
     };
     PGresult *rows = pg_query(conn, columns_sql, err);
     if (!rows) return false;
@@ -352,10 +364,20 @@ static bool load_indexes(struct builder *b, PGconn *conn, struct error *err) {
     return true;
 }
 
+static void judge_generated(struct catalog_table *table, int server_version) {
+    for (uint16_t i = 0; i < table->n_columns; i++) {
+        const struct catalog_column *column = &table->columns[i];
+        if (server_version >= FIRST_REFUSED_GENERATED && column->generated && column->in_identity)
+            table->identity_generated = true;
+    }
+}
+
 static bool load_all(struct builder *b, PGconn *conn, struct error *err) {
     if (!load_tables(b, conn, err)) return false;
-    if (!load_columns(b, conn, err)) return false;
-    return load_indexes(b, conn, err);
+    if (!load_columns(b, conn, err) || !load_indexes(b, conn, err)) return false;
+    for (uint32_t i = 0; i < b->catalog->n_tables; i++)
+        judge_generated(&b->tables[i], PQserverVersion(conn));
+    return true;
 }
 
 struct catalog *catalog_load(PGconn *conn, struct error *err) {
@@ -418,7 +440,7 @@ const struct catalog_table *catalog_find_oid(const struct catalog *catalog, uint
 bool catalog_table_publishable(const struct catalog_table *table) {
     if (table->unlogged) return false;
     if (table->kind != 'r' && table->kind != 'p') return false;
-    if (!table->partitions_identified) return false;
+    if (!table->partitions_identified || table->identity_generated) return false;
     for (uint16_t i = 0; i < table->n_indexes; i++) {
         if (identifies(table, &table->indexes[i])) return true;
     }

@@ -28,6 +28,7 @@ struct catalog_column {
     uint32_t element_type_oid;  /* of an array, else 0 */
     bool not_null;
     bool generated;
+    bool selectable;         /* the connected role may SELECT it */
     bool in_identity;        /* part of the replica identity */
     const char *default_sql; /* pg_get_expr of the default, or NULL */
 };
@@ -59,10 +60,14 @@ struct catalog_table {
     char replica_identity; /* d, n, f, i */
     bool unlogged;
     bool row_security_active; /* for the connected role */
-    bool selectable;          /* the connected role may SELECT it */
+    bool readable;            /* the connected role may SELECT columns of it at least */
+    bool selectable;          /* ... and all of it */
     bool owned;               /* the connected role may add it to a publication */
     /* Of a partitioned table: every partition has a replica identity in force. True for all others. */
     bool partitions_identified;
+    /* PostgreSQL 18 and newer: its replica identity has a generated column. A publication that does not publish those (ours
+     * do not) would refuse its UPDATE and DELETE. */
+    bool identity_generated;
     double estimated_rows;
     uint16_t n_columns;
     const struct catalog_column *columns; /* in attnum order, dropped ones left out */

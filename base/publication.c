@@ -145,11 +145,18 @@ static bool plans_place(const struct publication_table *planned, uint16_t place)
     return false;
 }
 
-/* "schema"."table" ("a", "b"), the list in the table's own order. `member`'s columns are kept where given. */
+/* Without ONLY the tables that inherit from it come along, and one of them without a key would refuse UPDATE from then
+ * on. (A partitioned table stands for its partitions all the same.) */
+static void append_only(struct buf *sql, const struct catalog_table *table) {
+    if (table->kind == 'r') buf_append_text(sql, "ONLY ");
+    pg_quote_table(sql, table->schema, table->name);
+}
+
+/* ONLY "schema"."table" ("a", "b"), the list in the table's own order. `member`'s columns are kept where given. */
 static void append_table(struct difference *d, const struct publication_table *planned,
                          const struct publication_member *member) {
     const struct catalog_table *table = planned->table;
-    pg_quote_table(d->sql, table->schema, table->name);
+    append_only(d->sql, table);
     if (planned->n_columns == 0 || !d->column_lists) return;
     if (member && member->n_columns == 0) return;
     const char *separator = " (";
@@ -204,7 +211,7 @@ static bool lists_too_much(const struct difference *d, const struct publication_
 static void append_drop(struct difference *d, const struct catalog_table *table) {
     append_name(d, "ALTER PUBLICATION ");
     buf_append_text(d->sql, " DROP TABLE ");
-    pg_quote_table(d->sql, table->schema, table->name);
+    append_only(d->sql, table);
     buf_append_text(d->sql, ";\n");
 }
 

@@ -180,6 +180,13 @@ static const char *why_unpublished(const struct catalog_table *table, struct buf
         buf_append_text(mend, "ALTER TABLE ... REPLICA IDENTITY DEFAULT;  -- of each partition");
         return "a partition has no replica identity";
     }
+    if (table->identity_generated) {
+        buf_append_text(
+            mend, table->replica_identity == 'f'
+                      ? " REPLICA IDENTITY DEFAULT;"
+                      : " REPLICA IDENTITY USING INDEX ...;  -- of columns that are not generated");
+        return "its replica identity has a generated column, which a publication refuses";
+    }
     if (!table->primary_key->usable_as_key && table->replica_identity == 'd') {
         buf_append_text(mend, " REPLICA IDENTITY FULL;");
         return "its primary key is deferrable, which is no replica identity";

@@ -51,7 +51,7 @@ def test_a_database_that_is_ready(cli, postgres, shop):
     assert [name for name in dict.fromkeys(names)] == wanted
     assert only(ran, "server version")[1].startswith(f"PostgreSQL {postgres.version}")
     result, what = only(ran, "publication")
-    assert result == "ok" and 'CREATE PUBLICATION "freshet_cache" FOR TABLE "public"."customers"' in what
+    assert result == "ok" and 'CREATE PUBLICATION "freshet_cache" FOR TABLE ONLY "public"."customers"' in what
     assert only(ran, "table", "public.customers:")[1].endswith("readable, evictable")
     result, what = only(ran, "table", "public.page_views")
     assert result == "warn" and "not readable" in what and "ADD PRIMARY KEY" in what

@@ -221,6 +221,7 @@ static void rights_are_those_of_the_connected_role(void **state) {
     scratch_exec(*state, "DROP ROLE IF EXISTS freshet_unit_reader");
     scratch_exec(*state, "CREATE ROLE freshet_unit_reader LOGIN");
     scratch_exec(*state, "GRANT SELECT ON plain, keyless TO freshet_unit_reader");
+    scratch_exec(*state, "GRANT SELECT (id) ON by_index TO freshet_unit_reader");
     scratch_exec(*state, "ALTER TABLE keyless ENABLE ROW LEVEL SECURITY");
     PGconn *reader = scratch_second(*state, "freshet_unit_reader");
     struct error err;
@@ -229,6 +230,10 @@ static void rights_are_those_of_the_connected_role(void **state) {
     assert_true(find(catalog, "public", "plain")->selectable);
     assert_false(find(catalog, "public", "plain")->owned);
     assert_false(find(catalog, "public", "nothing")->selectable);
+    assert_false(find(catalog, "public", "nothing")->readable);
+    const struct catalog_table *partly = find(catalog, "public", "by_index");
+    assert_true(partly->readable && !partly->selectable);
+    assert_true(partly->columns[0].selectable && !partly->columns[1].selectable);
     assert_true(find(catalog, "public", "keyless")->row_security_active);
     assert_false(find(catalog, "public", "plain")->row_security_active);
     catalog_destroy(&catalog);

@@ -76,8 +76,9 @@ static void it_is_made_by_naming_the_tables_and_then_left_alone(void **state) {
     if (!*state) skip();
     struct trial trial;
     trial_init(&trial, *state, (const char *[]){"a", "b", NULL}, 0);
-    assert_sql(*state, &trial,
-               "CREATE PUBLICATION \"p\" FOR TABLE \"public\".\"a\", \"public\".\"b\"" OPTIONS);
+    assert_sql(
+        *state, &trial,
+        "CREATE PUBLICATION \"p\" FOR TABLE ONLY \"public\".\"a\", ONLY \"public\".\"b\"" OPTIONS);
     assert_ensured(*state, &trial, true);
     assert_ensured(*state, &trial, false);
     catalog_destroy(&trial.catalog);
@@ -97,8 +98,8 @@ static void new_tables_are_added_and_others_dropped_by_name(void **state) {
     scratch_exec(*state, "CREATE PUBLICATION p FOR TABLE b WITH (publish_via_partition_root)");
     trial_init(&trial, *state, (const char *[]){"a", NULL}, 0);
     assert_sql(*state, &trial,
-               "ALTER PUBLICATION \"p\" DROP TABLE \"public\".\"b\";\n"
-               "ALTER PUBLICATION \"p\" ADD TABLE \"public\".\"a\";\n");
+               "ALTER PUBLICATION \"p\" DROP TABLE ONLY \"public\".\"b\";\n"
+               "ALTER PUBLICATION \"p\" ADD TABLE ONLY \"public\".\"a\";\n");
     assert_ensured(*state, &trial, true);
     catalog_destroy(&trial.catalog);
 }
@@ -109,7 +110,7 @@ static void a_shared_one_keeps_the_tables_of_others(void **state) {
     scratch_exec(*state, "CREATE PUBLICATION p FOR TABLE b WITH (publish_via_partition_root)");
     trial_init(&trial, *state, (const char *[]){"a", NULL}, 0);
     trial.plan.shared = true;
-    assert_sql(*state, &trial, "ALTER PUBLICATION \"p\" ADD TABLE \"public\".\"a\";\n");
+    assert_sql(*state, &trial, "ALTER PUBLICATION \"p\" ADD TABLE ONLY \"public\".\"a\";\n");
     catalog_destroy(&trial.catalog);
 }
 
@@ -135,8 +136,8 @@ static void column_lists_grow_where_all_that_is_planned_must_come(void **state) 
     trial.plan.shared = true;
     trial.plan.unfiltered = true;
     assert_sql(*state, &trial,
-               "ALTER PUBLICATION \"p\" DROP TABLE \"public\".\"a\";\n"
-               "ALTER PUBLICATION \"p\" ADD TABLE \"public\".\"a\" (\"id\", \"x\", \"y\");\n");
+               "ALTER PUBLICATION \"p\" DROP TABLE ONLY \"public\".\"a\";\n"
+               "ALTER PUBLICATION \"p\" ADD TABLE ONLY \"public\".\"a\" (\"id\", \"x\", \"y\");\n");
     assert_ensured(*state, &trial, true);
     catalog_destroy(&trial.catalog);
 }
@@ -186,7 +187,8 @@ static void a_role_that_may_not_is_told_the_sql(void **state) {
     bool changed;
     assert_false(publication_ensure(stranger, &trial.plan, &changed, &err));
     assert_int_equal(err.code, ERROR_REFUSED);
-    assert_non_null(strstr(err.message, "CREATE PUBLICATION \"p\" FOR TABLE \"public\".\"a\""));
+    assert_non_null(
+        strstr(err.message, "CREATE PUBLICATION \"p\" FOR TABLE ONLY \"public\".\"a\""));
     assert_int_equal(PQtransactionStatus(stranger), PQTRANS_IDLE);
     PQfinish(stranger);
     catalog_destroy(&trial.catalog);
