@@ -114,6 +114,7 @@ static void get_password(const struct worker_deps *deps, struct buf *out) {
     acl_default_password(deps->acl, out);
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): the form of every setter */
 static bool set_password(const struct worker_deps *deps, struct slice text, bool apply,
                          char why[PARAMETER_WHY_MAX]) {
     (void)why;
