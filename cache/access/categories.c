@@ -75,6 +75,7 @@ static const struct {
     {"swapdb", BIT(KEYSPACE), 0},
     {"readonly", BIT(CONNECTION), 0},
     {"readwrite", BIT(CONNECTION), 0},
+    {"role", BIT(ADMIN) | BIT(DANGEROUS), 0},
     {"sort", BIT(LIST) | BIT(SET) | BIT(SORTEDSET) | BIT(DANGEROUS), BIT(KEYSPACE)},
     {"sort_ro", BIT(LIST) | BIT(SET) | BIT(SORTEDSET) | BIT(DANGEROUS), BIT(KEYSPACE)},
     {"wait", BIT(CONNECTION), BIT(KEYSPACE)},

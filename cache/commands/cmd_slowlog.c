@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/assert.h"
 #include "base/mem.h"
 #include "cache/access/acl.h"
 #include "cache/commands/cmd_server.h"
@@ -106,6 +107,7 @@ static void latency_cmd_reset(struct command_context *ctx) {
 }
 
 static void describe_event(const struct latency_event *event, struct buf *text) {
+    ASSERT(event->n > 0);
     int64_t sum = 0, least = INT64_MAX;
     for (uint32_t i = 0; i < event->n; i++) {
         sum += event->samples[i].ms;

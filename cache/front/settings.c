@@ -114,8 +114,9 @@ static void get_password(const struct worker_deps *deps, struct buf *out) {
     acl_default_password(deps->acl, out);
 }
 
-static bool set_password(const struct worker_deps *deps, struct slice text, bool apply,
-                         char why[PARAMETER_WHY_MAX]) {
+static bool
+set_password(const struct worker_deps *deps, struct slice text, bool apply,
+             char why[PARAMETER_WHY_MAX]) { /* NOLINT(readability-non-const-parameter) */
     (void)why;
     if (apply) acl_set_default_password(deps->acl, text);
     return true;
