@@ -80,9 +80,9 @@ static uint64_t evict_linked(struct core *core, struct slice packed, int64_t now
     return evicted;
 }
 
-static void fence_table(struct core *core, uint32_t number, uint64_t xid) {
+static void fence_table(struct core *core, uint32_t number, uint64_t xid, uint64_t lsn) {
     struct tablestate *state = tablestates_at(core->states, number);
-    tablestate_fence(state, xid);
+    tablestate_fence(state, xid, lsn);
     tablestate_bump(state);
     told_number(core, number);
     metric_add(core->count.fences, 1);
@@ -93,14 +93,14 @@ void coherence_apply(struct core *core, const struct touched *touched, uint64_t 
     struct buf linked = {0};
     uint64_t evicted = 0;
     for (size_t i = 0; i < touched->n_tables; i++)
-        fence_table(core, touched->tables[i], xid);
+        fence_table(core, touched->tables[i], xid, touched->lsn);
     uint32_t last_fenced = UINT32_MAX;
     for (size_t i = 0; i < touched->n_keys; i++) {
         const struct touched_key *key = &touched->keys[i];
         struct store_guard guard;
         if (key->table == last_fenced) continue;
         store_lock(core->store, &key->hash, 1, &guard);
-        bool noted = recent_note(core->recent, key->hash, xid);
+        bool noted = recent_note(core->recent, key->hash, xid, touched->lsn);
         evicted += evict(core, &guard, touched_text(touched, key), key->hash, xid, now_ms);
         linked.len = 0;
         size_t n_linked =
@@ -109,7 +109,7 @@ void coherence_apply(struct core *core, const struct touched *touched, uint64_t 
         if (n_linked > 0) evicted += evict_linked(core, buf_slice(&linked), now_ms);
         if (noted) continue;
         /* The recent set is full: the whole table instead, and its other keys with it. */
-        fence_table(core, key->table, xid);
+        fence_table(core, key->table, xid, touched->lsn);
         last_fenced = key->table;
     }
     buf_deinit(&linked);
@@ -120,7 +120,7 @@ void coherence_reset(struct core *core) {
     uint32_t n = tablestates_count(core->states);
     for (uint32_t i = 0; i < n; i++) {
         struct tablestate *state = tablestates_at(core->states, i);
-        tablestate_set_horizon(state, TABLESTATE_NOT_JOINED);
+        tablestate_part(state);
         tablestate_bump(state);
     }
     told_all_rows(core);
@@ -446,6 +446,7 @@ static void put_off(struct coherence *coherence, uint64_t xid) {
 static bool on_commit(void *self, const struct transaction *tx, struct error *err) {
     struct coherence *coherence = self;
     (void)err;
+    coherence->touched.lsn = tx->end_lsn;
     if (core_rule_holds(coherence->core, RULE_APPLY_BEFORE_ADVANCE))
         coherence_apply(coherence->core, &coherence->touched, tx->xid);
     else

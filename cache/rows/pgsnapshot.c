@@ -73,3 +73,8 @@ bool pgsnapshot_sees(const struct pgsnapshot *snapshot, uint64_t xid) {
     }
     return true;
 }
+
+bool pgsnapshot_shows(const struct pgsnapshot *snapshot, uint64_t xid, uint64_t lsn) {
+    if (!snapshot->standby) return pgsnapshot_sees(snapshot, xid);
+    return lsn != 0 && lsn <= snapshot->lsn;
+}

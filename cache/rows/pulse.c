@@ -69,13 +69,13 @@ static void go_on_forgetting(struct pulse *pulse) {
 /* ---- rule 5 ---- */
 
 /* All tables that the stream covers, but for those that have joined already. */
-static void set_horizons(struct pulse *pulse, uint64_t horizon_xid) {
+static void set_horizons(struct pulse *pulse, uint64_t horizon_xid, uint64_t horizon_lsn) {
     struct tablemap *map = tablemaps_acquire(pulse->core->maps);
     for (uint32_t i = 0; map && i < tablemap_count(map); i++) {
         const struct table *table = tablemap_at(map, i);
         if (table->uncovered || atomic_load(&table->state->horizon_xid) != TABLESTATE_NOT_JOINED)
             continue;
-        tablestate_set_horizon(table->state, horizon_xid);
+        tablestate_set_horizon(table->state, horizon_xid, horizon_lsn);
     }
     tablemap_release(&map);
 }
@@ -124,7 +124,7 @@ static bool go_on_joining(struct pulse *pulse, PGconn *conn, const struct before
         pulse->join_lsn = insert_lsn;
         pulse->join_wanted = false;
     } else if (valid && before->passed) {
-        set_horizons(pulse, horizon_xid);
+        set_horizons(pulse, horizon_xid, pulse->join_lsn);
         pulse->join_lsn = 0;
         pulse->joined = true;
         log_info(pulse->core->log, "cache_tables_joined", "horizon_xid=%llu",
@@ -183,6 +183,7 @@ static bool tick(void *self, PGconn *conn, int64_t now_us, int64_t *due_us, stru
     bool read = read_pulse(result, &snapshot, &insert_lsn, &flush_lsn, err);
     PQclear(result);
     if (!read) return false;
+    snapshot.lsn = insert_lsn;
     insert_lsn = lease_normal_lsn(insert_lsn, pulse->wal_block_bytes, pulse->wal_segment_bytes);
     lease_sample(pulse->core->lease, now_us, insert_lsn);
     metric_add(pulse->core->count.samples, 1);

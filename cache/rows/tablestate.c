@@ -71,8 +71,15 @@ uint32_t tablestates_count(struct tablestates *states) { return atomic_load(&sta
 
 void tablestate_bump(struct tablestate *state) { atomic_fetch_add(&state->generation, 1); }
 
-void tablestate_fence(struct tablestate *state, uint64_t xid) {
+/* Under the mutex. */
+static void raise_standby(struct tablestate *state, uint64_t lsn) {
+    if (lsn == 0) lsn = UINT64_MAX;
+    if (lsn > atomic_load(&state->standby_lsn)) atomic_store(&state->standby_lsn, lsn);
+}
+
+void tablestate_fence(struct tablestate *state, uint64_t xid, uint64_t lsn) {
     pthread_mutex_lock(&state->mutex);
+    raise_standby(state, lsn);
     uint32_t n = atomic_load(&state->n_fences);
     if (n < TABLESTATE_FENCES) {
         state->fences[n] = xid;
@@ -94,11 +101,26 @@ void tablestate_forget(struct tablestate *state, const struct pgsnapshot *snapsh
     }
     atomic_store(&state->n_fences, kept);
     if (snapshot->xmin > atomic_load(&state->fenced_xid)) atomic_store(&state->fenced_xid, 0);
+    /* What is seen was committed before the snapshot's LSN. */
+    if (kept == 0 && atomic_load(&state->fenced_xid) == 0 && snapshot->lsn != 0 &&
+        atomic_load(&state->standby_lsn) == UINT64_MAX)
+        atomic_store(&state->standby_lsn, snapshot->lsn);
     pthread_mutex_unlock(&state->mutex);
 }
 
-void tablestate_set_horizon(struct tablestate *state, uint64_t horizon_xid) {
+void tablestate_set_horizon(struct tablestate *state, uint64_t horizon_xid, uint64_t horizon_lsn) {
+    pthread_mutex_lock(&state->mutex);
+    raise_standby(state, horizon_lsn);
     atomic_store(&state->horizon_xid, horizon_xid);
+    pthread_mutex_unlock(&state->mutex);
+}
+
+/* The LSNs of another server or timeline would not compare with the old ones. */
+void tablestate_part(struct tablestate *state) {
+    pthread_mutex_lock(&state->mutex);
+    atomic_store(&state->horizon_xid, TABLESTATE_NOT_JOINED);
+    atomic_store(&state->standby_lsn, 0);
+    pthread_mutex_unlock(&state->mutex);
 }
 
 static bool is_fenced(struct tablestate *state, const struct pgsnapshot *snapshot) {
@@ -116,6 +138,9 @@ enum tablestate_verdict tablestate_admits(struct tablestate *state, uint64_t ver
     if (atomic_load(&state->version) != version) return TABLESTATE_OTHER_VERSION;
     uint64_t horizon_xid = atomic_load(&state->horizon_xid);
     if (horizon_xid == TABLESTATE_NOT_JOINED) return TABLESTATE_JOINING;
+    if (snapshot->standby)
+        return snapshot->lsn >= atomic_load(&state->standby_lsn) ? TABLESTATE_ADMITTED
+                                                                 : TABLESTATE_BELOW_HORIZON;
     if (snapshot->xmin < horizon_xid) return TABLESTATE_BELOW_HORIZON;
     uint64_t fenced_xid = atomic_load(&state->fenced_xid);
     if (fenced_xid != 0 && snapshot->xmin <= fenced_xid) return TABLESTATE_FENCED;

@@ -4,7 +4,7 @@
  *     number = tablestates_number(states, "public", "users");     the same for the same name for ever
  *     state  = tablestates_at(states, number);
  *
- *     evict the whole table:   tablestate_fence(state, xid);  tablestate_bump(state);      in this order
+ *     evict the whole table:   tablestate_fence(state, xid, lsn);  tablestate_bump(state);      in this order
  *     keep a row:              generation = tablestate_generation(state);
  *                              if (!tablestate_admits(state, version, &snapshot)) ...      in this order
  *
@@ -36,7 +36,10 @@ struct tablestate {
     _Atomic uint32_t n_fences;
     /* Fences that the list had no room for: all transactions up to this one must be over; 0: none. */
     _Atomic uint64_t fenced_xid;
-    pthread_mutex_t mutex; /* over the list */
+    /* What a standby must have replayed: the LSN that the horizon stands for, or of the last fence; UINT64_MAX: that is not
+     * known, until a snapshot has seen all fences. */
+    _Atomic uint64_t standby_lsn;
+    pthread_mutex_t mutex; /* over the list, and over changes of the LSN */
     uint64_t fences[TABLESTATE_FENCES];
 };
 
@@ -56,10 +59,14 @@ static inline uint64_t tablestate_generation(const struct tablestate *state) {
 }
 void tablestate_bump(struct tablestate *state);
 
-/* A transaction touched all rows. Past the list's length it becomes one coarser fence for all. */
-void tablestate_fence(struct tablestate *state, uint64_t xid);
+/* A transaction touched all rows, its commit ends at `lsn` (0: not known yet). Past the list's length it becomes one coarser
+ * fence for all. */
+void tablestate_fence(struct tablestate *state, uint64_t xid, uint64_t lsn);
 void tablestate_forget(struct tablestate *state, const struct pgsnapshot *snapshot);
-void tablestate_set_horizon(struct tablestate *state, uint64_t horizon_xid);
+/* `horizon_lsn`: every transaction that the feed does not tell of ends before it. */
+void tablestate_set_horizon(struct tablestate *state, uint64_t horizon_xid, uint64_t horizon_lsn);
+/* Not joined: nothing is kept until the next horizon. Then a new generation must follow. */
+void tablestate_part(struct tablestate *state);
 
 enum tablestate_verdict {
     TABLESTATE_ADMITTED,

@@ -17,6 +17,7 @@ void touched_reset(struct touched *touched) {
     touched->bytes.len = 0;
     touched->n_keys = 0;
     touched->n_tables = 0;
+    touched->lsn = 0;
 }
 
 bool touched_has_table(const struct touched *touched, uint32_t table) {
@@ -36,7 +37,7 @@ void touched_table(struct touched *touched, uint32_t table) {
     touched->tables[touched->n_tables++] = table;
 }
 
-static void give_up_keys(struct touched *touched) {
+void touched_give_up_keys(struct touched *touched) {
     for (size_t i = 0; i < touched->n_keys; i++)
         touched_table(touched, touched->keys[i].table);
     touched->n_keys = 0;
@@ -46,7 +47,7 @@ static void give_up_keys(struct touched *touched) {
 void touched_key(struct touched *touched, uint32_t table, uint64_t hash, struct slice key) {
     if (touched->n_tables > 0 && touched_has_table(touched, table)) return;
     if (touched->n_keys == touched->max_keys) {
-        give_up_keys(touched);
+        touched_give_up_keys(touched);
         touched_table(touched, table);
         return;
     }
@@ -57,4 +58,17 @@ void touched_key(struct touched *touched, uint32_t table, uint64_t hash, struct 
     touched->keys[touched->n_keys++] =
         (struct touched_key){hash, touched->bytes.len, (uint32_t)key.len, table};
     buf_append_slice(&touched->bytes, key);
+}
+
+void touched_trim(struct touched *touched) {
+    if (touched->n_keys > 0) return;
+    buf_deinit(&touched->bytes);
+    mem_free(touched->keys);
+    touched->keys = NULL;
+    touched->cap_keys = 0;
+}
+
+size_t touched_bytes(const struct touched *touched) {
+    return touched->bytes.cap + touched->cap_keys * sizeof *touched->keys +
+           touched->cap_tables * sizeof *touched->tables;
 }

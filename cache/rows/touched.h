@@ -20,6 +20,7 @@ struct touched_key {
 
 struct touched {
     size_t max_keys;
+    uint64_t lsn; /* where the commit ends; 0: not known yet */
     struct buf bytes;
     size_t n_keys, cap_keys;
     struct touched_key *keys;
@@ -31,6 +32,11 @@ void touched_deinit(struct touched *touched);
 void touched_reset(struct touched *touched);
 void touched_key(struct touched *touched, uint32_t table, uint64_t hash, struct slice key);
 void touched_table(struct touched *touched, uint32_t table);
+/* The tables of its keys instead of the keys. */
+void touched_give_up_keys(struct touched *touched);
+/* Gives back the memory of keys where there are none. */
+void touched_trim(struct touched *touched);
+size_t touched_bytes(const struct touched *touched);
 bool touched_has_table(const struct touched *touched, uint32_t table);
 static inline struct slice touched_text(const struct touched *touched,
                                         const struct touched_key *key) {

@@ -253,7 +253,7 @@ static void start_stream(struct model *model) {
     for (int i = 0; i < 3; i++)
         begin_fill(model);
     uint64_t next_xid = FIRST_XID + (uint64_t)model->n;
-    tablestate_set_horizon(model->table.state, model->start_at_once ? 0 : next_xid);
+    tablestate_set_horizon(model->table.state, model->start_at_once ? 0 : next_xid, 1);
     if (model->n < MAX_TRANSACTIONS) /* the transaction that took the horizon's xid */
         model->transactions[model->n++] = (struct model_transaction){.stage = VISIBLE};
 }
@@ -367,7 +367,7 @@ static void an_entry_is_as_old_as_the_older_of_its_forms(void **state) {
     struct model *model = mem_aligned(64, sizeof *model);
     memset(model, 0, sizeof *model);
     setup(model, &config, metrics, 1);
-    tablestate_set_horizon(model->table.state, 1);
+    tablestate_set_horizon(model->table.state, 1, 1);
     keep_version(model, FORM_STRING, "300:300:");
     keep_version(model, FORM_HASH, "200:201:200");
     struct touched touched = {.max_keys = 10};

@@ -69,8 +69,8 @@ static void a_noted_transaction_blocks_until_it_is_seen(void **state) {
     struct pgsnapshot before = snapshot_of("10:12:10");
     struct pgsnapshot after = snapshot_of("12:12:");
     uint64_t xid;
-    assert_true(recent_note(recent, 77, 10));
-    assert_true(recent_note(recent, 77, 11));
+    assert_true(recent_note(recent, 77, 10, 0));
+    assert_true(recent_note(recent, 77, 11, 0));
     assert_true(recent_blocks(recent, 77, &before, &xid));
     assert_int_equal(xid, 10);
     assert_false(recent_blocks(recent, 78, &before, NULL));
@@ -84,7 +84,7 @@ static void only_what_a_snapshot_sees_is_forgotten(void **state) {
     (void)state;
     struct recent *recent = recent_create(100000);
     for (uint64_t i = 0; i < 10000; i++)
-        assert_true(recent_note(recent, i * 0x9E3779B97F4A7C15u, 100 + i % 2));
+        assert_true(recent_note(recent, i * 0x9E3779B97F4A7C15u, 100 + i % 2, 0));
     assert_int_equal(recent_size(recent), 10000);
     struct pgsnapshot sees_100 = snapshot_of("101:102:101");
     assert_int_equal(recent_forget(recent, &sees_100), 5000);
@@ -101,12 +101,71 @@ static void a_full_set_says_so_and_loses_nothing(void **state) {
     (void)state;
     struct recent *recent = recent_create(3);
     for (uint64_t i = 1; i <= 3; i++)
-        assert_true(recent_note(recent, i, i));
-    assert_false(recent_note(recent, 4, 4));
+        assert_true(recent_note(recent, i, i, 0));
+    assert_false(recent_note(recent, 4, 4, 0));
     for (uint64_t i = 1; i <= 3; i++)
         assert_true(recent_has(recent, i, NULL));
     recent_clear(recent);
-    assert_true(recent_note(recent, 4, 4));
+    assert_true(recent_note(recent, 4, 4, 0));
+    recent_destroy(&recent);
+}
+
+static struct pgsnapshot standby_at(uint64_t lsn) {
+    return (struct pgsnapshot){.standby = true, .lsn = lsn};
+}
+
+static void a_standby_is_blocked_until_it_has_replayed_the_commit(void **state) {
+    (void)state;
+    struct recent *recent = recent_create(1000);
+    struct pgsnapshot behind = standby_at(99);
+    struct pgsnapshot caught_up = standby_at(100);
+    assert_true(recent_note(recent, 77, 10, 100));
+    assert_true(recent_blocks(recent, 77, &behind, NULL));
+    assert_false(recent_blocks(recent, 77, &caught_up, NULL));
+    assert_false(recent_blocks(recent, 78, &behind, NULL));
+    assert_true(recent_note(recent, 79, 11, 0));
+    assert_true(recent_blocks(recent, 79, &caught_up, NULL));
+    assert_true(recent_note(recent, 79, 11, 100));
+    assert_false(recent_blocks(recent, 79, &caught_up, NULL));
+    assert_false(recent_is_past(recent, 77, 99));
+    assert_true(recent_is_past(recent, 77, 100));
+    recent_destroy(&recent);
+}
+
+static void what_is_forgotten_blocks_standbys_behind_it(void **state) {
+    (void)state;
+    struct recent *recent = recent_create(1000);
+    struct pgsnapshot sees_all = snapshot_of("20:20:");
+    struct pgsnapshot behind = standby_at(99);
+    struct pgsnapshot caught_up = standby_at(100);
+    sees_all.lsn = 200;
+    assert_true(recent_note(recent, 77, 10, 100));
+    recent_keep_past(recent, 99); /* a standby is there */
+    assert_int_equal(recent_forget(recent, &sees_all), 1);
+    assert_false(recent_blocks(recent, 78, &behind, NULL));
+    recent_keep_past(recent, 100);
+    assert_int_equal(recent_forget(recent, &sees_all), 0);
+    assert_true(recent_blocks(recent, 78, &behind, NULL));
+    assert_false(recent_blocks(recent, 78, &caught_up, NULL));
+    /* Of one whose place is not known, the snapshot that sees it tells. */
+    assert_true(recent_note(recent, 77, 11, 0));
+    assert_int_equal(recent_forget(recent, &sees_all), 0);
+    assert_true(recent_blocks(recent, 78, &caught_up, NULL));
+    pgsnapshot_deinit(&sees_all);
+    recent_destroy(&recent);
+}
+
+static void a_full_set_keeps_nothing_for_standbys(void **state) {
+    (void)state;
+    struct recent *recent = recent_create(4);
+    struct pgsnapshot sees_all = snapshot_of("20:20:");
+    for (uint64_t i = 1; i <= 3; i++)
+        assert_true(recent_note(recent, i, i, 100 + i));
+    recent_keep_past(recent, 0);
+    assert_int_equal(recent_forget(recent, &sees_all), 0);
+    struct pgsnapshot behind = standby_at(102);
+    assert_true(recent_blocks(recent, 9, &behind, NULL));
+    pgsnapshot_deinit(&sees_all);
     recent_destroy(&recent);
 }
 
@@ -137,7 +196,7 @@ static void nothing_is_admitted_before_the_table_has_joined(void **state) {
     struct pgsnapshot early = snapshot_of("99:105:99,103");
     struct pgsnapshot late = snapshot_of("100:105:103");
     assert_int_equal(tablestate_admits(table, 0, &late), TABLESTATE_JOINING);
-    tablestate_set_horizon(table, 100);
+    tablestate_set_horizon(table, 100, 1);
     assert_int_equal(tablestate_admits(table, 0, &early), TABLESTATE_BELOW_HORIZON);
     assert_int_equal(tablestate_admits(table, 0, &late), TABLESTATE_ADMITTED);
     assert_int_equal(tablestate_admits(table, 1, &late), TABLESTATE_OTHER_VERSION);
@@ -150,8 +209,8 @@ static void a_fence_holds_until_it_is_seen_and_forgotten(void **state) {
     (void)state;
     struct tablestate *table;
     struct tablestates *states = make_table(&table);
-    tablestate_set_horizon(table, 1);
-    tablestate_fence(table, 50);
+    tablestate_set_horizon(table, 1, 1);
+    tablestate_fence(table, 50, 0);
     struct pgsnapshot blind = snapshot_of("50:60:50");
     struct pgsnapshot seeing = snapshot_of("51:60:51");
     assert_int_equal(tablestate_admits(table, 0, &blind), TABLESTATE_FENCED);
@@ -165,13 +224,43 @@ static void a_fence_holds_until_it_is_seen_and_forgotten(void **state) {
     tablestates_destroy(&states);
 }
 
+static void a_standby_must_have_replayed_horizon_and_fences(void **state) {
+    (void)state;
+    struct tablestate *table;
+    struct tablestates *states = make_table(&table);
+    struct pgsnapshot standby = standby_at(100);
+    assert_int_equal(tablestate_admits(table, 0, &standby), TABLESTATE_JOINING);
+    tablestate_set_horizon(table, 1, 101);
+    assert_int_equal(tablestate_admits(table, 0, &standby), TABLESTATE_BELOW_HORIZON);
+    standby.lsn = 101;
+    assert_int_equal(tablestate_admits(table, 0, &standby), TABLESTATE_ADMITTED);
+    tablestate_fence(table, 50, 200);
+    assert_int_equal(tablestate_admits(table, 0, &standby), TABLESTATE_BELOW_HORIZON);
+    standby.lsn = 200;
+    assert_int_equal(tablestate_admits(table, 0, &standby), TABLESTATE_ADMITTED);
+    tablestate_fence(table, 51, 0);
+    assert_int_equal(tablestate_admits(table, 0, &standby), TABLESTATE_BELOW_HORIZON);
+    struct pgsnapshot seeing = snapshot_of("52:60:");
+    seeing.lsn = 300;
+    tablestate_forget(table, &seeing);
+    assert_int_equal(tablestate_admits(table, 0, &standby), TABLESTATE_BELOW_HORIZON);
+    standby.lsn = 300;
+    assert_int_equal(tablestate_admits(table, 0, &standby), TABLESTATE_ADMITTED);
+    tablestate_part(table);
+    tablestate_set_horizon(table, 1, 7); /* another timeline, whose LSNs begin anew */
+    standby.lsn = 7;
+    assert_int_equal(tablestate_admits(table, 0, &standby), TABLESTATE_ADMITTED);
+    pgsnapshot_deinit(&seeing);
+    tablestates_destroy(&states);
+}
+
 static void more_fences_than_fit_become_a_horizon(void **state) {
     (void)state;
     struct tablestate *table;
     struct tablestates *states = make_table(&table);
-    tablestate_set_horizon(table, 1);
+    tablestate_set_horizon(table, 1, 1);
     for (uint64_t xid = 100; xid < 100 + 2 * TABLESTATE_FENCES; xid++)
-        tablestate_fence(table, xid);
+        tablestate_fence(table, xid, 0);
     struct pgsnapshot blind_to_last = snapshot_of("115:117:115");
     struct pgsnapshot seeing_all = snapshot_of("116:117:116");
     assert_int_not_equal(tablestate_admits(table, 0, &blind_to_last), TABLESTATE_ADMITTED);
@@ -213,6 +302,10 @@ int main(void) {
         cmocka_unit_test(a_noted_transaction_blocks_until_it_is_seen),
         cmocka_unit_test(only_what_a_snapshot_sees_is_forgotten),
         cmocka_unit_test(a_full_set_says_so_and_loses_nothing),
+        cmocka_unit_test(a_standby_is_blocked_until_it_has_replayed_the_commit),
+        cmocka_unit_test(what_is_forgotten_blocks_standbys_behind_it),
+        cmocka_unit_test(a_full_set_keeps_nothing_for_standbys),
+        cmocka_unit_test(a_standby_must_have_replayed_horizon_and_fences),
         cmocka_unit_test(a_table_keeps_its_number),
         cmocka_unit_test(nothing_is_admitted_before_the_table_has_joined),
         cmocka_unit_test(a_fence_holds_until_it_is_seen_and_forgotten),
