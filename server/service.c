@@ -56,6 +56,8 @@ static void create_cache_feed(struct service *s) {
         .temporary = true,
         .publication = config->cache.publication,
         .snapshot = FEED_SNAPSHOT_NEVER,
+        /* A transaction is streamed while it is open once its changes pass this. */
+        .server_options = "-c logical_decoding_work_mem=1MB",
         .status_interval_ms = 1000,
     };
     pump_init(&s->cache_pump, s, "cache", "cache", &feed, cache_sink(s->cache));
