@@ -16,6 +16,7 @@
 #include "cache/rows/keyspace_state.h"
 #include "cache/rows/loader.h"
 #include "cache/rows/pulse.h"
+#include "cache/rows/reaper.h"
 #include "cache/rows/warden.h"
 #include "cache/signals/awaits.h"
 
@@ -29,6 +30,7 @@ enum {
 struct readthrough {
     struct core core;
     struct coherence *coherence;
+    struct reaper *reaper;                        /* NULL: nothing is to be deleted */
     struct keyspace *keyspaces[CORE_MAX_WORKERS]; /* by the worker's index */
 };
 
@@ -174,6 +176,7 @@ struct readthrough *readthrough_create(const struct cache_config *config,
         core->warden = warden_create(core);
     }
     rt->coherence = coherence_create(core);
+    rt->reaper = reaper_create(core);
     return rt;
 }
 
@@ -183,6 +186,7 @@ void readthrough_destroy(struct readthrough **rt) {
     if (!old) return;
     struct core *core = &old->core;
     metrics_forget(core->metrics, core);
+    reaper_destroy(&old->reaper);
     coherence_destroy(&old->coherence);
     warden_destroy(&core->warden);
     pulse_destroy(&core->pulse);
@@ -200,13 +204,15 @@ bool readthrough_start(struct readthrough *rt, struct error *err) {
     struct core *core = &rt->core;
     if (!core->warden) return true;
     if (core_streams(core) && !pulse_start(core->pulse, err)) return false;
-    if (warden_start(core->warden, err)) return true;
+    if (warden_start(core->warden, err) && reaper_start(rt->reaper, err)) return true;
+    warden_stop(core->warden);
     pulse_stop(core->pulse);
     return false;
 }
 
 void readthrough_stop(struct readthrough *rt) {
     if (!rt->core.warden) return;
+    reaper_stop(rt->reaper);
     warden_stop(rt->core.warden);
     pulse_stop(rt->core.pulse);
 }

@@ -63,6 +63,8 @@ struct table {
     const char *name;
     int64_t ttl_ms;
     const char *left_sql; /* the milliseconds that a row has left by itself (rowttl.h), or NULL */
+    const char *
+        ended_sql; /* the condition that it has ended, where such rows are to be deleted, or NULL */
     bool partitioned;
     bool identified;     /* every key column's type has an identity: rows are evicted one by one */
     bool exact;          /* ... and absent rows may be remembered */
