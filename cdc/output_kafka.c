@@ -45,6 +45,7 @@ enum batch_state { BATCH_IDLE, BATCH_OPEN, BATCH_CLOSING };
 struct topic {
     struct topic *next;
     char *name;
+    struct topic_kind kind;
     rd_kafka_topic_t *handle; /* NULL: not used in this session yet */
     bool announced;           /* in this session: it is there, or under way */
 };
@@ -100,8 +101,10 @@ static void make_metrics(struct output_kafka *k, struct metrics *metrics) {
                                   "Records that Kafka refused or that timed out.", NULL);
 }
 
-static struct topic *add_topic(struct output_kafka *k, const char *name) {
+static struct topic *add_topic(struct output_kafka *k, const char *name,
+                               const struct topic_kind *kind) {
     struct topic *topic = mem_zalloc(sizeof *topic);
+    topic->kind = *kind;
     topic->name = mem_strdup(name);
     topic->next = k->topics;
     k->topics = topic;
@@ -122,7 +125,8 @@ static void *create(const struct publisher_config *config, const struct publishe
     k->cluster = kafka_topics_create(deps->log);
     make_metrics(k, deps->metrics);
     struct arena *arena = arena_create(256);
-    k->positions = add_topic(k, event_topic(arena, config->prefix, NULL, "positions"));
+    k->positions =
+        add_topic(k, event_topic(arena, config->prefix, NULL, "positions"), &topic_of_rows);
     arena_destroy(&arena);
     return k;
 }
@@ -268,14 +272,16 @@ static bool started(void *arg, const struct feed_identity *identity, struct erro
     return true;
 }
 
-static void *topic(void *arg, const char *name, struct error *err) {
+static void *topic(void *arg, const char *name, const struct topic_kind *kind, struct error *err) {
     (void)err;
-    return add_topic(arg, name);
+    return add_topic(arg, name, kind);
 }
 
-static struct kafka_topic_spec row_topic_spec(const struct output_kafka *k) {
-    return (struct kafka_topic_spec){.partitions = (int)k->config->topic_partitions,
-                                     .replication = k->config->topic_replication};
+static struct kafka_topic_spec topic_spec(const struct output_kafka *k, const struct topic *to) {
+    return (struct kafka_topic_spec){.partitions =
+                                         to->kind.ordered ? 1 : (int)k->config->topic_partitions,
+                                     .replication = k->config->topic_replication,
+                                     .retention_ms = to->kind.retention_ms};
 }
 
 /* Makes the topic while the feed goes on with its other duties; ready() is false meanwhile. */
@@ -283,13 +289,13 @@ static bool announce(void *arg, void *handle, struct error *err) {
     struct output_kafka *k = arg;
     struct topic *to = handle;
     if (to->announced) return true;
-    struct kafka_topic_spec spec = row_topic_spec(k);
+    struct kafka_topic_spec spec = topic_spec(k, to);
     to->announced = true;
     return kafka_topics_begin(k->cluster, k->producer, to->name, &spec, err);
 }
 
 static bool open_topic(struct output_kafka *k, struct topic *to, struct error *err) {
-    struct kafka_topic_spec spec = row_topic_spec(k);
+    struct kafka_topic_spec spec = topic_spec(k, to);
     bool ensured = to == k->positions || to->announced;
     if (!ensured && !kafka_topics_ensure(k->cluster, k->producer, to->name, &spec, err))
         return false;
@@ -334,7 +340,8 @@ static rd_kafka_resp_err_t produce_with_headers(struct output_kafka *k, const st
 static rd_kafka_resp_err_t produce(struct output_kafka *k, const struct topic *to,
                                    const struct record *record) {
     if (record->n_headers) return produce_with_headers(k, to, record);
-    if (rd_kafka_produce(to->handle, RD_KAFKA_PARTITION_UA, RD_KAFKA_MSG_F_COPY,
+    int32_t partition = to->kind.ordered ? 0 : RD_KAFKA_PARTITION_UA;
+    if (rd_kafka_produce(to->handle, partition, RD_KAFKA_MSG_F_COPY,
                          (void *)(uintptr_t)record->value.data, record->value.len, record->key.data,
                          record->key.len, k) == 0)
         return RD_KAFKA_RESP_ERR_NO_ERROR;
