@@ -189,6 +189,20 @@ check-redis: $(B)/freshet   ## Redis's own test suite against redis-server and F
 	@tests/redis/fetch build/parts/redis
 	@tests/redis/run build/parts/redis $< $(UNITS)
 
+# Time is shared among the faults; tests/coherence/hunt --help names them.
+SECONDS ?= 120
+FAULTS ?= all
+.PHONY: check-coherence check-coherence-rules
+check-coherence: $(B)/freshet build/venv/.complete   ## hunt for stale reads beside faults (SECONDS=120, FAULTS="none cut", SEED)
+	@tests/deps test
+	@FRESHET_BINARY=$< build/venv/bin/python tests/coherence/hunt --seconds $(SECONDS) --faults "$(FAULTS)" \
+	  $(if $(SEED),--seed $(SEED)) --json build/check-coherence.json
+
+check-coherence-rules: $(B)/freshet-rules build/venv/.complete   ## the hunter finds each rule of coherence that is taken out, in SECONDS at most
+	@tests/deps test
+	@FRESHET_BINARY=$< build/venv/bin/python tests/coherence/hunt --seconds $(SECONDS) --without $(or $(RULES),all) \
+	  $(if $(SEED),--seed $(SEED))
+
 .PHONY: check-clients
 check-clients: $(B)/freshet   ## clients of other languages: ioredis, node-redis, go-redis, Jedis
 	@tests/deps clients
