@@ -10,6 +10,7 @@
 #include "cache/rows/fill.h"
 #include "cache/rows/keyspace_state.h"
 #include "cache/rows/loader.h"
+#include "cache/rows/statement.h"
 
 struct wait {
     struct wait *prev, *next;
@@ -45,7 +46,9 @@ const struct rowvalue *fetched_find(const struct fetched_rows *rows, struct slic
     }
     for (; low < rows->n && rows->rows[low].hash == hash; low++) {
         const struct rowvalue *value = rows->rows[low].value;
-        bool fits = form == FORM_ANY || value->kind != ROWVALUE_ROW || value->form == form;
+        /* Who wants a list or a sorted set is told by any what it is. */
+        bool fits = (form != FORM_STRING && form != FORM_HASH) || value->kind != ROWVALUE_ROW ||
+                    value->form == form;
         if (fits && slice_equal(rows->rows[low].key, key)) return value;
     }
     return NULL;
@@ -272,6 +275,11 @@ bool fetch_want_soon(struct keyspace *keyspace, struct slice key, uint64_t hash,
     return true;
 }
 
+/* The only form of a named query's result that shows as no string. */
+static enum key_form result_form(enum entry_kind kind) {
+    return kind == ENTRY_HASH ? FORM_HASH : kind == ENTRY_LIST ? FORM_LIST : FORM_ZSET;
+}
+
 /* What memory holds of the row, copied: it has to live until the rest is here. NULL: not this form, or no row at all. */
 static struct rowvalue *copy_resident(struct wait *wait, const struct entry *entry,
                                       enum key_form form) {
@@ -284,10 +292,13 @@ static struct rowvalue *copy_resident(struct wait *wait, const struct entry *ent
     struct slice bytes = {0};
     if (entry_is_absent(entry))
         return rowvalue_create(ROWVALUE_ABSENT, form, entry_expiry(entry), bytes);
-    bool there =
-        form == FORM_HASH ? entry_row_fields(entry, &bytes) : entry_row_json(entry, &bytes);
+    if (stamp->kind != ENTRY_STRING) form = result_form(stamp->kind);
+    bool packed = form != FORM_STRING && form != FORM_ANY;
+    bool there = packed ? entry_row_fields(entry, &bytes) : entry_row_json(entry, &bytes);
     if (!there && form != FORM_ANY) return NULL;
-    return rowvalue_create(ROWVALUE_ROW, form, entry_expiry(entry), bytes);
+    struct rowvalue *value = rowvalue_create(ROWVALUE_ROW, form, entry_expiry(entry), bytes);
+    value->type = stamp->kind;
+    return value;
 }
 
 enum need { NEED_NOTHING, NEED_FILL };
@@ -304,7 +315,6 @@ static enum need look(struct wait *wait, struct fetched_row *row, const struct t
     if (row->value || !home->map) return NEED_NOTHING;
     *table = tablemap_find_key(home->map, row->key, &rest);
     if (!*table || (*table)->refusal) return NEED_NOTHING;
-    if ((*table)->query && row->form == FORM_HASH) return NEED_NOTHING;
     struct buf failure = {0};
     home->scratch.len = 0;
     bool parsed = rowkey_parse(*table, rest, &home->scratch, key, &failure);
@@ -330,7 +340,7 @@ static void begin(struct wait *wait) {
         add_row(wait, all.rows[i].key, all.rows[i].hash, all.rows[i].form);
         wait->rows.rows[wait->rows.n - 1].value = all.rows[i].value;
         if (need == NEED_FILL) {
-            enum key_form form = all.rows[i].form == FORM_HASH ? FORM_HASH : FORM_STRING;
+            enum key_form form = statement_form(table, all.rows[i].form);
             fills[n_fills++] = fill_create(home, home->map, table, all.rows[i].key,
                                            all.rows[i].hash, form, &key, deadline_us);
         }

@@ -68,12 +68,15 @@ enum keep_outcome keep_row(struct core *core, const struct keep_row *row,
     struct row_stamp stamp = {
         .table = row->table->number,
         .absent = absent,
+        .kind = (uint8_t)row->kind,
         .generation = tablestate_generation(row->table->state),
         .snapshot_xmin = snapshot->xmin,
         .snapshot_xmax = snapshot->xmax,
         .applied_lsn = lease_applied_lsn(core->lease),
         .filled_at_us = row->filled_at_us,
     };
+    /* The server too after the generation: where another one is followed, it is the first to change. */
+    if (core_streams(core) && !pgsnapshot_is_ours(snapshot)) return KEEP_REFUSED;
     enum keep_outcome outcome = judge_table(core, row, snapshot);
     if (outcome != KEEP_STORED) return outcome;
     bool linked = row->canonical.data && !slice_equal(row->canonical, row->key);

@@ -13,7 +13,8 @@ struct keep_row {
     const struct table *table;
     struct slice key; /* as asked */
     uint64_t hash;
-    enum key_form form;     /* FORM_STRING: `bytes` is JSON; FORM_HASH: packed fields */
+    enum key_form form;     /* FORM_STRING: `bytes` is text; else packed */
+    enum entry_kind kind;   /* as it shows */
     struct slice bytes;     /* data NULL: the row is absent */
     struct slice canonical; /* the key that a change of the answer names; data NULL: none does */
     bool exact;             /* that the row is absent may be remembered */

@@ -11,6 +11,8 @@
 #include "cache/rows/loader.h"
 #include "cache/rows/readthrough.h"
 #include "cache/rows/rowkey.h"
+#include "cache/rows/verify.h"
+#include "cache/rows/statement.h"
 #include "cache/rows/warden.h"
 #include "cache/signals/notify.h"
 #include "cache/signals/told.h"
@@ -38,8 +40,22 @@ static enum read_outcome plain_value(const struct entry *entry, enum key_form fo
     } else if (form == FORM_HASH) {
         if (entry->kind != ENTRY_HASH) return READ_WRONG_TYPE;
         if (!(entry->flags & ENTRY_OBJECT)) value->fields = entry_packed(entry);
+    } else if (form != FORM_ANY && entry->kind != (form == FORM_LIST ? ENTRY_LIST : ENTRY_ZSET)) {
+        return READ_WRONG_TYPE;
     }
     return READ_FOUND;
+}
+
+/* What shows as a string may be read as a row's columns too; any other result is of one kind. */
+static bool shows_as(enum entry_kind kind, enum key_form form) {
+    switch (form) {
+    case FORM_ANY: return true;
+    case FORM_STRING: return kind == ENTRY_STRING;
+    case FORM_HASH: return kind == ENTRY_STRING || kind == ENTRY_HASH;
+    case FORM_LIST: return kind == ENTRY_LIST;
+    case FORM_ZSET: return kind == ENTRY_ZSET;
+    }
+    return false;
 }
 
 /* READ_PENDING: this form of the row is not here. */
@@ -48,10 +64,13 @@ static enum read_outcome row_value(const struct entry *entry, enum key_form form
     value->row = true;
     value->entry = entry;
     value->expire_at_ms = entry_expiry(entry);
+    value->kind = entry_row_stamp(entry)->kind;
     if (entry_is_absent(entry)) return READ_ABSENT;
-    if (form == FORM_STRING && !entry_row_json(entry, &value->string)) return READ_PENDING;
-    if (form == FORM_HASH && !entry_row_fields(entry, &value->fields)) return READ_PENDING;
-    return READ_FOUND;
+    if (!shows_as(value->kind, form)) return READ_WRONG_TYPE;
+    if (form == FORM_ANY) return READ_FOUND;
+    bool there = form == FORM_STRING ? entry_row_json(entry, &value->string)
+                                     : entry_row_fields(entry, &value->fields);
+    return there ? READ_FOUND : READ_PENDING;
 }
 
 static enum read_outcome fetched_value(const struct rowvalue *row, enum key_form form,
@@ -63,9 +82,11 @@ static enum read_outcome fetched_value(const struct rowvalue *row, enum key_form
         value->failure = row->bytes;
         return READ_FAILED;
     }
+    value->kind = row->type;
+    if (!shows_as(row->type, form)) return READ_WRONG_TYPE;
     struct slice bytes = slice_make(row->bytes, row->len);
     if (form == FORM_STRING) value->string = bytes;
-    if (form == FORM_HASH) value->fields = bytes;
+    if (form != FORM_STRING && form != FORM_ANY) value->fields = bytes;
     return READ_FOUND;
 }
 
@@ -131,7 +152,7 @@ static enum read_outcome missing(struct keyspace *keyspace, struct command_conte
     const struct table *table = tablemap_find_key(keyspace->map, key, &rest);
     if (!table) return READ_ABSENT;
     *value = (struct key_value){.row = true};
-    if (table->query && form == FORM_HASH) return READ_WRONG_TYPE;
+    if (table->query && !statement_fits(table, form)) return READ_WRONG_TYPE;
     keyspace->failure.len = 0;
     if (table->refusal) {
         buf_printf(&keyspace->failure, "ERR %s: cannot be read: %s", table->prefix, table->refusal);
@@ -200,8 +221,8 @@ static bool shows(const struct entry *entry, const struct rowvalue *row) {
     if (row->kind == ROWVALUE_FAILED) return true;
     if (row->kind == ROWVALUE_ABSENT || entry_is_absent(entry))
         return (row->kind == ROWVALUE_ABSENT) == entry_is_absent(entry);
-    bool there =
-        row->form == FORM_HASH ? entry_row_fields(entry, &bytes) : entry_row_json(entry, &bytes);
+    bool packed = row->form != FORM_STRING && row->form != FORM_ANY;
+    bool there = packed ? entry_row_fields(entry, &bytes) : entry_row_json(entry, &bytes);
     return there && slice_equal(bytes, slice_make(row->bytes, row->len));
 }
 
@@ -212,9 +233,11 @@ bool keyspace_was_kept(struct command_context *ctx, struct slice key) {
         json = fetched_find(ctx->fetched, key, hash, FORM_STRING);
         fields = fetched_find(ctx->fetched, key, hash, FORM_HASH);
     }
-    if (!ctx->fetched || !fetched_find(ctx->fetched, key, hash, FORM_ANY))
-        return true; /* then it came from memory, and who registered is told */
+    const struct rowvalue *any =
+        ctx->fetched ? fetched_find(ctx->fetched, key, hash, FORM_ANY) : NULL;
+    if (!any) return true; /* then it came from memory, and who registered is told */
     const struct entry *entry = resident_row(ctx, key, hash);
+    if (any->type == ENTRY_LIST || any->type == ENTRY_ZSET) return entry && shows(entry, any);
     return entry && (!json || shows(entry, json)) && (!fields || shows(entry, fields));
 }
 
@@ -248,14 +271,16 @@ bool keyspace_read_ahead(struct keyspace *keyspace, struct slice key, enum key_f
         row_value(entry, form, &ignored) != READ_PENDING)
         return false;
     const struct table *table = tablemap_find_key(keyspace->map, key, &rest);
-    if (table && table->query && form == FORM_HASH) return false;
+    if (table && !statement_fits(table, form)) return false;
     return table && !table->refusal && fetch_want_soon(keyspace, key, hash, form);
 }
 
 /* ---- the turn ---- */
 
 void keyspace_tick(struct keyspace *keyspace, int64_t now_us) {
-    if (keyspace->loader) told_of_lease(keyspace->core, now_us);
+    if (!keyspace->loader) return;
+    told_of_lease(keyspace->core, now_us);
+    verify_tick(keyspace->core->verify, keyspace, now_us);
 }
 
 void keyspace_end_turn(struct keyspace *keyspace) {

@@ -129,6 +129,7 @@ static int by_statement(const void *a, const void *b) {
 }
 
 static bool same_statement(const struct fill *a, const struct fill *b) {
+    if (a->table->query && a->table->query->single) return a == b;
     return a->table == b->table && a->row.unique == b->row.unique && a->form == b->form;
 }
 
