@@ -154,10 +154,7 @@ static void fail_result(struct core *core, struct fill **fill, const char *why) 
     buf_deinit(&text);
 }
 
-/* Who may have the answer of an attempt that was sent before they came: all, if it was kept (it has then seen
- * everything that is applied) and what is applied is fresh enough. */
-static enum flight_answer answer_for(const struct core *core, enum keep_outcome outcome,
-                                     int64_t now_us) {
+enum flight_answer fill_shares(const struct core *core, enum keep_outcome outcome, int64_t now_us) {
     if (!core_streams(core) || !core_rule_holds(core, RULE_JOIN)) return FLIGHT_SHARED;
     bool fresh = outcome == KEEP_STORED && core_lease_holds(core, now_us);
     return fresh ? FLIGHT_SHARED : FLIGHT_TIMELY;
@@ -237,7 +234,7 @@ enum fill_next fill_answer(struct core *core, struct fill **fill, const PGresult
         value->type = row.kind;
         f->blocked = 0;
         f->grouped = false; /* who joined it alone gets it alone */
-        next = settle(core, fill, answer_for(core, outcome, now_us), value);
+        next = settle(core, fill, fill_shares(core, outcome, now_us), value);
         rowvalue_release(&value);
     }
     buf_deinit(&text);
