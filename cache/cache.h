@@ -110,6 +110,7 @@ struct cache_config {
     uint32_t unix_mode;
     uint32_t n_sockets; /* that systemd has handed over: then nothing else is listened on */
     const struct cache_socket *sockets;
+    uint32_t verify_rate; /* entries a second that are compared with the database; 0: none */
     bool debug_commands; /* DEBUG is answered */
 };
 

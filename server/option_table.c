@@ -138,6 +138,9 @@ const struct option options[] = {
     {"cache.acl_file", STRING, AT(cache.acl_file),
      .help = "Or a file of them, as Redis's `aclfile`: `ACL LOAD` reads it anew, `ACL SAVE` writes "
              "it."},
+    {"cache.verify_rate", COUNT, AT(cache.verify_rate), .initial = "0", .max = 100000,
+     .help = "Entries a second that are read again and compared with the database, all the time; 0: "
+             "none, but when FRESHET.VERIFY START asks for it."},
     {"cache.debug_commands", BOOL, AT(cache.debug_commands), .initial = "false",
      .help = "Answer DEBUG, which test suites use."},
     {"cache.protected_mode", BOOL, AT(cache_protected_mode), .initial = "true",

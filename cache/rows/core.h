@@ -25,9 +25,13 @@ struct tracking;
 struct watches;
 struct flights;
 struct pulse;
+struct verify;
 struct warden;
 
-enum { CORE_MAX_WORKERS = 1024 };
+enum {
+    CORE_MAX_WORKERS = 1024,
+    CORE_VERIFY_CLOCK = CORE_MAX_WORKERS - 1, /* the fillclock of verify.c, which is no worker */
+};
 
 /* Which fills of a worker are in flight, as numbers in the order of sending: those below `oldest` are over. Written by
  * the worker before a query is sent and after its rows were kept; read by the control thread (rule 4). */
@@ -66,6 +70,7 @@ struct core {
     struct awaits *awaits;
     struct pulse *pulse;
     struct warden *warden;
+    struct verify *verify;
     struct core_metrics count;
     struct fillclock fillclocks[CORE_MAX_WORKERS];
     _Atomic uint64_t seen_xmin; /* of the last snapshot that the pulse took; for explanations */
@@ -104,6 +109,11 @@ static inline bool core_rule_holds(const struct core *core, enum core_rule rule)
 
 static inline bool core_streams(const struct core *core) {
     return core->config->coherence == COHERENCE_STREAM;
+}
+
+/* Are the table's rows evicted when they change? Else the TTL is their only bound. */
+static inline bool core_follows(const struct core *core, const struct table *table) {
+    return core_streams(core) && !table->by_ttl;
 }
 
 /* May memory answer for a row now? By TTL alone there is no bound to keep. */

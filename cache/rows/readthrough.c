@@ -16,6 +16,7 @@
 #include "cache/rows/keyspace_state.h"
 #include "cache/rows/loader.h"
 #include "cache/rows/pulse.h"
+#include "cache/rows/verify.h"
 #include "cache/rows/reaper.h"
 #include "cache/rows/warden.h"
 #include "cache/signals/awaits.h"
@@ -174,6 +175,7 @@ struct readthrough *readthrough_create(const struct cache_config *config,
     if (config->database_url) {
         core->pulse = pulse_create(core);
         core->warden = warden_create(core);
+        core->verify = verify_create(core);
     }
     rt->coherence = coherence_create(core);
     rt->reaper = reaper_create(core);
@@ -188,6 +190,7 @@ void readthrough_destroy(struct readthrough **rt) {
     metrics_forget(core->metrics, core);
     reaper_destroy(&old->reaper);
     coherence_destroy(&old->coherence);
+    verify_destroy(&core->verify);
     warden_destroy(&core->warden);
     pulse_destroy(&core->pulse);
     awaits_destroy(&core->awaits);
@@ -279,7 +282,7 @@ void readthrough_attach(struct readthrough *rt, struct worker *worker) {
     keyspace->worker = worker;
     keyspace->loop = worker_loop(worker);
     keyspace->index = worker_index(worker);
-    ASSERT(keyspace->index < CORE_MAX_WORKERS);
+    ASSERT(keyspace->index < CORE_VERIFY_CLOCK);
     struct keyspace_metrics *count = &keyspace->count;
     struct metrics *metrics = core->metrics;
     count->hits = metrics_counter(metrics, "freshet_cache_hits_total",

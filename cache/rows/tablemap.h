@@ -70,6 +70,7 @@ struct table {
     bool exact;          /* ... and absent rows may be remembered */
     const char *refusal; /* why its rows cannot be read, or NULL */
     const char *uncovered; /* why the change stream does not cover it, or NULL */
+    bool by_ttl;           /* ... and never will: its rows are kept for a time, and not evicted */
     uint16_t n_keys;
     const struct key_column *keys;
     uint16_t n_uniques;
