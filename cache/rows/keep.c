@@ -42,6 +42,7 @@ static struct entry *make_entry(const struct keep_row *row, const struct entry *
                 stamp->snapshot_xmin = before->snapshot_xmin;
                 stamp->snapshot_xmax = before->snapshot_xmax;
                 stamp->written = before->written;
+                stamp->standby = before->standby;
             }
             if (before->filled_at_us < stamp->filled_at_us)
                 stamp->filled_at_us = before->filled_at_us;
@@ -79,8 +80,11 @@ enum keep_outcome keep_row(struct core *core, const struct keep_row *row,
         .fill_ms = row->fill_ms,
         .kind = (uint8_t)row->kind,
         .generation = tablestate_generation(row->table->state),
-        .snapshot_xmin = snapshot->xmin,
-        .snapshot_xmax = row->written_by ? row->written_by + 1 : snapshot->xmax,
+        .standby = snapshot->standby,
+        .snapshot_xmin = snapshot->standby ? 0 : snapshot->xmin,
+        .snapshot_xmax = row->written_by      ? row->written_by + 1
+                         : snapshot->standby ? snapshot->lsn
+                                             : snapshot->xmax,
         .written = row->written_by != 0,
         .applied_lsn = lease_applied_lsn(core->lease),
         .filled_at_us = row->filled_at_us,

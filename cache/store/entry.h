@@ -69,8 +69,12 @@ struct entry_timing {
 /* A row as read by a fill. `table` is the table map's stable number. */
 struct row_stamp {
     uint32_t table;
-    bool absent;         /* the row did not exist: a negative entry */
-    uint8_t kind; /* enum entry_kind as it shows: a row is a string, a named query's result what its shape says */
+    bool absent;      /* the row did not exist: a negative entry */
+    bool standby; /* read of a standby: snapshot_xmin is 0, snapshot_xmax the LSN that it had replayed */
+    bool written;     /* by a write of ours, whose transaction is snapshot_xmax - 1 */
+    uint16_t fill_ms; /* what reading it took, rounded up */
+    uint8_t
+        kind; /* enum entry_kind as it shows: a row is a string, a named query's result what its shape says */
     uint64_t generation; /* of the table when it was installed: whole-table eviction is a new one */
     uint64_t snapshot_xmin; /* of the fill that is the older of the forms */
     uint64_t snapshot_xmax;
