@@ -96,6 +96,11 @@ struct cache_config {
     uint64_t client_output_limit_bytes;
     const char *client_output_buffer_limit; /* NULL, or classes as output_limits.h words them */
     const char *notify_keyspace_events;     /* NULL, or letters as notify.h has them */
+    const char *slot;                       /* of the feed, permanent; NULL: one for each session */
+    const char *warm_path;                  /* of the hottest rows' names (warm.h); NULL: none */
+    int64_t warm_interval_ms;
+    uint32_t warm_keys;
+    uint32_t warm_rate; /* rows a second that are read at the start */
     const char *feed_name;                  /* application_name of the feed */
     const char *publication;                /* "freshet_cache" */
     uint32_t n_tables;

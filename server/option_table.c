@@ -211,6 +211,19 @@ const struct option options[] = {
     {"cache.notify_keyspace_events", STRING, AT(cache.notify_keyspace_events), .shown = "none",
      .help = "Keyspace notifications, in Redis's letters (`KEA`: all), and `f` for keys that a "
              "commit has evicted."},
+    {"cache.warm", STRING, AT(cache.warm_path), .shown = "none: each start is a cold one",
+     .help = "A file for the names of the hottest rows: written at intervals and at a clean stop; "
+             "at the next start they are read from the database again. It holds no values."},
+    {"cache.warm_interval", DURATION, AT(cache.warm_interval_ms), .initial = "1m", .min = 1000,
+     .help = "How often that file is written."},
+    {"cache.warm_keys", COUNT, AT(cache.warm_keys), .initial = "100000", .min = 1,
+     .max = 5 * 1000 * 1000, .help = "So many rows at most, the most used ones."},
+    {"cache.warm_rate", COUNT, AT(cache.warm_rate), .initial = "2000", .min = 1,
+     .max = 1000 * 1000, .help = "So many of them a second are read at the start."},
+    {"cache.slot", STRING, AT(cache.slot),
+     .shown = "none: a temporary one, which goes with the connection",
+     .help = "A permanent replication slot for the cache's feed, of this name: after a cut the "
+             "feed resumes, and memory is kept. While the cache is away, it retains WAL."},
     {"cache.unix_socket", STRING, AT(cache.unix_socket),
      .help = "A unix socket beside it, at this path."},
     {"cache.unix_mode", STRING, AT(cache_unix_mode), .initial = "0700",

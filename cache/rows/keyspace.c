@@ -12,6 +12,7 @@
 #include "cache/rows/readthrough.h"
 #include "cache/rows/rowkey.h"
 #include "cache/rows/verify.h"
+#include "cache/rows/warm.h"
 #include "cache/rows/statement.h"
 #include "cache/rows/warden.h"
 #include "cache/signals/notify.h"
@@ -281,6 +282,7 @@ void keyspace_tick(struct keyspace *keyspace, int64_t now_us) {
     if (!keyspace->loader) return;
     told_of_lease(keyspace->core, now_us);
     verify_tick(keyspace->core->verify, keyspace, now_us);
+    warm_tick(keyspace->core->warm, keyspace, now_us);
 }
 
 void keyspace_end_turn(struct keyspace *keyspace) {

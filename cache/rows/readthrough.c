@@ -19,6 +19,7 @@
 #include "cache/rows/verify.h"
 #include "cache/rows/reaper.h"
 #include "cache/rows/warden.h"
+#include "cache/rows/warm.h"
 #include "cache/signals/awaits.h"
 
 enum {
@@ -176,6 +177,7 @@ struct readthrough *readthrough_create(const struct cache_config *config,
         core->pulse = pulse_create(core);
         core->warden = warden_create(core);
         core->verify = verify_create(core);
+        core->warm = warm_create(core);
     }
     rt->coherence = coherence_create(core);
     rt->reaper = reaper_create(core);
@@ -190,6 +192,7 @@ void readthrough_destroy(struct readthrough **rt) {
     metrics_forget(core->metrics, core);
     reaper_destroy(&old->reaper);
     coherence_destroy(&old->coherence);
+    warm_destroy(&core->warm);
     verify_destroy(&core->verify);
     warden_destroy(&core->warden);
     pulse_destroy(&core->pulse);
@@ -207,7 +210,10 @@ bool readthrough_start(struct readthrough *rt, struct error *err) {
     struct core *core = &rt->core;
     if (!core->warden) return true;
     if (core_streams(core) && !pulse_start(core->pulse, err)) return false;
-    if (warden_start(core->warden, err) && reaper_start(rt->reaper, err)) return true;
+    if (warden_start(core->warden, err) && reaper_start(rt->reaper, err) &&
+        warm_start(core->warm, err))
+        return true;
+    reaper_stop(rt->reaper);
     warden_stop(core->warden);
     pulse_stop(core->pulse);
     return false;
@@ -216,6 +222,7 @@ bool readthrough_start(struct readthrough *rt, struct error *err) {
 void readthrough_stop(struct readthrough *rt) {
     if (!rt->core.warden) return;
     reaper_stop(rt->reaper);
+    warm_stop(rt->core.warm);
     warden_stop(rt->core.warden);
     pulse_stop(rt->core.pulse);
 }
