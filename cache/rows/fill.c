@@ -128,12 +128,14 @@ static void read_left(const struct fill *fill, const PGresult *result, int place
 static bool is_present(const struct core *core, const struct fill *fill, const PGresult *result,
                        int place, struct rowttl *ttl) {
     *ttl = (struct rowttl){.ttl_ms = fill->table->ttl_ms,
+                           .stale_ms = core->config->stale_while_revalidate_ms,
                            .jitter_percent = core->config->ttl_jitter_percent,
                            .seed = fill->hash + (uint64_t)clock_mono_us()};
     bool there = is_there(result, place);
     if (there) read_left(fill, result, place, ttl);
     if (there && (!ttl->ends || ttl->left_ms > 0)) return true;
     ttl->ends = false;
+    ttl->stale_ms = 0;
     ttl->ttl_ms = core->config->negative_ttl_ms;
     return false;
 }
@@ -143,7 +145,7 @@ static bool pack_result(const struct core *core, const struct fill *fill, const 
                         int place, struct buf *packed, struct rowttl *ttl, const char **why) {
     struct slice text = field_of(result, place, statement_row_at(fill->table, NULL));
     if (result_pack(fill->table->query, text, packed, why)) *why = NULL;
-    if (packed->len == 0) ttl->ttl_ms = core->config->negative_ttl_ms;
+    if (packed->len == 0) *ttl = (struct rowttl){.ttl_ms = core->config->negative_ttl_ms};
     return packed->len > 0;
 }
 
@@ -177,6 +179,11 @@ static void tell_probe(struct fill *fill, const struct keep_row *row,
     probe->answered(probe, row, snapshot);
 }
 
+static uint16_t took_ms(const struct fill *fill, int64_t now_us) {
+    int64_t took_ms = (now_us - fill->sent_us) / 1000 + 1;
+    return took_ms < UINT16_MAX ? (uint16_t)took_ms : UINT16_MAX;
+}
+
 enum fill_next fill_answer(struct core *core, struct fill **fill, const PGresult *result, int place,
                            const struct pgsnapshot *snapshot, int64_t now_us) {
     struct fill *f = *fill;
@@ -207,6 +214,8 @@ enum fill_next fill_answer(struct core *core, struct fill **fill, const PGresult
         .form = f->form,
         .kind = statement_kind(f->table),
         .bytes = bytes,
+        .fill_ms = took_ms(f, now_us),
+        .renews = f->renews,
         .canonical = canonical_key(f, result, place, &text),
         .exact = f->row.unique ? f->row.unique->exact : f->table->exact,
         .lasting =

@@ -67,6 +67,8 @@ struct fill {
     int64_t deadline_us;
     uint32_t blocked;      /* tries that rule 3 has turned down */
     uint32_t shape_errors; /* tries that the table's changed shape has turned down */
+    int64_t sent_us;       /* the last attempt; the owner's */
+    bool renews;           /* of a row that is in memory (keep.h) */
     bool grouped;          /* belongs to a command of several rows: one snapshot for all */
     bool alone;            /* its text may be malformed: in a statement of its own */
     /* Under the registry's lock: */
@@ -83,6 +85,8 @@ void flights_destroy(struct flights **flights);
 /* Registers the fill with its first waiter, or has the waiter join the one that is there (false). A grouped fill never
  * joins: where its row is under way already it goes unregistered. */
 bool flights_enter(struct flights *flights, struct fill *fill, struct waiter *waiter);
+/* Is a fill of this key under way? */
+bool flights_has(struct flights *flights, struct slice key, uint64_t hash, enum key_form form);
 void flights_sent(struct flights *flights, struct fill *fill);
 /* Who has an attempt's answer: */
 enum flight_answer {

@@ -7,13 +7,14 @@
 #include "cache/rows/consistency.h"
 #include "cache/rows/core.h"
 #include "cache/rows/fetch.h"
+#include "cache/rows/flights.h"
 #include "cache/rows/keyspace_state.h"
 #include "cache/rows/loader.h"
 #include "cache/rows/readthrough.h"
 #include "cache/rows/rowkey.h"
+#include "cache/rows/statement.h"
 #include "cache/rows/verify.h"
 #include "cache/rows/warm.h"
-#include "cache/rows/statement.h"
 #include "cache/rows/warden.h"
 #include "cache/signals/notify.h"
 #include "cache/signals/told.h"
@@ -178,6 +179,41 @@ static bool may_answer(const struct command_context *ctx) {
     return consistency_admits(&asked, core, clock_mono_us());
 }
 
+/* Even between 0 and 1. */
+static double chance(struct keyspace *keyspace) {
+    uint64_t z = keyspace->random += UINT64_C(0x9E3779B97F4A7C15);
+    z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94D049BB133111EB);
+    return (double)((z ^ (z >> 31)) >> 11) / 9007199254740992.0; /* 2^53 */
+}
+
+/* A row that memory has answered: is it to be read again before its end? By one fill, whoever asks. */
+static void look_ahead(struct command_context *ctx, const struct entry *entry, struct slice key,
+                       uint64_t hash, enum key_form form, int64_t left_ms) {
+    struct keyspace *keyspace = ctx->keyspace;
+    struct core *core = keyspace->core;
+    struct slice rest;
+    uint32_t fill_ms = entry_row_stamp(entry)->fill_ms;
+    if (!ahead_is_due(&keyspace->ahead, left_ms, fill_ms, chance(keyspace))) return;
+    if (!keyspace->loader || !keyspace->map) return;
+    const struct table *table = tablemap_find_key(keyspace->map, key, &rest);
+    if (!table || table->refusal) return;
+    if (flights_has(core->flights, key, hash, statement_form(table, form))) return;
+    bool stale = left_ms <= keyspace->ahead.stale_for_ms;
+    metric_add(stale ? core->count.refreshed_stale : core->count.refreshed_early, 1);
+    fetch_renew(keyspace, key, hash, form);
+}
+
+static inline void refresh_in_time(struct command_context *ctx, const struct entry *entry,
+                                   struct slice key, uint64_t hash, enum key_form form) {
+    int64_t until_ms = entry_expiry(entry);
+    if (until_ms == STORE_NEVER || entry_is_absent(entry) || form == FORM_ANY) return;
+    int64_t left_ms = until_ms - ctx->now_ms;
+    const struct ahead *ahead = &ctx->keyspace->ahead;
+    if (__builtin_expect(ahead_may_be_due(ahead, left_ms, entry_row_stamp(entry)->fill_ms), 0))
+        look_ahead(ctx, entry, key, hash, form, left_ms);
+}
+
 static enum read_outcome read_key(struct command_context *ctx, struct slice key, enum key_form form,
                                   struct key_value *value) {
     struct keyspace *keyspace = ctx->keyspace;
@@ -199,6 +235,7 @@ static enum read_outcome read_key(struct command_context *ctx, struct slice key,
     enum read_outcome outcome = row_value(entry, form, value);
     if (outcome == READ_PENDING) return missing(keyspace, ctx, key, form, value);
     metric_bump(outcome == READ_ABSENT ? keyspace->count.negative_hits : keyspace->count.hits, 1);
+    refresh_in_time(ctx, entry, key, hash, form);
     return outcome;
 }
 
@@ -288,6 +325,6 @@ void keyspace_tick(struct keyspace *keyspace, int64_t now_us) {
 void keyspace_end_turn(struct keyspace *keyspace) {
     if (!keyspace->loader) return;
     tablemaps_refresh(keyspace->core->maps, &keyspace->map);
-    if (keyspace->gathered) fetch_begin(keyspace);
+    if (keyspace->gathered || keyspace->renewing) fetch_begin(keyspace);
     loader_pump(keyspace->loader);
 }

@@ -80,7 +80,7 @@ static int64_t jittered(const struct rowttl *ttl) {
 }
 
 int64_t rowttl_expiry(const struct rowttl *ttl, int64_t now_ms) {
-    int64_t keep_ms = ttl->ttl_ms > 0 ? jittered(ttl) : 0;
+    int64_t keep_ms = ttl->ttl_ms > 0 ? jittered(ttl) + ttl->stale_ms : 0;
     if (ttl->ends && (keep_ms == 0 || ttl->left_ms < keep_ms)) keep_ms = ttl->left_ms;
     return keep_ms > 0 ? now_ms + keep_ms : STORE_NEVER;
 }

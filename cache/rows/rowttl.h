@@ -18,7 +18,8 @@ void rowttl_compose(struct buf *sql, const char *column, const char *base_type_n
 void rowttl_compose_ended(struct buf *sql, const char *column, const char *base_type_name);
 
 struct rowttl {
-    int64_t ttl_ms; /* 0: none */
+    int64_t ttl_ms;   /* 0: none */
+    int64_t stale_ms; /* what it may stay beyond that, while it is read again */
     uint32_t jitter_percent;
     uint64_t seed;   /* any number; another for each entry */
     bool ends;       /* the row tells a time */
