@@ -1,5 +1,6 @@
 #include "cdc/follower.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/lsn.h"
@@ -77,7 +78,6 @@ static bool breaks_chain(struct follower *f, const struct invalidation *record,
     bool torn = record->kind == INVALIDATION_TRANSACTION && record->part > 0 &&
                 (!f->open || record->part != f->next_part || record->xid != f->tx.xid);
     if (record->since_lsn <= f->through_lsn && !torn) return false;
-    f->gaps++;
     error_set(cause, ERROR_CONFLICT, true,
               "records are missing in topic \"%s\" between " LSN_FMT " and " LSN_FMT, f->topic,
               LSN_ARG(f->through_lsn), LSN_ARG(record->since_lsn));
@@ -183,7 +183,11 @@ bool follower_take(struct follower *f, struct slice bytes, struct error *err) {
     }
     if (!is_ours(f, &record, err)) return false;
     struct error cause;
-    if (f->attached && breaks_chain(f, &record, &cause)) follower_end(f, &cause);
+    if (f->attached && breaks_chain(f, &record, &cause)) {
+        f->breaks++;
+        snprintf(f->broken, sizeof f->broken, "%.255s", cause.message);
+        follower_end(f, &cause);
+    }
     if (!f->attached) {
         /* In the middle of a transaction no chain can begin. */
         if (record.kind == INVALIDATION_TRANSACTION && record.part > 0) return true;

@@ -42,7 +42,8 @@ struct follower {
     uint64_t transactions;
     uint64_t changes;
     uint64_t heartbeats;
-    uint64_t gaps;    /* sessions that ended because something was missing */
+    uint64_t breaks;  /* sessions that ended because the next record did not fit */
+    char broken[256]; /* why the last of them did */
     uint64_t invalid; /* records that could not be read */
 };
 

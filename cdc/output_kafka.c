@@ -9,7 +9,7 @@
  * commits. at-least-once: a batch is flushed, then its position record is written and flushed; a crash between
  * repeats the batch. Either way the server is told no more than the positions topic holds.
  *
- * Nothing here blocks for longer than SLICE_MS while a session streams: librdkafka's calls are resumed from tick
+ * Nothing here blocks for longer than half a second while a session streams: librdkafka's calls are resumed from tick
  * to tick. Any error ends the session, and with it the producer: the next one fences it and starts over from the
  * position. */
 #include <stdatomic.h>
@@ -25,7 +25,11 @@
 #include "cdc/positions.h"
 
 enum {
-    SLICE_MS = 10,               /* of a blocking call, between two status updates */
+    SLICE_MS = 10, /* of a blocking call, between two status updates */
+    /* Of commit_transaction, which comes back as soon as it is done. Resumed, it first asks librdkafka's own thread where it
+     * is; where that thread has no time to answer within the call's timeout, librdkafka 2.0 takes the commit for an abort
+     * once it ends, and stops the process (seen with 10 ms on a busy machine). Nothing is read meanwhile anyway. */
+    COMMIT_SLICE_MS = 500,
     PREPARE_TIMEOUT_MS = 10000,  /* of a start's calls */
     ENDING_TIMEOUT_MS = 3000,    /* for what is whole to be committed when a session ends */
     PROGRESS_EVERY_US = 1000000, /* positions without records are written no more often */
@@ -423,11 +427,11 @@ static void batch_done(struct output_kafka *k, int64_t now_us) {
     metric_bump(k->batches, 1);
 }
 
-/* Goes on with CLOSING for at most timeout_ms. */
-static bool close_batch(struct output_kafka *k, int timeout_ms, struct error *err) {
+/* Goes on with CLOSING for a while. */
+static bool close_batch(struct output_kafka *k, struct error *err) {
     if (k->exactly_once) {
         if (!k->position_written && !write_position(k, err)) return false;
-        rd_kafka_error_t *error = rd_kafka_commit_transaction(k->producer, timeout_ms);
+        rd_kafka_error_t *error = rd_kafka_commit_transaction(k->producer, COMMIT_SLICE_MS);
         if (!error) {
             if (!check_failure(k, err)) return false;
             batch_done(k, clock_mono_us());
@@ -440,7 +444,7 @@ static bool close_batch(struct output_kafka *k, int timeout_ms, struct error *er
         }
         return commit_error(error, err);
     }
-    rd_kafka_resp_err_t code = rd_kafka_flush(k->producer, timeout_ms);
+    rd_kafka_resp_err_t code = rd_kafka_flush(k->producer, SLICE_MS);
     if (!check_failure(k, err)) return false;
     if (code) return true; /* timed out: on with it at the next tick */
     if (!k->position_written) return write_position(k, err);
@@ -463,7 +467,7 @@ static bool close_when_due(struct output_kafka *k, int64_t now_us, struct error 
         if (k->state == BATCH_IDLE && !open_batch(k, err)) return false;
         k->state = BATCH_CLOSING;
     }
-    return close_batch(k, SLICE_MS, err);
+    return close_batch(k, err);
 }
 
 static bool commit(void *arg, const struct change_position *position, int64_t now_us,
@@ -525,7 +529,7 @@ static void ended(void *arg) {
                     !rd_kafka_fatal_error(k->producer, NULL, 0);
     if (worth_it) k->state = BATCH_CLOSING;
     while (worth_it && k->state == BATCH_CLOSING && clock_mono_us() < deadline_us)
-        worth_it = close_batch(k, SLICE_MS, &err);
+        worth_it = close_batch(k, &err);
     close_producer(k);
 }
 

@@ -143,10 +143,16 @@ static bool take_message(struct topic_session *s, const rd_kafka_message_t *mess
                          struct error *err) {
     if (message->err) return take_error(s, message, err);
     bool was_attached = s->follower->attached;
+    uint64_t breaks = s->follower->breaks;
     s->last_record_us = clock_mono_us();
     s->bytes += message->len;
     s->trouble[0] = '\0';
     bool ok = follower_take(s->follower, slice_make(message->payload, message->len), err);
+    if (s->follower->breaks != breaks) {
+        board_reconnect(s->board);
+        log_warn(s->log, "feed_broken", "feed=%s topic=%s cause=\"%s\"", s->sink.name,
+                 s->config->topic->name, s->follower->broken);
+    }
     if (s->follower->attached && !was_attached) {
         s->streamed = true;
         board_state(s->board, FEED_STREAMING, "");
