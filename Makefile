@@ -159,6 +159,10 @@ $(B)/rules/%.o: %.c $(B)/flags
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  cc   $< (rules)")
 	$(Q)$(CC) $(CFLAGS) -DFRESHET_TEST_SWITCHES -MMD -MP -c $< -o $@
+# The simulation takes rules out, too.
+$(B)/unit/cache/test_core_simulation: tests/unit/cache/test_core_simulation.c $(RULES_OBJECTS) $(B)/lib/cache.a $(B)/lib/base.a
+	@mkdir -p $(@D)
+	$(LINK) -DFRESHET_TEST_SWITCHES -MMD -MP $(filter-out %.h,$^) $(LDLIBS) -lcmocka -o $@
 $(B)/freshet-rules: $(B)/obj/server/main.o $(RULES_OBJECTS) $(LIBRARIES)
 	$(LINK) $^ $(LDLIBS) -o $@
 
