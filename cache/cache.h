@@ -21,6 +21,7 @@
 
 enum cache_coherence { COHERENCE_STREAM, COHERENCE_TTL };
 enum cache_feed { CACHE_FEED_SLOT, CACHE_FEED_KAFKA };
+enum cache_writes { WRITES_REFUSE, WRITES_THROUGH };
 enum cache_on_stale { ON_STALE_BYPASS, ON_STALE_SERVE, ON_STALE_ERROR };
 
 /* cache.tables: one entry of the map. */
@@ -30,6 +31,7 @@ struct cache_table_config {
     int64_t ttl_ms;         /* -1: cache.ttl */
     const char *ttl_column; /* tells when the row ends (rowttl.h); NULL: none */
     bool delete_expired;    /* rows that have ended by it are deleted */
+    const char *writes;     /* "refuse" or "through"; NULL: cache.writes */
     bool mapped;            /* false: this table's name is an ordinary prefix */
     uint32_t n_columns;     /* 0: all; else only these are readable */
     const char *const *columns;
@@ -68,23 +70,30 @@ struct cache_user_config {
 struct cache_config {
     const char *database_url; /* NULL: no read-through, plain keys only */
     uint32_t pool;            /* connections a worker, to each server that rows are read from */
-    const char *pooler_url;   /* NULL: rows are read over database_url; else a pooler in transaction mode */
+    const char
+        *pooler_url; /* NULL: rows are read over database_url; else a pooler in transaction mode */
+    uint32_t write_pool; /* connections a worker for writing, where anything is written through */
     uint32_t n_replicas;
     const char *const *replicas;  /* URLs of hot standbys that rows may be read from */
     int64_t statement_timeout_ms; /* of a statement that reads rows; 0: fill_timeout_ms */
     const char *application_name; /* of all connections but the feed's */
-    const char *listen;       /* "host:port", "[::1]:6380" */
-    const char *password;     /* NULL: none */
-    uint32_t workers;         /* 0: one a core */
+    const char *listen;           /* "host:port", "[::1]:6380" */
+    const char *password;         /* NULL: none */
+    uint32_t workers;             /* 0: one a core */
     uint64_t max_memory_bytes;
     int64_t ttl_ms;
     int64_t negative_ttl_ms;
     uint32_t ttl_jitter_percent; /* by up to so much each entry's TTL is shortened */
-    uint32_t delete_rate;        /* of ended rows: so many a second at most */
-    uint32_t delete_batch;       /* ... and so many in one transaction */
-    int64_t fill_timeout_ms;     /* the deadline of a read that has to ask the database */
+    uint32_t early_refresh;      /* ahead.h: its eagerness */
+    int64_t stale_while_revalidate_ms;
+    int64_t min_refill_interval_ms; /* pace.h; 0: none */
+    uint32_t delete_rate;           /* of ended rows: so many a second at most */
+    uint32_t delete_batch;          /* ... and so many in one transaction */
+    int64_t fill_timeout_ms;        /* the deadline of a read that has to ask the database */
     uint32_t
-        max_pending_reads; /* rows that a worker's clients may wait for at once; 0: any number */
+        max_pending_reads;    /* rows that a worker's clients may wait for at once; 0: any number */
+    enum cache_writes writes; /* what SET and HSET do on the key of a table's row */
+    int64_t write_timeout_ms; /* the deadline of such a write */
     enum cache_coherence coherence;
     /* KAFKA: the publication is a publisher's, which keeps it up; and freshness is proved by the feed's own word alone. */
     enum cache_feed feed;
@@ -100,9 +109,9 @@ struct cache_config {
     const char *warm_path;                  /* of the hottest rows' names (warm.h); NULL: none */
     int64_t warm_interval_ms;
     uint32_t warm_keys;
-    uint32_t warm_rate; /* rows a second that are read at the start */
-    const char *feed_name;                  /* application_name of the feed */
-    const char *publication;                /* "freshet_cache" */
+    uint32_t warm_rate;      /* rows a second that are read at the start */
+    const char *feed_name;   /* application_name of the feed */
+    const char *publication; /* "freshet_cache" */
     uint32_t n_tables;
     const struct cache_table_config *tables;
     uint32_t n_queries;
@@ -116,7 +125,7 @@ struct cache_config {
     uint32_t n_sockets; /* that systemd has handed over: then nothing else is listened on */
     const struct cache_socket *sockets;
     uint32_t verify_rate; /* entries a second that are compared with the database; 0: none */
-    bool debug_commands; /* DEBUG is answered */
+    bool debug_commands;  /* DEBUG is answered */
 };
 
 struct cache_deps {

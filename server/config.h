@@ -45,7 +45,6 @@ struct config {
     bool cache_read_through;
     bool cache_protected_mode;
     const char *cache_unix_mode; /* octal; config_check makes cache.unix_mode of it */
-    uint32_t cache_writes;
 
     struct publisher_config cdc;
     uint32_t cdc_snapshot; /* enum config_snapshot */

@@ -36,6 +36,8 @@ static const struct option cache_table_options[] = {
              "1970. From then on it reads as absent."},
     {"delete_expired", BOOL, IN(cache_table_config, delete_expired), .initial = "false",
      .help = "Rows that have ended by `ttl_column` are deleted from the table, in the background."},
+    {"writes", OPTION_WORD, IN(cache_table_config, writes), .choices = "refuse|through",
+     .shown = "`cache.writes`", .help = "The same for this table alone."},
     {"mapped", BOOL, IN(cache_table_config, mapped), .initial = "true",
      .help = "`false`: this table's name is an ordinary key prefix; its rows cannot be read."},
     {"columns", OPTION_LIST, IN(cache_table_config, columns),
@@ -115,11 +117,14 @@ const struct option options[] = {
              "REPLICATION and SELECT."},
     {"database.pool", COUNT, AT(cache.pool), .initial = "4", .min = 1, .max = 1000,
      .help = "Connections a cache worker keeps for reading rows."},
+    {"database.write_pool", COUNT, AT(cache.write_pool), .initial = "4", .min = 1, .max = 1000,
+     .help = "Connections a cache worker makes for writing, where `cache.writes` is `through`."},
     {"database.replicas", OPTION_LIST, AT(cache.replicas), COUNTED(cache.n_replicas),
      .shown = "none",
      .help = "URLs of hot standbys that rows are read from, as long as they are not behind by more "
              "than `cache.max_staleness`; the primary otherwise."},
-    {"database.pooler", URL, AT(cache.pooler_url), .shown = "none: rows are read over `database.url`",
+    {"database.pooler", URL, AT(cache.pooler_url),
+     .shown = "none: rows are read over `database.url`",
      .help = "The URL of a pooler in transaction mode (PgBouncer) through which rows are read; all "
              "else goes over `database.url`."},
     {"database.statement_timeout", DURATION, AT(cache.statement_timeout_ms), .min = 1,
@@ -139,8 +144,9 @@ const struct option options[] = {
      .help = "Or a file of them, as Redis's `aclfile`: `ACL LOAD` reads it anew, `ACL SAVE` writes "
              "it."},
     {"cache.verify_rate", COUNT, AT(cache.verify_rate), .initial = "0", .max = 100000,
-     .help = "Entries a second that are read again and compared with the database, all the time; 0: "
-             "none, but when FRESHET.VERIFY START asks for it."},
+     .help =
+         "Entries a second that are read again and compared with the database, all the time; 0: "
+         "none, but when FRESHET.VERIFY START asks for it."},
     {"cache.debug_commands", BOOL, AT(cache.debug_commands), .initial = "false",
      .help = "Answer DEBUG, which test suites use."},
     {"cache.protected_mode", BOOL, AT(cache_protected_mode), .initial = "true",
@@ -157,6 +163,18 @@ const struct option options[] = {
      .help =
          "Percent: each entry's TTL is shortened by a random part of it, up to so much, so that "
          "what was read together does not expire together."},
+    {"cache.early_refresh", COUNT, AT(cache.early_refresh), .initial = "1", .max = 100,
+     .help = "A row that is being read is refreshed by one of its readers shortly before its TTL "
+             "ends: on average so many times before it as a fill takes (XFetch). 0: never."},
+    {"cache.stale_while_revalidate", DURATION, AT(cache.stale_while_revalidate_ms), .initial = "0s",
+     .max = 86400 * 1000,
+     .help = "That long a row answers beyond its TTL, while it is read again. Within the staleness "
+             "lease all the same: what a commit has touched never does."},
+    {"cache.min_refill_interval", DURATION, AT(cache.min_refill_interval_ms), .initial = "0s",
+     .max = 60 * 1000,
+     .help =
+         "One key is read from the database at most once in this time, and its readers wait for "
+         "that: it bounds what a row costs that is changed and read all the time."},
     {"cache.delete_rate", COUNT, AT(cache.delete_rate), .initial = "200", .min = 1,
      .max = 1000 * 1000,
      .help =
@@ -192,8 +210,12 @@ const struct option options[] = {
      .choices = "bypass|serve|error",
      .help = "`bypass`: read the database. `serve`: answer from memory all the same. `error`: "
              "answer an error."},
-    {"cache.writes", CHOICE, AT(cache_writes), .initial = "refuse", .choices = "refuse",
-     .later = "through", .help = "What SET and HSET do on a key of a table."},
+    {"cache.writes", CHOICE, AT(cache.writes), .initial = "refuse", .choices = "refuse|through",
+     .help = "What SET, HSET and the like do on a row's key. `refuse`: an error, and DEL evicts. "
+             "`through`: "
+             "they change the row in the database, and DEL deletes it."},
+    {"cache.write_timeout", DURATION, AT(cache.write_timeout_ms), .initial = "5s", .min = 10,
+     .max = 3600 * 1000, .help = "How long such a write may take before it is answered an error."},
     {"cache.sample_interval", DURATION, AT(cache.sample_interval_ms), .initial = "100ms", .min = 10,
      .max = 60 * 1000,
      .help = "How often the database's WAL position is asked for, to know how stale memory is."},
@@ -213,17 +235,19 @@ const struct option options[] = {
              "commit has evicted."},
     {"cache.warm", STRING, AT(cache.warm_path), .shown = "none: each start is a cold one",
      .help = "A file for the names of the hottest rows: written at intervals and at a clean stop; "
-             "at the next start they are read from the database again. It holds no values."},
+             "at the next start "
+             "they are read from the database again. It holds no values."},
     {"cache.warm_interval", DURATION, AT(cache.warm_interval_ms), .initial = "1m", .min = 1000,
      .help = "How often that file is written."},
     {"cache.warm_keys", COUNT, AT(cache.warm_keys), .initial = "100000", .min = 1,
      .max = 5 * 1000 * 1000, .help = "So many rows at most, the most used ones."},
-    {"cache.warm_rate", COUNT, AT(cache.warm_rate), .initial = "2000", .min = 1,
-     .max = 1000 * 1000, .help = "So many of them a second are read at the start."},
+    {"cache.warm_rate", COUNT, AT(cache.warm_rate), .initial = "2000", .min = 1, .max = 1000 * 1000,
+     .help = "So many of them a second are read at the start."},
     {"cache.slot", STRING, AT(cache.slot),
      .shown = "none: a temporary one, which goes with the connection",
      .help = "A permanent replication slot for the cache's feed, of this name: after a cut the "
-             "feed resumes, and memory is kept. While the cache is away, it retains WAL."},
+             "feed resumes, and "
+             "memory is kept. While the cache is away, it retains WAL."},
     {"cache.unix_socket", STRING, AT(cache.unix_socket),
      .help = "A unix socket beside it, at this path."},
     {"cache.unix_mode", STRING, AT(cache_unix_mode), .initial = "0700",

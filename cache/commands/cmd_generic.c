@@ -1,12 +1,16 @@
 /* Keys of any kind: DEL, EXISTS, TYPE. Times are in cmd_expire.c, walks in cmd_scan.c, new names in
  * cmd_keyspace.c, what they take in cmd_object.c. */
 #include "cache/commands/cmd.h"
+#include "cache/commands/row_write.h"
 
-/* A row's key is only evicted: its row stays in the database, and a negative entry was none to the client. */
+/* Rows that are written through were deleted before this. Of others the key is only evicted: the row stays in the database;
+ * and a negative entry was none to the client. */
 static void cmd_del(struct command_context *ctx) {
-    int64_t removed = 0;
+    int64_t removed = row_write_deleted(ctx);
+    if (removed < 0) removed = 0;
     for (uint32_t i = 1; i < ctx->argc; i++) {
         uint64_t hash;
+        if (row_write_has(ctx, ctx->argv[i])) continue;
         struct entry *entry = cmd_find(ctx, ctx->argv[i], &hash);
         if (!entry) continue;
         bool was_there = !entry_is_absent(entry);
@@ -45,7 +49,7 @@ static void cmd_type(struct command_context *ctx) {
 /* clang-format off */
 const struct command commands_generic[] = {
     {"del", cmd_del, -2, CMD_WRITE | CMD_ROW_WRITE, KEYS(1, -1, 1), "1.0.0", GROUP_GENERIC,
-     "Deletes one or more keys. A table's row is only taken out of memory.", "O(N) with the number of keys", NULL},
+     "Deletes one or more keys. A table's row is only taken out of memory, unless the table is written through.", "O(N) with the number of keys", NULL},
     {"exists", cmd_exists, -2, CMD_READONLY | CMD_FAST, KEYS(1, -1, 1), "1.0.0", GROUP_GENERIC,
      "Determines whether one or more keys exist.", "O(N) with the number of keys", NULL},
     {"touch", cmd_exists, -2, CMD_READONLY | CMD_FAST, KEYS(1, -1, 1), "3.2.1", GROUP_GENERIC,

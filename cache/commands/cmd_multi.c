@@ -7,11 +7,13 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "cache/commands/cmd.h"
+#include "cache/commands/row_write.h"
 #include "cache/commands/transaction.h"
 #include "cache/front/client.h"
 #include "cache/front/worker.h"
 #include "cache/rows/fetch.h"
 #include "cache/signals/keywaits.h"
+#include "cache/writes/write.h"
 
 static struct transaction *open_transaction(const struct command_context *ctx) {
     struct transaction *tx = client_transaction(ctx->client);
@@ -222,9 +224,14 @@ static struct command_context context_of(struct command_context *ctx, struct que
     return one;
 }
 
-static void run_one(struct command_context *ctx, struct queued *queued) {
+static void run_one(struct command_context *ctx, struct queued *queued, uint32_t place) {
     size_t mark = ctx->reply->out->len;
     struct command_context one = context_of(ctx, queued);
+    struct fetched_rows own;
+    if (row_write_of(ctx)) {
+        row_write_share(ctx, place, &own);
+        one.fetched = &own;
+    }
     command_run_queued(&one);
     if (one.blocked) {
         /* as if its time was over */
@@ -239,6 +246,7 @@ static void run_one(struct command_context *ctx, struct queued *queued) {
                     queued->named->name);
     }
     ctx->ready = one.ready;
+    if (row_write_of(ctx)) row_write_unshare(&own);
 }
 
 static void run_all(struct command_context *ctx, struct exec *exec) {
@@ -248,9 +256,40 @@ static void run_all(struct command_context *ctx, struct exec *exec) {
         struct queued *queued = transaction_at(exec->tx, i);
         bool aside = takes_own_locks(queued);
         if (aside) unlock(ctx, exec);
-        run_one(ctx, queued);
+        run_one(ctx, queued, i);
         if (aside) lock(ctx, exec);
     }
+}
+
+/* The database's part did not happen, or nobody knows; so nothing else does. */
+static void answer_unwritten(struct command_context *ctx, struct transaction *tx,
+                             const struct write *write) {
+    struct slice why = buf_slice(&write->failure);
+    if (write->outcome == WRITE_TOUCHED)
+        reply_null_array(ctx->reply);
+    else if (write->outcome == WRITE_UNKNOWN)
+        reply_error(ctx->reply, "%.*s", (int)why.len, why.data);
+    else
+        reply_error(ctx->reply, "EXECABORT Transaction discarded because of: %.*s", (int)why.len,
+                    why.data);
+    end(ctx, tx);
+}
+
+/* True: EXEC runs again once the database has carried them out, or it is answered. */
+static bool writes_rows(struct command_context *ctx, struct transaction *tx) {
+    size_t mark = ctx->reply->out->len;
+    switch (row_write_exec(ctx, tx)) {
+    case ROW_WRITE_NONE: return false;
+    case ROW_WRITE_BEGUN: return true;
+    case ROW_WRITE_REFUSED: break;
+    }
+    struct buf why = {0};
+    buf_append(&why, ctx->reply->out->data + mark + 1, ctx->reply->out->len - mark - 3);
+    ctx->reply->out->len = mark;
+    reply_error(ctx->reply, "EXECABORT Transaction discarded because of: %s", buf_text(&why));
+    buf_deinit(&why);
+    end(ctx, tx);
+    return true;
 }
 
 static void cmd_exec(struct command_context *ctx) {
@@ -264,16 +303,22 @@ static void cmd_exec(struct command_context *ctx) {
         reply_error(ctx->reply, "EXECABORT Transaction discarded because of previous errors.");
         return;
     }
-    if (!fits(ctx, exec.tx)) {
+    const struct write *write = row_write_of(ctx);
+    if (write && write->outcome != WRITE_DONE) {
+        answer_unwritten(ctx, exec.tx, write);
+        return;
+    }
+    if (!write && !fits(ctx, exec.tx)) {
         end(ctx, exec.tx);
         reply_error(ctx->reply, "EXECABORT Transaction discarded because of: OOM command not "
                                 "allowed when used memory > 'maxmemory'.");
         return;
     }
-    if (!ctx->fetched && waits_for_rows(ctx, exec.tx)) return;
+    if (!ctx->fetched && (writes_rows(ctx, exec.tx) || waits_for_rows(ctx, exec.tx))) return;
     gather_hashes(ctx, &exec);
     lock(ctx, &exec);
-    if (is_touched(ctx, &exec)) {
+    /* of a write that was looked at before its COMMIT */
+    if (!write && is_touched(ctx, &exec)) {
         reply_null_array(ctx->reply);
     } else {
         transaction_unwatch(exec.tx);

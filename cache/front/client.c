@@ -141,7 +141,7 @@ static void fire_deadline(void *arg, int64_t now_us) {
     resume(client, &(struct rerun){.timed_out = true, .deadline_us = client->deadline_us});
 }
 
-static struct client *find_waiting(struct client_ticket ticket) {
+struct client *client_of(struct client_ticket ticket) {
     if (ticket.slot >= ticket.worker->n_slots) return NULL;
     struct client *client = ticket.worker->clients[ticket.slot];
     if (!client || client->waiting == WAIT_NONE || client->wait != ticket.wait) return NULL;
@@ -149,7 +149,7 @@ static struct client *find_waiting(struct client_ticket ticket) {
 }
 
 enum client_resumed client_resume(struct client_ticket ticket, struct fetched_rows *fetched) {
-    struct client *client = find_waiting(ticket);
+    struct client *client = client_of(ticket);
     if (!client) return RESUMED_GONE;
     uint64_t id = client->card.id;
     resume(client, &(struct rerun){.fetched = fetched, .deadline_us = client->deadline_us});
@@ -166,7 +166,7 @@ struct wake {
 static void run_wake(struct loop_message *message, void *owner) {
     (void)message;
     struct wake *wake = owner;
-    struct client *client = find_waiting(wake->ticket);
+    struct client *client = client_of(wake->ticket);
     mem_free(wake);
     if (!client) return;
     if (client->waiting == WAIT_EVENT && stream_has_gone(&client->stream))

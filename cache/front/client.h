@@ -57,6 +57,9 @@ enum client_resumed {
  * Never from inside a command's function (keyspace_read and below): a rows wait that needs nothing is answered there. */
 enum client_resumed client_resume(struct client_ticket ticket, struct fetched_rows *fetched);
 
+/* Who waits on it; NULL: it has gone, or waits no more. */
+struct client *client_of(struct client_ticket ticket);
+
 /* Any thread: has the worker run the waiting command again (ctx->woken). */
 void client_wake(struct client_ticket ticket);
 

@@ -56,7 +56,10 @@ struct coherence {
 
 /* Does the entry show what the transaction did, for certain? Then it may stay. */
 static bool has_seen(const struct entry *entry, uint64_t xid) {
-    return entry->kind == ENTRY_ROW && xid < entry_row_stamp(entry)->snapshot_xmin;
+    if (entry->kind != ENTRY_ROW) return false;
+    const struct row_stamp *stamp = entry_row_stamp(entry);
+    /* What a write of ours has left is told of once more, by the stream. */
+    return xid < stamp->snapshot_xmin || (stamp->written && xid + 1 == stamp->snapshot_xmax);
 }
 
 static bool evict(struct core *core, const struct store_guard *guard, struct slice key,
@@ -104,6 +107,7 @@ void coherence_apply(struct core *core, const struct touched *touched, uint64_t 
         struct store_guard guard;
         if (key->table == last_fenced) continue;
         store_lock(core->store, &key->hash, 1, &guard);
+        guard.client_id = touched->client_id;
         bool noted = recent_note(core->recent, key->hash, xid, touched->lsn);
         evicted += evict(core, &guard, touched_text(touched, key), key->hash, xid, now_ms);
         linked.len = 0;
@@ -115,6 +119,33 @@ void coherence_apply(struct core *core, const struct touched *touched, uint64_t 
         /* The recent set is full: the whole table instead, and its other keys with it. */
         fence_table(core, key->table, xid, touched->lsn);
         last_fenced = key->table;
+    }
+    buf_deinit(&linked);
+    if (evicted > 0) metric_add(core->count.evicted_commit, (int64_t)evicted);
+}
+
+/* No transaction has this id: nothing has seen it. */
+static const uint64_t unseen_by_all = UINT64_MAX - 1;
+
+void coherence_evict(struct core *core, const struct touched *touched) {
+    int64_t now_ms = clock_wall_us() / 1000;
+    struct buf linked = {0};
+    uint64_t evicted = 0;
+    for (size_t i = 0; i < touched->n_tables; i++) {
+        tablestate_bump(tablestates_at(core->states, touched->tables[i]));
+        told_number(core, touched->tables[i]);
+    }
+    for (size_t i = 0; i < touched->n_keys; i++) {
+        const struct touched_key *key = &touched->keys[i];
+        struct store_guard guard;
+        store_lock(core->store, &key->hash, 1, &guard);
+        guard.client_id = touched->client_id;
+        evicted +=
+            evict(core, &guard, touched_text(touched, key), key->hash, unseen_by_all, now_ms);
+        linked.len = 0;
+        size_t n_linked = links_take(core->links, key->hash, &linked);
+        store_unlock(core->store, &guard);
+        if (n_linked > 0) evicted += evict_linked(core, buf_slice(&linked), now_ms);
     }
     buf_deinit(&linked);
     if (evicted > 0) metric_add(core->count.evicted_commit, (int64_t)evicted);
@@ -365,15 +396,15 @@ static bool on_started(void *self, const struct feed_identity *identity, struct 
     struct coherence *coherence = self;
     struct core *core = coherence->core;
     (void)err;
-    bool first = coherence->identity.system_identifier == 0;
-    bool moved = !first && !same_server(identity, &coherence->identity);
-    if (moved) lease_reset(core->lease);
+    bool moved = !same_server(identity, &coherence->identity);
+    struct origin origin = {identity->system_identifier, identity->timeline,
+                            identity->server_start_us, true};
     coherence->identity = *identity;
     coherence->identity.database = NULL; /* borrowed for the call */
     coherence->identity.slot = NULL;
     coherence->in_transaction = false;
     forget_resolved(coherence);
-    pulse_stream_started(core->pulse, moved, coherence_reset);
+    pulse_stream_started(core->pulse, &origin, moved, coherence_reset);
     advance(coherence, identity->slot_lsn);
     return true;
 }

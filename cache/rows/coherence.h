@@ -22,6 +22,8 @@ struct change_sink coherence_sink(struct coherence *coherence);
 
 /* What a commit does, for own writes too: any thread that holds no lock. */
 void coherence_apply(struct core *core, const struct touched *touched, uint64_t xid);
+/* What was touched goes, whoever it shows; that no older row is kept after that is not seen to. */
+void coherence_evict(struct core *core, const struct touched *touched);
 /* Every entry of every table goes, nothing is kept until rule 5 has been passed again. */
 void coherence_reset(struct core *core);
 

@@ -6,13 +6,13 @@ void forgetting_begin(struct core *core, struct forgetting *forgetting,
     forgetting->snapshot = *snapshot;
     *snapshot = (struct pgsnapshot){0};
     forgetting->waits = true;
-    for (uint32_t i = 0; i < CORE_MAX_WORKERS; i++)
+    for (uint32_t i = 0; i < CORE_CLOCKS; i++)
         forgetting->after[i] = atomic_load(&core->fillclocks[i].started);
 }
 
 static bool are_over(const struct core *core, const struct forgetting *forgetting) {
     if (!core_rule_holds(core, RULE_FORGET_LATE)) return true;
-    for (uint32_t i = 0; i < CORE_MAX_WORKERS; i++) {
+    for (uint32_t i = 0; i < CORE_CLOCKS; i++) {
         if (atomic_load(&core->fillclocks[i].oldest) < forgetting->after[i]) return false;
     }
     return true;

@@ -18,7 +18,7 @@
 struct forgetting {
     bool waits; /* for older fills to end */
     struct pgsnapshot snapshot;
-    uint64_t after[CORE_MAX_WORKERS]; /* fills begun before the snapshot came, a worker */
+    uint64_t after[CORE_CLOCKS]; /* fills begun before the snapshot came, a worker */
 };
 
 static inline bool forgetting_waits(const struct forgetting *forgetting) {

@@ -25,7 +25,8 @@ struct pgsnapshot {
     uint64_t *running; /* ascending, between the two; owned */
     bool standby;      /* the xids are void: what committed up to `lsn` is seen, and maybe more */
     uint64_t lsn;      /* on a primary: all that is seen was committed before it; 0: not known */
-    /* What was read is of no use any more when *serves is another number than then. NULL: no such thing. */
+    /* What was read is of no use any more when *serves is another number than then (of a primary 0: not known yet, which
+     * says nothing). NULL: no such thing. */
     const _Atomic int64_t *serves;
     int64_t served;
 };
@@ -43,7 +44,9 @@ bool pgsnapshot_include(struct pgsnapshot *snapshot, uint64_t xid);
 bool pgsnapshot_sees(const struct pgsnapshot *snapshot, uint64_t xid);
 /* Is the server still the one whose changes we are told of, or a standby of that? */
 static inline bool pgsnapshot_is_ours(const struct pgsnapshot *snapshot) {
-    return !snapshot->serves || atomic_load(snapshot->serves) == snapshot->served;
+    if (!snapshot->serves) return true;
+    int64_t serves = atomic_load(snapshot->serves);
+    return serves == snapshot->served || (serves == 0 && !snapshot->standby);
 }
 
 /* As pgsnapshot_sees, of one whose commit ends at `lsn` (0: not known yet), on whichever kind of server the snapshot was taken. */

@@ -15,14 +15,20 @@
 #include "cache/rows/flights.h"
 #include "cache/rows/keyspace_state.h"
 #include "cache/rows/loader.h"
+#include "cache/rows/lsntimes.h"
+#include "cache/rows/pace.h"
 #include "cache/rows/pulse.h"
-#include "cache/rows/verify.h"
 #include "cache/rows/reaper.h"
+#include "cache/rows/replica.h"
+#include "cache/rows/sources.h"
+#include "cache/rows/verify.h"
 #include "cache/rows/warden.h"
 #include "cache/rows/warm.h"
 #include "cache/signals/awaits.h"
+#include "cache/writes/writer.h"
 
 enum {
+    WATCH_INTERVAL_US = 1000 * 1000,
     MAX_NOTES = 1 << 20, /* of the recent set: 16 to 32 MiB at the most */
     MIN_LINKS = 1 << 18,
     MAX_LINKS = 1 << 22, /* 64 bytes and the key's own each, of max_memory */
@@ -34,6 +40,10 @@ struct readthrough {
     struct coherence *coherence;
     struct reaper *reaper;                        /* NULL: nothing is to be deleted */
     struct keyspace *keyspaces[CORE_MAX_WORKERS]; /* by the worker's index */
+    uint32_t n_replicas;
+    struct replica **replicas;
+    struct loop_timer watch; /* of the first worker */
+    struct loop *watch_loop;
 };
 
 /* ---- metrics ---- */
@@ -111,6 +121,14 @@ static void register_counters(struct core *core) {
                                     "Transactions that touched a whole table.", NULL);
     count->joined = metrics_counter(metrics, "freshet_cache_fills_joined_total",
                                     "Reads that joined a fill which was under way.", NULL);
+    count->paced = metrics_counter(metrics, "freshet_cache_fills_paced_total",
+                                   "Fills put off by cache.min_refill_interval.", NULL);
+    static const char refreshes[] = "freshet_cache_refreshes_total";
+    static const char refreshes_help[] = "Rows in memory that were read again before their end.";
+    count->refreshed_early =
+        metrics_counter(metrics, refreshes, refreshes_help, "reason=\"early\"");
+    count->refreshed_stale =
+        metrics_counter(metrics, refreshes, refreshes_help, "reason=\"stale\"");
     count->samples = metrics_counter(metrics, "freshet_cache_samples_total",
                                      "Looks at the primary's position and snapshot.", NULL);
     count->queries = metrics_counter(metrics, "freshet_cache_fill_queries_total",
@@ -147,6 +165,13 @@ static size_t links_of(const struct cache_config *config) {
     return links < MIN_LINKS ? MIN_LINKS : links > MAX_LINKS ? MAX_LINKS : (size_t)links;
 }
 
+static void make_replicas(struct readthrough *rt) {
+    rt->n_replicas = sources_count(rt->core.sources) - 1;
+    rt->replicas = mem_calloc(rt->n_replicas + 1u, sizeof(struct replica *));
+    for (uint32_t i = 0; i < rt->n_replicas; i++)
+        rt->replicas[i] = replica_create(&rt->core, sources_at(rt->core.sources, i + 1));
+}
+
 struct readthrough *readthrough_create(const struct cache_config *config,
                                        const struct readthrough_deps *deps, struct error *err) {
     if (config->database_url) {
@@ -168,13 +193,18 @@ struct readthrough *readthrough_create(const struct cache_config *config,
     core->recent = recent_create(MAX_NOTES);
     core->links = links_create(links_of(config));
     core->lease = lease_create(config->max_staleness_ms * 1000);
+    core->lsntimes = lsntimes_create(config->max_staleness_ms * 1000);
+    if (config->feed == CACHE_FEED_KAFKA) lease_rely_on_feed(core->lease);
     core->flights = flights_create();
+    core->pace = pace_create(config->min_refill_interval_ms * 1000);
     core->awaits = awaits_create();
     core->rules_off = rules_taken_out();
     register_gauges(core);
     register_counters(core);
     if (config->database_url) {
+        core->sources = sources_create(config, core->metrics);
         core->pulse = pulse_create(core);
+        make_replicas(rt);
         core->warden = warden_create(core);
         core->verify = verify_create(core);
         core->warm = warm_create(core);
@@ -192,13 +222,19 @@ void readthrough_destroy(struct readthrough **rt) {
     metrics_forget(core->metrics, core);
     reaper_destroy(&old->reaper);
     coherence_destroy(&old->coherence);
+    for (uint32_t i = 0; i < old->n_replicas; i++)
+        replica_destroy(&old->replicas[i]);
+    mem_free(old->replicas);
     warm_destroy(&core->warm);
     verify_destroy(&core->verify);
     warden_destroy(&core->warden);
     pulse_destroy(&core->pulse);
     awaits_destroy(&core->awaits);
     flights_destroy(&core->flights);
+    pace_destroy(&core->pace);
     lease_destroy(&core->lease);
+    lsntimes_destroy(&core->lsntimes);
+    sources_destroy(&core->sources);
     links_destroy(&core->links);
     recent_destroy(&core->recent);
     tablemaps_destroy(&core->maps);
@@ -206,15 +242,28 @@ void readthrough_destroy(struct readthrough **rt) {
     mem_free(old);
 }
 
+static bool start_replicas(struct readthrough *rt, struct error *err) {
+    for (uint32_t i = 0; i < rt->n_replicas; i++) {
+        if (!replica_start(rt->replicas[i], err)) return false;
+    }
+    return true;
+}
+
+static void stop_replicas(struct readthrough *rt) {
+    for (uint32_t i = 0; i < rt->n_replicas; i++)
+        replica_stop(rt->replicas[i]);
+}
+
 bool readthrough_start(struct readthrough *rt, struct error *err) {
     struct core *core = &rt->core;
     if (!core->warden) return true;
     if (core_streams(core) && !pulse_start(core->pulse, err)) return false;
-    if (warden_start(core->warden, err) && reaper_start(rt->reaper, err) &&
-        warm_start(core->warm, err))
+    if (start_replicas(rt, err) && warden_start(core->warden, err) &&
+        reaper_start(rt->reaper, err) && warm_start(core->warm, err))
         return true;
     reaper_stop(rt->reaper);
     warden_stop(core->warden);
+    stop_replicas(rt);
     pulse_stop(core->pulse);
     return false;
 }
@@ -224,6 +273,7 @@ void readthrough_stop(struct readthrough *rt) {
     reaper_stop(rt->reaper);
     warm_stop(rt->core.warm);
     warden_stop(rt->core.warden);
+    stop_replicas(rt);
     pulse_stop(rt->core.pulse);
 }
 
@@ -264,6 +314,12 @@ json_t *readthrough_status(struct readthrough *rt) {
                             json_string("the TTL alone: rows are not evicted when they change"));
     }
     warden_status(core->warden, status);
+    if (rt->n_replicas) {
+        json_t *replicas = json_array();
+        for (uint32_t i = 0; i < rt->n_replicas; i++)
+            json_array_append_new(replicas, replica_status(sources_at(core->sources, i + 1)));
+        json_object_set_new(status, "replicas", replicas);
+    }
     return status;
 }
 
@@ -282,6 +338,30 @@ void readthrough_info(struct readthrough *rt, struct buf *out) {
 
 /* ---- workers ---- */
 
+/* A call that hangs in a server which was frozen, and not killed, is nobody's but ours to end. */
+static void watch_controls(void *arg, int64_t now_us) {
+    struct readthrough *rt = arg;
+    pulse_watch(rt->core.pulse, now_us);
+    warden_watch(rt->core.warden, now_us);
+    for (uint32_t i = 0; i < rt->n_replicas; i++)
+        replica_watch(rt->replicas[i], now_us);
+    loop_timer_set(rt->watch_loop, &rt->watch, now_us + WATCH_INTERVAL_US);
+}
+
+static void begin_watching(struct readthrough *rt, struct loop *loop) {
+    rt->watch_loop = loop;
+    rt->watch = (struct loop_timer){.fire = watch_controls, .arg = rt};
+    loop_timer_set(loop, &rt->watch, loop_now_us(loop) + WATCH_INTERVAL_US);
+}
+
+static bool writes_anything(const struct cache_config *config) {
+    for (uint32_t i = 0; i < config->n_tables; i++) {
+        const char *writes = config->tables[i].writes;
+        if (writes && strcmp(writes, "through") == 0) return true;
+    }
+    return config->writes == WRITES_THROUGH;
+}
+
 void readthrough_attach(struct readthrough *rt, struct worker *worker) {
     struct core *core = &rt->core;
     struct keyspace *keyspace = mem_zalloc(sizeof *keyspace);
@@ -289,6 +369,9 @@ void readthrough_attach(struct readthrough *rt, struct worker *worker) {
     keyspace->worker = worker;
     keyspace->loop = worker_loop(worker);
     keyspace->index = worker_index(worker);
+    keyspace->ahead =
+        (struct ahead){core->config->early_refresh, core->config->stale_while_revalidate_ms};
+    keyspace->random = (uint64_t)clock_mono_us() + keyspace->index;
     ASSERT(keyspace->index < CORE_VERIFY_CLOCK);
     struct keyspace_metrics *count = &keyspace->count;
     struct metrics *metrics = core->metrics;
@@ -306,6 +389,9 @@ void readthrough_attach(struct readthrough *rt, struct worker *worker) {
         metrics_counter(metrics, "freshet_cache_bypassed_total",
                         "Reads of rows that were in memory, but not provably fresh enough.", NULL);
     if (core->config->database_url) keyspace->loader = loader_create(keyspace);
+    if (core->config->database_url && keyspace->index == 0) begin_watching(rt, keyspace->loop);
+    if (keyspace->loader && writes_anything(core->config))
+        keyspace->writer = writer_create(keyspace);
     rt->keyspaces[keyspace->index] = keyspace;
     worker_attach(worker, keyspace, keyspace->loader);
 }
@@ -314,7 +400,9 @@ void readthrough_detach(struct readthrough *rt, struct worker *worker) {
     struct keyspace *keyspace = rt->keyspaces[worker_index(worker)];
     rt->keyspaces[worker_index(worker)] = NULL;
     if (!keyspace) return;
+    if (keyspace->loop == rt->watch_loop) loop_timer_clear(rt->watch_loop, &rt->watch);
     fetch_abandon(keyspace);
+    writer_destroy(&keyspace->writer);
     loader_destroy(&keyspace->loader);
     tablemap_release(&keyspace->map);
     buf_deinit(&keyspace->failure);

@@ -114,11 +114,14 @@ static bool is_readable(const struct cache_table_config *config, const char *col
 static void fill_columns(struct arena *arena, const struct cache_table_config *config,
                          const struct catalog_table *from, struct table *table) {
     const char **columns = arena_zalloc(arena, from->n_columns * sizeof *columns + 1);
+    bool *generated = arena_zalloc(arena, from->n_columns * sizeof *generated + 1);
     for (uint16_t i = 0; i < from->n_columns; i++) {
-        if (is_readable(config, from->columns[i].name))
-            columns[table->n_columns++] = arena_strdup(arena, from->columns[i].name);
+        if (!is_readable(config, from->columns[i].name)) continue;
+        generated[table->n_columns] = from->columns[i].generated;
+        columns[table->n_columns++] = arena_strdup(arena, from->columns[i].name);
     }
     table->columns = columns;
+    table->generated = generated;
     table->all_columns = table->n_columns == from->n_columns;
 }
 
@@ -229,6 +232,8 @@ static bool fill_table(struct arena *arena, const struct tablemap_plan *plan,
     table->prefix = config && config->prefix ? arena_strdup(arena, config->prefix)
                                              : default_prefix(arena, from);
     table->ttl_ms = config && config->ttl_ms >= 0 ? config->ttl_ms : plan->config->ttl_ms;
+    table->writes = config && config->writes ? strcmp(config->writes, "through") == 0
+                                             : plan->config->writes == WRITES_THROUGH;
     table->fingerprint = from->fingerprint;
     table->partitioned = from->kind == 'p';
     fill_ttl(arena, config, from, table);

@@ -78,6 +78,8 @@ struct table {
     bool all_columns; /* false: only these are readable */
     uint16_t n_columns;
     const char *const *columns;
+    const bool *generated; /* of each column: the database computes it */
+    bool writes;           /* what is written to its keys goes to the database */
 };
 
 /* A key type's name as SQL, and what the catalog does not tell. From the control thread's query. */
