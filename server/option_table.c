@@ -249,7 +249,7 @@ const struct option options[] = {
      .help =
          "Bound on what is sent and not acknowledged; while Kafka is away, reading stops there."},
     {"cdc.format.encoding", OPTION_WORD, AT(cdc.format.encoding), .initial = "json",
-     .choices = "json", .later = "json-schema|plain|avro|cloudevents",
+     .choices = "json|json-schema", .later = "plain|avro|cloudevents",
      .help = "How an event is written."},
     {"cdc.format.tombstones", BOOL, AT(cdc.format.tombstones), .initial = "true",
      .help = "A record with a null value after each delete, for compacted topics."},
