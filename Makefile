@@ -159,6 +159,10 @@ $(B)/rules/%.o: %.c $(B)/flags
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  cc   $< (rules)")
 	$(Q)$(CC) $(CFLAGS) -DFRESHET_TEST_SWITCHES -MMD -MP -c $< -o $@
+# The simulation takes rules out, too.
+$(B)/unit/cache/test_core_simulation: tests/unit/cache/test_core_simulation.c $(RULES_OBJECTS) $(B)/lib/cache.a $(B)/lib/base.a
+	@mkdir -p $(@D)
+	$(LINK) -DFRESHET_TEST_SWITCHES -MMD -MP $(filter-out %.h,$^) $(LDLIBS) -lcmocka -o $@
 $(B)/freshet-rules: $(B)/obj/server/main.o $(RULES_OBJECTS) $(LIBRARIES)
 	$(LINK) $^ $(LDLIBS) -o $@
 
@@ -188,6 +192,20 @@ check-redis: $(B)/freshet   ## Redis's own test suite against redis-server and F
 	@tests/deps redis
 	@tests/redis/fetch build/parts/redis
 	@tests/redis/run build/parts/redis $< $(UNITS)
+
+# Time is shared among the faults; tests/coherence/hunt --help names them.
+SECONDS ?= 120
+FAULTS ?= all
+.PHONY: check-coherence check-coherence-rules
+check-coherence: $(B)/freshet build/venv/.complete   ## hunt for stale reads beside faults (SECONDS=120, FAULTS="none cut", SEED)
+	@tests/deps test
+	@FRESHET_BINARY=$< build/venv/bin/python tests/coherence/hunt --seconds $(SECONDS) --faults "$(FAULTS)" \
+	  $(if $(SEED),--seed $(SEED)) --json build/check-coherence.json
+
+check-coherence-rules: $(B)/freshet-rules build/venv/.complete   ## the hunter finds each rule of coherence that is taken out, in SECONDS at most
+	@tests/deps test
+	@FRESHET_BINARY=$< build/venv/bin/python tests/coherence/hunt --seconds $(SECONDS) --without $(or $(RULES),all) \
+	  $(if $(SEED),--seed $(SEED))
 
 .PHONY: check-clients
 check-clients: $(B)/freshet   ## clients of other languages: ioredis, node-redis, go-redis, Jedis

@@ -138,6 +138,8 @@ struct change_sink_ops {
      * when something differs, across sessions too. NULL allowed. */
     bool (*relation)(void *self, const struct relation *relation, struct error *err);
 
+    /* Where the feed is a topic: a begin, or progress, without a commit before it: what came since the last begin never
+     * happened, or comes again. */
     bool (*begin)(void *self, const struct transaction *tx, struct error *err);
     bool (*change)(void *self, const struct transaction *tx, const struct change *change,
                    struct error *err);

@@ -29,9 +29,22 @@ static void append_setting(struct buf *out, const char *keyword, const char *val
     buf_append_char(out, '\'');
 }
 
+/* An address that was found stands for all that were named. */
+static bool append_address(struct buf *out, const struct pg_address *at, const char *keyword) {
+    if (strcmp(keyword, "host") == 0 && at->host[0])
+        append_setting(out, keyword, at->host);
+    else if (strcmp(keyword, "hostaddr") == 0 && at->hostaddr[0])
+        append_setting(out, keyword, at->hostaddr);
+    else if (strcmp(keyword, "port") == 0 && at->port[0])
+        append_setting(out, keyword, at->port);
+    return strcmp(keyword, "host") == 0 || strcmp(keyword, "hostaddr") == 0 ||
+           strcmp(keyword, "port") == 0 || strcmp(keyword, "target_session_attrs") == 0;
+}
+
 /* Ours win: they are what the caller's code relies on. */
 static bool append_ours(struct buf *out, const struct pg_options *options, const char *keyword,
                         const char *users_value) {
+    if (options->at && append_address(out, options->at, keyword)) return true;
     if (strcmp(keyword, "client_encoding") == 0) {
         append_setting(out, keyword, "UTF8");
     } else if (strcmp(keyword, "application_name") == 0 && options->application_name) {
@@ -62,6 +75,57 @@ static const char *default_value(const char *keyword) {
     return NULL;
 }
 
+static const char *value_of(const PQconninfoOption *options, const char *keyword) {
+    for (const PQconninfoOption *o = options; o->keyword; o++) {
+        if (strcmp(o->keyword, keyword) == 0) return o->val;
+    }
+    return NULL;
+}
+
+static bool names_several(const PQconninfoOption *options) {
+    const char *host = value_of(options, "host");
+    const char *hostaddr = value_of(options, "hostaddr");
+    return (host && strchr(host, ',')) || (hostaddr && strchr(hostaddr, ','));
+}
+
+bool pg_has_several_hosts(const char *url) {
+    PQconninfoOption *parsed = PQconninfoParse(url, NULL);
+    bool several = parsed && names_several(parsed);
+    PQconninfoFree(parsed);
+    return several;
+}
+
+char *pg_hosts(const char *url) {
+    PQconninfoOption *parsed = PQconninfoParse(url, NULL);
+    const char *host = parsed ? value_of(parsed, "host") : NULL;
+    const char *port = parsed ? value_of(parsed, "port") : NULL;
+    if (parsed && !host) host = value_of(parsed, "hostaddr");
+    struct buf out = {0};
+    if (!host || !*host) host = "local";
+    if (!port || !*port) port = "5432";
+    while (true) {
+        size_t host_len = strcspn(host, ",");
+        size_t port_len = strcspn(port, ",");
+        buf_printf(&out, "%.*s:%.*s", (int)host_len, host, (int)port_len, port);
+        if (!host[host_len]) break;
+        buf_append_char(&out, ',');
+        host += host_len + 1;
+        if (port[port_len]) port += port_len + 1; /* one port for all, or one each */
+    }
+    PQconninfoFree(parsed);
+    buf_text(&out);
+    return out.data;
+}
+
+void pg_address_of(const PGconn *conn, struct pg_address *address) {
+    const char *host = PQhost(conn);
+    const char *hostaddr = PQhostaddr(conn);
+    const char *port = PQport(conn);
+    snprintf(address->host, sizeof address->host, "%s", host ? host : "");
+    snprintf(address->hostaddr, sizeof address->hostaddr, "%s", hostaddr ? hostaddr : "");
+    snprintf(address->port, sizeof address->port, "%s", port ? port : "");
+}
+
 char *pg_conninfo(const char *url, const struct pg_options *options, struct error *err) {
     char *reason = NULL;
     PQconninfoOption *parsed = PQconninfoParse(url, &reason);
@@ -77,6 +141,9 @@ char *pg_conninfo(const char *url, const struct pg_options *options, struct erro
         const char *value = o->val ? o->val : default_value(o->keyword);
         if (value) append_setting(&out, o->keyword, value);
     }
+    if (!options->at && names_several(parsed) && !value_of(parsed, "target_session_attrs"))
+        append_setting(&out, "target_session_attrs",
+                       options->wanted_server ? options->wanted_server : "read-write");
     PQconninfoFree(parsed);
     buf_text(&out);
     return out.data;

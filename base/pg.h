@@ -18,7 +18,23 @@ struct pg_options {
     bool replication;           /* replication=database: a walsender that also takes SQL */
     const char *server_options; /* "-c name=value ..." or NULL */
     int connect_timeout_s;      /* 0: 10 s */
+    /* "read-write", "standby", ...: where the URL names several hosts and says nothing of it. NULL: "read-write", so that
+     * one finds the primary. */
+    const char *wanted_server;
+    const struct pg_address
+        *at; /* this one server, of those that the URL may lead to; NULL: any of them */
 };
+
+/* Where a connection has led. */
+struct pg_address {
+    char host[256], hostaddr[64], port[32];
+};
+void pg_address_of(const PGconn *conn, struct pg_address *address);
+
+/* Are several hosts named? */
+bool pg_has_several_hosts(const char *url);
+/* "host:port", of several with commas between them: for messages. The caller frees it. */
+char *pg_hosts(const char *url);
 
 /* The user's URL or conninfo string with our options merged over it (application_name, keepalives, ...), as
  * one conninfo string, for PQconnectStart and PQconnectdb. The caller frees it. NULL: the URL is malformed. */

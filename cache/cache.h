@@ -20,16 +20,18 @@
 #include "cache/front/tls.h"
 
 enum cache_coherence { COHERENCE_STREAM, COHERENCE_TTL };
+enum cache_feed { CACHE_FEED_SLOT, CACHE_FEED_KAFKA };
 enum cache_on_stale { ON_STALE_BYPASS, ON_STALE_SERVE, ON_STALE_ERROR };
 
 /* cache.tables: one entry of the map. */
 struct cache_table_config {
-    const char *table;  /* "schema.table" as written */
-    const char *prefix; /* NULL: the default */
-    int64_t ttl_ms;     /* -1: cache.ttl */
+    const char *table;      /* "schema.table" as written */
+    const char *prefix;     /* NULL: the default */
+    int64_t ttl_ms;         /* -1: cache.ttl */
     const char *ttl_column; /* tells when the row ends (rowttl.h); NULL: none */
-    bool mapped;        /* false: this table's name is an ordinary prefix */
-    uint32_t n_columns; /* 0: all; else only these are readable */
+    bool delete_expired;    /* rows that have ended by it are deleted */
+    bool mapped;            /* false: this table's name is an ordinary prefix */
+    uint32_t n_columns;     /* 0: all; else only these are readable */
     const char *const *columns;
 };
 
@@ -65,7 +67,12 @@ struct cache_user_config {
 
 struct cache_config {
     const char *database_url; /* NULL: no read-through, plain keys only */
-    uint32_t pool;            /* connections a worker */
+    uint32_t pool;            /* connections a worker, to each server that rows are read from */
+    const char *pooler_url;   /* NULL: rows are read over database_url; else a pooler in transaction mode */
+    uint32_t n_replicas;
+    const char *const *replicas;  /* URLs of hot standbys that rows may be read from */
+    int64_t statement_timeout_ms; /* of a statement that reads rows; 0: fill_timeout_ms */
+    const char *application_name; /* of all connections but the feed's */
     const char *listen;       /* "host:port", "[::1]:6380" */
     const char *password;     /* NULL: none */
     uint32_t workers;         /* 0: one a core */
@@ -73,10 +80,14 @@ struct cache_config {
     int64_t ttl_ms;
     int64_t negative_ttl_ms;
     uint32_t ttl_jitter_percent; /* by up to so much each entry's TTL is shortened */
-    int64_t fill_timeout_ms; /* the deadline of a read that has to ask the database */
+    uint32_t delete_rate;        /* of ended rows: so many a second at most */
+    uint32_t delete_batch;       /* ... and so many in one transaction */
+    int64_t fill_timeout_ms;     /* the deadline of a read that has to ask the database */
     uint32_t
         max_pending_reads; /* rows that a worker's clients may wait for at once; 0: any number */
     enum cache_coherence coherence;
+    /* KAFKA: the publication is a publisher's, which keeps it up; and freshness is proved by the feed's own word alone. */
+    enum cache_feed feed;
     int64_t max_staleness_ms;
     enum cache_on_stale on_stale;
     int64_t sample_interval_ms;       /* of (now, insert LSN) */
@@ -85,6 +96,11 @@ struct cache_config {
     uint64_t client_output_limit_bytes;
     const char *client_output_buffer_limit; /* NULL, or classes as output_limits.h words them */
     const char *notify_keyspace_events;     /* NULL, or letters as notify.h has them */
+    const char *slot;                       /* of the feed, permanent; NULL: one for each session */
+    const char *warm_path;                  /* of the hottest rows' names (warm.h); NULL: none */
+    int64_t warm_interval_ms;
+    uint32_t warm_keys;
+    uint32_t warm_rate; /* rows a second that are read at the start */
     const char *feed_name;                  /* application_name of the feed */
     const char *publication;                /* "freshet_cache" */
     uint32_t n_tables;
@@ -99,6 +115,7 @@ struct cache_config {
     uint32_t unix_mode;
     uint32_t n_sockets; /* that systemd has handed over: then nothing else is listened on */
     const struct cache_socket *sockets;
+    uint32_t verify_rate; /* entries a second that are compared with the database; 0: none */
     bool debug_commands; /* DEBUG is answered */
 };
 

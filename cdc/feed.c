@@ -15,6 +15,7 @@
 #include "cdc/board.h"
 #include "cdc/delivery.h"
 #include "cdc/session.h"
+#include "cdc/topic_session.h"
 
 enum {
     BACKOFF_FIRST_MS = 100,
@@ -27,7 +28,9 @@ struct feed {
     struct change_sink sink;
     struct log *log;
     struct board *board;
-    struct delivery delivery; /* of the thread, while it runs */
+    struct delivery delivery; /* of the thread, while it runs; of a slot */
+    struct feed_topic topic;  /* copies, as config's */
+    struct follower follower; /* of the thread; of a topic */
     int stop_fd;
     pthread_t thread;
     bool running;
@@ -54,6 +57,13 @@ static void copy_config(struct feed_config *to, const struct feed_config *from) 
     to->patterns = copy_patterns(from->n_patterns, from->patterns);
 }
 
+static void copy_topic(struct feed *feed, const struct feed_topic *from) {
+    if (!from) return;
+    feed->topic = (struct feed_topic){
+        .kafka = from->kafka, .name = copy(from->name), .database = copy(from->database)};
+    feed->config.topic = &feed->topic;
+}
+
 /* The const is the readers'; the memory was ours all along. */
 static void free_text(const char *text) { mem_free((void *)(uintptr_t)text); }
 
@@ -70,13 +80,19 @@ static void free_config(struct feed_config *config) {
 
 struct feed *feed_create(const struct feed_config *config, struct change_sink sink,
                          const struct feed_deps *deps) {
-    ASSERT(config->database_url && config->slot && config->publication);
+    ASSERT(config->topic || (config->database_url && config->slot));
+    ASSERT(config->publication);
     struct feed *feed = mem_zalloc(sizeof *feed);
     copy_config(&feed->config, config);
     feed->sink = sink;
     feed->log = deps->log;
     feed->board = board_create(sink.name, deps->metrics);
     delivery_init(&feed->delivery, sink);
+    copy_topic(feed, config->topic);
+    follower_init(&feed->follower, sink);
+    feed->follower.topic = feed->topic.name;
+    feed->follower.database = feed->topic.database;
+    feed->follower.publication = feed->config.publication;
     feed->stop_fd = -1;
     return feed;
 }
@@ -86,6 +102,9 @@ void feed_destroy(struct feed **feed) {
     if (!self) return;
     feed_stop(self);
     delivery_deinit(&self->delivery);
+    follower_deinit(&self->follower);
+    free_text(self->topic.name);
+    free_text(self->topic.database);
     board_destroy(&self->board);
     free_config(&self->config);
     mem_free(self);
@@ -124,8 +143,24 @@ static bool back_off(struct feed *feed, unsigned attempt) {
     return true;
 }
 
+static void follow_topic(struct feed *feed, bool *streamed, struct error *err) {
+    struct topic_session session = {.config = &feed->config,
+                                    .sink = feed->sink,
+                                    .follower = &feed->follower,
+                                    .board = feed->board,
+                                    .log = feed->log,
+                                    .stop_fd = feed->stop_fd};
+    topic_session_run(&session, err);
+    *streamed = session.streamed;
+}
+
 /* One session. *streamed: it got as far as the stream. */
 static void run_session(struct feed *feed, bool *streamed, struct error *err) {
+    board_state(feed->board, FEED_CONNECTING, "");
+    if (feed->config.topic) {
+        follow_topic(feed, streamed, err);
+        return;
+    }
     struct session session = {.config = &feed->config,
                               .sink = feed->sink,
                               .delivery = &feed->delivery,
@@ -133,7 +168,6 @@ static void run_session(struct feed *feed, bool *streamed, struct error *err) {
                               .log = feed->log,
                               .stop_fd = feed->stop_fd,
                               .random = random_u64()};
-    board_state(feed->board, FEED_CONNECTING, "");
     session_run(&session, err);
     *streamed = session.streamed;
 }

@@ -1,4 +1,5 @@
-/* feed.h: a feed from a logical replication slot into one change sink, on a thread of its own.
+/* feed.h: a feed from a logical replication slot, or from a publisher's topic of invalidations, into one change sink, on a
+ * thread of its own.
  *
  *     struct feed *feed = feed_create(&config, sink, &deps);
  *     feed_start(feed, err);  ...  feed_stop(feed);  feed_destroy(&feed);
@@ -6,7 +7,9 @@
  * It connects, makes the slot where it must (temporary: at each session; permanent: once), runs the initial
  * snapshot on the slot's exported snapshot where the sink has none yet, streams, confirms what the sink
  * confirms, and after a retriable error starts over with a jittered backoff. A slot that is lost, or ahead
- * of the sink's position, or another system's, is a fatal error and never a silent gap. */
+ * of the sink's position, or another system's, is a fatal error and never a silent gap.
+ *
+ * A topic is followed from its end on: a sink with a position of its own is not for it. See follower.h. */
 #ifndef FRESHET_CDC_FEED_H
 #define FRESHET_CDC_FEED_H
 
@@ -15,12 +18,22 @@
 #include <stdint.h>
 
 #include "base/change.h"
+#include "base/kafka.h"
 #include "base/log.h"
 #include "base/metrics.h"
 
 enum feed_snapshot { FEED_SNAPSHOT_NEVER, FEED_SNAPSHOT_INITIAL };
 
+/* A topic to follow in place of a slot. */
+struct feed_topic {
+    struct kafka_config kafka; /* its strings must outlive the feed */
+    const char *name;
+    const char *database; /* whose changes they must be, */
+    /* and feed_config.publication, by which they must have come */
+};
+
 struct feed_config {
+    const struct feed_topic *topic; /* NULL: a slot. The next five are a slot's */
     const char *database_url;
     const char *application_name;
     const char *slot; /* permanent: its name; temporary: a prefix, made unique by the feed */

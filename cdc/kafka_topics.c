@@ -58,6 +58,16 @@ bool kafka_topics_refresh(struct kafka_topics *topics, rd_kafka_t *client, int t
 
 unsigned kafka_topics_brokers(const struct kafka_topics *topics) { return topics->n_brokers; }
 
+/* What is older goes a segment at a time, so that segments must be shorter. */
+static void set_retention(rd_kafka_NewTopic_t *topic, int64_t retention_ms) {
+    char text[32];
+    rd_kafka_NewTopic_set_config(topic, "cleanup.policy", "delete");
+    snprintf(text, sizeof text, "%lld", (long long)retention_ms);
+    rd_kafka_NewTopic_set_config(topic, "retention.ms", text);
+    snprintf(text, sizeof text, "%lld", (long long)(retention_ms / 4 + 1));
+    rd_kafka_NewTopic_set_config(topic, "segment.ms", text);
+}
+
 static rd_kafka_NewTopic_t *new_topic(const char *name, const struct kafka_topic_spec *spec,
                                       struct error *err) {
     char why[256];
@@ -69,6 +79,7 @@ static rd_kafka_NewTopic_t *new_topic(const char *name, const struct kafka_topic
         return NULL;
     }
     if (spec->compacted) rd_kafka_NewTopic_set_config(topic, "cleanup.policy", "compact");
+    if (spec->retention_ms) set_retention(topic, spec->retention_ms);
     return topic;
 }
 

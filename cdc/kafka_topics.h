@@ -13,6 +13,7 @@ struct kafka_topic_spec {
     int partitions;  /* 0: the broker's default */
     int replication; /* 0: the broker's default */
     bool compacted;
+    int64_t retention_ms; /* 0: the broker's default */
 };
 
 struct kafka_topics;

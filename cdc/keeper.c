@@ -1,6 +1,7 @@
 #include "cdc/keeper.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <time.h>
 
@@ -18,6 +19,7 @@ struct keeper {
     pthread_mutex_t mutex;
     pthread_cond_t wake;
     bool stop; /* under the mutex */
+    _Atomic uint64_t generation;
     /* The thread's own. */
     PGconn *conn;
     char fingerprint[FINGERPRINT_BYTES]; /* of the catalog that the publication was brought to */
@@ -45,7 +47,7 @@ void keeper_destroy(struct keeper **keeper) {
     *keeper = NULL;
 }
 
-/* Whatever decides which tables are published: their names, identities and keys. */
+/* Whatever decides which tables are published: their names, identities and keys; and which columns are unique. */
 static bool read_fingerprint(struct keeper *keeper, char out[FINGERPRINT_BYTES],
                              struct error *err) {
     PGresult *rows = pg_query(
@@ -53,7 +55,7 @@ static bool read_fingerprint(struct keeper *keeper, char out[FINGERPRINT_BYTES],
         "SELECT md5(coalesce(string_agg(concat_ws(' ', c.oid, n.nspname, c.relname, c.relkind,"
         " c.relreplident, c.relpersistence, (SELECT string_agg(i.indexrelid::text, ','"
         " ORDER BY i.indexrelid) FROM pg_index i WHERE i.indrelid = c.oid AND"
-        " (i.indisprimary OR i.indisreplident))), ',' ORDER BY c.oid), ''))"
+        " (i.indisunique OR i.indisreplident))), ',' ORDER BY c.oid), ''))"
         " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
         " WHERE c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_' AND"
         " n.nspname <> 'information_schema'",
@@ -73,6 +75,7 @@ static bool look(struct keeper *keeper, struct error *err) {
     char now[FINGERPRINT_BYTES];
     if (!read_fingerprint(keeper, now, err)) return false;
     if (strcmp(now, keeper->fingerprint) == 0) return true;
+    atomic_fetch_add(&keeper->generation, 1);
     struct catalog *catalog = catalog_load(keeper->conn, err);
     if (!catalog) return false;
     uint32_t n_tables;
@@ -115,6 +118,8 @@ static void *run(void *arg) {
     keeper->conn = NULL;
     return NULL;
 }
+
+uint64_t keeper_generation(struct keeper *keeper) { return atomic_load(&keeper->generation); }
 
 void keeper_start(struct keeper *keeper) {
     if (keeper->running) return;

@@ -15,6 +15,8 @@ struct keeper;
 struct keeper *keeper_create(const struct publisher_config *config, struct log *log);
 void keeper_destroy(struct keeper **keeper);
 void keeper_start(struct keeper *keeper);
+/* Differs after the catalog has changed in what decides which columns identify a row. Any thread. */
+uint64_t keeper_generation(struct keeper *keeper);
 /* Returns when its thread has ended. */
 void keeper_stop(struct keeper *keeper);
 

@@ -2,6 +2,8 @@
 
 #include "base/assert.h"
 
+const struct topic_kind topic_of_rows = {0};
+
 const struct output_ops *output_find(enum publisher_output output) {
     static const struct output_ops *const outputs[] = {
         [OUTPUT_KAFKA] = &output_kafka,

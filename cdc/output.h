@@ -25,6 +25,12 @@ struct record {
     struct record_header headers[RECORD_HEADERS_MAX];
 };
 
+struct topic_kind {
+    bool ordered;
+    int64_t retention_ms; /* 0: the broker's */
+};
+extern const struct topic_kind topic_of_rows;
+
 enum write_result {
     WRITE_DONE,
     WRITE_REFUSED, /* *err says why: this record can never be written; the stream may go on without it */
@@ -43,8 +49,9 @@ struct output_ops {
     bool (*started)(void *self, const struct feed_identity *identity, struct error *err);
     void (*ended)(void *self);
 
-    /* A handle that lives as long as the output. NULL on error. */
-    void *(*topic)(void *self, const char *name, struct error *err);
+    /* A handle that lives as long as the output. NULL on error. `kind`: how it is made where it is not there, and of an
+     * ordered one that all its records go into one partition. */
+    void *(*topic)(void *self, const char *name, const struct topic_kind *kind, struct error *err);
     /* Records for this topic are about to come: time to make it. NULL allowed. */
     bool (*announce)(void *self, void *topic, struct error *err);
     enum write_result (*write)(void *self, const struct record *record, struct error *err);

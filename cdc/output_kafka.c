@@ -9,7 +9,7 @@
  * commits. at-least-once: a batch is flushed, then its position record is written and flushed; a crash between
  * repeats the batch. Either way the server is told no more than the positions topic holds.
  *
- * Nothing here blocks for longer than SLICE_MS while a session streams: librdkafka's calls are resumed from tick
+ * Nothing here blocks for longer than half a second while a session streams: librdkafka's calls are resumed from tick
  * to tick. Any error ends the session, and with it the producer: the next one fences it and starts over from the
  * position. */
 #include <stdatomic.h>
@@ -25,7 +25,11 @@
 #include "cdc/positions.h"
 
 enum {
-    SLICE_MS = 10,               /* of a blocking call, between two status updates */
+    SLICE_MS = 10, /* of a blocking call, between two status updates */
+    /* Of commit_transaction, which comes back as soon as it is done. Resumed, it first asks librdkafka's own thread where it
+     * is; where that thread has no time to answer within the call's timeout, librdkafka 2.0 takes the commit for an abort
+     * once it ends, and stops the process (seen with 10 ms on a busy machine). Nothing is read meanwhile anyway. */
+    COMMIT_SLICE_MS = 500,
     PREPARE_TIMEOUT_MS = 10000,  /* of a start's calls */
     ENDING_TIMEOUT_MS = 3000,    /* for what is whole to be committed when a session ends */
     PROGRESS_EVERY_US = 1000000, /* positions without records are written no more often */
@@ -45,6 +49,7 @@ enum batch_state { BATCH_IDLE, BATCH_OPEN, BATCH_CLOSING };
 struct topic {
     struct topic *next;
     char *name;
+    struct topic_kind kind;
     rd_kafka_topic_t *handle; /* NULL: not used in this session yet */
     bool announced;           /* in this session: it is there, or under way */
 };
@@ -100,8 +105,10 @@ static void make_metrics(struct output_kafka *k, struct metrics *metrics) {
                                   "Records that Kafka refused or that timed out.", NULL);
 }
 
-static struct topic *add_topic(struct output_kafka *k, const char *name) {
+static struct topic *add_topic(struct output_kafka *k, const char *name,
+                               const struct topic_kind *kind) {
     struct topic *topic = mem_zalloc(sizeof *topic);
+    topic->kind = *kind;
     topic->name = mem_strdup(name);
     topic->next = k->topics;
     k->topics = topic;
@@ -122,7 +129,8 @@ static void *create(const struct publisher_config *config, const struct publishe
     k->cluster = kafka_topics_create(deps->log);
     make_metrics(k, deps->metrics);
     struct arena *arena = arena_create(256);
-    k->positions = add_topic(k, event_topic(arena, config->prefix, NULL, "positions"));
+    k->positions =
+        add_topic(k, event_topic(arena, config->prefix, NULL, "positions"), &topic_of_rows);
     arena_destroy(&arena);
     return k;
 }
@@ -268,14 +276,16 @@ static bool started(void *arg, const struct feed_identity *identity, struct erro
     return true;
 }
 
-static void *topic(void *arg, const char *name, struct error *err) {
+static void *topic(void *arg, const char *name, const struct topic_kind *kind, struct error *err) {
     (void)err;
-    return add_topic(arg, name);
+    return add_topic(arg, name, kind);
 }
 
-static struct kafka_topic_spec row_topic_spec(const struct output_kafka *k) {
-    return (struct kafka_topic_spec){.partitions = (int)k->config->topic_partitions,
-                                     .replication = k->config->topic_replication};
+static struct kafka_topic_spec topic_spec(const struct output_kafka *k, const struct topic *to) {
+    return (struct kafka_topic_spec){.partitions =
+                                         to->kind.ordered ? 1 : (int)k->config->topic_partitions,
+                                     .replication = k->config->topic_replication,
+                                     .retention_ms = to->kind.retention_ms};
 }
 
 /* Makes the topic while the feed goes on with its other duties; ready() is false meanwhile. */
@@ -283,13 +293,13 @@ static bool announce(void *arg, void *handle, struct error *err) {
     struct output_kafka *k = arg;
     struct topic *to = handle;
     if (to->announced) return true;
-    struct kafka_topic_spec spec = row_topic_spec(k);
+    struct kafka_topic_spec spec = topic_spec(k, to);
     to->announced = true;
     return kafka_topics_begin(k->cluster, k->producer, to->name, &spec, err);
 }
 
 static bool open_topic(struct output_kafka *k, struct topic *to, struct error *err) {
-    struct kafka_topic_spec spec = row_topic_spec(k);
+    struct kafka_topic_spec spec = topic_spec(k, to);
     bool ensured = to == k->positions || to->announced;
     if (!ensured && !kafka_topics_ensure(k->cluster, k->producer, to->name, &spec, err))
         return false;
@@ -334,7 +344,8 @@ static rd_kafka_resp_err_t produce_with_headers(struct output_kafka *k, const st
 static rd_kafka_resp_err_t produce(struct output_kafka *k, const struct topic *to,
                                    const struct record *record) {
     if (record->n_headers) return produce_with_headers(k, to, record);
-    if (rd_kafka_produce(to->handle, RD_KAFKA_PARTITION_UA, RD_KAFKA_MSG_F_COPY,
+    int32_t partition = to->kind.ordered ? 0 : RD_KAFKA_PARTITION_UA;
+    if (rd_kafka_produce(to->handle, partition, RD_KAFKA_MSG_F_COPY,
                          (void *)(uintptr_t)record->value.data, record->value.len, record->key.data,
                          record->key.len, k) == 0)
         return RD_KAFKA_RESP_ERR_NO_ERROR;
@@ -416,11 +427,11 @@ static void batch_done(struct output_kafka *k, int64_t now_us) {
     metric_bump(k->batches, 1);
 }
 
-/* Goes on with CLOSING for at most timeout_ms. */
-static bool close_batch(struct output_kafka *k, int timeout_ms, struct error *err) {
+/* Goes on with CLOSING for a while. */
+static bool close_batch(struct output_kafka *k, struct error *err) {
     if (k->exactly_once) {
         if (!k->position_written && !write_position(k, err)) return false;
-        rd_kafka_error_t *error = rd_kafka_commit_transaction(k->producer, timeout_ms);
+        rd_kafka_error_t *error = rd_kafka_commit_transaction(k->producer, COMMIT_SLICE_MS);
         if (!error) {
             if (!check_failure(k, err)) return false;
             batch_done(k, clock_mono_us());
@@ -433,7 +444,7 @@ static bool close_batch(struct output_kafka *k, int timeout_ms, struct error *er
         }
         return commit_error(error, err);
     }
-    rd_kafka_resp_err_t code = rd_kafka_flush(k->producer, timeout_ms);
+    rd_kafka_resp_err_t code = rd_kafka_flush(k->producer, SLICE_MS);
     if (!check_failure(k, err)) return false;
     if (code) return true; /* timed out: on with it at the next tick */
     if (!k->position_written) return write_position(k, err);
@@ -456,7 +467,7 @@ static bool close_when_due(struct output_kafka *k, int64_t now_us, struct error 
         if (k->state == BATCH_IDLE && !open_batch(k, err)) return false;
         k->state = BATCH_CLOSING;
     }
-    return close_batch(k, SLICE_MS, err);
+    return close_batch(k, err);
 }
 
 static bool commit(void *arg, const struct change_position *position, int64_t now_us,
@@ -518,7 +529,7 @@ static void ended(void *arg) {
                     !rd_kafka_fatal_error(k->producer, NULL, 0);
     if (worth_it) k->state = BATCH_CLOSING;
     while (worth_it && k->state == BATCH_CLOSING && clock_mono_us() < deadline_us)
-        worth_it = close_batch(k, SLICE_MS, &err);
+        worth_it = close_batch(k, &err);
     close_producer(k);
 }
 

@@ -98,7 +98,8 @@ static void ended(void *arg) {
     self->committed_lsn = self->confirmed_lsn;
 }
 
-static void *topic(void *arg, const char *name, struct error *err) {
+static void *topic(void *arg, const char *name, const struct topic_kind *kind, struct error *err) {
+    (void)kind;
     (void)err;
     struct output_stdout *self = arg;
     struct topic *made = mem_zalloc(sizeof *made);

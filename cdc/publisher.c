@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "cdc/dead_letter.h"
 #include "cdc/encode.h"
+#include "cdc/invalidations.h"
 #include "cdc/keeper.h"
 #include "cdc/output.h"
 #include "cdc/tables.h"
@@ -33,6 +34,8 @@ struct publisher {
     void *output;
     struct tables *tables;
     struct keeper *keeper;
+    struct invalidations *invalidations; /* NULL: none are asked for */
+    uint64_t seen_generation;            /* the keeper's, when the catalog was last read for them */
     struct publisher_metrics metrics;
 
     /* Of the session; the feed's thread. */
@@ -58,14 +61,14 @@ static struct slice bytes_of(const struct buf *buf) { return slice_make(buf->dat
 static void *side_topic(struct publisher *p, void **handle, const char *name, struct error *err) {
     if (!*handle) {
         const char *topic = event_topic(p->names, p->config.prefix, NULL, name);
-        *handle = p->output_ops->topic(p->output, topic, err);
+        *handle = p->output_ops->topic(p->output, topic, &topic_of_rows, err);
     }
     return *handle;
 }
 
 static void *table_topic(struct publisher *p, struct event_table *table, struct error *err) {
     if (!table->topic_handle)
-        table->topic_handle = p->output_ops->topic(p->output, table->topic, err);
+        table->topic_handle = p->output_ops->topic(p->output, table->topic, &topic_of_rows, err);
     return table->topic_handle;
 }
 
@@ -257,10 +260,22 @@ static const struct operation {
     [CHANGE_MESSAGE] = {OP_MESSAGE, on_message}, [CHANGE_READ] = {OP_READ, on_insert},
 };
 
+/* Skipped operations, too, are news to caches. */
+static bool invalidate(struct publisher *p, const struct transaction *tx,
+                       const struct change *change, struct error *err) {
+    if (!p->invalidations || !change->relation || tx->snapshot) return true;
+    const struct catalog_table *table = NULL;
+    if (!invalidations_knows(p->invalidations, change->relation)) {
+        if (!tables_find(p->tables, change->relation, err)) return false; /* reads the catalog */
+        table = tables_catalog(p->tables, change->relation->oid);
+    }
+    return invalidations_change(p->invalidations, tx, change, table, err);
+}
+
 static bool sink_change(void *self, const struct transaction *tx, const struct change *change,
                         struct error *err) {
-    (void)tx;
     struct publisher *p = self;
+    if (!invalidate(p, tx, change, err)) return false;
     const struct operation *operation = &operations[change->operation];
     char op = op_letters[operation->op];
     if (is_skipped(p, op)) return true;
@@ -286,6 +301,19 @@ static bool sink_relation(void *self, const struct relation *relation, struct er
 
 /* ---- transactions ---- */
 
+/* An index that was made or dropped comes with no message of the stream. */
+static void look_at_columns(struct publisher *p) {
+    uint64_t generation = keeper_generation(p->keeper);
+    if (!p->invalidations || generation == p->seen_generation) return;
+    struct error err;
+    if (!tables_refresh(p->tables, &err)) {
+        log_warn(p->deps.log, "catalog_not_read", "cause=\"%s\"", err.message);
+        return;
+    }
+    p->seen_generation = generation;
+    invalidations_columns_changed(p->invalidations);
+}
+
 static bool sink_begin(void *self, const struct transaction *tx, struct error *err) {
     (void)err;
     struct publisher *p = self;
@@ -298,6 +326,7 @@ static bool sink_begin(void *self, const struct transaction *tx, struct error *e
     event_source_begin(&p->source);
     p->order = (struct event_order){0};
     p->begin_written = false;
+    look_at_columns(p);
     return true;
 }
 
@@ -310,6 +339,7 @@ static bool sink_commit(void *self, const struct transaction *tx, struct error *
     if (p->begin_written && !write_boundary(p, "END", tx->end_lsn, err)) return false;
     tables_reset_counts(p->tables);
     if (tx->snapshot) return true; /* sink_snapshot_done makes it durable */
+    if (p->invalidations && !invalidations_commit(p->invalidations, tx, err)) return false;
     p->source.last_lsn = tx->end_lsn;
     p->position.end_lsn = tx->end_lsn;
     return make_durable(p, err);
@@ -324,8 +354,12 @@ static bool sink_snapshot_done(void *self, uint64_t slot_lsn, struct error *err)
 
 static bool sink_progress(void *self, uint64_t wal_end_lsn, struct error *err) {
     struct publisher *p = self;
+    int64_t now_us = clock_mono_us();
     if (wal_end_lsn > p->position.end_lsn) p->position.end_lsn = wal_end_lsn;
-    return p->output_ops->progress(p->output, wal_end_lsn, clock_mono_us(), err);
+    if (p->invalidations && invalidations_due(p->invalidations, now_us))
+        return invalidations_beat(p->invalidations, wal_end_lsn, now_us, err) &&
+               make_durable(p, err);
+    return p->output_ops->progress(p->output, wal_end_lsn, now_us, err);
 }
 
 /* ---- sessions ---- */
@@ -347,6 +381,10 @@ static bool sink_prepare(void *self, struct change_position *position, struct er
 
 static bool sink_started(void *self, const struct feed_identity *identity, struct error *err) {
     struct publisher *p = self;
+    /* The stream begins at the position; where there is none yet, with the slot. */
+    uint64_t since_lsn =
+        identity->slot_created || !p->position.end_lsn ? identity->slot_lsn : p->position.end_lsn;
+    if (p->invalidations) invalidations_start(p->invalidations, identity, since_lsn);
     p->position.system_identifier = identity->system_identifier;
     keeper_start(p->keeper);
     return p->output_ops->started(p->output, identity, err);
@@ -371,6 +409,13 @@ static bool sink_ready(void *self) {
     return p->output_ops->ready(p->output);
 }
 
+/* A heartbeat tells how far the server is, so the server is asked. */
+static bool sink_wants_progress(void *self) {
+    struct publisher *p = self;
+    return p->invalidations && invalidations_due(p->invalidations, clock_mono_us()) &&
+           p->output_ops->ready(p->output);
+}
+
 static uint64_t sink_confirmed_lsn(void *self) {
     struct publisher *p = self;
     return p->output_ops->confirmed_lsn(p->output);
@@ -388,6 +433,7 @@ static const struct change_sink_ops sink_ops = {
     .progress = sink_progress,
     .tick = sink_tick,
     .ready = sink_ready,
+    .wants_progress = sink_wants_progress,
     .confirmed_lsn = sink_confirmed_lsn,
 };
 
@@ -449,6 +495,8 @@ struct publisher *publisher_create(const struct publisher_config *config,
     p->keeper = keeper_create(&p->config, deps->log);
     event_source_init(&p->source, config->version, config->prefix, config->database,
                       &p->config.format);
+    if (config->invalidations)
+        p->invalidations = invalidations_create(&p->config, deps, p->output_ops, p->output);
     make_metrics(p);
     return p;
 }
@@ -457,6 +505,7 @@ void publisher_destroy(struct publisher **publisher) {
     struct publisher *p = *publisher;
     if (!p) return;
     keeper_destroy(&p->keeper);
+    invalidations_destroy(&p->invalidations);
     p->output_ops->destroy(p->output);
     tables_destroy(&p->tables);
     event_source_deinit(&p->source);

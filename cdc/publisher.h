@@ -37,6 +37,11 @@ struct publisher_config {
     uint64_t transaction_records;    /* or this many records */
     uint64_t queue_bytes;            /* bound on records in flight */
     struct event_format format;
+    bool invalidations;                 /* to <prefix>.invalidations, for caches that follow it */
+    int64_t invalidations_interval_ms;  /* of heartbeats */
+    int64_t invalidations_retention_ms; /* of the topic */
+    uint32_t n_invalidation_columns;    /* that come along beside keys: "schema.table.column" */
+    const char *const *invalidation_columns;
     const char *version; /* source.version */
 };
 

@@ -10,6 +10,7 @@ enum { MIN_SLOTS = 64 /* a power of two */ };
 /* A descriptor and all its text are one allocation. */
 struct known {
     struct relation relation;
+    uint64_t fingerprint;
     bool announced; /* in this session */
     struct known *next_retired;
     struct relation_column columns[];
@@ -101,6 +102,7 @@ static struct known *build(const struct relation_draft *draft, uint32_t version)
     size_t head_bytes = sizeof(struct known) + draft->n_columns * sizeof(struct relation_column);
     struct known *known = mem_zalloc(head_bytes + text_bytes);
     char *text = (char *)known + head_bytes;
+    known->fingerprint = draft->fingerprint;
     for (uint16_t i = 0; i < draft->n_columns; i++) {
         const struct pgoutput_column *column = &draft->columns[i];
         known->columns[i] = (struct relation_column){.name = put_text(&text, column->name),
@@ -122,7 +124,7 @@ const struct relation *relations_put(struct relations *relations,
                                      const struct relation_draft *draft, bool *announce) {
     ASSERT(draft->n_columns <= PGOUTPUT_MAX_COLUMNS);
     struct known **slot = find_slot(relations, draft->oid);
-    if (*slot && same(&(*slot)->relation, draft)) {
+    if (*slot && (*slot)->fingerprint == draft->fingerprint && same(&(*slot)->relation, draft)) {
         *announce = !(*slot)->announced;
         (*slot)->announced = true;
         return &(*slot)->relation;

@@ -25,6 +25,8 @@ struct relation_draft {
     char replica_identity;
     uint16_t n_columns;
     const struct pgoutput_column *columns;
+    /* Of what the columns do not tell: differs where the relation was altered. 0: they tell all. */
+    uint64_t fingerprint;
 };
 
 struct relations *relations_create(void);

@@ -136,6 +136,12 @@ bool tables_prepare(struct tables *t, struct tables_facts *facts, struct error *
            tables_publish(t->conn, t->config, t->log, t->catalog, &n_tables, err);
 }
 
+const struct catalog_table *tables_catalog(const struct tables *t, uint32_t oid) {
+    return t->catalog ? catalog_find_oid(t->catalog, oid) : NULL;
+}
+
+bool tables_refresh(struct tables *t, struct error *err) { return read_catalog(t, err); }
+
 uint64_t tables_next_xid(struct tables *t) {
     if (!connect_database(t, NULL)) return 0;
     PGresult *rows =

@@ -33,6 +33,11 @@ bool tables_prepare(struct tables *tables, struct tables_facts *facts,
 struct event_table *tables_find(struct tables *tables, const struct relation *relation,
                                 struct error *err);
 
+/* As the catalog was when it was last read; NULL: not in it. */
+const struct catalog_table *tables_catalog(const struct tables *tables, uint32_t oid);
+/* Reads the catalog anew. */
+bool tables_refresh(struct tables *tables, struct error *err) MUST_CHECK;
+
 /* For what is told of a snapshot: the next transaction's id, 0 where it cannot be had. */
 uint64_t tables_next_xid(struct tables *tables);
 

@@ -163,7 +163,7 @@ static void show_url(const char *text, struct buf *out) {
 void config_show(const struct option *option, const char *text, struct buf *out) {
     if (option->type == OPTION_SECRET || option->type == OPTION_RECORDS)
         buf_append_text(out, "***");
-    else if (option->type == OPTION_URL)
+    else if (option->type == OPTION_URL || strstr(text, "://"))
         show_url(text, out);
     else
         buf_append_text(out, text);

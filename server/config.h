@@ -40,6 +40,8 @@ struct config {
     const char *state_dir;
 
     struct cache_config cache;
+    struct kafka_config cache_kafka; /* cache.feed: kafka */
+    const char *cache_topic;
     bool cache_read_through;
     bool cache_protected_mode;
     const char *cache_unix_mode; /* octal; config_check makes cache.unix_mode of it */

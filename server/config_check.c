@@ -13,6 +13,7 @@
 #include "cache/rows/rowttl.h"
 #include "cache/signals/notify.h"
 #include "server/config.h"
+#include "server/fleet.h"
 
 enum { NAME_MAX_BYTES = 63 /* NAMEDATALEN - 1 */ };
 
@@ -77,6 +78,25 @@ static void check_database(struct checker *c) {
     char *conninfo = pg_conninfo(config->database_url, &(struct pg_options){0}, &err);
     if (!conninfo) WRONG(c, "database.url", "%s; write postgres://USER@HOST/DATABASE", err.message);
     mem_free(conninfo);
+}
+
+static void check_url(struct checker *c, const char *path, const char *url) {
+    struct error err;
+    char *conninfo = pg_conninfo(url, &(struct pg_options){0}, &err);
+    if (!conninfo) WRONG(c, path, "%s; write postgres://USER@HOST/DATABASE", err.message);
+    mem_free(conninfo);
+}
+
+static void check_replicas(struct checker *c) {
+    const struct cache_config *cache = &c->config->cache;
+    for (uint32_t i = 0; i < cache->n_replicas; i++)
+        check_url(c, "database.replicas", cache->replicas[i]);
+    if (cache->pooler_url) check_url(c, "database.pooler", cache->pooler_url);
+    if (cache->n_replicas && cache->coherence != COHERENCE_STREAM)
+        WRONG(c, "database.replicas",
+              "needs cache.coherence: stream, which tells what a standby has to have replayed");
+    if (strlen(cache->application_name) > NAME_MAX_BYTES)
+        WRONG(c, "database.application_name", "is longer than %d bytes", NAME_MAX_BYTES);
 }
 
 /* Whoever comes in has to say who he is: by a password, or a certificate. */
@@ -167,7 +187,7 @@ static void check_names(struct checker *c) {
         WRONG(c, "cdc.publication", "is longer than %d bytes", NAME_MAX_BYTES);
     if (strlen(config->cache.publication) > NAME_MAX_BYTES)
         WRONG(c, "cache.publication", "is longer than %d bytes", NAME_MAX_BYTES);
-    if (strcmp(config->cache.publication, config->cdc.publication) == 0)
+    if (strcmp(config->cache.publication, config->cdc.publication) == 0 && !fleet_follows(config))
         WRONG(c, "cache.publication",
               "is the same as cdc.publication; the cache needs its own, without row filters");
     if (strlen(config->cache.feed_name) > NAME_MAX_BYTES)
@@ -199,8 +219,8 @@ static void check_cache_words(struct checker *c) {
               why);
 }
 
-static void check_kafka(struct checker *c) {
-    const struct kafka_config *kafka = &c->config->cdc.kafka;
+static void check_properties(struct checker *c, const struct kafka_config *kafka,
+                             const char *path) {
     if (!kafka->n_properties) return;
     struct error err;
     struct log *log = log_create(2, LOG_ERROR);
@@ -208,8 +228,13 @@ static void check_kafka(struct checker *c) {
     if (conf)
         rd_kafka_conf_destroy(conf);
     else
-        WRONG(c, "cdc.kafka.properties", "%s", err.message);
+        WRONG(c, path, "%s", err.message);
     log_destroy(&log);
+}
+
+static void check_kafka(struct checker *c) {
+    check_properties(c, &c->config->cdc.kafka, "cdc.kafka.properties");
+    check_properties(c, &c->config->cache_kafka, "cache.kafka.properties");
 }
 
 static bool names_one_table(const char *name) { return pattern_valid(name) && !strchr(name, '*'); }
@@ -365,9 +390,11 @@ void config_check(struct config *config, const struct config_sources *sources,
     struct checker checker = {.config = config, .sources = sources, .mistakes = mistakes};
     check_roles(&checker);
     check_database(&checker);
+    check_replicas(&checker);
     check_listeners(&checker);
     check_tls(&checker);
     check_users(&checker);
+    fleet_check(config, sources->file, mistakes);
     check_names(&checker);
     check_cache_words(&checker);
     check_kafka(&checker);
@@ -389,6 +416,7 @@ void config_finish(struct config *config, const char *database) {
     if (!config->cdc.prefix) config->cdc.prefix = name;
     config->cdc.version = FRESHET_VERSION;
     config->cdc.output_fd = 1;
+    fleet_finish(config);
     for (uint32_t i = 0; i < config->n_connectors; i++) {
         struct connector_config *connector = &config->connectors[i];
         connector->database_url = config->database_url;
@@ -440,6 +468,8 @@ static void verify_columns(const struct cache_table_config *wanted,
         mistakes_add(mistakes, at, path,
                      "ttl_column: there is no column \"%.80s\" in %s.%s that tells a time",
                      wanted->ttl_column, table->schema, table->name);
+    if (wanted->delete_expired && !wanted->ttl_column)
+        mistakes_add(mistakes, at, path, "delete_expired needs a ttl_column");
     const struct catalog_index *key = table->primary_key;
     for (uint16_t i = 0; wanted->n_columns && key && i < key->n_columns; i++) {
         const char *name = table->columns[key->columns[i]].name;

@@ -34,6 +34,8 @@ static const struct option cache_table_options[] = {
     {"ttl_column", STRING, IN(cache_table_config, ttl_column), .shown = "none",
      .help = "A column that tells when the row ends: a date or time, or a number of seconds since "
              "1970. From then on it reads as absent."},
+    {"delete_expired", BOOL, IN(cache_table_config, delete_expired), .initial = "false",
+     .help = "Rows that have ended by `ttl_column` are deleted from the table, in the background."},
     {"mapped", BOOL, IN(cache_table_config, mapped), .initial = "true",
      .help = "`false`: this table's name is an ordinary key prefix; its rows cannot be read."},
     {"columns", OPTION_LIST, IN(cache_table_config, columns),
@@ -113,7 +115,18 @@ const struct option options[] = {
              "REPLICATION and SELECT."},
     {"database.pool", COUNT, AT(cache.pool), .initial = "4", .min = 1, .max = 1000,
      .help = "Connections a cache worker keeps for reading rows."},
-    {"database.replicas", LATER, .help = "Read-only URLs for fills."},
+    {"database.replicas", OPTION_LIST, AT(cache.replicas), COUNTED(cache.n_replicas),
+     .shown = "none",
+     .help = "URLs of hot standbys that rows are read from, as long as they are not behind by more "
+             "than `cache.max_staleness`; the primary otherwise."},
+    {"database.pooler", URL, AT(cache.pooler_url), .shown = "none: rows are read over `database.url`",
+     .help = "The URL of a pooler in transaction mode (PgBouncer) through which rows are read; all "
+             "else goes over `database.url`."},
+    {"database.statement_timeout", DURATION, AT(cache.statement_timeout_ms), .min = 1,
+     .max = 3600 * 1000, .shown = "`cache.fill_timeout`",
+     .help = "How long the database works on a statement that reads rows before it gives up."},
+    {"database.application_name", STRING, AT(cache.application_name), .initial = "freshet",
+     .help = "What connections call themselves, but for the feed's (`cache.name`)."},
 
     {"cache.listen", ADDRESS, AT(cache.listen), .initial = "127.0.0.1:6380", .flag = "--listen",
      .argument = "HOST:PORT", .help = "Where Redis clients connect. Port 0 takes a free one."},
@@ -125,6 +138,9 @@ const struct option options[] = {
     {"cache.acl_file", STRING, AT(cache.acl_file),
      .help = "Or a file of them, as Redis's `aclfile`: `ACL LOAD` reads it anew, `ACL SAVE` writes "
              "it."},
+    {"cache.verify_rate", COUNT, AT(cache.verify_rate), .initial = "0", .max = 100000,
+     .help = "Entries a second that are read again and compared with the database, all the time; 0: "
+             "none, but when FRESHET.VERIFY START asks for it."},
     {"cache.debug_commands", BOOL, AT(cache.debug_commands), .initial = "false",
      .help = "Answer DEBUG, which test suites use."},
     {"cache.protected_mode", BOOL, AT(cache_protected_mode), .initial = "true",
@@ -138,8 +154,15 @@ const struct option options[] = {
     {"cache.negative_ttl", DURATION, AT(cache.negative_ttl_ms), .initial = "30s", .min = 1,
      .help = "How long it is remembered that a row is absent; its INSERT ends that at once."},
     {"cache.ttl_jitter", COUNT, AT(cache.ttl_jitter_percent), .initial = "0", .max = 100,
-     .help = "Percent: each entry's TTL is shortened by a random part of it, up to so much, so that "
-             "what was read together does not expire together."},
+     .help =
+         "Percent: each entry's TTL is shortened by a random part of it, up to so much, so that "
+         "what was read together does not expire together."},
+    {"cache.delete_rate", COUNT, AT(cache.delete_rate), .initial = "200", .min = 1,
+     .max = 1000 * 1000,
+     .help =
+         "So many rows a second at most are deleted, of the tables that have `delete_expired`."},
+    {"cache.delete_batch", COUNT, AT(cache.delete_batch), .initial = "100", .min = 1,
+     .max = 10 * 1000, .help = "So many of them in one transaction, at most."},
     {"cache.fill_timeout", DURATION, AT(cache.fill_timeout_ms), .initial = "5s", .min = 10,
      .max = 3600 * 1000,
      .help = "How long a read waits for the database before it answers an error."},
@@ -151,6 +174,16 @@ const struct option options[] = {
     {"cache.coherence", CHOICE, AT(cache.coherence), .initial = "stream", .choices = "stream|ttl",
      .help = "`stream`: each committed change evicts. `ttl`: where there is no logical replication "
              "to be had; the TTL is then the only bound."},
+    {"cache.feed", CHOICE, AT(cache.feed), .initial = "slot", .choices = "slot|kafka",
+     .help = "Where committed changes come from: a temporary replication slot of this cache, or "
+             "the topic of a publisher with `cdc.invalidations`."},
+    {"cache.kafka.brokers", STRING, AT(cache_kafka.brokers), .joins = true,
+     .shown = "`cdc.kafka.brokers`", .help = "Of `feed: kafka`: Kafka's bootstrap servers."},
+    {"cache.kafka.topic", STRING, AT(cache_topic),
+     .shown = "`PREFIX.invalidations`, of `cdc.prefix`", .help = "The topic that is followed."},
+    {"cache.kafka.properties", OPTION_PAIRS, AT(cache_kafka.properties),
+     COUNTED(cache_kafka.n_properties), .shown = "`cdc.kafka.properties`",
+     .help = "librdkafka's own settings."},
     {"cache.max_staleness", DURATION, AT(cache.max_staleness_ms), .initial = "2s", .min = 100,
      .max = 86400 * 1000,
      .help = "How far behind the database's commits an answer from memory may be; beyond it "
@@ -178,6 +211,19 @@ const struct option options[] = {
     {"cache.notify_keyspace_events", STRING, AT(cache.notify_keyspace_events), .shown = "none",
      .help = "Keyspace notifications, in Redis's letters (`KEA`: all), and `f` for keys that a "
              "commit has evicted."},
+    {"cache.warm", STRING, AT(cache.warm_path), .shown = "none: each start is a cold one",
+     .help = "A file for the names of the hottest rows: written at intervals and at a clean stop; "
+             "at the next start they are read from the database again. It holds no values."},
+    {"cache.warm_interval", DURATION, AT(cache.warm_interval_ms), .initial = "1m", .min = 1000,
+     .help = "How often that file is written."},
+    {"cache.warm_keys", COUNT, AT(cache.warm_keys), .initial = "100000", .min = 1,
+     .max = 5 * 1000 * 1000, .help = "So many rows at most, the most used ones."},
+    {"cache.warm_rate", COUNT, AT(cache.warm_rate), .initial = "2000", .min = 1,
+     .max = 1000 * 1000, .help = "So many of them a second are read at the start."},
+    {"cache.slot", STRING, AT(cache.slot),
+     .shown = "none: a temporary one, which goes with the connection",
+     .help = "A permanent replication slot for the cache's feed, of this name: after a cut the "
+             "feed resumes, and memory is kept. While the cache is away, it retains WAL."},
     {"cache.unix_socket", STRING, AT(cache.unix_socket),
      .help = "A unix socket beside it, at this path."},
     {"cache.unix_mode", STRING, AT(cache_unix_mode), .initial = "0700",
@@ -248,6 +294,20 @@ const struct option options[] = {
     {"cdc.kafka.queue", SIZE, AT(cdc.queue_bytes), .initial = "64MiB", .min = 1024 * 1024,
      .help =
          "Bound on what is sent and not acknowledged; while Kafka is away, reading stops there."},
+    {"cdc.invalidations", BOOL, AT(cdc.invalidations), .initial = "false",
+     .help =
+         "Publish the keys of what each transaction touched to `PREFIX.invalidations`, for "
+         "caches with `cache.feed: kafka`: any number of them then cost the database one slot."},
+    {"cdc.invalidations_interval", DURATION, AT(cdc.invalidations_interval_ms), .initial = "250ms",
+     .min = 10, .max = 60 * 1000,
+     .help = "How often a heartbeat tells these caches that nothing more has happened; their "
+             "`max_staleness` must be longer."},
+    {"cdc.invalidations_retention", DURATION, AT(cdc.invalidations_retention_ms), .initial = "1h",
+     .min = 1000, .help = "How long the topic keeps a record, where we make the topic."},
+    {"cdc.invalidations_columns", OPTION_LIST, AT(cdc.invalidation_columns),
+     COUNTED(cdc.n_invalidation_columns), .shown = "none",
+     .help = "Columns that come along beside the unique ones and those that `cache.queries` of "
+             "this configuration depend on: `public.orders.user_id`."},
     {"cdc.format.encoding", OPTION_WORD, AT(cdc.format.encoding), .initial = "json",
      .choices = "json|json-schema", .later = "plain|avro|cloudevents",
      .help = "How an event is written."},

@@ -7,6 +7,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "server/fleet.h"
 
 enum { FEED_RESTART_US = 5 * 1000 * 1000, RATE_INTERVAL_US = 1000 * 1000 };
 
@@ -49,13 +50,19 @@ static void create_cache_feed(struct service *s) {
     const struct config *config = s->config;
     bool streams = config->cache.database_url && config->cache.coherence == COHERENCE_STREAM;
     if (!streams) return;
+    struct feed_topic topic = {.kafka = config->cache_kafka,
+                               .name = config->cache_topic,
+                               .database = config->cdc.database};
     struct feed_config feed = {
+        .topic = fleet_follows(config) ? &topic : NULL,
         .database_url = config->database_url,
         .application_name = config->cache.feed_name,
         .slot = "freshet_cache",
         .temporary = true,
         .publication = config->cache.publication,
         .snapshot = FEED_SNAPSHOT_NEVER,
+        /* A transaction is streamed while it is open once its changes pass this. */
+        .server_options = "-c logical_decoding_work_mem=1MB",
         .status_interval_ms = 1000,
     };
     pump_init(&s->cache_pump, s, "cache", "cache", &feed, cache_sink(s->cache));

@@ -98,11 +98,12 @@ static bool open_locked(struct command_context *ctx, struct slice key, enum entr
 
 bool cmd_open(struct command_context *ctx, struct slice key, enum entry_kind kind,
               struct cmd_container *container, void (*absent)(struct reply *reply)) {
+    static const enum key_form forms[ENTRY_KINDS] = {
+        [ENTRY_HASH] = FORM_HASH, [ENTRY_LIST] = FORM_LIST, [ENTRY_ZSET] = FORM_ZSET};
     struct key_value value;
     *container = (struct cmd_container){0};
-    if (!cmd_read(ctx, key, kind == ENTRY_HASH ? FORM_HASH : FORM_ANY, &value, absent))
-        return false;
-    if (value.row ? kind != ENTRY_HASH : value.entry->kind != kind) {
+    if (!cmd_read(ctx, key, forms[kind], &value, absent)) return false;
+    if (value.row ? forms[kind] == FORM_ANY : value.entry->kind != kind) {
         reply_wrong_type(ctx->reply);
         return false;
     }

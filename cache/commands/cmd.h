@@ -50,8 +50,8 @@ void cmd_unlock(struct command_context *ctx, struct cmd_lock *lock);
 /* Reads a container of `kind`. Small ones, and rows, are immutable and read without a lock; a big one (ENTRY_OBJECT) changes in place,
  * so its shard is locked until cmd_close. False: absent (as `absent` answers it), of another kind, failed or pending. */
 struct cmd_container {
-    const struct entry *entry; /* NULL: a row, which is read as a hash */
-    struct slice fields;       /* the row's, packed */
+    const struct entry *entry; /* NULL: a row read as a hash, or a named query's result */
+    struct slice fields;       /* its own then, packed */
     struct cmd_lock lock;
 };
 bool cmd_open(struct command_context *ctx, struct slice key, enum entry_kind kind,

@@ -12,7 +12,13 @@ static void cmd_dump(struct command_context *ctx) {
     enum read_outcome outcome = keyspace_read(ctx, ctx->argv[1], FORM_STRING, &value);
     switch (outcome) {
     case READ_FOUND: rdb_write_string(&payload, value.string); break;
-    case READ_WRONG_TYPE: rdb_write_entry(&payload, value.entry); break;
+    case READ_WRONG_TYPE:
+        if (value.row) {
+            reply_wrong_type(ctx->reply);
+            return;
+        }
+        rdb_write_entry(&payload, value.entry);
+        break;
     case READ_ABSENT: reply_null(ctx->reply); return;
     case READ_PENDING: return;
     case READ_FAILED: reply_error(ctx->reply, "%s", value.failure); return;

@@ -39,7 +39,7 @@ static void answer_none(struct reply *reply) { reply_simple(reply, "none"); }
 static void cmd_type(struct command_context *ctx) {
     struct key_value value;
     if (!cmd_read(ctx, ctx->argv[1], FORM_ANY, &value, answer_none)) return;
-    reply_simple(ctx->reply, value.row ? "string" : entry_kind_name(value.entry->kind));
+    reply_simple(ctx->reply, entry_kind_name(value.row ? value.kind : value.entry->kind));
 }
 
 /* clang-format off */

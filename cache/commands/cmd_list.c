@@ -6,11 +6,13 @@ struct list_read {
     struct list_view view;
 };
 
-/* True: read->view holds until end_read. Else the answer is composed, or the read is pending. A row is no list. */
+/* True: read->view holds until end_read. Else the answer is composed, or the read is pending. */
 static bool begin_read(struct command_context *ctx, struct list_read *read,
                        void (*absent)(struct reply *reply)) {
     if (!cmd_open(ctx, ctx->argv[1], ENTRY_LIST, &read->container, absent)) return false;
-    read->view = list_view_entry(read->container.entry);
+    const struct entry *entry = read->container.entry;
+    read->view =
+        entry ? list_view_entry(entry) : (struct list_view){.packed = read->container.fields};
     return true;
 }
 

@@ -14,7 +14,9 @@
 bool cmd_zset_begin_read(struct command_context *ctx, struct slice key, struct zset_read *read,
                          void (*absent)(struct reply *reply)) {
     if (!cmd_open(ctx, key, ENTRY_ZSET, &read->container, absent)) return false;
-    read->view = zset_view_entry(read->container.entry);
+    const struct entry *entry = read->container.entry;
+    read->view =
+        entry ? zset_view_entry(entry) : (struct zset_view){.packed = read->container.fields};
     return true;
 }
 

@@ -141,6 +141,7 @@ struct command_context {
     bool ran;                /* its function was called: else it was refused before */
     uint32_t unusual;        /* modes of client and process (gate.h); 0 nearly always */
     bool pushes;             /* what this command composes are pushes: never silenced */
+    uint32_t fetched_as;     /* an EXEC's command, as its rows are asked for: its place in the queue */
     uint32_t n_pending;      /* reads that answered READ_PENDING in this run */
     struct fetched_rows
         *fetched; /* on a second run: the rows that were fetched for it; else NULL */
@@ -193,7 +194,9 @@ extern const struct command commands_debug[];   /* cmd_debug.c */
 extern const struct command commands_slowlog[]; /* cmd_slowlog.c: SLOWLOG, LATENCY */
 extern const struct command commands_acl[];     /* cmd_acl.c */
 extern const struct command commands_consistency[]; /* cmd_consistency.c: FRESHET.READ, ... */
-extern const struct command commands_freshet[]; /* cmd_freshet.c: FRESHET.* */
+extern const struct command commands_explain[];     /* cmd_explain.c */
+extern const struct command commands_verify[];      /* cmd_verify.c */
+extern const struct command commands_freshet[];     /* cmd_freshet.c: FRESHET.WAIT, HELP */
 
 /* cmd_refused.c; command_at does not walk it. */
 extern const struct command commands_refused[];

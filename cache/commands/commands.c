@@ -8,6 +8,7 @@
 #include "cache/access/permit.h"
 #include "cache/commands/cmd.h"
 #include "cache/commands/command.h"
+#include "cache/commands/row_write.h"
 #include "cache/commands/transaction.h"
 #include "cache/front/account.h"
 #include "cache/front/client.h"
@@ -29,7 +30,7 @@ static const struct command *const groups[] = {
     commands_object,      commands_dump,         commands_sort,       commands_expire,
     commands_scan,        commands_connection,   commands_pubsub,     commands_server,
     commands_acl,         commands_slowlog,      commands_debug,      commands_multi,
-    commands_consistency, commands_freshet};
+    commands_consistency, commands_explain,      commands_verify,     commands_freshet};
 
 enum {
     SLOTS =
@@ -209,22 +210,6 @@ bool command_arity_fits(const struct command *command, uint32_t argc) {
                                : argc >= (uint32_t)-command->arity;
 }
 
-/* Rows are written in the database; a plain write to a row's key would be a lie about it. */
-static bool refuse_row_keys(struct command_context *ctx, struct command_key_iter keys) {
-    if (!(ctx->command->flags & CMD_WRITE) || ctx->command->flags & CMD_ROW_WRITE) return false;
-    if (!ctx->keyspace) return false;
-    for (uint32_t i; (i = command_next_key(&keys));) {
-        if (!keyspace_is_row_key(ctx, ctx->argv[i])) continue;
-        struct slice key = shown(ctx->argv[i]);
-        reply_error(ctx->reply,
-                    "READONLY '%.*s' is a row of a table: change it in the database (cache.writes "
-                    "is refuse)",
-                    (int)key.len, key.data);
-        return true;
-    }
-    return false;
-}
-
 void command_help(struct command_context *ctx) {
     const struct command *container = command_parent(ctx->command);
     struct buf line = {0};
@@ -285,7 +270,7 @@ static void run_admitted(struct command_context *ctx, struct buf *hashes) {
         return;
     }
     struct command_key_iter keys = command_keys(ctx->command, ctx->argv, ctx->argc);
-    if (!refuse_row_keys(ctx, keys)) run_locked(ctx, keys, hashes);
+    if (row_write_check(ctx, keys) == ROW_WRITE_PLAIN) run_locked(ctx, keys, hashes);
 }
 
 /* Finds the row, and refuses what is no request of a command or not this client's to make. */
@@ -309,7 +294,8 @@ static bool is_acceptable(struct command_context *ctx, const struct command *nam
         refuse_arity(ctx, named);
         return false;
     }
-    return __builtin_expect(client_is_cleared(ctx->client), 1) || permit(ctx);
+    /* a write that was made is answered */
+    return __builtin_expect(client_is_cleared(ctx->client), 1) || row_write_of(ctx) || permit(ctx);
 }
 
 /* --- unusual clients: gate.h, tracked.h, transaction.h --- */
@@ -381,7 +367,7 @@ void command_run_queued(struct command_context *ctx) {
         }
     }
     struct command_key_iter keys = command_keys(ctx->command, ctx->argv, ctx->argc);
-    if (refuse_row_keys(ctx, keys)) return;
+    if (row_write_check(ctx, keys) == ROW_WRITE_OVER) return;
     if (ctx->unusual & CLIENT_TRACKS) tracked_before(ctx);
     uint64_t start = ticks_now();
     size_t before = ctx->reply->out->len;

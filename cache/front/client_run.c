@@ -176,6 +176,8 @@ static bool reads_row(const struct command *command, enum key_form *form) {
     switch (command->group) {
     case GROUP_STRING: *form = FORM_STRING; return true;
     case GROUP_HASH: *form = FORM_HASH; return true;
+    case GROUP_LIST: *form = FORM_LIST; return true;
+    case GROUP_SORTED_SET: *form = FORM_ZSET; return true;
     case GROUP_GENERIC: *form = FORM_ANY; return (command->flags & CMD_FAST) != 0;
     default: return false;
     }

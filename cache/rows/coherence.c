@@ -5,6 +5,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "cache/rows/held.h"
 #include "cache/rows/pulse.h"
 #include "cache/rows/rowkey.h"
 #include "cache/rows/warden.h"
@@ -13,7 +14,9 @@
 
 enum {
     RELATION_SLOTS = 256, /* remembered resolutions; a collision resolves again */
-    MAX_TRANSACTION_KEYS = 1 << 18,
+    /* Of one transaction: noting and evicting them holds back the next one's for some 20 ms. */
+    MAX_TRANSACTION_KEYS = 1 << 15,
+    MAX_HELD_BYTES = 32 << 20, /* of all open ones */
 };
 
 /* The columns by which a named query depends on a table. */
@@ -41,6 +44,7 @@ struct coherence {
     struct feed_identity identity;
     bool in_transaction;
     struct touched touched;
+    struct held *held;      /* of open transactions that the server streams */
     struct touched put_off; /* test builds: what rule 2, taken out, evicts one commit too late */
     uint64_t put_off_xid;
     struct buf key;
@@ -378,6 +382,7 @@ static void on_ended(void *self, const struct error *cause) {
     struct coherence *coherence = self;
     coherence->in_transaction = false;
     touched_reset(&coherence->touched);
+    held_clear(coherence->held);
     forget_resolved(coherence);
     pulse_stream_ended(coherence->core->pulse, cause ? cause->message : "");
 }
@@ -397,11 +402,10 @@ static bool on_relation(void *self, const struct relation *relation, struct erro
     tablemaps_refresh(coherence->core->maps, &coherence->map);
     if (relation->version <= 1) return true;
     const struct resolved *resolved = lookup(coherence, relation);
-    if (resolved->table && coherence->in_transaction) {
-        touch_whole(coherence, resolved->table);
-    } else if (resolved->table) {
+    if (resolved->table) touch_whole(coherence, resolved->table);
+    /* Outside of a transaction it is one's that was open until now: see on_open_commit. */
+    if (resolved->table && !coherence->in_transaction)
         clear_with_dependents(coherence->core, resolved->table);
-    }
     warden_poll_soon(coherence->core->warden);
     return true;
 }
@@ -457,6 +461,52 @@ static bool on_commit(void *self, const struct transaction *tx, struct error *er
     return true;
 }
 
+/* ---- open transactions ---- */
+
+static uint64_t map_version(const struct coherence *coherence) {
+    return coherence->map ? tablemap_version(coherence->map) : 0;
+}
+
+static void swap_touched(struct touched *a, struct touched *b) {
+    struct touched was = *a;
+    *a = *b;
+    *b = was;
+}
+
+static bool on_open_change(void *self, uint64_t xid, uint64_t subxid, const struct change *change,
+                           struct error *err) {
+    struct coherence *coherence = self;
+    tablemaps_refresh(coherence->core->maps, &coherence->map);
+    struct touched *touched = held_begin(coherence->held, xid, subxid, map_version(coherence));
+    swap_touched(&coherence->touched, touched);
+    bool ok = on_change(coherence, NULL, change, err);
+    swap_touched(&coherence->touched, touched);
+    held_end(coherence->held);
+    return ok;
+}
+
+static bool on_open_abort(void *self, uint64_t xid, uint64_t subxid, struct error *err) {
+    struct coherence *coherence = self;
+    (void)err;
+    held_abort(coherence->held, xid, subxid);
+    return true;
+}
+
+/* Tables that it has altered were noted just before, when their new descriptions came (on_relation). */
+static bool on_open_commit(void *self, const struct transaction *tx, struct error *err) {
+    struct coherence *coherence = self;
+    struct touched touched = {0};
+    tablemaps_refresh(coherence->core->maps, &coherence->map);
+    if (held_take(coherence->held, tx->xid, map_version(coherence), &touched)) {
+        for (size_t i = 0; i < coherence->touched.n_tables; i++)
+            touched_table(&touched, coherence->touched.tables[i]);
+        swap_touched(&coherence->touched, &touched);
+    }
+    bool ok = on_commit(coherence, tx, err);
+    touched_deinit(&touched);
+    return ok;
+}
+
 static bool on_progress(void *self, uint64_t wal_end_lsn, struct error *err) {
     (void)err;
     advance(self, wal_end_lsn);
@@ -483,6 +533,9 @@ struct change_sink coherence_sink(struct coherence *coherence) {
         .begin = on_begin,
         .change = on_change,
         .commit = on_commit,
+        .open_change = on_open_change,
+        .open_abort = on_open_abort,
+        .open_commit = on_open_commit,
         .progress = on_progress,
         .wants_progress = wants_progress,
         .confirmed_lsn = confirmed_lsn,
@@ -495,6 +548,7 @@ struct coherence *coherence_create(struct core *core) {
     coherence->core = core;
     coherence->touched.max_keys = MAX_TRANSACTION_KEYS;
     coherence->put_off.max_keys = MAX_TRANSACTION_KEYS;
+    coherence->held = held_create(MAX_TRANSACTION_KEYS, MAX_HELD_BYTES);
     return coherence;
 }
 
@@ -506,6 +560,7 @@ void coherence_destroy(struct coherence **coherence) {
     tablemap_release(&old->map);
     touched_deinit(&old->touched);
     touched_deinit(&old->put_off);
+    held_destroy(&old->held);
     buf_deinit(&old->key);
     buf_deinit(&old->identities);
     mem_free(old);

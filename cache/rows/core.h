@@ -24,10 +24,19 @@ struct awaits;
 struct tracking;
 struct watches;
 struct flights;
+struct pace;
 struct pulse;
+struct lsntimes;
+struct sources;
+struct verify;
 struct warden;
+struct warm;
 
-enum { CORE_MAX_WORKERS = 1024 };
+enum {
+    CORE_MAX_WORKERS = 1024,
+    CORE_CLOCKS = 2 * CORE_MAX_WORKERS,       /* the second half: of the workers' writers */
+    CORE_VERIFY_CLOCK = CORE_MAX_WORKERS - 1, /* the fillclock of verify.c, which is no worker */
+};
 
 /* Which fills of a worker are in flight, as numbers in the order of sending: those below `oldest` are over. Written by
  * the worker before a query is sent and after its rows were kept; read by the control thread (rule 4). */
@@ -42,6 +51,8 @@ struct core_metrics {
     struct metric *fences;
     struct metric *links_refused;
     struct metric *joined;
+    struct metric *paced;
+    struct metric *refreshed_early, *refreshed_stale;
     struct metric *samples;
     struct metric *queries;
     struct metric *in_flight;
@@ -62,12 +73,17 @@ struct core {
     struct recent *recent;
     struct links *links;
     struct lease *lease;
+    struct sources *sources;
+    struct lsntimes *lsntimes;
     struct flights *flights;
+    struct pace *pace; /* NULL: no interval */
     struct awaits *awaits;
     struct pulse *pulse;
     struct warden *warden;
+    struct verify *verify;
+    struct warm *warm; /* NULL: no warm start */
     struct core_metrics count;
-    struct fillclock fillclocks[CORE_MAX_WORKERS];
+    struct fillclock fillclocks[CORE_CLOCKS];
     _Atomic uint64_t seen_xmin; /* of the last snapshot that the pulse took; for explanations */
     bool lease_held;            /* when told_of_lease last looked: its caller's */
     unsigned rules_off;         /* of test builds: a bit a rule that is taken out */
@@ -77,15 +93,18 @@ struct core {
  *   1 a fill returns its snapshot            4 a note goes when no older fill is in flight
  *   2 a commit evicts, then is applied       5 nothing is kept before a snapshot past the stream's start
  *   3 only what sees all applied is kept     6 who joins a fill gets it only if it was kept
+ *   7 an own write is applied before its reply
  * and 8, the staleness lease; 9, a row's other keys go with it; 0, a changed row's unique keys were absent; 10, what a
  * request asks beyond the lease (consistency.h). A build with -DFRESHET_TEST_SWITCHES can take each out, to see the tests
  * fail. */
 enum core_rule {
+    RULE_OWN_SNAPSHOT = 1,
     RULE_APPLY_BEFORE_ADVANCE = 2,
     RULE_SEES_APPLIED = 3,
     RULE_FORGET_LATE = 4,
     RULE_START = 5,
     RULE_JOIN = 6,
+    RULE_OWN_WRITES = 7,
     RULE_LEASE = 8,
     RULE_LINKS = 9,
     RULE_UNIQUE = 0,
@@ -104,6 +123,11 @@ static inline bool core_rule_holds(const struct core *core, enum core_rule rule)
 
 static inline bool core_streams(const struct core *core) {
     return core->config->coherence == COHERENCE_STREAM;
+}
+
+/* Are the table's rows evicted when they change? Else the TTL is their only bound. */
+static inline bool core_follows(const struct core *core, const struct table *table) {
+    return core_streams(core) && !table->by_ttl;
 }
 
 /* May memory answer for a row now? By TTL alone there is no bound to keep. */

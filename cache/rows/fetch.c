@@ -10,12 +10,15 @@
 #include "cache/rows/fill.h"
 #include "cache/rows/keyspace_state.h"
 #include "cache/rows/loader.h"
+#include "cache/rows/pace.h"
+#include "cache/rows/statement.h"
 
 struct wait {
     struct wait *prev, *next;
     struct keyspace *home;
     struct client_ticket ticket;
     struct consistency asked;
+    bool renews; /* what memory has is no answer, and nobody waits for one */
     struct fetched_rows rows;
     uint32_t n_keys; /* what it counts for in keyspace.n_wanted */
     uint32_t n_missing;
@@ -45,7 +48,9 @@ const struct rowvalue *fetched_find(const struct fetched_rows *rows, struct slic
     }
     for (; low < rows->n && rows->rows[low].hash == hash; low++) {
         const struct rowvalue *value = rows->rows[low].value;
-        bool fits = form == FORM_ANY || value->kind != ROWVALUE_ROW || value->form == form;
+        /* Who wants a list or a sorted set is told by any what it is. */
+        bool fits = (form != FORM_STRING && form != FORM_HASH) || value->kind != ROWVALUE_ROW ||
+                    value->form == form;
         if (fits && slice_equal(rows->rows[low].key, key)) return value;
     }
     return NULL;
@@ -177,6 +182,11 @@ void fetch_abandon(struct keyspace *keyspace) {
         unlink_wait(wait, &keyspace->gathered);
         wait_free(wait);
     }
+    while (keyspace->renewing) {
+        struct wait *wait = keyspace->renewing;
+        unlink_wait(wait, &keyspace->renewing);
+        wait_free(wait);
+    }
     while (keyspace->waits) {
         struct wait *wait = keyspace->waits;
         unlink_wait(wait, &keyspace->waits);
@@ -210,7 +220,7 @@ static void add_row(struct wait *wait, struct slice key, uint64_t hash, enum key
 static void gather_wait(struct wait *wait) {
     wait->n_keys = wait->rows.n;
     wait->home->n_wanted += wait->n_keys;
-    link_wait(wait, &wait->home->gathered);
+    link_wait(wait, wait->renews ? &wait->home->renewing : &wait->home->gathered);
 }
 
 /* All keys of the command, not only the first that was missing: what is in memory now may be gone when it runs again. */
@@ -259,17 +269,32 @@ void fetch_want_rows(struct keyspace *keyspace, struct command_context *ctx,
 }
 
 /* A wait of its own for each, so that each is one more row of the turn's statement, and none is tied to another. */
-bool fetch_want_soon(struct keyspace *keyspace, struct slice key, uint64_t hash,
-                     enum key_form form) {
+static bool want_for_nobody(struct keyspace *keyspace, struct slice key, uint64_t hash,
+                            enum key_form form, bool renews) {
     if (keyspace->n_soon >= FETCH_MAX_SOON) return false;
     keyspace->n_soon++;
     struct wait *wait = mem_zalloc(sizeof *wait);
     wait->home = keyspace;
     wait->ticket = nobody;
+    wait->renews = renews;
     buf_append_slice(&wait->keys, key);
     add_row(wait, buf_slice(&wait->keys), hash, form);
     gather_wait(wait);
     return true;
+}
+
+/* The only form of a named query's result that shows as no string. */
+static enum key_form result_form(enum entry_kind kind) {
+    return kind == ENTRY_HASH ? FORM_HASH : kind == ENTRY_LIST ? FORM_LIST : FORM_ZSET;
+}
+
+bool fetch_want_soon(struct keyspace *keyspace, struct slice key, uint64_t hash,
+                     enum key_form form) {
+    return want_for_nobody(keyspace, key, hash, form, false);
+}
+
+void fetch_renew(struct keyspace *keyspace, struct slice key, uint64_t hash, enum key_form form) {
+    want_for_nobody(keyspace, key, hash, form, true);
 }
 
 /* What memory holds of the row, copied: it has to live until the rest is here. NULL: not this form, or no row at all. */
@@ -284,10 +309,13 @@ static struct rowvalue *copy_resident(struct wait *wait, const struct entry *ent
     struct slice bytes = {0};
     if (entry_is_absent(entry))
         return rowvalue_create(ROWVALUE_ABSENT, form, entry_expiry(entry), bytes);
-    bool there =
-        form == FORM_HASH ? entry_row_fields(entry, &bytes) : entry_row_json(entry, &bytes);
+    if (stamp->kind != ENTRY_STRING) form = result_form(stamp->kind);
+    bool packed = form != FORM_STRING && form != FORM_ANY;
+    bool there = packed ? entry_row_fields(entry, &bytes) : entry_row_json(entry, &bytes);
     if (!there && form != FORM_ANY) return NULL;
-    return rowvalue_create(ROWVALUE_ROW, form, entry_expiry(entry), bytes);
+    struct rowvalue *value = rowvalue_create(ROWVALUE_ROW, form, entry_expiry(entry), bytes);
+    value->type = stamp->kind;
+    return value;
 }
 
 enum need { NEED_NOTHING, NEED_FILL };
@@ -300,16 +328,27 @@ static enum need look(struct wait *wait, struct fetched_row *row, const struct t
     const struct entry *entry =
         store_peek(home->core->store, row->key, row->hash, clock_wall_us() / 1000);
     if (entry && entry->kind != ENTRY_ROW) return NEED_NOTHING;
-    if (entry) row->value = copy_resident(wait, entry, row->form);
+    if (entry && !wait->renews) row->value = copy_resident(wait, entry, row->form);
     if (row->value || !home->map) return NEED_NOTHING;
     *table = tablemap_find_key(home->map, row->key, &rest);
     if (!*table || (*table)->refusal) return NEED_NOTHING;
-    if ((*table)->query && row->form == FORM_HASH) return NEED_NOTHING;
     struct buf failure = {0};
     home->scratch.len = 0;
     bool parsed = rowkey_parse(*table, rest, &home->scratch, key, &failure);
     buf_deinit(&failure);
     return parsed ? NEED_FILL : NEED_NOTHING;
+}
+
+/* At the pace of the key among them that has to wait the longest. */
+static void submit(struct keyspace *home, struct fill **fills, uint32_t n) {
+    int64_t now_us = loop_now_us(home->loop);
+    int64_t due_us = now_us;
+    for (uint32_t i = 0; i < n && home->core->pace; i++) {
+        int64_t claimed_us = pace_claim(home->core->pace, fills[i]->hash, now_us);
+        if (claimed_us > due_us) due_us = claimed_us;
+    }
+    if (due_us > now_us) metric_add(home->core->count.paced, n);
+    loader_submit_at(home->loader, fills, n, due_us);
 }
 
 /* Makes fills of what is missing. Those of one command go together: one snapshot shows them all. */
@@ -330,7 +369,7 @@ static void begin(struct wait *wait) {
         add_row(wait, all.rows[i].key, all.rows[i].hash, all.rows[i].form);
         wait->rows.rows[wait->rows.n - 1].value = all.rows[i].value;
         if (need == NEED_FILL) {
-            enum key_form form = all.rows[i].form == FORM_HASH ? FORM_HASH : FORM_STRING;
+            enum key_form form = statement_form(table, all.rows[i].form);
             fills[n_fills++] = fill_create(home, home->map, table, all.rows[i].key,
                                            all.rows[i].hash, form, &key, deadline_us);
         }
@@ -342,6 +381,7 @@ static void begin(struct wait *wait) {
         struct fetched_row *row = &wait->rows.rows[place];
         if (row->value) continue;
         fills[i]->grouped = n_fills > 1;
+        fills[i]->renews = wait->renews;
         row->waiter = waiter_create(wait, place);
         row->waiter->own = !consistency_shares(&wait->asked, core);
         wait->n_missing++;
@@ -353,7 +393,7 @@ static void begin(struct wait *wait) {
         }
         i++;
     }
-    if (n_mine > 0) loader_submit(home->loader, fills, n_mine);
+    if (n_mine > 0) submit(home, fills, n_mine);
     mem_free(fills);
     wait->timer = (struct loop_timer){.fire = on_deadline, .arg = wait};
     loop_timer_set(home->loop, &wait->timer, deadline_us);
@@ -361,6 +401,11 @@ static void begin(struct wait *wait) {
 }
 
 void fetch_begin(struct keyspace *keyspace) {
+    while (keyspace->renewing) {
+        struct wait *wait = keyspace->renewing;
+        unlink_wait(wait, &keyspace->renewing);
+        begin(wait);
+    }
     while (keyspace->gathered) {
         struct wait *wait = keyspace->gathered;
         unlink_wait(wait, &keyspace->gathered);

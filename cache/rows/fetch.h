@@ -22,7 +22,11 @@ struct fetched_row {
     struct rowvalue *value; /* here */
 };
 
+struct write;
+
 struct fetched_rows {
+    struct write *write; /* the second run is of a write of rows (write.h); NULL: it is not */
+    uint32_t command;    /* which one's of an EXEC */
     uint32_t n;
     uint32_t cap;
     struct fetched_row *rows;
@@ -39,6 +43,8 @@ struct fetch_order {
 /* `anew`: memory is not asked. */
 void fetch_want_rows(struct keyspace *keyspace, struct command_context *ctx,
                      const struct fetch_order *orders, uint32_t n, bool anew);
+/* A row that is in memory is read again, for nobody. Bounded, as the next. May be called inside a command. */
+void fetch_renew(struct keyspace *keyspace, struct slice key, uint64_t hash, enum key_form form);
 /* Has the row read into memory. Bounded: past FETCH_MAX_SOON of a worker it does nothing. False: it did nothing. */
 enum { FETCH_MAX_SOON = 4096 };
 bool fetch_want_soon(struct keyspace *keyspace, struct slice key, uint64_t hash,

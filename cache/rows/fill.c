@@ -7,6 +7,8 @@
 #include "base/mem.h"
 #include "cache/rows/fetch.h"
 #include "cache/rows/keep.h"
+#include "cache/rows/probe.h"
+#include "cache/rows/result.h"
 #include "cache/rows/rowttl.h"
 #include "cache/rows/statement.h"
 #include "cache/values/fields.h"
@@ -41,6 +43,7 @@ void fill_destroy(struct fill **fill) {
     struct fill *old = *fill;
     *fill = NULL;
     if (!old) return;
+    if (old->probe) old->probe->answered(old->probe, NULL, NULL);
     tablemap_release(&old->map);
     buf_deinit(&old->scratch);
     char *key;
@@ -100,8 +103,8 @@ static struct slice canonical_key(const struct fill *fill, const PGresult *resul
 }
 
 /* NULL columns are left out. */
-static struct slice pack_columns(const struct fill *fill, const PGresult *result, int place,
-                                 struct buf *packed) {
+static void pack_columns(const struct fill *fill, const PGresult *result, int place,
+                         struct buf *packed) {
     int first = statement_row_at(fill->table, fill->row.unique);
     buf_grow(packed, 64); /* a row of NULLs alone is there all the same: data is not NULL */
     for (uint16_t i = 0; i < fill->table->n_columns; i++) {
@@ -109,7 +112,6 @@ static struct slice pack_columns(const struct fill *fill, const PGresult *result
         fields_append(packed, slice_from(fill->table->columns[i]),
                       field_of(result, place, first + i));
     }
-    return buf_slice(packed);
 }
 
 /* What the row says of its own end. */
@@ -126,20 +128,35 @@ static void read_left(const struct fill *fill, const PGresult *result, int place
 static bool is_present(const struct core *core, const struct fill *fill, const PGresult *result,
                        int place, struct rowttl *ttl) {
     *ttl = (struct rowttl){.ttl_ms = fill->table->ttl_ms,
+                           .stale_ms = core->config->stale_while_revalidate_ms,
                            .jitter_percent = core->config->ttl_jitter_percent,
                            .seed = fill->hash + (uint64_t)clock_mono_us()};
     bool there = is_there(result, place);
     if (there) read_left(fill, result, place, ttl);
     if (there && (!ttl->ends || ttl->left_ms > 0)) return true;
     ttl->ends = false;
+    ttl->stale_ms = 0;
     ttl->ttl_ms = core->config->negative_ttl_ms;
     return false;
 }
 
-/* Who may have the answer of an attempt that was sent before they came: all, if it was kept (it has then seen
- * everything that is applied) and what is applied is fresh enough. */
-static enum flight_answer answer_for(const struct core *core, enum keep_outcome outcome,
-                                     int64_t now_us) {
+/* A named query's hash, list or sorted set. False: there is nothing in it, or *why it is none. */
+static bool pack_result(const struct core *core, const struct fill *fill, const PGresult *result,
+                        int place, struct buf *packed, struct rowttl *ttl, const char **why) {
+    struct slice text = field_of(result, place, statement_row_at(fill->table, NULL));
+    if (result_pack(fill->table->query, text, packed, why)) *why = NULL;
+    if (packed->len == 0) *ttl = (struct rowttl){.ttl_ms = core->config->negative_ttl_ms};
+    return packed->len > 0;
+}
+
+static void fail_result(struct core *core, struct fill **fill, const char *why) {
+    struct buf text = {0};
+    buf_printf(&text, "ERR %s: %s", (*fill)->table->prefix, why);
+    fill_fail(core, fill, buf_text(&text));
+    buf_deinit(&text);
+}
+
+enum flight_answer fill_shares(const struct core *core, enum keep_outcome outcome, int64_t now_us) {
     if (!core_streams(core) || !core_rule_holds(core, RULE_JOIN)) return FLIGHT_SHARED;
     bool fresh = outcome == KEEP_STORED && core_lease_holds(core, now_us);
     return fresh ? FLIGHT_SHARED : FLIGHT_TIMELY;
@@ -155,6 +172,18 @@ static enum fill_next settle(struct core *core, struct fill **fill, enum flight_
     return finished ? FILL_DONE : FILL_AGAIN;
 }
 
+static void tell_probe(struct fill *fill, const struct keep_row *row,
+                       const struct pgsnapshot *snapshot) {
+    struct probe *probe = fill->probe;
+    fill->probe = NULL;
+    probe->answered(probe, row, snapshot);
+}
+
+static uint16_t took_ms(const struct fill *fill, int64_t now_us) {
+    int64_t took_ms = (now_us - fill->sent_us) / 1000 + 1;
+    return took_ms < UINT16_MAX ? (uint16_t)took_ms : UINT16_MAX;
+}
+
 enum fill_next fill_answer(struct core *core, struct fill **fill, const PGresult *result, int place,
                            const struct pgsnapshot *snapshot, int64_t now_us) {
     struct fill *f = *fill;
@@ -164,8 +193,18 @@ enum fill_next fill_answer(struct core *core, struct fill **fill, const PGresult
     struct slice bytes = {0};
     struct rowttl ttl;
     bool absent = !is_present(core, f, result, place, &ttl);
-    if (!absent && f->form == FORM_HASH)
-        bytes = pack_columns(f, result, place, &packed);
+    const char *why = NULL;
+    if (!absent && statement_kind(f->table) != ENTRY_STRING)
+        absent = !pack_result(core, f, result, place, &packed, &ttl, &why);
+    else if (!absent && f->form == FORM_HASH)
+        pack_columns(f, result, place, &packed);
+    if (why) {
+        buf_deinit(&packed);
+        fail_result(core, fill, why);
+        return FILL_DONE;
+    }
+    if (packed.data && !absent)
+        bytes = buf_slice(&packed);
     else if (!absent)
         bytes = field_of(result, place, statement_row_at(f->table, f->row.unique));
     struct keep_row row = {
@@ -173,7 +212,10 @@ enum fill_next fill_answer(struct core *core, struct fill **fill, const PGresult
         .key = f->key,
         .hash = f->hash,
         .form = f->form,
+        .kind = statement_kind(f->table),
         .bytes = bytes,
+        .fill_ms = took_ms(f, now_us),
+        .renews = f->renews,
         .canonical = canonical_key(f, result, place, &text),
         .exact = f->row.unique ? f->row.unique->exact : f->table->exact,
         .lasting =
@@ -181,6 +223,13 @@ enum fill_next fill_answer(struct core *core, struct fill **fill, const PGresult
         .expire_at_ms = rowttl_expiry(&ttl, filled_at_us / 1000),
         .filled_at_us = filled_at_us,
     };
+    if (f->probe) {
+        tell_probe(f, &row, snapshot);
+        fill_destroy(fill);
+        buf_deinit(&text);
+        buf_deinit(&packed);
+        return FILL_DONE;
+    }
     enum keep_outcome outcome = keep_row(core, &row, snapshot);
     enum fill_next next = FILL_AGAIN;
     if (outcome == KEEP_BLOCKED && !f->grouped && core_rule_holds(core, RULE_JOIN) &&
@@ -191,9 +240,10 @@ enum fill_next fill_answer(struct core *core, struct fill **fill, const PGresult
             outcome == KEEP_STORED ? core->count.fills_installed : core->count.fills_uncached, 1);
         struct rowvalue *value = rowvalue_create(absent ? ROWVALUE_ABSENT : ROWVALUE_ROW, f->form,
                                                  row.expire_at_ms, bytes);
+        value->type = row.kind;
         f->blocked = 0;
         f->grouped = false; /* who joined it alone gets it alone */
-        next = settle(core, fill, answer_for(core, outcome, now_us), value);
+        next = settle(core, fill, fill_shares(core, outcome, now_us), value);
         rowvalue_release(&value);
     }
     buf_deinit(&text);
@@ -202,6 +252,10 @@ enum fill_next fill_answer(struct core *core, struct fill **fill, const PGresult
 }
 
 void fill_fail(struct core *core, struct fill **fill, const char *text) {
+    if ((*fill)->probe) {
+        fill_destroy(fill);
+        return;
+    }
     metric_add(core->count.fills_failed, 1);
     struct rowvalue *value =
         rowvalue_create(ROWVALUE_FAILED, (*fill)->form, STORE_NEVER, slice_from(text));

@@ -12,6 +12,7 @@
 
 #include "cache/rows/core.h"
 #include "cache/rows/flights.h"
+#include "cache/rows/keep.h"
 
 /* Copies key and values; holds the map. */
 struct fill *fill_create(struct keyspace *owner, struct tablemap *map, const struct table *table,
@@ -21,6 +22,10 @@ void fill_destroy(struct fill **fill);
 
 /* The table was described anew: finds it in the newer map and reads the key again. False: it is no row any more. */
 bool fill_remap(struct fill *fill, struct tablemap *map);
+
+/* Rule 6: who may have the answer of an attempt that was sent before they came: all, if it was kept (it has then seen
+ * everything that is applied) and what is applied is fresh enough. */
+enum flight_answer fill_shares(const struct core *core, enum keep_outcome outcome, int64_t now_us);
 
 enum fill_next { FILL_DONE, FILL_AGAIN };
 

@@ -67,12 +67,18 @@ static struct fill **bucket_of(struct part *part, uint64_t hash) {
     return &part->buckets[hash % BUCKETS];
 }
 
-static struct fill *find(struct part *part, const struct fill *like) {
-    struct fill *fill = *bucket_of(part, like->hash);
-    while (fill && (fill->hash != like->hash || fill->form != like->form ||
-                    !slice_equal(fill->key, like->key)))
+static struct fill *find(struct part *part, struct slice key, uint64_t hash, enum key_form form) {
+    struct fill *fill = *bucket_of(part, hash);
+    while (fill && (fill->hash != hash || fill->form != form || !slice_equal(fill->key, key)))
         fill = fill->chain;
     return fill;
+}
+
+bool flights_has(struct flights *flights, struct slice key, uint64_t hash, enum key_form form) {
+    struct part *part = lock_part(flights, hash);
+    bool has = find(part, key, hash, form) != NULL;
+    pthread_mutex_unlock(&part->mutex);
+    return has;
 }
 
 /* The next attempt to be sent, whether one is under way or not. */
@@ -84,7 +90,7 @@ static void add_waiter(struct fill *fill, struct waiter *waiter) {
 
 bool flights_enter(struct flights *flights, struct fill *fill, struct waiter *waiter) {
     struct part *part = lock_part(flights, fill->hash);
-    struct fill *there = find(part, fill);
+    struct fill *there = find(part, fill->key, fill->hash, fill->form);
     bool joined = there && !fill->grouped;
     add_waiter(joined ? there : fill, waiter);
     if (!there) {

@@ -20,6 +20,7 @@
 #include "cache/rows/keyspace.h"
 #include "cache/rows/rowkey.h"
 
+struct probe;
 struct wait;
 
 /* What a read of a row gave; immutable, counted, shared by all who waited for it. */
@@ -27,9 +28,10 @@ struct rowvalue {
     _Atomic uint32_t refs;
     enum { ROWVALUE_ROW, ROWVALUE_ABSENT, ROWVALUE_FAILED } kind;
     enum key_form form;
+    enum entry_kind type; /* as it shows */
     int64_t expire_at_ms;
     size_t len;
-    char bytes[]; /* JSON, packed fields, or an error text; NUL-terminated */
+    char bytes[]; /* JSON, a packed container, or an error text; NUL-terminated */
 };
 
 struct rowvalue *rowvalue_create(int kind, enum key_form form, int64_t expire_at_ms,
@@ -56,14 +58,17 @@ struct fill {
     struct keyspace *owner;
     struct tablemap *map; /* held: `table` lies in it */
     const struct table *table;
-    enum key_form form; /* FORM_STRING or FORM_HASH */
+    enum key_form form; /* as statement_form has it */
     struct slice key;   /* in the fill's own memory, as the row's values are */
     uint64_t hash;
     struct rowkey row;
     struct buf scratch;
+    struct probe *probe; /* NULL; else it is told, and nothing kept or given (probe.h) */
     int64_t deadline_us;
     uint32_t blocked;      /* tries that rule 3 has turned down */
     uint32_t shape_errors; /* tries that the table's changed shape has turned down */
+    int64_t sent_us;       /* the last attempt; the owner's */
+    bool renews;           /* of a row that is in memory (keep.h) */
     bool grouped;          /* belongs to a command of several rows: one snapshot for all */
     bool alone;            /* its text may be malformed: in a statement of its own */
     /* Under the registry's lock: */
@@ -80,6 +85,8 @@ void flights_destroy(struct flights **flights);
 /* Registers the fill with its first waiter, or has the waiter join the one that is there (false). A grouped fill never
  * joins: where its row is under way already it goes unregistered. */
 bool flights_enter(struct flights *flights, struct fill *fill, struct waiter *waiter);
+/* Is a fill of this key under way? */
+bool flights_has(struct flights *flights, struct slice key, uint64_t hash, enum key_form form);
 void flights_sent(struct flights *flights, struct fill *fill);
 /* Who has an attempt's answer: */
 enum flight_answer {

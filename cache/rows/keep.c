@@ -30,7 +30,8 @@ static struct entry *make_entry(const struct keep_row *row, const struct entry *
     int64_t expire_at_ms = row->expire_at_ms;
     bool same = old && old->kind == ENTRY_ROW && !stamp->absent &&
                 entry_row_stamp(old)->table == stamp->table &&
-                entry_row_stamp(old)->generation == stamp->generation && !entry_is_absent(old);
+                entry_row_stamp(old)->generation == stamp->generation && !entry_is_absent(old) &&
+                !row->renews;
     if (same) {
         const struct row_stamp *before = entry_row_stamp(old);
         bool kept =
@@ -40,6 +41,8 @@ static struct entry *make_entry(const struct keep_row *row, const struct entry *
             if (before->snapshot_xmin < stamp->snapshot_xmin) {
                 stamp->snapshot_xmin = before->snapshot_xmin;
                 stamp->snapshot_xmax = before->snapshot_xmax;
+                stamp->written = before->written;
+                stamp->standby = before->standby;
             }
             if (before->filled_at_us < stamp->filled_at_us)
                 stamp->filled_at_us = before->filled_at_us;
@@ -57,23 +60,37 @@ static enum keep_outcome put(struct core *core, const struct store_guard *guard,
     const struct entry *old =
         store_find(core->store, guard, row->key, row->hash, row->filled_at_us / 1000);
     struct entry *entry = make_entry(row, old, stamp);
+    /* Where no stream tells of changes, who keeps the old row elsewhere is told that its life is over. */
+    if (row->renews && old && !core_streams(core))
+        store_remove(core->store, guard, row->key, row->hash, REMOVED_EXPIRED);
     return store_put(core->store, guard, &entry) ? KEEP_STORED : KEEP_REFUSED;
 }
 
 enum keep_outcome keep_row(struct core *core, const struct keep_row *row,
                            const struct pgsnapshot *snapshot) {
     bool absent = row->bytes.data == NULL;
+    /* Test builds: rule 1, taken out, is a snapshot that another statement took. */
+    const struct pgsnapshot others = {.xmin = core->seen_xmin, .xmax = core->seen_xmin};
+    if (!core_rule_holds(core, RULE_OWN_SNAPSHOT)) snapshot = &others;
     if (!row->lasting || (absent && !row->exact)) return KEEP_REFUSED;
     /* The generation is read before the fences: see tablestate.h. */
     struct row_stamp stamp = {
         .table = row->table->number,
         .absent = absent,
+        .fill_ms = row->fill_ms,
+        .kind = (uint8_t)row->kind,
         .generation = tablestate_generation(row->table->state),
-        .snapshot_xmin = snapshot->xmin,
-        .snapshot_xmax = snapshot->xmax,
+        .standby = snapshot->standby,
+        .snapshot_xmin = snapshot->standby ? 0 : snapshot->xmin,
+        .snapshot_xmax = row->written_by      ? row->written_by + 1
+                         : snapshot->standby ? snapshot->lsn
+                                             : snapshot->xmax,
+        .written = row->written_by != 0,
         .applied_lsn = lease_applied_lsn(core->lease),
         .filled_at_us = row->filled_at_us,
     };
+    /* The server too after the generation: where another one is followed, it is the first to change. */
+    if (core_streams(core) && !pgsnapshot_is_ours(snapshot)) return KEEP_REFUSED;
     enum keep_outcome outcome = judge_table(core, row, snapshot);
     if (outcome != KEEP_STORED) return outcome;
     bool linked = row->canonical.data && !slice_equal(row->canonical, row->key);

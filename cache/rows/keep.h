@@ -13,13 +13,17 @@ struct keep_row {
     const struct table *table;
     struct slice key; /* as asked */
     uint64_t hash;
-    enum key_form form;     /* FORM_STRING: `bytes` is JSON; FORM_HASH: packed fields */
+    enum key_form form;     /* FORM_STRING: `bytes` is text; else packed */
+    enum entry_kind kind;   /* as it shows */
     struct slice bytes;     /* data NULL: the row is absent */
     struct slice canonical; /* the key that a change of the answer names; data NULL: none does */
     bool exact;             /* that the row is absent may be remembered */
     bool lasting;           /* the asked text means this row at any time */
+    uint16_t fill_ms;       /* what reading it took, rounded up */
+    bool renews;            /* begins a new life: another form, with less to live, is dropped */
     int64_t expire_at_ms;
     int64_t filled_at_us; /* wall clock */
+    uint64_t written_by;  /* the own write that has left the row so; 0: a fill has read it */
 };
 
 enum keep_outcome {

@@ -7,10 +7,14 @@
 #include "cache/rows/consistency.h"
 #include "cache/rows/core.h"
 #include "cache/rows/fetch.h"
+#include "cache/rows/flights.h"
 #include "cache/rows/keyspace_state.h"
 #include "cache/rows/loader.h"
 #include "cache/rows/readthrough.h"
 #include "cache/rows/rowkey.h"
+#include "cache/rows/statement.h"
+#include "cache/rows/verify.h"
+#include "cache/rows/warm.h"
 #include "cache/rows/warden.h"
 #include "cache/signals/notify.h"
 #include "cache/signals/told.h"
@@ -38,8 +42,22 @@ static enum read_outcome plain_value(const struct entry *entry, enum key_form fo
     } else if (form == FORM_HASH) {
         if (entry->kind != ENTRY_HASH) return READ_WRONG_TYPE;
         if (!(entry->flags & ENTRY_OBJECT)) value->fields = entry_packed(entry);
+    } else if (form != FORM_ANY && entry->kind != (form == FORM_LIST ? ENTRY_LIST : ENTRY_ZSET)) {
+        return READ_WRONG_TYPE;
     }
     return READ_FOUND;
+}
+
+/* What shows as a string may be read as a row's columns too; any other result is of one kind. */
+static bool shows_as(enum entry_kind kind, enum key_form form) {
+    switch (form) {
+    case FORM_ANY: return true;
+    case FORM_STRING: return kind == ENTRY_STRING;
+    case FORM_HASH: return kind == ENTRY_STRING || kind == ENTRY_HASH;
+    case FORM_LIST: return kind == ENTRY_LIST;
+    case FORM_ZSET: return kind == ENTRY_ZSET;
+    }
+    return false;
 }
 
 /* READ_PENDING: this form of the row is not here. */
@@ -48,10 +66,13 @@ static enum read_outcome row_value(const struct entry *entry, enum key_form form
     value->row = true;
     value->entry = entry;
     value->expire_at_ms = entry_expiry(entry);
+    value->kind = entry_row_stamp(entry)->kind;
     if (entry_is_absent(entry)) return READ_ABSENT;
-    if (form == FORM_STRING && !entry_row_json(entry, &value->string)) return READ_PENDING;
-    if (form == FORM_HASH && !entry_row_fields(entry, &value->fields)) return READ_PENDING;
-    return READ_FOUND;
+    if (!shows_as(value->kind, form)) return READ_WRONG_TYPE;
+    if (form == FORM_ANY) return READ_FOUND;
+    bool there = form == FORM_STRING ? entry_row_json(entry, &value->string)
+                                     : entry_row_fields(entry, &value->fields);
+    return there ? READ_FOUND : READ_PENDING;
 }
 
 static enum read_outcome fetched_value(const struct rowvalue *row, enum key_form form,
@@ -63,9 +84,11 @@ static enum read_outcome fetched_value(const struct rowvalue *row, enum key_form
         value->failure = row->bytes;
         return READ_FAILED;
     }
+    value->kind = row->type;
+    if (!shows_as(row->type, form)) return READ_WRONG_TYPE;
     struct slice bytes = slice_make(row->bytes, row->len);
     if (form == FORM_STRING) value->string = bytes;
-    if (form == FORM_HASH) value->fields = bytes;
+    if (form != FORM_STRING && form != FORM_ANY) value->fields = bytes;
     return READ_FOUND;
 }
 
@@ -131,7 +154,7 @@ static enum read_outcome missing(struct keyspace *keyspace, struct command_conte
     const struct table *table = tablemap_find_key(keyspace->map, key, &rest);
     if (!table) return READ_ABSENT;
     *value = (struct key_value){.row = true};
-    if (table->query && form == FORM_HASH) return READ_WRONG_TYPE;
+    if (table->query && !statement_fits(table, form)) return READ_WRONG_TYPE;
     keyspace->failure.len = 0;
     if (table->refusal) {
         buf_printf(&keyspace->failure, "ERR %s: cannot be read: %s", table->prefix, table->refusal);
@@ -156,6 +179,41 @@ static bool may_answer(const struct command_context *ctx) {
     return consistency_admits(&asked, core, clock_mono_us());
 }
 
+/* Even between 0 and 1. */
+static double chance(struct keyspace *keyspace) {
+    uint64_t z = keyspace->random += UINT64_C(0x9E3779B97F4A7C15);
+    z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94D049BB133111EB);
+    return (double)((z ^ (z >> 31)) >> 11) / 9007199254740992.0; /* 2^53 */
+}
+
+/* A row that memory has answered: is it to be read again before its end? By one fill, whoever asks. */
+static void look_ahead(struct command_context *ctx, const struct entry *entry, struct slice key,
+                       uint64_t hash, enum key_form form, int64_t left_ms) {
+    struct keyspace *keyspace = ctx->keyspace;
+    struct core *core = keyspace->core;
+    struct slice rest;
+    uint32_t fill_ms = entry_row_stamp(entry)->fill_ms;
+    if (!ahead_is_due(&keyspace->ahead, left_ms, fill_ms, chance(keyspace))) return;
+    if (!keyspace->loader || !keyspace->map) return;
+    const struct table *table = tablemap_find_key(keyspace->map, key, &rest);
+    if (!table || table->refusal) return;
+    if (flights_has(core->flights, key, hash, statement_form(table, form))) return;
+    bool stale = left_ms <= keyspace->ahead.stale_for_ms;
+    metric_add(stale ? core->count.refreshed_stale : core->count.refreshed_early, 1);
+    fetch_renew(keyspace, key, hash, form);
+}
+
+static inline void refresh_in_time(struct command_context *ctx, const struct entry *entry,
+                                   struct slice key, uint64_t hash, enum key_form form) {
+    int64_t until_ms = entry_expiry(entry);
+    if (until_ms == STORE_NEVER || entry_is_absent(entry) || form == FORM_ANY) return;
+    int64_t left_ms = until_ms - ctx->now_ms;
+    const struct ahead *ahead = &ctx->keyspace->ahead;
+    if (__builtin_expect(ahead_may_be_due(ahead, left_ms, entry_row_stamp(entry)->fill_ms), 0))
+        look_ahead(ctx, entry, key, hash, form, left_ms);
+}
+
 static enum read_outcome read_key(struct command_context *ctx, struct slice key, enum key_form form,
                                   struct key_value *value) {
     struct keyspace *keyspace = ctx->keyspace;
@@ -177,6 +235,7 @@ static enum read_outcome read_key(struct command_context *ctx, struct slice key,
     enum read_outcome outcome = row_value(entry, form, value);
     if (outcome == READ_PENDING) return missing(keyspace, ctx, key, form, value);
     metric_bump(outcome == READ_ABSENT ? keyspace->count.negative_hits : keyspace->count.hits, 1);
+    refresh_in_time(ctx, entry, key, hash, form);
     return outcome;
 }
 
@@ -200,8 +259,8 @@ static bool shows(const struct entry *entry, const struct rowvalue *row) {
     if (row->kind == ROWVALUE_FAILED) return true;
     if (row->kind == ROWVALUE_ABSENT || entry_is_absent(entry))
         return (row->kind == ROWVALUE_ABSENT) == entry_is_absent(entry);
-    bool there =
-        row->form == FORM_HASH ? entry_row_fields(entry, &bytes) : entry_row_json(entry, &bytes);
+    bool packed = row->form != FORM_STRING && row->form != FORM_ANY;
+    bool there = packed ? entry_row_fields(entry, &bytes) : entry_row_json(entry, &bytes);
     return there && slice_equal(bytes, slice_make(row->bytes, row->len));
 }
 
@@ -212,9 +271,11 @@ bool keyspace_was_kept(struct command_context *ctx, struct slice key) {
         json = fetched_find(ctx->fetched, key, hash, FORM_STRING);
         fields = fetched_find(ctx->fetched, key, hash, FORM_HASH);
     }
-    if (!ctx->fetched || !fetched_find(ctx->fetched, key, hash, FORM_ANY))
-        return true; /* then it came from memory, and who registered is told */
+    const struct rowvalue *any =
+        ctx->fetched ? fetched_find(ctx->fetched, key, hash, FORM_ANY) : NULL;
+    if (!any) return true; /* then it came from memory, and who registered is told */
     const struct entry *entry = resident_row(ctx, key, hash);
+    if (any->type == ENTRY_LIST || any->type == ENTRY_ZSET) return entry && shows(entry, any);
     return entry && (!json || shows(entry, json)) && (!fields || shows(entry, fields));
 }
 
@@ -248,19 +309,22 @@ bool keyspace_read_ahead(struct keyspace *keyspace, struct slice key, enum key_f
         row_value(entry, form, &ignored) != READ_PENDING)
         return false;
     const struct table *table = tablemap_find_key(keyspace->map, key, &rest);
-    if (table && table->query && form == FORM_HASH) return false;
+    if (table && !statement_fits(table, form)) return false;
     return table && !table->refusal && fetch_want_soon(keyspace, key, hash, form);
 }
 
 /* ---- the turn ---- */
 
 void keyspace_tick(struct keyspace *keyspace, int64_t now_us) {
-    if (keyspace->loader) told_of_lease(keyspace->core, now_us);
+    if (!keyspace->loader) return;
+    told_of_lease(keyspace->core, now_us);
+    verify_tick(keyspace->core->verify, keyspace, now_us);
+    warm_tick(keyspace->core->warm, keyspace, now_us);
 }
 
 void keyspace_end_turn(struct keyspace *keyspace) {
     if (!keyspace->loader) return;
     tablemaps_refresh(keyspace->core->maps, &keyspace->map);
-    if (keyspace->gathered) fetch_begin(keyspace);
+    if (keyspace->gathered || keyspace->renewing) fetch_begin(keyspace);
     loader_pump(keyspace->loader);
 }

@@ -22,6 +22,8 @@ enum key_form {
     FORM_ANY,    /* is it there at all, and until when: EXISTS, TTL, TYPE */
     FORM_STRING, /* a plain string, or a row as JSON */
     FORM_HASH,   /* a plain hash, or a row's columns */
+    FORM_LIST,   /* a plain list, or a named query's result */
+    FORM_ZSET,   /* likewise */
 };
 
 enum read_outcome { READ_FOUND, READ_ABSENT, READ_WRONG_TYPE, READ_PENDING, READ_FAILED };
@@ -29,9 +31,10 @@ enum read_outcome { READ_FOUND, READ_ABSENT, READ_WRONG_TYPE, READ_PENDING, READ
 struct key_value {
     const struct entry *entry; /* NULL where a row was answered without being kept */
     bool row;
-    struct slice string; /* FORM_STRING */
+    enum entry_kind kind; /* of a row: what it shows as */
+    struct slice string;  /* FORM_STRING */
     struct slice
-        fields; /* FORM_HASH of a row or a small plain hash: packed (fields.h); data NULL: use hash.h on the entry */
+        fields; /* FORM_HASH, FORM_LIST or FORM_ZSET of a row, or a small plain hash: packed; data NULL: use hash.h on the entry */
     int64_t expire_at_ms; /* STORE_NEVER: no TTL */
     const char *failure;  /* READ_FAILED: the whole error text, code first */
 };

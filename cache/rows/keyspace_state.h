@@ -6,9 +6,11 @@
 #include "base/buf.h"
 #include "base/loop.h"
 #include "base/metrics.h"
+#include "cache/rows/ahead.h"
 #include "cache/rows/core.h"
 
 struct loader;
+struct writer;
 struct wait;
 struct waiter;
 struct worker;
@@ -25,9 +27,13 @@ struct keyspace {
     uint32_t index;
     struct tablemap *map; /* held; NULL: not known yet */
     struct loader *loader;
+    struct writer *writer; /* NULL until something is written through */
     struct keyspace_metrics count;
     struct wait *gathered; /* of this turn, newest first */
-    struct wait *waits;    /* under way */
+    struct wait *renewing; /* refreshes that this turn's reads have found due */
+    struct ahead ahead;
+    uint64_t random;    /* splitmix64's state */
+    struct wait *waits; /* under way */
     struct waiter *waiters;
     uint32_t n_wanted;  /* keys of all waits */
     uint32_t n_soon;    /* waits that no client waits for: fetch_want_soon */

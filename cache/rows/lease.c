@@ -19,6 +19,7 @@ struct sample {
 struct lease {
     struct lease_deadline deadline;
     int64_t max_staleness_us;
+    bool relies_on_feed;
     _Atomic uint64_t applied_lsn;
     _Atomic uint64_t next_lsn;   /* of the oldest sample not reached; UINT64_MAX: none */
     _Atomic int64_t fresh_at_us; /* 0: never */
@@ -43,6 +44,8 @@ void lease_destroy(struct lease **lease) {
     *lease = NULL;
 }
 
+void lease_rely_on_feed(struct lease *lease) { lease->relies_on_feed = true; }
+
 /* Under the mutex: takes the samples that `applied` has reached; the last of them is what we are fresh as of. */
 static void settle(struct lease *lease, uint64_t applied_lsn) {
     uint32_t reached = 0;
@@ -66,12 +69,13 @@ void lease_sample(struct lease *lease, int64_t taken_us, uint64_t insert_lsn) {
         lease->samples[lease->n_samples++] = (struct sample){taken_us, insert_lsn};
     /* First told, then looked: whoever advances past it from here on comes to settle it. */
     atomic_store(&lease->next_lsn, lease->samples[0].lsn);
-    settle(lease, atomic_load(&lease->applied_lsn));
+    if (!lease->relies_on_feed) settle(lease, atomic_load(&lease->applied_lsn));
     pthread_mutex_unlock(&lease->mutex);
 }
 
 void lease_applied(struct lease *lease, uint64_t lsn) {
-    if (lsn <= atomic_load_explicit(&lease->applied_lsn, memory_order_relaxed)) return;
+    uint64_t before_lsn = atomic_load_explicit(&lease->applied_lsn, memory_order_relaxed);
+    if (lsn < before_lsn || (lsn == before_lsn && !lease->relies_on_feed)) return;
     atomic_store(&lease->applied_lsn, lsn);
     /* Either we see a sample that was just told of, or its lease_sample sees our applied_lsn. */
     if (lsn < atomic_load(&lease->next_lsn)) return;

@@ -25,6 +25,10 @@ struct lease_deadline {
 
 struct lease *lease_create(int64_t max_staleness_us);
 void lease_destroy(struct lease **lease);
+/* From now on only the feed's word proves freshness: a sample that what was applied covers already waits for the next
+ * lease_applied, of whatever LSN. So the lease ends when the feed falls silent, also where nothing happens in the
+ * database. Before the first sample. */
+void lease_rely_on_feed(struct lease *lease);
 
 /* `taken_us`: monotonic, read before the LSN was asked for. */
 void lease_sample(struct lease *lease, int64_t taken_us, uint64_t insert_lsn);

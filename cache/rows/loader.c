@@ -10,6 +10,7 @@
 #include "base/pg.h"
 #include "cache/rows/fill.h"
 #include "cache/rows/keyspace_state.h"
+#include "cache/rows/pace.h"
 #include "cache/rows/pipe.h"
 #include "cache/rows/statement.h"
 #include "cache/rows/warden.h"
@@ -129,10 +130,11 @@ static int by_statement(const void *a, const void *b) {
 }
 
 static bool same_statement(const struct fill *a, const struct fill *b) {
+    if (a->table->query && a->table->query->single) return a == b;
     return a->table == b->table && a->row.unique == b->row.unique && a->form == b->form;
 }
 
-static void submit_at(struct loader *loader, struct fill **fills, uint32_t n,
+void loader_submit_at(struct loader *loader, struct fill **fills, uint32_t n,
                       int64_t not_before_us) {
     struct pack *pack = pack_create(fills, n, not_before_us);
     qsort(pack->fills, n, sizeof pack->fills[0], by_statement);
@@ -140,11 +142,13 @@ static void submit_at(struct loader *loader, struct fill **fills, uint32_t n,
 }
 
 void loader_submit(struct loader *loader, struct fill **fills, uint32_t n) {
-    submit_at(loader, fills, n, 0);
+    loader_submit_at(loader, fills, n, 0);
 }
 
-static void submit_again(struct loader *loader, struct fill *fill) {
-    submit_at(loader, &fill, 1, 0);
+/* Turned down by rule 3, at once; for those who came meanwhile, at the key's pace. */
+static void submit_again(struct loader *loader, struct fill *fill, int64_t now_us) {
+    int64_t due_us = fill->blocked ? 0 : pace_claim(loader->core->pace, fill->hash, now_us);
+    loader_submit_at(loader, &fill, 1, due_us);
 }
 
 /* ---- composing units ---- */
@@ -272,7 +276,7 @@ static void retry_unit(struct loader *loader, struct unit *unit, const char *mes
         else
             unit->fills[n++] = fill;
     }
-    if (n > 0) submit_at(loader, unit->fills, n, now_us + delay_us);
+    if (n > 0) loader_submit_at(loader, unit->fills, n, now_us + delay_us);
 }
 
 /* The tables changed under the statements. Read again with their new descriptions, which the control thread looks for
@@ -310,7 +314,7 @@ static void take_data_error(struct loader *loader, struct unit *unit, const char
     }
     for (uint32_t i = 0; i < unit->n_fills; i++) {
         unit->fills[i]->alone = true;
-        submit_again(loader, unit->fills[i]);
+        loader_submit_at(loader, &unit->fills[i], 1, 0);
     }
 }
 
@@ -334,7 +338,7 @@ static void take_batch(struct loader *loader, struct batch *batch,
     for (uint32_t i = 0; i < batch->n_fills; i++) {
         struct fill *fill = batch->fills[i];
         if (fill_answer(loader->core, &fill, batch->result, (int)i, snapshot, now_us) == FILL_AGAIN)
-            submit_again(loader, fill);
+            submit_again(loader, fill, now_us);
     }
 }
 
@@ -454,8 +458,10 @@ static void send(struct loader *loader, struct line *line, struct unit *unit, in
     enlist(loader, unit);
     unit->pipe = line->pipe;
     unit->sent_us = now_us;
-    for (uint32_t i = 0; i < unit->n_fills; i++)
+    for (uint32_t i = 0; i < unit->n_fills; i++) {
+        unit->fills[i]->sent_us = now_us;
         flights_sent(loader->core->flights, unit->fills[i]);
+    }
     metric_add(loader->core->count.queries, unit->n_batches);
     pipe_send(line->pipe, unit);
 }

@@ -22,6 +22,9 @@ void loader_destroy(struct loader **loader);
 
 /* Takes the fills (the array is borrowed). */
 void loader_submit(struct loader *loader, struct fill **fills, uint32_t n);
+/* The same, to be sent no earlier than not_before_us. */
+void loader_submit_at(struct loader *loader, struct fill **fills, uint32_t n,
+                      int64_t not_before_us);
 void loader_pump(struct loader *loader);
 
 /* Why rows do not come, in a few words. Valid until the next call. */

@@ -1,5 +1,7 @@
 #include "cache/rows/pgsnapshot.h"
 
+#include <string.h>
+
 #include "base/mem.h"
 
 /* Takes digits off the front; false: there are none, or too many. */
@@ -53,9 +55,39 @@ bool pgsnapshot_parse(struct slice text, struct pgsnapshot *snapshot) {
     return false;
 }
 
+void pgsnapshot_copy(struct pgsnapshot *copy, const struct pgsnapshot *snapshot) {
+    *copy = *snapshot;
+    copy->running = NULL;
+    if (snapshot->n_running == 0) return;
+    copy->running = mem_calloc(snapshot->n_running, sizeof *copy->running);
+    memcpy(copy->running, snapshot->running, snapshot->n_running * sizeof *copy->running);
+}
+
 void pgsnapshot_deinit(struct pgsnapshot *snapshot) {
     mem_free(snapshot->running);
     *snapshot = (struct pgsnapshot){0};
+}
+
+static void exclude_running(struct pgsnapshot *snapshot, uint64_t xid) {
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < snapshot->n_running; i++)
+        if (snapshot->running[i] != xid) snapshot->running[kept++] = snapshot->running[i];
+    snapshot->n_running = kept;
+}
+
+bool pgsnapshot_include(struct pgsnapshot *snapshot, uint64_t xid) {
+    if (xid < snapshot->xmax) {
+        exclude_running(snapshot, xid);
+        return true;
+    }
+    /* Those between were given before it, and are not over. */
+    uint64_t n = snapshot->n_running + (xid - snapshot->xmax);
+    if (n > PGSNAPSHOT_MAX_RUNNING) return false;
+    snapshot->running = mem_realloc(snapshot->running, (n + 1) * sizeof *snapshot->running);
+    while (snapshot->xmax < xid)
+        snapshot->running[snapshot->n_running++] = snapshot->xmax++;
+    snapshot->xmax = xid + 1;
+    return true;
 }
 
 bool pgsnapshot_sees(const struct pgsnapshot *snapshot, uint64_t xid) {

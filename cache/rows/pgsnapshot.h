@@ -10,6 +10,7 @@
 #ifndef FRESHET_CACHE_PGSNAPSHOT_H
 #define FRESHET_CACHE_PGSNAPSHOT_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -24,17 +25,28 @@ struct pgsnapshot {
     uint64_t *running; /* ascending, between the two; owned */
     bool standby;      /* the xids are void: what committed up to `lsn` is seen, and maybe more */
     uint64_t lsn;      /* on a primary: all that is seen was committed before it; 0: not known */
-    int64_t
-        server; /* when the primary was started that this is true to, microseconds; 0: not known */
+    /* What was read is of no use any more when *serves is another number than then. NULL: no such thing. */
+    const _Atomic int64_t *serves;
+    int64_t served;
 };
 
 /* False: not a snapshot; nothing to deinit then. */
 bool pgsnapshot_parse(struct slice text, struct pgsnapshot *snapshot);
 void pgsnapshot_deinit(struct pgsnapshot *snapshot);
+/* `copy` is not initialized. */
+void pgsnapshot_copy(struct pgsnapshot *copy, const struct pgsnapshot *snapshot);
+
+/* Adds to what it sees the transaction that took it. False: it would have to list too many others. */
+bool pgsnapshot_include(struct pgsnapshot *snapshot, uint64_t xid);
 
 /* Is the top-level transaction over in this snapshot? Of one that is known to have committed: are its rows seen? */
 bool pgsnapshot_sees(const struct pgsnapshot *snapshot, uint64_t xid);
-/* The same of one whose commit ends at `lsn` (0: not known yet), on whichever kind of server the snapshot was taken. */
+/* Is the server still the one whose changes we are told of, or a standby of that? */
+static inline bool pgsnapshot_is_ours(const struct pgsnapshot *snapshot) {
+    return !snapshot->serves || atomic_load(snapshot->serves) == snapshot->served;
+}
+
+/* As pgsnapshot_sees, of one whose commit ends at `lsn` (0: not known yet), on whichever kind of server the snapshot was taken. */
 bool pgsnapshot_shows(const struct pgsnapshot *snapshot, uint64_t xid, uint64_t lsn);
 
 #endif

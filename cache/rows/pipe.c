@@ -68,7 +68,7 @@ uint32_t pipe_in_flight(const struct pipe *pipe) { return pipe->in_flight; }
 
 static uint64_t slot_key(const struct batch *batch) {
     uint64_t place = batch->unique ? (uint64_t)(batch->unique - batch->table->uniques) + 1 : 0;
-    return (place << 32 | (uint64_t)batch->table->number << 2 | (uint64_t)batch->form) + 1;
+    return (place << 32 | (uint64_t)batch->table->number << 3 | (uint64_t)batch->form) + 1;
 }
 
 static struct prepared *find_slot(struct pipe *pipe, uint64_t key) {

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/pg.h"
 #include "cache/rows/control.h"
+#include "cache/rows/forgetting.h"
 
 enum {
     NUDGE_AFTER_US = 300 * 1000, /* that long may a sample wait for WAL that nobody flushes */
@@ -33,38 +34,8 @@ struct pulse {
     _Atomic uint64_t wal_segment_bytes;
     int64_t nudged_us;
     bool nudge_refused;
-    bool forgetting; /* a snapshot waits for older fills to end */
-    struct pgsnapshot forget;
-    uint64_t forget_after[CORE_MAX_WORKERS]; /* fills begun before the snapshot came, a worker */
+    struct forgetting forgetting;
 };
-
-/* ---- rule 4 ---- */
-
-static void begin_forgetting(struct pulse *pulse, struct pgsnapshot *snapshot) {
-    pgsnapshot_deinit(&pulse->forget);
-    pulse->forget = *snapshot;
-    *snapshot = (struct pgsnapshot){0};
-    pulse->forgetting = true;
-    for (uint32_t i = 0; i < CORE_MAX_WORKERS; i++)
-        pulse->forget_after[i] = atomic_load(&pulse->core->fillclocks[i].started);
-}
-
-static bool are_over(const struct pulse *pulse) {
-    if (!core_rule_holds(pulse->core, RULE_FORGET_LATE)) return true;
-    for (uint32_t i = 0; i < CORE_MAX_WORKERS; i++) {
-        if (atomic_load(&pulse->core->fillclocks[i].oldest) < pulse->forget_after[i]) return false;
-    }
-    return true;
-}
-
-static void go_on_forgetting(struct pulse *pulse) {
-    if (!pulse->forgetting || !are_over(pulse)) return;
-    recent_forget(pulse->core->recent, &pulse->forget);
-    uint32_t n = tablestates_count(pulse->core->states);
-    for (uint32_t i = 0; i < n; i++)
-        tablestate_forget(tablestates_at(pulse->core->states, i), &pulse->forget);
-    pulse->forgetting = false;
-}
 
 /* ---- rule 5 ---- */
 
@@ -188,9 +159,10 @@ static bool tick(void *self, PGconn *conn, int64_t now_us, int64_t *due_us, stru
     lease_sample(pulse->core->lease, now_us, insert_lsn);
     metric_add(pulse->core->count.samples, 1);
     atomic_store(&pulse->core->seen_xmin, snapshot.xmin);
-    go_on_forgetting(pulse);
-    if (!pulse->forgetting) begin_forgetting(pulse, &snapshot);
-    go_on_forgetting(pulse);
+    forgetting_go_on(pulse->core, &pulse->forgetting);
+    if (!forgetting_waits(&pulse->forgetting))
+        forgetting_begin(pulse->core, &pulse->forgetting, &snapshot);
+    forgetting_go_on(pulse->core, &pulse->forgetting);
     pgsnapshot_deinit(&snapshot);
     *due_us = now_us + pulse->core->config->sample_interval_ms * 1000;
     return go_on_joining(pulse, conn, &before, insert_lsn, err) &&
@@ -223,6 +195,7 @@ struct pulse *pulse_create(struct core *core) {
     struct control_config config = {
         .name = "freshet-pulse",
         .database_url = core->config->database_url,
+        .application_name = core->config->application_name,
         .server_options = "-c synchronous_commit=local -c statement_timeout=10s",
         .log = core->log,
         .connected = connected,
@@ -236,7 +209,7 @@ struct pulse *pulse_create(struct core *core) {
 void pulse_destroy(struct pulse **pulse) {
     if (!*pulse) return;
     control_destroy(&(*pulse)->control);
-    pgsnapshot_deinit(&(*pulse)->forget);
+    forgetting_deinit(&(*pulse)->forgetting);
     pthread_mutex_destroy(&(*pulse)->mutex);
     mem_free(*pulse);
     *pulse = NULL;

@@ -16,7 +16,10 @@
 #include "cache/rows/keyspace_state.h"
 #include "cache/rows/loader.h"
 #include "cache/rows/pulse.h"
+#include "cache/rows/verify.h"
+#include "cache/rows/reaper.h"
 #include "cache/rows/warden.h"
+#include "cache/rows/warm.h"
 #include "cache/signals/awaits.h"
 
 enum {
@@ -29,6 +32,7 @@ enum {
 struct readthrough {
     struct core core;
     struct coherence *coherence;
+    struct reaper *reaper;                        /* NULL: nothing is to be deleted */
     struct keyspace *keyspaces[CORE_MAX_WORKERS]; /* by the worker's index */
 };
 
@@ -172,8 +176,11 @@ struct readthrough *readthrough_create(const struct cache_config *config,
     if (config->database_url) {
         core->pulse = pulse_create(core);
         core->warden = warden_create(core);
+        core->verify = verify_create(core);
+        core->warm = warm_create(core);
     }
     rt->coherence = coherence_create(core);
+    rt->reaper = reaper_create(core);
     return rt;
 }
 
@@ -183,7 +190,10 @@ void readthrough_destroy(struct readthrough **rt) {
     if (!old) return;
     struct core *core = &old->core;
     metrics_forget(core->metrics, core);
+    reaper_destroy(&old->reaper);
     coherence_destroy(&old->coherence);
+    warm_destroy(&core->warm);
+    verify_destroy(&core->verify);
     warden_destroy(&core->warden);
     pulse_destroy(&core->pulse);
     awaits_destroy(&core->awaits);
@@ -200,13 +210,19 @@ bool readthrough_start(struct readthrough *rt, struct error *err) {
     struct core *core = &rt->core;
     if (!core->warden) return true;
     if (core_streams(core) && !pulse_start(core->pulse, err)) return false;
-    if (warden_start(core->warden, err)) return true;
+    if (warden_start(core->warden, err) && reaper_start(rt->reaper, err) &&
+        warm_start(core->warm, err))
+        return true;
+    reaper_stop(rt->reaper);
+    warden_stop(core->warden);
     pulse_stop(core->pulse);
     return false;
 }
 
 void readthrough_stop(struct readthrough *rt) {
     if (!rt->core.warden) return;
+    reaper_stop(rt->reaper);
+    warm_stop(rt->core.warm);
     warden_stop(rt->core.warden);
     pulse_stop(rt->core.pulse);
 }
@@ -273,7 +289,7 @@ void readthrough_attach(struct readthrough *rt, struct worker *worker) {
     keyspace->worker = worker;
     keyspace->loop = worker_loop(worker);
     keyspace->index = worker_index(worker);
-    ASSERT(keyspace->index < CORE_MAX_WORKERS);
+    ASSERT(keyspace->index < CORE_VERIFY_CLOCK);
     struct keyspace_metrics *count = &keyspace->count;
     struct metrics *metrics = core->metrics;
     count->hits = metrics_counter(metrics, "freshet_cache_hits_total",

@@ -45,6 +45,25 @@ void rowttl_compose(struct buf *sql, const char *column, const char *base_type_n
     buf_deinit(&value);
 }
 
+void rowttl_compose_ended(struct buf *sql, const char *column, const char *base_type_name) {
+    static const struct {
+        const char *type, *now;
+    } nows[] = {
+        {"timestamptz", "pg_catalog.now()"},
+        {"timestamp", "pg_catalog.now()::timestamp"},
+        {"date", "pg_catalog.now()::date"},
+        {"numeric", "EXTRACT(EPOCH FROM pg_catalog.now())::numeric"},
+        {"float4", "EXTRACT(EPOCH FROM pg_catalog.now())::double precision"},
+        {"float8", "EXTRACT(EPOCH FROM pg_catalog.now())::double precision"},
+    };
+    const char *now = "pg_catalog.floor(EXTRACT(EPOCH FROM pg_catalog.now()))::bigint";
+    for (size_t i = 0; i < sizeof nows / sizeof nows[0]; i++)
+        if (strcmp(base_type_name, nows[i].type) == 0) now = nows[i].now;
+    buf_append_text(sql, "r.");
+    pg_quote_ident(sql, column);
+    buf_printf(sql, " <= %s", now);
+}
+
 /* splitmix64's last step: of the seed alone, so that nothing has to be kept between two calls. */
 static uint64_t scramble(uint64_t z) {
     z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
@@ -61,7 +80,7 @@ static int64_t jittered(const struct rowttl *ttl) {
 }
 
 int64_t rowttl_expiry(const struct rowttl *ttl, int64_t now_ms) {
-    int64_t keep_ms = ttl->ttl_ms > 0 ? jittered(ttl) : 0;
+    int64_t keep_ms = ttl->ttl_ms > 0 ? jittered(ttl) + ttl->stale_ms : 0;
     if (ttl->ends && (keep_ms == 0 || ttl->left_ms < keep_ms)) keep_ms = ttl->left_ms;
     return keep_ms > 0 ? now_ms + keep_ms : STORE_NEVER;
 }

@@ -14,8 +14,12 @@ bool rowttl_is_time(const char *base_type_name);
 /* Appends the SQL of the milliseconds that the row `r` has left by the database's clock; NULL: it does not end. */
 void rowttl_compose(struct buf *sql, const char *column, const char *base_type_name);
 
+/* Appends the condition that the row `r` has ended, in a form that an index on the column serves. */
+void rowttl_compose_ended(struct buf *sql, const char *column, const char *base_type_name);
+
 struct rowttl {
-    int64_t ttl_ms; /* 0: none */
+    int64_t ttl_ms;   /* 0: none */
+    int64_t stale_ms; /* what it may stay beyond that, while it is read again */
     uint32_t jitter_percent;
     uint64_t seed;   /* any number; another for each entry */
     bool ends;       /* the row tells a time */

@@ -112,12 +112,12 @@ static void append_identities(struct buf *sql, const struct table *table,
 
 void statement_compose(const struct table *table, const struct unique_key *unique,
                        enum key_form form, struct buf *sql) {
-    ASSERT(form == FORM_STRING || form == FORM_HASH);
     uint16_t n_asked = unique ? unique->n_columns : table->n_keys;
     if (table->query) {
         named_compose(table, sql);
         return;
     }
+    ASSERT(form == FORM_STRING || form == FORM_HASH);
     buf_append_text(sql,
                     "SELECT k.i, CASE WHEN k.i = 1 THEN pg_catalog.pg_current_snapshot()::text "
                     "END, t.f IS NOT NULL");

@@ -13,6 +13,32 @@
 #include "cache/rows/keyspace.h"
 #include "cache/rows/tablemap.h"
 
+/* In which form the key of a table is read for one who wants it in that one (or any). A named query has one form alone. */
+static inline enum key_form statement_form(const struct table *table, enum key_form wanted) {
+    static const enum key_form forms[] = {
+        [SHAPE_ROWS] = FORM_STRING, [SHAPE_ROW] = FORM_STRING, [SHAPE_VALUE] = FORM_STRING,
+        [SHAPE_HASH] = FORM_HASH,   [SHAPE_LIST] = FORM_LIST,  [SHAPE_ZSET] = FORM_ZSET};
+    if (table->query) return forms[table->query->shape];
+    return wanted == FORM_HASH ? FORM_HASH : FORM_STRING;
+}
+
+/* What TYPE says of it. */
+static inline enum entry_kind statement_kind(const struct table *table) {
+    switch (statement_form(table, FORM_ANY)) {
+    case FORM_HASH: return ENTRY_HASH;
+    case FORM_LIST: return ENTRY_LIST;
+    case FORM_ZSET: return ENTRY_ZSET;
+    case FORM_ANY:
+    case FORM_STRING: break;
+    }
+    return ENTRY_STRING;
+}
+
+/* Can it be read like that at all? A row is no list; a result is what its shape says. */
+static inline bool statement_fits(const struct table *table, enum key_form wanted) {
+    return wanted == FORM_ANY || statement_form(table, wanted) == wanted;
+}
+
 /* Columns of the result. */
 enum {
     STATEMENT_ORDINAL,

@@ -122,20 +122,24 @@ static void fill_columns(struct arena *arena, const struct cache_table_config *c
     table->all_columns = table->n_columns == from->n_columns;
 }
 
-static const char *ttl_sql(struct arena *arena, const struct catalog_table *from,
-                           const char *column, const char **refusal) {
+static void fill_ttl(struct arena *arena, const struct cache_table_config *config,
+                     const struct catalog_table *from, struct table *table) {
+    const char *column = config ? config->ttl_column : NULL;
+    if (!column) return;
     for (uint16_t i = 0; i < from->n_columns; i++) {
         if (strcmp(from->columns[i].name, column) != 0) continue;
         if (!rowttl_is_time(from->columns[i].base_type_name)) break;
         struct buf sql = {0};
         rowttl_compose(&sql, column, from->columns[i].base_type_name);
-        const char *copy = arena_strdup(arena, buf_text(&sql));
+        table->left_sql = arena_strdup(arena, buf_text(&sql));
+        sql.len = 0;
+        rowttl_compose_ended(&sql, column, from->columns[i].base_type_name);
+        if (config->delete_expired) table->ended_sql = arena_strdup(arena, buf_text(&sql));
         buf_deinit(&sql);
-        return copy;
+        return;
     }
     /* Served without it, rows would outlive their end unseen. */
-    *refusal = "its ttl_column is not there, or tells no time";
-    return NULL;
+    table->refusal = "its ttl_column is not there, or tells no time";
 }
 
 static bool has_columns(const struct key_column *columns, uint16_t n,
@@ -227,8 +231,7 @@ static bool fill_table(struct arena *arena, const struct tablemap_plan *plan,
     table->ttl_ms = config && config->ttl_ms >= 0 ? config->ttl_ms : plan->config->ttl_ms;
     table->fingerprint = from->fingerprint;
     table->partitioned = from->kind == 'p';
-    if (config && config->ttl_column)
-        table->left_sql = ttl_sql(arena, from, config->ttl_column, &table->refusal);
+    fill_ttl(arena, config, from, table);
     if (!from->selectable) table->refusal = "Freshet's role may not SELECT from it";
     const char *uncovered = plan->uncovered ? plan->uncovered(plan->arg, from) : NULL;
     table->uncovered = uncovered ? arena_strdup(arena, uncovered) : NULL;

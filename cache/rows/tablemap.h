@@ -63,11 +63,14 @@ struct table {
     const char *name;
     int64_t ttl_ms;
     const char *left_sql; /* the milliseconds that a row has left by itself (rowttl.h), or NULL */
+    const char *
+        ended_sql; /* the condition that it has ended, where such rows are to be deleted, or NULL */
     bool partitioned;
     bool identified;     /* every key column's type has an identity: rows are evicted one by one */
     bool exact;          /* ... and absent rows may be remembered */
     const char *refusal; /* why its rows cannot be read, or NULL */
     const char *uncovered; /* why the change stream does not cover it, or NULL */
+    bool by_ttl;           /* ... and never will: its rows are kept for a time, and not evicted */
     uint16_t n_keys;
     const struct key_column *keys;
     uint16_t n_uniques;

@@ -34,6 +34,7 @@ struct warden {
     bool poll_soon;
     bool mapped;          /* there is a map */
     bool publication_set; /* the publication is there */
+    int64_t looked_us;    /* when the last poll that succeeded had begun */
     char publication_trouble[768];
     /* The thread's own: */
     struct tablemap *map; /* held: the one published */
@@ -422,6 +423,9 @@ static bool tick(void *self, PGconn *conn, int64_t now_us, int64_t *due_us, stru
         pthread_mutex_unlock(&warden->mutex);
         if (!poll_catalog(warden, conn, err)) return false;
         warden->polled_us = clock_mono_us();
+        pthread_mutex_lock(&warden->mutex);
+        warden->looked_us = now_us;
+        pthread_mutex_unlock(&warden->mutex);
     }
     sweep_memory(warden);
     prune_links(warden, now_us);
@@ -485,6 +489,13 @@ void warden_poll_soon(struct warden *warden) {
     warden->poll_soon = true;
     pthread_mutex_unlock(&warden->mutex);
     control_wake(warden->control);
+}
+
+int64_t warden_polled_us(struct warden *warden) {
+    pthread_mutex_lock(&warden->mutex);
+    int64_t looked_us = warden->looked_us;
+    pthread_mutex_unlock(&warden->mutex);
+    return looked_us;
 }
 
 void warden_table_changed(struct warden *warden, const struct table *table) {

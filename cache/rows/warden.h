@@ -32,6 +32,9 @@ void warden_table_changed(struct warden *warden, const struct table *table);
 /* The catalog should be read soon: a relation has changed. */
 void warden_poll_soon(struct warden *warden);
 
+/* When the last look at the catalog that came to its end had begun (monotonic); 0: there was none. */
+int64_t warden_polled_us(struct warden *warden);
+
 /* The feed's session has begun at this LSN, with an empty memory: rule 5 starts over. */
 void warden_stream_started(struct warden *warden);
 void warden_stream_ended(struct warden *warden, const char *cause);

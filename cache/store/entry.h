@@ -69,7 +69,12 @@ struct entry_timing {
 /* A row as read by a fill. `table` is the table map's stable number. */
 struct row_stamp {
     uint32_t table;
-    bool absent;         /* the row did not exist: a negative entry */
+    bool absent;      /* the row did not exist: a negative entry */
+    bool standby; /* read of a standby: snapshot_xmin is 0, snapshot_xmax the LSN that it had replayed */
+    bool written;     /* by a write of ours, whose transaction is snapshot_xmax - 1 */
+    uint16_t fill_ms; /* what reading it took, rounded up */
+    uint8_t
+        kind; /* enum entry_kind as it shows: a row is a string, a named query's result what its shape says */
     uint64_t generation; /* of the table when it was installed: whole-table eviction is a new one */
     uint64_t snapshot_xmin; /* of the fill that is the older of the forms */
     uint64_t snapshot_xmax;
@@ -131,7 +136,8 @@ struct entry *entry_create_packed(enum entry_kind kind, struct slice key, uint64
 /* A big one: takes *object, of the type that the kind has (entry.c, object_types). */
 struct entry *entry_create_object(enum entry_kind kind, struct slice key, uint64_t hash,
                                   int64_t expire_at_ms, void *object);
-/* Either form may be missing (data NULL); `fields` is a packed field list (fields.h). With stamp->absent both are. */
+/* Either form may be missing (data NULL); `fields` is a packed field list (fields.h), or the run of a list or sorted set where
+ * stamp->kind says so. With stamp->absent both are. */
 struct entry *entry_create_row(struct slice key, uint64_t hash, int64_t expire_at_ms,
                                const struct row_stamp *stamp, struct slice json,
                                struct slice fields);

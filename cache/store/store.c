@@ -141,6 +141,13 @@ const struct entry *store_peek(struct store *store, struct slice key, uint64_t h
     return entry;
 }
 
+uint32_t store_uses(struct store *store, const struct entry *entry) {
+    const struct evict *evict = domain_of(store, entry->hash);
+    uint8_t epoch = atomic_load_explicit(&evict->epoch, memory_order_relaxed);
+    uint8_t mode = atomic_load_explicit(&evict->mode, memory_order_relaxed);
+    return evict_aged_uses(mode, atomic_load_explicit(&entry->policy, memory_order_relaxed), epoch);
+}
+
 const struct bucket *store_prefetch(const struct store *store, uint64_t hash) {
     return index_prefetch(&store->shards[shard_number(hash)].index, (uint32_t)hash);
 }

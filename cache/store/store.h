@@ -82,6 +82,9 @@ const struct entry *store_peek(struct store *store, struct slice key, uint64_t h
 const struct bucket *store_prefetch(const struct store *store, uint64_t hash);
 void store_prefetch_entry(const struct bucket *bucket, uint64_t hash);
 
+/* How much the entry was used of late, 0 to 15, as the eviction policy has it. Any thread that may look at the entry. */
+uint32_t store_uses(struct store *store, const struct entry *entry);
+
 /* Locks the shards of these hashes; n may be 0. A thread holds one guard at a time. */
 void store_lock(struct store *store, const uint64_t *hashes, uint32_t n, struct store_guard *guard);
 void store_lock_all(struct store *store, struct store_guard *guard);

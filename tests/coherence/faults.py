@@ -19,6 +19,7 @@ SELECT s.active_pid FROM pg_replication_slots s JOIN pg_stat_replication r ON r.
 WHERE s.database = %s AND r.application_name = 'freshet_cache'
 """
 BOUND = 1.0
+PATIENT = {"readers": 20, "batch": 3}  # where an answer may take a second
 
 
 @dataclass
@@ -32,6 +33,7 @@ class Fault:
     own_server: bool = False  # it holds up every commit, or changes the server's settings
     settings: dict = field(default_factory=dict)
     bound: float = BOUND
+    hunters: dict = field(default_factory=dict)  # of Hunt: how many, how many reads at a time
 
 
 def feed_pid(db):
@@ -221,9 +223,9 @@ FAULTS = {
         Fault("frozen", "the walsender stops for up to 3 s", freeze_feed),
         Fault("stopped", "Freshet stops for up to 3 s", freeze_freshet),
         Fault("network", "a network that stalls, a connection at a time and as a whole", stall_network, calm_network,
-              prepare=through_a_proxy),
+              prepare=through_a_proxy, hunters=PATIENT),
         Fault("slow", "answers up to 2 s late, while the walsender is ended again and again", slow_fills_and_cuts, calm_network,
-              prepare=fills_through_a_proxy),
+              prepare=fills_through_a_proxy, hunters=PATIENT),
         Fault("schema", "columns come, go and change their types and names; the publication is dropped", change_schema),
     )
 }  # fmt: skip

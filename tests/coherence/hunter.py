@@ -21,15 +21,15 @@ import prey
 from ledger import Ledger
 from support.rawresp import Error, RawResp
 
-BATCH = 16
 FILLER_BYTES = 2000
 
 
 class Hunt:
-    def __init__(self, db, freshet, *, bound=1.0, seed=None, writers=6, readers=3, until_found=False, strict_reads=True):
+    def __init__(self, db, freshet, *, bound=1.0, seed=None, writers=6, readers=3, batch=16, until_found=False, strict_reads=True):
         self.db, self.freshet, self.bound = db, freshet, bound
         self.seed = random.randrange(1 << 30) if seed is None else seed
         self.writers, self.readers, self.until_found, self.strict_reads = writers, readers, until_found, strict_reads
+        self.batch = batch
         self.ledger = Ledger()
         self.stopping = threading.Event()
         self.count = Counter()
@@ -137,7 +137,7 @@ class Hunt:
         while not self.stopping.is_set():
             if self.strict_reads and dice.random() < 0.05:
                 self.read_twins(raw, dice)
-            names = dice.choices(self.names, k=BATCH)
+            names = dice.choices(self.names, k=self.batch)
             picks = [self.pick(dice, name) for name in names]
             begun = time.monotonic()
             floors = [self.ledger.floor(name, begun - self.bound) for name in names]

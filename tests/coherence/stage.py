@@ -71,7 +71,7 @@ def hunt_with(stage, fault, seconds, *, seed=None, env=None, until_found=False, 
     freshet = start(db, config) if start else stage.make_freshet(db, config, env)
     if fault.ready:
         fault.ready(stage, db, freshet)
-    hunt = Hunt(db, freshet, bound=fault.bound, seed=seed, until_found=until_found, **more)
+    hunt = Hunt(db, freshet, bound=fault.bound, seed=seed, until_found=until_found, **{**fault.hunters, **more})
     hunt.stage = stage
     try:
         hunt.run(seconds, fault.disturb, fault.calm)

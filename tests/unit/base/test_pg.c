@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 /* cmocka needs the four above. */
 #include <cmocka.h>
@@ -69,6 +70,63 @@ static void what_the_user_says_stays(void **state) {
     assert_string_equal(setting(parsed, "replication"), "");
     PQconninfoFree(parsed);
     mem_free(conninfo);
+}
+
+static const char *setting_of(const char *url, const struct pg_options *options,
+                              const char *keyword, char *value, size_t size) {
+    struct error err;
+    char *conninfo = pg_conninfo(url, options, &err);
+    assert_non_null(conninfo);
+    PQconninfoOption *parsed = PQconninfoParse(conninfo, NULL);
+    snprintf(value, size, "%s", setting(parsed, keyword));
+    PQconninfoFree(parsed);
+    mem_free(conninfo);
+    return value;
+}
+
+static void several_hosts_lead_to_the_one_that_is_wanted(void **state) {
+    (void)state;
+    static const char url[] = "postgresql://me@a:1,b:2/db";
+    static const char attrs[] = "target_session_attrs";
+    char value[64];
+    struct pg_options any = {0};
+    struct pg_options standby = {.wanted_server = "standby"};
+    assert_string_equal(setting_of(url, &any, attrs, value, sizeof value), "read-write");
+    assert_string_equal(setting_of(url, &standby, attrs, value, sizeof value), "standby");
+    assert_string_equal(setting_of("postgresql://a,b/db?target_session_attrs=any", &standby, attrs,
+                                   value, sizeof value),
+                        "any");
+    assert_string_equal(setting_of("postgresql://a/db", &standby, attrs, value, sizeof value), "");
+    assert_true(pg_has_several_hosts(url));
+    assert_false(pg_has_several_hosts("postgresql://a/db"));
+}
+
+static void a_server_that_was_found_stands_for_all(void **state) {
+    (void)state;
+    static const char url[] = "host=a,b port=1,2 dbname=db target_session_attrs=read-write";
+    struct pg_address address = {"b", "10.0.0.2", "2"};
+    struct pg_options options = {.at = &address};
+    char value[64];
+    assert_string_equal(setting_of(url, &options, "host", value, sizeof value), "b");
+    assert_string_equal(setting_of(url, &options, "hostaddr", value, sizeof value), "10.0.0.2");
+    assert_string_equal(setting_of(url, &options, "port", value, sizeof value), "2");
+    assert_string_equal(setting_of(url, &options, "dbname", value, sizeof value), "db");
+    assert_string_equal(setting_of(url, &options, "target_session_attrs", value, sizeof value), "");
+}
+
+static void hosts_are_told_without_secrets(void **state) {
+    (void)state;
+    static const char *const urls[][2] = {
+        {"postgresql://me:secret@a:1,b:2/db", "a:1,b:2"},
+        {"host=a,b,c port=5", "a:5,b:5,c:5"},
+        {"postgresql://a/db", "a:5432"},
+        {"dbname=x", "local:5432"},
+    };
+    for (size_t i = 0; i < sizeof urls / sizeof urls[0]; i++) {
+        char *hosts = pg_hosts(urls[i][0]);
+        assert_string_equal(hosts, urls[i][1]);
+        mem_free(hosts);
+    }
 }
 
 static void a_malformed_url_is_the_users_mistake(void **state) {
@@ -156,6 +214,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(our_options_go_over_the_users),
         cmocka_unit_test(what_the_user_says_stays),
+        cmocka_unit_test(several_hosts_lead_to_the_one_that_is_wanted),
+        cmocka_unit_test(a_server_that_was_found_stands_for_all),
+        cmocka_unit_test(hosts_are_told_without_secrets),
         cmocka_unit_test(a_malformed_url_is_the_users_mistake),
         cmocka_unit_test(names_and_texts_are_quoted),
         cmocka_unit_test(a_server_that_is_away_is_worth_another_try),

@@ -38,6 +38,21 @@ static void a_sample_that_is_reached_already_counts_at_once(void **state) {
     lease_destroy(&lease);
 }
 
+static void a_lease_that_relies_on_the_feed_waits_for_its_next_word(void **state) {
+    (void)state;
+    struct lease *lease = lease_create(SECOND_US);
+    lease_rely_on_feed(lease);
+    lease_applied(lease, 5000);
+    lease_sample(lease, 7 * SECOND_US, 5000);
+    lease_sample(lease, 8 * SECOND_US, 5000);
+    assert_int_equal(deadline(lease), 0);
+    lease_applied(lease, 5000);
+    assert_int_equal(deadline(lease), 9 * SECOND_US);
+    lease_applied(lease, 4000);
+    assert_int_equal(lease_applied_lsn(lease), 5000);
+    lease_destroy(&lease);
+}
+
 static void the_newest_sample_reached_decides(void **state) {
     (void)state;
     int64_t taken_us;
@@ -108,6 +123,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(there_is_no_lease_before_a_sample_is_reached),
         cmocka_unit_test(a_sample_that_is_reached_already_counts_at_once),
+        cmocka_unit_test(a_lease_that_relies_on_the_feed_waits_for_its_next_word),
         cmocka_unit_test(the_newest_sample_reached_decides),
         cmocka_unit_test(an_older_position_takes_nothing_back),
         cmocka_unit_test(a_feed_far_behind_keeps_the_oldest_samples),
