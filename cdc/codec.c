@@ -56,77 +56,122 @@ static void placeholder_none(const struct codec *codec, struct buf *out) {
     buf_append_text(out, "null");
 }
 
-#define TEXT(name, literal)                                                                        \
-    { name, codec_text, zero_text, placeholder_text, literal }
-#define FIXED(name, encode, zero, literal)                                                         \
-    { name, encode, zero, placeholder_none, literal }
+/* Written as PostgreSQL prints it. */
+#define TEXT(type_)                                                                                \
+    { .type = (type_), .encode = codec_text, .zero = zero_text, .placeholder = placeholder_text }
+#define NAMED(type_, schema_)                                                                      \
+    {                                                                                              \
+        .type = (type_), .encode = codec_text, .zero = zero_text, .placeholder = placeholder_text, \
+        .schema_name = (schema_)                                                                   \
+    }
+/* The same, with a default that is known. */
+#define KNOWN(type_, schema_, generated_)                                                          \
+    {                                                                                              \
+        .type = (type_), .encode = codec_text, .zero = zero_text, .placeholder = placeholder_text, \
+        .schema_name = (schema_), .default_literal = true, .generated = (generated_)               \
+    }
+/* Of fixed size. */
+#define FIXED(type_, encode_, zero_, describe_, ...)                                               \
+    {                                                                                              \
+        .type = (type_), .encode = (encode_), .zero = (zero_), .placeholder = placeholder_none,    \
+        .describe = (describe_), __VA_ARGS__                                                       \
+    }
+#define DEFAULT(generated_) .default_literal = true, .generated = (generated_)
+
+#define NIL_UUID "00000000-0000-0000-0000-000000000000"
 
 /* By pg_type.typname. Those that are written as PostgreSQL prints them are here too: what is not in the table,
  * nor an enum, composite or range, is counted as a type without a rule. */
 static const struct codec_rule rules[] = {
-    FIXED("bool", codec_boolean, zero_false, true),
-    FIXED("int2", codec_integer, zero_number, true),
-    FIXED("int4", codec_integer, zero_number, true),
-    FIXED("int8", codec_integer, zero_number, true),
-    FIXED("oid", codec_integer, zero_number, true),
-    FIXED("float4", codec_float, codec_zero_float, true),
-    FIXED("float8", codec_float, codec_zero_float, true),
-    {"numeric", codec_numeric, codec_zero_numeric, codec_placeholder_numeric, true},
-    FIXED("money", codec_money, codec_zero_numeric, false),
-    FIXED("date", codec_date, zero_number, true),
-    FIXED("time", codec_time, zero_number, true),
-    FIXED("timetz", codec_timetz, zero_timetz, false),
-    FIXED("timestamp", codec_timestamp, zero_number, true),
-    FIXED("timestamptz", codec_timestamptz, zero_timestamptz, true),
-    FIXED("interval", codec_interval, codec_zero_interval, true),
-    {"bytea", codec_bytea, zero_text, codec_placeholder_bytea, false},
-    {"bit", codec_bit, codec_zero_bit, codec_placeholder_bit, true},
-    {"varbit", codec_bit, codec_zero_bit, codec_placeholder_bit, true},
-    {"hstore", codec_hstore, codec_zero_hstore, codec_placeholder_hstore, false},
-    FIXED("point", codec_point, codec_zero_point, false),
-    FIXED("int2vector", codec_vector, zero_array, false),
-    FIXED("oidvector", codec_vector, zero_array, false),
-    TEXT("text", true),
-    TEXT("varchar", true),
-    TEXT("bpchar", true),
-    TEXT("name", true),
-    TEXT("char", true),
-    TEXT("json", true),
-    TEXT("jsonb", true),
-    TEXT("uuid", true),
-    TEXT("citext", false),
-    TEXT("xml", false),
-    TEXT("ltree", false),
-    TEXT("inet", false),
-    TEXT("cidr", false),
-    TEXT("macaddr", false),
-    TEXT("macaddr8", false),
-    TEXT("tsvector", false),
-    TEXT("tsquery", false),
-    TEXT("line", false),
-    TEXT("lseg", false),
-    TEXT("box", false),
-    TEXT("path", false),
-    TEXT("polygon", false),
-    TEXT("circle", false),
-    TEXT("pg_lsn", false),
-    TEXT("tid", false),
-    TEXT("xid", false),
-    TEXT("xid8", false),
-    TEXT("cid", false),
-    TEXT("pg_snapshot", false),
-    TEXT("txid_snapshot", false),
-    TEXT("regclass", false),
-    TEXT("regcollation", false),
-    TEXT("regconfig", false),
-    TEXT("regdictionary", false),
-    TEXT("regnamespace", false),
-    TEXT("regoper", false),
-    TEXT("regoperator", false),
-    TEXT("regproc", false),
-    TEXT("regprocedure", false),
-    TEXT("regrole", false),
-    TEXT("regtype", false),
+    FIXED("bool", codec_boolean, zero_false, codec_describe_boolean, DEFAULT("f")),
+    FIXED("int2", codec_integer, zero_number, codec_describe_int16, DEFAULT("0")),
+    FIXED("int4", codec_integer, zero_number, codec_describe_int32, DEFAULT("0")),
+    FIXED("int8", codec_integer, zero_number, codec_describe_int64, DEFAULT("0")),
+    FIXED("oid", codec_integer, zero_number, codec_describe_int64),
+    FIXED("float4", codec_float, codec_zero_float, codec_describe_float, DEFAULT("0")),
+    FIXED("float8", codec_float, codec_zero_float, codec_describe_double, DEFAULT("0")),
+    {.type = "numeric",
+     .encode = codec_numeric,
+     .zero = codec_zero_numeric,
+     .placeholder = codec_placeholder_numeric,
+     .describe = codec_describe_decimal,
+     DEFAULT("0.0")},
+    FIXED("money", codec_money, codec_zero_numeric, codec_describe_decimal),
+    FIXED("date", codec_date, zero_number, codec_describe_date, DEFAULT("1970-01-01")),
+    FIXED("time", codec_time, zero_number, codec_describe_time, DEFAULT("00:00:00")),
+    FIXED("timetz", codec_timetz, zero_timetz, NULL, .schema_name = "io.debezium.time.ZonedTime"),
+    FIXED("timestamp", codec_timestamp, zero_number, codec_describe_timestamp,
+          DEFAULT("1970-01-01 00:00:00")),
+    FIXED("timestamptz", codec_timestamptz, zero_timestamptz, NULL,
+          .schema_name = "io.debezium.time.ZonedTimestamp", DEFAULT("1970-01-01 00:00:00+00")),
+    FIXED("interval", codec_interval, codec_zero_interval, codec_describe_interval,
+          DEFAULT("00:00:00")),
+    {.type = "bytea",
+     .encode = codec_bytea,
+     .zero = zero_text,
+     .placeholder = codec_placeholder_bytea,
+     .describe = codec_describe_bytes},
+    {.type = "bit",
+     .encode = codec_bit,
+     .zero = codec_zero_bit,
+     .placeholder = codec_placeholder_bit,
+     .describe = codec_describe_bit,
+     .default_literal = true},
+    {.type = "varbit",
+     .encode = codec_bit,
+     .zero = codec_zero_bit,
+     .placeholder = codec_placeholder_bit,
+     .describe = codec_describe_bit,
+     .default_literal = true},
+    {.type = "hstore",
+     .encode = codec_hstore,
+     .zero = codec_zero_hstore,
+     .placeholder = codec_placeholder_hstore,
+     .describe = codec_describe_hstore},
+    FIXED("point", codec_point, codec_zero_point, codec_describe_point),
+    FIXED("int2vector", codec_vector, zero_array, codec_describe_small_vector),
+    FIXED("oidvector", codec_vector, zero_array, codec_describe_vector),
+    KNOWN("text", NULL, ""),
+    KNOWN("varchar", NULL, ""),
+    KNOWN("bpchar", NULL, ""),
+    KNOWN("json", "io.debezium.data.Json", "{}"),
+    KNOWN("jsonb", "io.debezium.data.Json", "{}"),
+    KNOWN("uuid", "io.debezium.data.Uuid", NIL_UUID),
+    KNOWN("xml", "io.debezium.data.Xml", NULL),
+    NAMED("ltree", "io.debezium.data.Ltree"),
+    NAMED("tsvector", "io.debezium.data.Tsvector"),
+    TEXT("name"),
+    TEXT("char"),
+    TEXT("citext"),
+    TEXT("inet"),
+    TEXT("cidr"),
+    TEXT("macaddr"),
+    TEXT("macaddr8"),
+    TEXT("tsquery"),
+    TEXT("line"),
+    TEXT("lseg"),
+    TEXT("box"),
+    TEXT("path"),
+    TEXT("polygon"),
+    TEXT("circle"),
+    TEXT("pg_lsn"),
+    TEXT("tid"),
+    TEXT("xid"),
+    TEXT("xid8"),
+    TEXT("cid"),
+    TEXT("pg_snapshot"),
+    TEXT("txid_snapshot"),
+    TEXT("regclass"),
+    TEXT("regcollation"),
+    TEXT("regconfig"),
+    TEXT("regdictionary"),
+    TEXT("regnamespace"),
+    TEXT("regoper"),
+    TEXT("regoperator"),
+    TEXT("regproc"),
+    TEXT("regprocedure"),
+    TEXT("regrole"),
+    TEXT("regtype"),
 };
 
 static enum codec_result text_without_rule(const struct codec *codec, struct slice text,
@@ -135,12 +180,22 @@ static enum codec_result text_without_rule(const struct codec *codec, struct sli
     return CODEC_AS_TEXT;
 }
 
-static const struct codec_rule array_rule = {"array", codec_array, zero_array,
-                                             codec_placeholder_array, false};
-static const struct codec_rule text_rule = TEXT("composite or range", false);
-static const struct codec_rule enum_rule = TEXT("enum", true);
-static const struct codec_rule unknown_rule = {"unknown", text_without_rule, zero_text,
-                                               placeholder_text, false};
+static const struct codec_rule array_rule = {.type = "array",
+                                             .encode = codec_array,
+                                             .zero = zero_array,
+                                             .placeholder = codec_placeholder_array,
+                                             .describe = codec_describe_array};
+static const struct codec_rule text_rule = TEXT("composite or range");
+static const struct codec_rule enum_rule = {.type = "enum",
+                                            .encode = codec_text,
+                                            .zero = zero_text,
+                                            .placeholder = placeholder_text,
+                                            .default_literal = true,
+                                            .describe = codec_describe_enum};
+static const struct codec_rule unknown_rule = {.type = "unknown",
+                                               .encode = text_without_rule,
+                                               .zero = zero_text,
+                                               .placeholder = placeholder_text};
 
 /* Elements of these types are written as PostgreSQL prints them, though the types alone are not. */
 static const char *const text_in_arrays[] = {"money", "interval", "varbit", "point"};
@@ -180,6 +235,7 @@ static void read_typmod(struct codec *codec, int32_t typmod) {
     if (codec->rule->encode == codec_numeric) {
         int32_t scale = (typmod - 4) & 0x7ff; /* 11 bits, signed since PostgreSQL 15 */
         codec->scale = scale > 1023 ? scale - 2048 : scale;
+        codec->precision = (typmod - 4) >> 16 & 0xffff;
     }
     if (typmod <= 6) codec->digits = typmod;
 }
@@ -210,6 +266,7 @@ const struct codec *codec_resolve(const struct types *types, uint32_t type_oid, 
     }
     codec->rule = type ? rule_of(type) : &unknown_rule;
     codec->single = strcmp(codec->rule->type, "float4") == 0;
+    codec->labels = type ? type->labels : NULL;
     read_typmod(codec, typmod);
     if (codec->rule == &array_rule) return array_codec(types, type, typmod, format, arena, codec);
     return codec;
@@ -265,28 +322,73 @@ static void pad_to_scale(const struct codec *codec, struct buf *text) {
         buf_append_char(text, '0');
 }
 
-void codec_filler(const struct codec *codec, const char *default_sql, struct buf *out) {
+static bool is_word(char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '"';
+}
+
+/* Does the expression call a function? f(...), CURRENT_DATE and its like; a type's (5,2) behind :: is none. */
+static bool calls_function(const char *sql) {
+    static const char *const words[] = {"CURRENT_", "LOCALTIME", "SESSION_USER"};
+    bool quoted = false;
+    const char *word = NULL; /* where the word before this place begins */
+    for (const char *at = sql; *at; at++) {
+        if (*at == '\'') quoted = !quoted;
+        if (quoted) continue;
+        for (size_t i = 0; !word && i < sizeof words / sizeof *words; i++) {
+            if (strncmp(at, words[i], strlen(words[i])) == 0) return true;
+        }
+        if (*at == '(' && word && !(word - sql >= 2 && word[-1] == ':')) return true;
+        if (!is_word(*at) && *at != '.')
+            word = NULL;
+        else if (!word)
+            word = at;
+    }
+    return false;
+}
+
+static bool encode_default(const struct codec *codec, struct buf *text, struct buf *out) {
+    if (codec->rule->encode == codec_numeric) pad_to_scale(codec, text);
     size_t before = out->len;
-    bool usable = codec->rule->default_literal && !codec->domain;
+    if (codec_encode(codec, buf_slice(text), out) == CODEC_DONE) return true;
+    out->len = before;
+    return false;
+}
+
+bool codec_default(const struct codec *codec, const char *default_sql, struct buf *out) {
+    if (!default_sql || !codec->rule->default_literal || codec->domain) return false;
     /* Debezium has no default for a decimal that carries its own scale. */
     if (codec->rule->encode == codec_numeric && codec->scale == SCALE_VARIABLE &&
         codec->format->decimals == DECIMALS_PRECISE)
-        usable = false;
-    if (default_sql && usable) {
-        struct buf text = {0};
-        bool done = literal_text(default_sql, &text);
-        if (done && codec->rule->encode == codec_numeric) pad_to_scale(codec, &text);
-        done = done && codec_encode(codec, buf_slice(&text), out) == CODEC_DONE;
-        buf_deinit(&text);
-        if (done) return;
-        out->len = before;
-        /* A generated UUID: Debezium's stand-in is the nil one. */
-        if (strcmp(codec->rule->type, "uuid") == 0) {
-            buf_append_text(out, "\"00000000-0000-0000-0000-000000000000\"");
-            return;
-        }
+        return false;
+    struct buf text = {0};
+    bool done = literal_text(default_sql, &text) && encode_default(codec, &text, out);
+    if (!done && codec->rule->generated && calls_function(default_sql)) {
+        text.len = 0;
+        bool whole = codec->rule->encode == codec_numeric && codec->scale != SCALE_VARIABLE;
+        buf_append_text(&text, whole ? "0" : codec->rule->generated);
+        done = encode_default(codec, &text, out);
     }
-    codec->rule->zero(codec, out);
+    buf_deinit(&text);
+    return done;
+}
+
+void codec_filler(const struct codec *codec, const char *default_sql, struct buf *out) {
+    if (!codec_default(codec, default_sql, out)) codec->rule->zero(codec, out);
+}
+
+void codec_schema(const struct codec *codec, bool optional, const char *default_sql,
+                  struct arena *arena, struct connect_schema *schema) {
+    const struct codec_rule *rule = codec->rule;
+    *schema = (struct connect_schema){.kind = CONNECT_STRING,
+                                      .optional = optional,
+                                      .name = rule->schema_name,
+                                      .version = rule->schema_name ? 1 : 0};
+    if (rule->describe) rule->describe(codec, schema, arena);
+    struct buf text = {0};
+    if (codec_default(codec, default_sql, &text))
+        schema->default_json = arena_dup(arena, buf_slice(&text));
+    buf_deinit(&text);
 }
 
 void codec_placeholder(const struct codec *codec, struct buf *out) {

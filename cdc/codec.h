@@ -13,6 +13,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/slice.h"
+#include "cdc/connect_schema.h"
 #include "cdc/format.h"
 #include "cdc/types.h"
 
@@ -31,8 +32,15 @@ enum codec_result codec_encode(const struct codec *codec, struct slice text, str
 const struct codec *codec_resolve(const struct types *types, uint32_t type_oid, int32_t typmod,
                                   const struct event_format *format, struct arena *arena);
 
+/* What its values look like, with the column's default where it has one (`default_sql` as pg_get_expr prints it; NULL for none). */
+void codec_schema(const struct codec *codec, bool optional, const char *default_sql,
+                  struct arena *arena, struct connect_schema *schema);
+
+/* The column's default, where it is a literal, or a function's result, for which Debezium has a stand-in. False: none. */
+bool codec_default(const struct codec *codec, const char *default_sql, struct buf *out);
+
 /* What stands in a delete for a NOT NULL column that is not in the stream: the column's default where that is
- * a literal (`default_sql` as pg_get_expr prints it; NULL for none), else the type's zero. */
+ * known (codec_default), else the type's zero. */
 void codec_filler(const struct codec *codec, const char *default_sql, struct buf *out);
 
 /* What stands for an unchanged TOASTed value that is not in the stream, in the column's own form. */

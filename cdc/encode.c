@@ -4,7 +4,7 @@
 
 #include "base/json.h"
 
-static const struct event_encoder *const encoders[] = {&encode_json};
+static const struct event_encoder *const encoders[] = {&encode_json, &encode_json_schema};
 
 const struct event_encoder *event_encoder_find(const char *name) {
     for (size_t i = 0; i < sizeof encoders / sizeof *encoders; i++) {
@@ -13,7 +13,10 @@ const struct event_encoder *event_encoder_find(const char *name) {
     return NULL;
 }
 
-const char *event_encoder_names(void) { return "json"; }
+void event_encoder_names(struct buf *out) {
+    for (size_t i = 0; i < sizeof encoders / sizeof *encoders; i++)
+        buf_printf(out, "%s%s", i ? ", " : "", encoders[i]->name);
+}
 
 void event_source_init(struct event_source *source, const char *version, const char *prefix,
                        const char *database, const struct event_format *format) {

@@ -66,21 +66,28 @@ struct encode_tally {
     const char *refused; /* the column whose value is not wanted; NULL: none */
 };
 
+/* Payloads that are made elsewhere, as JSON. */
+enum event_frame { FRAME_TRANSACTION_KEY, FRAME_TRANSACTION };
+
 struct event_encoder {
     const char *name;
+    /* Once for a table: what its records share (event_table.key_head, value_head). NULL: nothing. */
+    void (*prepare)(struct event_table *table);
     /* Appends the table's key of `row` (unchanged values from old_whole). False: see tally->refused. */
     bool (*key)(const struct event_table *table, const struct value *row,
                 const struct value *old_whole, struct encode_tally *tally, struct buf *out);
     bool (*value)(const struct event_source *source, const struct event *event,
                   struct encode_tally *tally, struct buf *out);
     void (*message_key)(struct slice prefix, struct buf *out);
+    /* Appends the payload with what goes around it. */
+    void (*frame)(enum event_frame frame, struct slice payload, struct buf *out);
 };
 
 /* NULL: there is none of that name. */
 const struct event_encoder *event_encoder_find(const char *name);
 /* "json, ..." for an error's text. */
-const char *event_encoder_names(void);
+void event_encoder_names(struct buf *out);
 
-extern const struct event_encoder encode_json;
+extern const struct event_encoder encode_json, encode_json_schema;
 
 #endif

@@ -180,9 +180,15 @@ static void json_message_key(struct slice prefix, struct buf *out) {
     buf_append_char(out, '}');
 }
 
+static void json_frame(enum event_frame frame, struct slice payload, struct buf *out) {
+    (void)frame;
+    buf_append_slice(out, payload);
+}
+
 const struct event_encoder encode_json = {
     .name = "json",
     .key = json_key,
     .value = json_value,
     .message_key = json_message_key,
+    .frame = json_frame,
 };

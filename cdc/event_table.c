@@ -43,8 +43,12 @@ static void make_column(struct event_column *column, const struct event_table_pl
     buf_append_char(&text, ':');
     column->name_json = keep(arena, &text);
     column->codec = codec_resolve(plan->types, from->type_oid, from->typmod, plan->format, arena);
-    if (known && known->not_null)
-        codec_filler(column->codec, known->default_sql, &text);
+    bool not_null = known && known->not_null;
+    const char *default_sql = known ? known->default_sql : NULL;
+    column->field.name = arena_strdup(arena, from->name);
+    codec_schema(column->codec, !not_null, default_sql, arena, &column->field.schema);
+    if (not_null)
+        codec_filler(column->codec, default_sql, &text);
     else
         buf_append_text(&text, "null");
     column->filler = keep(arena, &text);

@@ -22,6 +22,7 @@ struct event_column {
     const struct codec *codec;
     struct slice filler;      /* in a delete, where the stream has no value */
     struct slice placeholder; /* of an unchanged TOASTed value */
+    struct connect_field field;
 };
 
 struct event_table {
@@ -38,6 +39,8 @@ struct event_table {
     const struct event_column *columns;
     uint16_t n_key;      /* 0: no key */
     const uint16_t *key; /* places in columns, in the key's order */
+    /* What the table's encoder keeps here of what all its records share: see event_encoder.prepare. */
+    struct slice key_head, value_head;
     struct arena *arena;
 };
 

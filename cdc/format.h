@@ -13,7 +13,7 @@ enum format_hstore { HSTORE_JSON, HSTORE_MAP };
 enum format_non_finite { NON_FINITE_NULL, NON_FINITE_STRING, NON_FINITE_ERROR };
 
 struct event_format {
-    const char *encoding; /* a row of the encoder table: "json" */
+    const char *encoding; /* the name of a row of the encoder table */
     bool tombstones;
     bool transaction_metadata;
     enum format_decimals decimals;

@@ -119,9 +119,12 @@ static bool write_boundary(struct publisher *p, const char *status, uint64_t lsn
     buf_append_text(&value, ",\"ts_ms\":");
     buf_append_i64(&value, p->source.commit_time_us / 1000);
     buf_append_char(&value, '}');
+    p->key.len = p->value.len = 0;
+    p->encoder->frame(FRAME_TRANSACTION_KEY, bytes_of(&key), &p->key);
+    p->encoder->frame(FRAME_TRANSACTION, bytes_of(&value), &p->value);
     struct record record = {.topic = side_topic(p, &p->transaction_topic, "transaction", err),
-                            .key = bytes_of(&key),
-                            .value = bytes_of(&value)};
+                            .key = bytes_of(&p->key),
+                            .value = bytes_of(&p->value)};
     bool ok = record.topic && p->output_ops->write(p->output, &record, err) == WRITE_DONE;
     buf_deinit(&key);
     buf_deinit(&value);
@@ -174,7 +177,8 @@ static bool is_skipped(const struct publisher *p, char op) {
     return p->config.skip_operations && strchr(p->config.skip_operations, op);
 }
 
-/* A changed key: the row leaves its old key and appears under the new one, and each side names the other. */
+/* A changed key: the row leaves its old key and appears under the new one, and each side names the other, in bare
+ * JSON whatever the encoding. */
 static bool write_moved(struct publisher *p, struct event *event, struct event_table *table,
                         const struct change *change, struct error *err) {
     struct encode_tally tally = {0};
@@ -186,13 +190,13 @@ static bool write_moved(struct publisher *p, struct event *event, struct event_t
     gone.after = NULL;
     gone.old_whole = NULL;
     p->header.len = 0;
-    if (!p->encoder->key(table, change->new_row, old_whole, &tally, &p->header))
+    if (!encode_json.key(table, change->new_row, old_whole, &tally, &p->header))
         return bury(p, event, "the new key cannot be encoded", err);
     struct record_header header = {.name = "__debezium.newkey", .value = bytes_of(&p->header)};
     if (!write_event(p, &gone, table, change->old_row, &header, err)) return false;
 
     p->header.len = 0;
-    if (!p->encoder->key(table, change->old_row, NULL, &tally, &p->header))
+    if (!encode_json.key(table, change->old_row, NULL, &tally, &p->header))
         return bury(p, event, "the old key cannot be encoded", err);
     header = (struct record_header){.name = "__debezium.oldkey", .value = bytes_of(&p->header)};
     event->op = 'c';
@@ -469,8 +473,11 @@ struct publisher *publisher_create(const struct publisher_config *config,
                                    const struct publisher_deps *deps, struct error *err) {
     const struct event_encoder *encoder = event_encoder_find(config->format.encoding);
     if (!encoder) {
+        struct buf names = {0};
+        event_encoder_names(&names);
         error_set(err, ERROR_CONFIG, false, "format.encoding \"%s\" is not known: %s",
-                  config->format.encoding, event_encoder_names());
+                  config->format.encoding, buf_text(&names));
+        buf_deinit(&names);
         return NULL;
     }
     struct publisher *p = mem_zalloc(sizeof *p);

@@ -9,6 +9,7 @@
 #include "base/pattern.h"
 #include "base/pg.h"
 #include "base/publication.h"
+#include "cdc/encode.h"
 
 struct tables {
     const struct publisher_config *config;
@@ -199,7 +200,10 @@ static struct event_table *make(struct tables *t, const struct relation *relatio
                                     .types = t->types,
                                     .format = &t->config->format,
                                     .prefix = t->config->prefix};
-    return event_table_create(&plan);
+    struct event_table *table = event_table_create(&plan);
+    const struct event_encoder *encoder = event_encoder_find(t->config->format.encoding);
+    if (encoder->prepare) encoder->prepare(table);
+    return table;
 }
 
 struct event_table *tables_find(struct tables *t, const struct relation *relation,

@@ -57,6 +57,7 @@ void types_add(struct types *types, const struct type *type) {
     }
     **slot = *type;
     (*slot)->name = arena_strdup(types->arena, type->name);
+    if (type->labels) (*slot)->labels = arena_strdup(types->arena, type->labels);
     if (types->used * 2 > types->n_slots) grow(types);
 }
 
@@ -66,11 +67,14 @@ const struct type *types_find(const struct types *types, uint32_t oid) {
 
 bool types_load(struct types *types, PGconn *conn, struct error *err) {
     /* True arrays only: name, point and their like have a typelem too. */
-    PGresult *rows = pg_query(conn,
-                              "SELECT oid, typname, typtype, typdelim, typbasetype, typtypmod,"
-                              " CASE WHEN typlen = -1 AND typcategory = 'A' THEN typelem ELSE 0 END"
-                              " FROM pg_catalog.pg_type t",
-                              err);
+    PGresult *rows =
+        pg_query(conn,
+                 "SELECT oid, typname, typtype, typdelim, typbasetype, typtypmod,"
+                 " CASE WHEN typlen = -1 AND typcategory = 'A' THEN typelem ELSE 0 END,"
+                 " (SELECT string_agg(enumlabel, ',' ORDER BY enumsortorder)"
+                 "  FROM pg_catalog.pg_enum WHERE enumtypid = t.oid)"
+                 " FROM pg_catalog.pg_type t",
+                 err);
     if (!rows) return error_prefix(err, "reading the types");
     arena_reset(types->arena);
     memset(types->slots, 0, types->n_slots * sizeof *types->slots);
@@ -84,6 +88,7 @@ bool types_load(struct types *types, PGconn *conn, struct error *err) {
             .base_oid = (uint32_t)strtoul(PQgetvalue(rows, i, 4), NULL, 10),
             .base_typmod = (int32_t)strtol(PQgetvalue(rows, i, 5), NULL, 10),
             .element_oid = (uint32_t)strtoul(PQgetvalue(rows, i, 6), NULL, 10),
+            .labels = PQgetisnull(rows, i, 7) ? NULL : PQgetvalue(rows, i, 7),
         };
         types_add(types, &type);
     }

@@ -21,6 +21,7 @@ struct type {
     uint32_t base_oid;    /* of a domain, else 0 */
     int32_t base_typmod;  /* of a domain */
     uint32_t element_oid; /* of an array, else 0 */
+    const char *labels;   /* of an enum, in its order: a,b,c; else NULL */
 };
 
 struct types;

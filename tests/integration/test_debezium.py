@@ -14,6 +14,13 @@ from support.waiting import wait_until
 SQL = Path(__file__).parent / "sql"
 PLACEHOLDER = "__debezium_unavailable_value"
 
+# Of the converter: the schema beside each payload.
+SCHEMAS = {
+    f"{side}.converter{setting}": value
+    for side in ("key", "value")
+    for setting, value in (("", "org.apache.kafka.connect.json.JsonConverter"), (".schemas.enable", "true"))
+}
+
 # What Debezium is told, and what Freshet is told, to do the same.
 MODES = {
     "default": ({}, {}),
@@ -25,6 +32,7 @@ MODES = {
             "interval.handling.mode": "string",
             "time.precision.mode": "adaptive_time_microseconds",
             "provide.transaction.metadata": "true",
+            **SCHEMAS,
         },
         {
             "decimals": "string",
@@ -33,6 +41,7 @@ MODES = {
             "intervals": "string",
             "times": "adaptive-microseconds",
             "transaction_metadata": True,
+            "encoding": "json-schema",
         },
     ),
     "doubles": (
@@ -41,9 +50,11 @@ MODES = {
             "binary.handling.mode": "base64-url-safe",
             "time.precision.mode": "connect",
             "tombstones.on.delete": "false",
+            **SCHEMAS,
         },
-        {"decimals": "double", "bytes": "base64-url-safe", "times": "connect", "tombstones": False},
+        {"decimals": "double", "bytes": "base64-url-safe", "times": "connect", "tombstones": False, "encoding": "json-schema"},
     ),
+    "schemas": (SCHEMAS, {"encoding": "json-schema"}),
 }
 
 
@@ -97,12 +108,12 @@ def normal(data, prefix):
     if data is None:
         return None
     text = data.decode()
-    text = text.replace(f'"name":"{prefix}"', '"name":"PREFIX"')
+    text = text.replace(f'"name":"{prefix}"', '"name":"PREFIX"').replace(f'"name":"{prefix}.', '"name":"PREFIX.')
     text = re.sub(r'"version":"[^"]*","connector"', '"version":"","connector"', text)
-    text = re.sub(r'("op":"[curdt]"),"ts_ms":\d+,"ts_us":\d+,"ts_ns":\d+\}$', r"\1}", text)
+    text = re.sub(r'("op":"[curdt]"),"ts_ms":\d+,"ts_us":\d+,"ts_ns":\d+(\}+)$', r"\1\2", text)
     # A Java object's address stands for the collection of logical messages.
     text = re.sub(r'\{"data_collection":"io.debezium[^}]*\},?', "", text).replace("},]", "}]")
-    return re.sub(r'^\{"op":"m","ts_ms":\d+', '{"op":"m"', text)
+    return re.sub(r'\{"op":"m","ts_ms":\d+', '{"op":"m"', text)
 
 
 def shape(records, prefix):
@@ -111,10 +122,12 @@ def shape(records, prefix):
     for record in records:
         topic = record.topic.removeprefix(prefix)
         one = (normal(record.raw_key, prefix), normal(record.raw_value, prefix), record.headers)
-        shaped.setdefault((topic, str(record.partition) if record.key is not None else "any"), []).append(one)
+        # With its schema a key holds the prefix, which is each one's own, and goes to a partition by that.
+        placed = record.key is not None and "schema" not in record.key
+        shaped.setdefault((topic, str(record.partition) if placed else "any"), []).append(one)
     for (_, partition), events in shaped.items():
         if partition == "any":
-            events.sort(key=lambda event: event[1] or "")
+            events.sort(key=lambda event: (event[0] or "", event[1] or ""))
     return shaped
 
 
@@ -122,7 +135,7 @@ def read_all(kafka, prefix, least=0):
     """All records below the prefix, once the marker's row is there, and `least` of them (a snapshot ends elsewhere)."""
 
     def complete():
-        if not any(r.key == {"id": 1} for r in kafka.read(f"{prefix}.public.marker")):
+        if not any(r.key.get("payload", r.key) == {"id": 1} for r in kafka.read(f"{prefix}.public.marker")):
             return None
         records = kafka.read(*(t for t in kafka.topics(f"{prefix}.") if t != f"{prefix}.positions"))
         return records if len(records) >= least else None

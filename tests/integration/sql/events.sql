@@ -59,3 +59,6 @@ UPDATE toasted SET t = 'short'
 DELETE FROM toasted
 INSERT INTO toasted_full SELECT 1, string_agg(md5(i::text), ''), 1 FROM generate_series(1, 3000) i
 UPDATE toasted_full SET v = 2
+INSERT INTO known_defaults DEFAULT VALUES;
+DELETE FROM known_defaults;
+INSERT INTO nullable_defaults (id, v, az) VALUES (1, 'v', '10.0.0.0/8');
