@@ -179,6 +179,13 @@ static void fillers_are_the_default_or_the_types_zero(void **state) {
         {OID_DATE, -1, "'2020-01-01'::date", "18262", NULL},
         {OID_DATE, -1, "CURRENT_DATE", "0", NULL},
         {OID_TIMESTAMPTZ, -1, NULL, "\"1970-01-01T00:00:00Z\"", NULL},
+        {OID_TIMESTAMPTZ, -1, "now()", "\"1970-01-01T00:00:00.000000Z\"", NULL},
+        {OID_TIMESTAMPTZ, 3, "CURRENT_TIMESTAMP(3)", "\"1970-01-01T00:00:00.000Z\"", NULL},
+        {OID_NUMERIC, NUMERIC_TYPMOD(5, 2), "random()", "\"AA==\"", NULL},
+        {OID_BOOL, -1, "(random() > (2)::double precision)", "false", NULL},
+        {OID_OID, -1, "7", "0", NULL},
+        {OID_JSONB, -1, "jsonb_build_object()", "\"{}\"", NULL},
+        {OID_JSONB, -1, "('x(1)'::text)::varchar(5)", "\"\"", NULL},
         {OID_TIMETZ, -1, "'10:00:00+02'::time with time zone", "\"00:00:00Z\"", NULL},
         {OID_INTERVAL, -1, "'1 day'::interval", "86400000000", NULL},
         {OID_BYTEA, -1, "'\\x01'::bytea", "\"\"", "\"X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==\""},
@@ -201,6 +208,54 @@ static void fillers_are_the_default_or_the_types_zero(void **state) {
          "{\"x\":0.0,\"y\":0.0,\"wkb\":\"AQEAAAAAAAAAAAAAAAAAAAAAAAAA\",\"srid\":null}", NULL},
     };
     check_stand_ins(&plain, cases, sizeof cases / sizeof *cases);
+}
+
+struct described {
+    uint32_t oid;
+    int32_t typmod;
+    const char *default_sql;
+    const char *schema;
+};
+
+static void check_schemas(const struct event_format *format, const struct described *cases,
+                          size_t n) {
+    struct types *types = codec_check_types();
+    struct arena *arena = arena_create(1024);
+    for (size_t i = 0; i < n; i++) {
+        const struct codec *codec =
+            codec_resolve(types, cases[i].oid, cases[i].typmod, format, arena);
+        struct connect_schema schema;
+        struct buf out = {0};
+        codec_schema(codec, true, cases[i].default_sql, arena, &schema);
+        connect_schema_json(&schema, "c", &out);
+        assert_string_equal(buf_text(&out), cases[i].schema);
+        buf_deinit(&out);
+    }
+    arena_destroy(&arena);
+    types_destroy(&types);
+}
+
+#define OPTIONAL(type, more) "{\"type\":\"" type "\"," more "\"field\":\"c\"}"
+
+static void schemas_are_named_as_debezium_names_them(void **state) {
+    (void)state;
+    static const struct described cases[] = {
+        {OID_INT4, -1, "7", OPTIONAL("int32", "\"optional\":true,\"default\":7,")},
+        {OID_BIT, 5, NULL,
+         OPTIONAL("bytes", "\"optional\":true,\"name\":\"io.debezium.data.Bits\",\"version\":1,"
+                           "\"parameters\":{\"length\":\"5\"},")},
+        {OID_PRICE, -1, NULL,
+         OPTIONAL("bytes",
+                  "\"optional\":true,\"name\":\"org.apache.kafka.connect.data.Decimal\","
+                  "\"version\":1,\"parameters\":{\"scale\":\"2\",\"connect.decimal.precision\":"
+                  "\"10\"},")},
+        {OID_MOOD_ARRAY, -1, NULL,
+         OPTIONAL("array", "\"items\":{\"type\":\"string\",\"optional\":false,\"name\":"
+                           "\"io.debezium.data.Enum\",\"version\":1,\"parameters\":{\"allowed\":"
+                           "\"sad,ok,happy\"}},\"optional\":true,")},
+        {OID_STRANGE, -1, "'x'", OPTIONAL("string", "\"optional\":true,")},
+    };
+    check_schemas(&plain, cases, sizeof cases / sizeof *cases);
 }
 
 static void stand_ins_follow_the_format(void **state) {
@@ -234,6 +289,7 @@ int main(void) {
         cmocka_unit_test(hstore_is_a_json_string_in_javas_order),
         cmocka_unit_test(points_have_coordinates_and_wkb),
         cmocka_unit_test(fillers_are_the_default_or_the_types_zero),
+        cmocka_unit_test(schemas_are_named_as_debezium_names_them),
         cmocka_unit_test(stand_ins_follow_the_format),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
