@@ -20,7 +20,9 @@ static const struct check {
     {"named tables", check_names, true, true},
     {"publication", check_publications, true, true},
     {"table", check_tables, true, false},
+    {"query", check_queries, true, false},
     {"kafka", check_kafka, false, false},
+    {"cache feed", check_fleet, true, false},
     {"connector", check_connectors, false, false},
     {"state_dir", check_state_dir, false, true},
     {"listener", check_listeners, false, false},
@@ -40,10 +42,15 @@ void check_report(struct check_context *context, enum check_result result, const
     context->report(context->arg, context->check, result, what, mend);
 }
 
+bool check_cache_has_slot(const struct config *config) {
+    return config->roles & ROLE_CACHE && config->cache_read_through &&
+           config->cache.coherence == COHERENCE_STREAM && config->cache.feed == CACHE_FEED_SLOT;
+}
+
 bool check_streams(const struct check_context *context) {
     const struct config *config = context->config;
     if (config->roles & (ROLE_CDC | ROLE_CONNECTORS)) return true;
-    return config->cache_read_through && config->cache.coherence == COHERENCE_STREAM;
+    return check_cache_has_slot(config);
 }
 
 void checks_run(struct check_context *context, enum check_scope scope) {

@@ -42,6 +42,9 @@ void check_report(struct check_context *context, enum check_result result, const
 /* Does a role that runs read the WAL? */
 bool check_streams(const struct check_context *context);
 
+/* Does a cache follow a slot of its own? */
+bool check_cache_has_slot(const struct config *config);
+
 /* checks_database.c */
 void check_connection(struct check_context *context);
 void check_version(struct check_context *context);
@@ -54,8 +57,11 @@ void check_senders(struct check_context *context);
 void check_names(struct check_context *context);
 void check_publications(struct check_context *context);
 void check_tables(struct check_context *context);
+/* checks_queries.c */
+void check_queries(struct check_context *context);
 /* checks_outside.c */
 void check_kafka(struct check_context *context);
+void check_fleet(struct check_context *context); /* checks_fleet.c */
 void check_connectors(struct check_context *context);
 void check_state_dir(struct check_context *context);
 void check_listeners(struct check_context *context);

@@ -11,6 +11,7 @@
 #include "cache/front/output_limits.h"
 #include "cache/rows/named.h"
 #include "cache/rows/rowttl.h"
+#include "cache/rows/sources.h"
 #include "cache/signals/notify.h"
 #include "server/config.h"
 #include "server/fleet.h"
@@ -92,6 +93,8 @@ static void check_replicas(struct checker *c) {
     for (uint32_t i = 0; i < cache->n_replicas; i++)
         check_url(c, "database.replicas", cache->replicas[i]);
     if (cache->pooler_url) check_url(c, "database.pooler", cache->pooler_url);
+    if (cache->n_replicas > SOURCES_MAX_STANDBYS)
+        WRONG(c, "database.replicas", "are more than %d", SOURCES_MAX_STANDBYS);
     if (cache->n_replicas && cache->coherence != COHERENCE_STREAM)
         WRONG(c, "database.replicas",
               "needs cache.coherence: stream, which tells what a standby has to have replayed");
@@ -478,6 +481,33 @@ static void verify_columns(const struct cache_table_config *wanted,
     }
 }
 
+/* The tables that a named query depends on, and their columns. */
+static void verify_query(const struct config *config, uint32_t i, const struct catalog *catalog,
+                         struct mistakes *mistakes) {
+    const struct cache_query_config *query = &config->cache.queries[i];
+    const char *at = config->query_places[i];
+    for (uint32_t d = 0; d < query->n_dependencies; d++) {
+        const struct cache_dependency *dependency = &query->dependencies[d];
+        const struct catalog_table *table = find_named(catalog, dependency->table);
+        char *path = mem_printf("cache.queries.%s.depends_on.%s", query->name, dependency->table);
+        if (!table)
+            mistakes_add(mistakes, at, path, "there is no such table in %s", catalog->database);
+        for (const char *word = dependency->columns; table && *word;) {
+            word += strspn(word, ", ");
+            size_t len = strcspn(word, ",");
+            char *name = mem_slicedup(slice_make(word, len));
+            for (size_t end = len; end > 0 && name[end - 1] == ' '; end--)
+                name[end - 1] = '\0';
+            if (*name && strcmp(dependency->columns, "all") != 0 && !has_column(table, name))
+                mistakes_add(mistakes, at, path, "there is no column \"%.80s\" in %s.%s", name,
+                             table->schema, table->name);
+            mem_free(name);
+            word += len;
+        }
+        mem_free(path);
+    }
+}
+
 void config_verify(const struct config *config, const struct catalog *catalog,
                    struct mistakes *mistakes) {
     for (uint32_t i = 0; i < config->cache.n_tables && config->roles & ROLE_CACHE; i++) {
@@ -491,6 +521,8 @@ void config_verify(const struct config *config, const struct catalog *catalog,
                          catalog->database);
         mem_free(path);
     }
+    for (uint32_t i = 0; i < config->cache.n_queries && config->roles & ROLE_CACHE; i++)
+        verify_query(config, i, catalog, mistakes);
     for (uint32_t i = 0; i < config->cdc.n_tables && config->roles & ROLE_CDC; i++) {
         const char *pattern = config->cdc.tables[i];
         /* A pattern may wait for tables to come; a name is a promise that it is there. */

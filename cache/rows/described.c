@@ -21,7 +21,7 @@ static const char *copy_message(const struct description *d, const PGresult *res
     return arena_strdup(d->arena, message ? message : PQerrorMessage(d->conn));
 }
 
-static const char *wrong_columns(enum cache_shape shape, int n) {
+const char *described_misfit(enum cache_shape shape, int n) {
     if (n == 0) return "its SQL gives no columns";
     if (shape == SHAPE_VALUE && n != 1) return "a value is one column, its SQL gives several";
     if (shape == SHAPE_LIST && n != 1) return "a list is of one column, its SQL gives several";
@@ -67,7 +67,7 @@ static bool describe(const struct description *d) {
     if (PQresultStatus(result) != PGRES_COMMAND_OK)
         query->refusal = copy_message(d, result);
     else
-        query->refusal = wrong_columns(d->config->shape, PQnfields(result));
+        query->refusal = described_misfit(d->config->shape, PQnfields(result));
     if (!query->refusal) {
         take_parameters(d, result);
         take_columns(d, result);

@@ -13,6 +13,9 @@
 #include "base/error.h"
 #include "cache/rows/tablemap.h"
 
+/* Why a result of that many columns has not this shape; NULL: it has. */
+const char *described_misfit(enum cache_shape shape, int n_columns);
+
 /* Of the plan: its configuration and its types. NULL: the connection is lost. The results lie in the arena. */
 const struct tablemap_query *described_load(PGconn *conn, const struct tablemap_plan *plan,
                                             struct arena *arena, struct error *err);

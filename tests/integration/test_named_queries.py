@@ -170,3 +170,302 @@ def test_results_in_transactions_and_pipelines(orders, start):
         assert answers[:3] == [["10", "11", "13"], ["2", "1"], "2"]
         assert json.loads(answers[3])["name"] == "Ada" and answers[4:] == ["list", 1]
         assert "WRONGTYPE" in str(row_as_list) and "WRONGTYPE" in str(list_as_string)
+
+
+# ---- parameters ----
+
+
+def test_types_of_parameters_are_inferred(orders, start):
+    f = start(
+        by_two=query("by_two:{user}:{status}", "SELECT id FROM orders WHERE user_id = $1 AND status = $2 ORDER BY 1",
+                     {"orders": ["user_id", "status"]}, shape="list"),
+        first=query("first:{user}:{n}", "SELECT id FROM orders WHERE user_id = $1 ORDER BY id LIMIT $2 -- $3", {"orders": "all"},
+                    shape="list"),
+        moved=query("around:{n}", "SELECT id, sum(id) OVER (ORDER BY id ROWS BETWEEN $1 PRECEDING AND CURRENT ROW) FROM orders"
+                    " ORDER BY id", {"orders": "all"}, shape="zset"),
+        quoted=query("quoted:{t}", """SELECT '$1 ''$1' || $1::text || $x$ $1 $x$ || "a$1" /* $1 /* $1 */ */ FROM (SELECT E'\\'$1') v("a$1")""",
+                     ttl="1m", shape="value"),
+        at=query("at:{when}", "SELECT extract(epoch FROM $1::timestamptz)::int", ttl="1m", shape="value"),
+        tags=query("tags:{list}", "SELECT count(*) FROM orders WHERE status = ANY ($1)", {"orders": "all"}, shape="value"),
+    )  # fmt: skip
+    assert f.redis.lrange("by_two:1:paid", 0, -1) == ["10", "13"]
+    assert f.redis.lrange("by_two:status=open,user=1", 0, -1) == ["11"]
+    assert f.redis.lrange("by_two:1:a%3Ab", 0, -1) == []
+    # A column of many keys is no LIMIT: each key has a statement of its own.
+    keys = [("first:1:1", ["10"]), ("first:1:2", ["10", "11"]), ("first:2:5", ["12"])]
+    with f.redis.pipeline(transaction=False) as pipe:
+        for key, _ in keys:
+            pipe.lrange(key, 0, -1)
+        assert pipe.execute() == [wanted for _, wanted in keys]
+    assert f.redis.zrange("around:1", 0, 0, withscores=True) == [("10", 10.0)]
+    assert f.redis.get("quoted:v") == "$1 '$1v $1 '$1"
+    assert f.redis.get("at:1970-01-01T01:00:00+01") == "0"
+    assert f.redis.get("tags:{paid,open}") == "4"
+    with pytest.raises(redis.ResponseError, match=r"first: \"x\" is not an integer \(column n\)|bigint"):
+        f.redis.lrange("first:1:x", 0, -1)
+    with pytest.raises(redis.ResponseError, match=r"by_two: the key has 2 parts \(by_two:<user>:<status>\), 1 given"):
+        f.redis.lrange("by_two:1", 0, -1)
+
+
+def test_sql_that_cannot_be_run_says_why(orders, start):
+    f = start(
+        wrong=query("wrong:{x}", "SELECT nosuch FROM orders WHERE id = $1", {"orders": "all"}),
+        fails=query("fails:{x}", "SELECT 1 / $1::int AS one", ttl="1m", shape="value"),
+        writes=query("writes:{x}", "SELECT setval('s', $1)", ttl="1m", shape="value"),
+        numbers=query("numbers:{x}:{y}", "SELECT $1::int", ttl="1m"),
+    )
+    orders.execute("CREATE SEQUENCE s")
+
+    def failure(key):
+        with pytest.raises(redis.ResponseError) as caught:
+            f.redis.get(key)
+        return str(caught.value)
+
+    assert failure("wrong:1") == 'wrong: cannot be read: column "nosuch" does not exist'
+    assert failure("fails:0") == "fails: division by zero"
+    assert f.redis.get("fails:1") == "1"
+    answers = f.redis.pipeline(transaction=False).get("fails:2").get("fails:0").get("fails:-1").execute(raise_on_error=False)
+    assert answers[0] == "0" and "division by zero" in str(answers[1]) and answers[2] == "-1"
+    assert failure("numbers:1:2") == "numbers: cannot be read: its SQL has another number of parameters than its key"
+    wait_until(lambda: "read-only transaction" in failure("writes:1"), what="the sequence is known")
+    # What is mended in the database is taken up.
+    orders.execute("ALTER TABLE orders ADD nosuch text")
+    wait_until(lambda: "wrong" not in str(f.redis.pipeline().get("wrong:10").execute(raise_on_error=False)[0]), what="it is")
+    assert f.row("wrong:10") == [{"nosuch": None}]
+
+
+# ---- dependencies ----
+
+
+def test_a_change_touches_the_keys_of_its_old_and_new_values(orders, start):
+    f = start(orders_by_user=by_user())
+    keys = ["orders_by_user:1", "orders_by_user:01", "orders_by_user:2", "orders_by_user:3"]
+    for key in keys:
+        keep(f, key)
+    orders.execute("UPDATE orders SET total = 9 WHERE id = 10")
+    applied(f, orders)
+    assert [state(f, key) for key in keys] == ["uncached", "uncached", "resident", "resident"]
+    for key in keys:
+        keep(f, key)
+    orders.execute("UPDATE orders SET user_id = 2 WHERE id = 10")
+    applied(f, orders)
+    assert [state(f, key) for key in keys] == ["uncached", "uncached", "uncached", "resident"]
+    assert ids(f, "orders_by_user:2") == [12, 10]
+    for key in keys:
+        keep(f, key)
+    orders.execute("DELETE FROM orders WHERE id = 12; INSERT INTO orders VALUES (30, NULL)")
+    applied(f, orders)
+    assert [state(f, key) for key in keys] == ["resident", "resident", "uncached", "resident"]
+    orders.execute("INSERT INTO orders VALUES (31, 3)")
+    applied(f, orders)
+    assert ids(f, "orders_by_user:3") == [31] and ids(f, "orders_by_user:01") == [13, 11]
+    keep(f, "orders_by_user:3")
+    orders.execute("TRUNCATE orders")
+    applied(f, orders)
+    assert f.redis.mget(keys) == ["[]"] * 4
+
+
+def test_where_the_old_value_is_not_in_the_stream_all_results_go(orders, start):
+    orders.execute("ALTER TABLE orders REPLICA IDENTITY DEFAULT")
+    f = start(orders_by_user=by_user())
+    for change, others in (
+        ("UPDATE orders SET user_id = 3 WHERE id = 12", "uncached"),
+        ("DELETE FROM orders WHERE id = 12", "uncached"),
+        ("INSERT INTO orders VALUES (40, 2)", "resident"),  # it has no old value
+    ):
+        for user in (1, 2, 3):
+            keep(f, f"orders_by_user:{user}")
+        orders.execute(change)
+        applied(f, orders)
+        assert state(f, "orders_by_user:1") == others, change
+        for user in (1, 2, 3):
+            wanted = [row["id"] for row in orders.rows("SELECT id FROM orders WHERE user_id = %s ORDER BY id DESC", [user])]
+            assert ids(f, f"orders_by_user:{user}") == wanted, change
+
+
+def test_a_join_depends_on_several_tables(orders, start):
+    f = start(
+        card=query(
+            "card:{user_id}",
+            "SELECT u.name, count(o.*) AS n, rank() OVER (ORDER BY u.id) FROM users u LEFT JOIN orders o ON o.user_id = u.id"
+            " WHERE u.id = $1 GROUP BY u.id",
+            {"public.users": "id", "orders": ["user_id"]},
+            shape="row",
+        )
+    )
+    assert keep(f, "card:9") is None  # absent, and remembered so
+    assert state(f, "card:9") == "absent"
+    keep(f, "card:1")
+    keep(f, "card:2")
+    orders.execute("INSERT INTO orders VALUES (50, 1)")
+    applied(f, orders)
+    assert (state(f, "card:1"), state(f, "card:2")) == ("uncached", "resident")
+    assert f.row("card:1") == {"name": "Ada", "n": 4, "rank": 1}
+    keep(f, "card:1")
+    orders.execute("UPDATE users SET name = 'Zed' WHERE id = 1; INSERT INTO users VALUES (9, 'New')")
+    applied(f, orders)
+    assert f.row("card:1")["name"] == "Zed" and f.row("card:9") == {"name": "New", "n": 0, "rank": 1}
+    assert state(f, "card:2") == "resident"
+
+
+def test_a_dependency_on_columns_that_name_no_whole_key_touches_all(orders, start):
+    f = start(by_two=query("by_two:{user_id}:{status}", "SELECT id FROM orders WHERE user_id = $1 AND status = $2 ORDER BY 1",
+                           {"orders": ["user_id"]}))  # fmt: skip
+    keep(f, "by_two:1:paid")
+    keep(f, "by_two:2:paid")
+    orders.execute("INSERT INTO orders VALUES (60, 1, 'paid')")
+    applied(f, orders)
+    assert ids(f, "by_two:1:paid") == [10, 13, 60]
+    assert ids(f, "by_two:2:paid") == [12]
+
+
+def test_what_is_aggregated_over_everything(orders, start):
+    f = start(total=query("total", "SELECT sum(total) FROM orders", {"orders": "all"}, shape="value"))
+    assert keep(f, "total") == "15.75"
+    orders.execute("UPDATE users SET name = 'x' WHERE id = 1")
+    applied(f, orders)
+    assert state(f, "total") == "resident"
+    orders.execute("UPDATE orders SET total = 0 WHERE id = 10")
+    applied(f, orders)
+    assert f.redis.get("total") == "10.75"
+
+
+def test_a_table_that_changes_its_shape_clears_its_queries(orders, start):
+    f = start(mine=query("mine:{id}", "SELECT * FROM users WHERE id = $1", {"users": ["id"]}, shape="row"),
+              cities=query("cities", "SELECT city FROM users WHERE city IS NOT NULL ORDER BY id", {"users": "all"}, shape="list"))  # fmt: skip
+    keep(f, "mine:1")
+    keep(f, "cities", "LLEN")
+    orders.execute("ALTER TABLE users ADD age int DEFAULT 30; ALTER TABLE users ALTER city TYPE varchar(3) USING left(city, 3)")
+    wait_until(lambda: f.row("mine:1") == {"id": 1, "name": "Ada", "city": "Lon", "age": 30}, what="the new shape shows")
+    wait_until(lambda: f.redis.lrange("cities", 0, -1) == ["Lon", "Par"], what="the new type shows")
+
+
+# ---- bounds ----
+
+
+def test_a_big_result_is_answered_and_not_stored(orders, start):
+    sql = "SELECT repeat('x', $1::int)"
+    f = start(big=query("big:{n}", sql, ttl="1m", shape="value", max_result="1KiB"),
+              list=query("many:{n}", "SELECT i FROM generate_series(1, $1) i", ttl="1m", shape="list", max_result="1KiB"))  # fmt: skip
+    assert len(keep(f, "big:1024")) == 1024
+    for _ in range(2):
+        assert len(f.redis.get("big:1025")) == 1025
+        assert f.redis.llen("many:5000") == 5000
+    assert state(f, "big:1025") == state(f, "many:5000") == "uncached"
+    assert f.metric("freshet_cache_query_results_total", query="big", outcome="too_big") == 2
+    assert f.metric("freshet_cache_query_results_total", query="big", outcome="stored") >= 1
+
+
+def test_a_ttl_alone_bounds_a_query_that_depends_on_nothing(orders, start):
+    orders.execute("CREATE VIEW v AS SELECT count(*) AS n FROM orders")
+    f = start(counted=query("counted", "SELECT n FROM v", ttl="300ms", shape="value"), slow=by_user(ttl="10m"))
+    assert keep(f, "counted") == "4"
+    keep(f, "orders_by_user:1")
+    assert 290_000 < f.redis.pttl("orders_by_user:1") <= 600_000
+    orders.execute("INSERT INTO orders VALUES (70, 1)")
+    wait_until(lambda: f.redis.get("counted") == "5", what="the TTL ends")
+
+
+def test_misses_of_one_query_are_one_statement(orders, start):
+    orders.execute("INSERT INTO orders SELECT 1000 + i, 100 + i FROM generate_series(1, 300) i")
+    f = start(orders_by_user=by_user())
+    before = f.metric("freshet_cache_fill_queries_total")
+    answers = f.redis.mget(f"orders_by_user:{100 + i}" for i in range(1, 301))
+    assert [json.loads(answer)[0]["id"] for answer in answers] == [1000 + i for i in range(1, 301)]
+    assert f.metric("freshet_cache_fill_queries_total") == before + 1
+
+
+# ---- one snapshot ----
+
+
+def test_the_rows_of_a_query_come_from_one_snapshot(orders, start):
+    """P5: both halves of a pair, and two results of one MGET, are always of one transaction."""
+    orders.execute("CREATE TABLE pairs (id int PRIMARY KEY, side int, v int); INSERT INTO pairs VALUES (1, 1, 0), (2, 2, 0)")
+    f = start(
+        both=query("both:{n}", "SELECT v FROM pairs WHERE side <= $1 ORDER BY id", {"pairs": "all"}, shape="list"),
+        side=query("side:{side}", "SELECT v FROM pairs WHERE side = $1", {"pairs": ["side"]}, shape="value"),
+        total=query("total", "SELECT sum(v) FROM pairs", {"pairs": "all"}, shape="value"),
+    )
+    stopped = []
+
+    def write():
+        with orders.connect() as connection:
+            for v in range(1, 1_000_000):
+                connection.execute("UPDATE pairs SET v = %s", [v])
+                if stopped:
+                    return v
+
+    written = in_background(write)
+    try:
+        for n in range(400):
+            one, other = f.redis.lrange(f"both:{2 + n}", 0, -1)  # a key not read before: a fill
+            assert one == other
+            # Of one MGET what is fetched is one snapshot, of one query and of several.
+            f.redis.delete("side:1", "side:2", "total")
+            left, right, total = f.redis.mget("side:1", "side:2", "total")
+            assert left == right and int(total) == 2 * int(left), (left, right, total)
+    finally:
+        stopped.append(True)
+    last = written()
+    applied(f, orders)
+    assert f.redis.mget("side:1", "side:2", "total") == [str(last), str(last), str(2 * last)]
+
+
+# ---- the visibility gap ----
+
+
+def gap_scenario(server, db, start, identity="FULL"):
+    """Rule 3: a result that is read between a commit's arrival and its visibility is not kept."""
+    db.execute(SHOP)
+    db.execute(f"ALTER TABLE orders REPLICA IDENTITY {identity}")
+    f = start(db, {"cache": {"queries": {"orders_by_user": by_user()}}})
+    keep(f, "orders_by_user:2")
+    with db.commit_held("UPDATE orders SET user_id = 2 WHERE id = 10"):
+        wait_until(lambda: state(f, "orders_by_user:2") == "uncached", what="it is evicted")
+        assert ids(f, "orders_by_user:2") == [12]
+        kept = state(f, "orders_by_user:2")
+    assert ids(f, "orders_by_user:2") == [12, 10], "an old result was kept"
+    assert kept == "uncached"
+
+
+def fence_gap_scenario(server, db, start):
+    """The same by the fence of the whole query, where the old value is not in the stream."""
+    gap_scenario(server, db, start, "DEFAULT")
+
+
+def dependents_scenario(server, db, start):
+    """A changed row touches the results that depend on it, by its old values and its new ones."""
+    db.execute(SHOP)
+    f = start(db, {"cache": {"queries": {"orders_by_user": by_user()}}})
+    keep(f, "orders_by_user:1")
+    keep(f, "orders_by_user:2")
+    db.execute("UPDATE orders SET user_id = 2 WHERE id = 10")
+    applied(f, db)
+    assert ids(f, "orders_by_user:2") == [12, 10], "an old result was kept"
+    assert ids(f, "orders_by_user:1") == [13, 11], "an old result was kept"
+
+
+def untold_scenario(server, db, start):
+    """Where the stream lacks the old values, a change touches every result of the query."""
+    db.execute(SHOP)
+    db.execute("ALTER TABLE orders REPLICA IDENTITY DEFAULT")
+    f = start(db, {"cache": {"queries": {"orders_by_user": by_user()}}})
+    keep(f, "orders_by_user:1")
+    db.execute("UPDATE orders SET user_id = 2 WHERE id = 10")
+    applied(f, db)
+    assert ids(f, "orders_by_user:1") == [13, 11], "an old result was kept"
+
+
+SCENARIOS = [gap_scenario, fence_gap_scenario, dependents_scenario, untold_scenario]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+def test_nothing_old_comes_back_by_a_query(make_postgres, freshet, scenario):
+    server = make_postgres()
+    scenario(server, server.create_database(), freshet)
+
+
+def test_explain_tells_of_a_query(orders, start):
+    f = start(orders_by_user=by_user())
+    keep(f, "orders_by_user:1")
+    assert explain(f, "orders_by_user:1")["state"] == "resident"
