@@ -67,7 +67,7 @@ void check_wal_level(struct check_context *context) {
     const char *level = PQgetvalue(row, 0, 0);
     if (strcmp(level, "logical") == 0)
         check_report(context, CHECK_OK, NULL, "logical");
-    else if (!check_streams(context))
+    else if (!check_streams(context) && context->config->cache.coherence == COHERENCE_TTL)
         check_report(context, CHECK_OK, NULL,
                      "%s; cache.coherence: ttl does not read the WAL, so the TTL is the only bound",
                      level);
@@ -152,8 +152,7 @@ static int check_slot(struct check_context *context, const char *slot) {
 void check_slots(struct check_context *context) {
     const struct config *config = context->config;
     if (!check_streams(context)) return;
-    int needed = config->roles & ROLE_CACHE && config->cache_read_through &&
-                 config->cache.coherence == COHERENCE_STREAM;
+    int needed = check_cache_has_slot(config);
     if (config->roles & ROLE_CDC) needed += check_slot(context, config->cdc.slot);
     for (uint32_t i = 0; i < config->n_connectors && config->roles & ROLE_CONNECTORS; i++)
         needed += check_slot(context, config->connectors[i].slot);
@@ -177,8 +176,7 @@ void check_slots(struct check_context *context) {
 void check_senders(struct check_context *context) {
     const struct config *config = context->config;
     if (!check_streams(context)) return;
-    int needed = config->roles & ROLE_CACHE && config->cache_read_through &&
-                 config->cache.coherence == COHERENCE_STREAM;
+    int needed = check_cache_has_slot(config);
     if (config->roles & ROLE_CDC) needed++;
     if (config->roles & ROLE_CONNECTORS) needed += (int)config->n_connectors;
     PGresult *row = ask(context, "SELECT current_setting('max_wal_senders')::int, "

@@ -104,7 +104,7 @@ static void check_wish(struct wish *wish) {
 static void check_cache_publication(struct check_context *context, struct wish wish) {
     const struct config *config = context->config;
     if (!(config->roles & ROLE_CACHE) || !config->cache_read_through) return;
-    if (config->cache.coherence != COHERENCE_STREAM) return;
+    if (!check_cache_has_slot(config)) return; /* the publisher's, then */
     wish.owner = "the cache";
     wish.name = config->cache.publication;
     wish.unfiltered = true;
