@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -9,7 +10,13 @@
 #include "base/mem.h"
 #include "base/pg.h"
 
-enum { FIRST_BACKOFF_US = 100 * 1000, LAST_BACKOFF_US = 2 * 1000 * 1000, CONNECT_TIMEOUT_S = 3 };
+enum {
+    FIRST_BACKOFF_US = 100 * 1000,
+    LAST_BACKOFF_US = 2 * 1000 * 1000,
+    CONNECT_TIMEOUT_S = 3,
+    LONGEST_TICK_US =
+        15 * 1000 * 1000, /* the server's own statement_timeout should have ended it before */
+};
 
 struct control {
     struct control_config config;
@@ -21,8 +28,11 @@ struct control {
     bool woken;
     bool connected;
     bool was_connected;
-    int fd; /* of the connection, -1: none; to be shut down at the stop */
+    int fd;                /* of the connection, -1: none; to be shut down at the stop */
+    int64_t busy_since_us; /* 0: not in a tick */
     char cause[768];
+    unsigned seed;    /* the thread's own, as the next two */
+    bool plain;       /* replication was refused */
     char logged[768]; /* the thread's own: a server that stays away is told of once */
 };
 
@@ -73,13 +83,31 @@ static void set_connection(struct control *control, const PGconn *conn, const ch
     pthread_mutex_unlock(&control->mutex);
 }
 
+static void set_busy(struct control *control, int64_t since_us) {
+    pthread_mutex_lock(&control->mutex);
+    control->busy_since_us = since_us;
+    pthread_mutex_unlock(&control->mutex);
+}
+
+void control_watch(struct control *control, int64_t now_us) {
+    pthread_mutex_lock(&control->mutex);
+    if (control->fd >= 0 && control->busy_since_us &&
+        now_us - control->busy_since_us > LONGEST_TICK_US)
+        shutdown(control->fd, SHUT_RDWR);
+    pthread_mutex_unlock(&control->mutex);
+}
+
 /* One connection, from its making to its end. */
 static void session(struct control *control, int64_t *backoff_us) {
-    struct pg_options options = {.application_name = "freshet",
+    struct pg_options options = {.application_name = control->config.application_name,
+                                 .replication = control->config.replication && !control->plain,
+                                 .wanted_server = control->config.wanted_server,
                                  .server_options = control->config.server_options,
                                  .connect_timeout_s = CONNECT_TIMEOUT_S};
     struct error err = {0};
     PGconn *conn = pg_connect(control->config.database_url, &options, &err);
+    if (!conn && control->config.replication && err.code == ERROR_REFUSED)
+        control->plain = !control->plain;
     bool go_on = conn && control->config.connected(control->config.self, conn, &err);
     if (go_on) {
         set_connection(control, conn, "");
@@ -89,10 +117,13 @@ static void session(struct control *control, int64_t *backoff_us) {
     while (go_on) {
         int64_t now_us = clock_mono_us();
         int64_t due_us = now_us;
-        go_on = control->config.tick(control->config.self, conn, now_us, &due_us, &err) &&
-                rest(control, due_us);
+        set_busy(control, now_us);
+        go_on = control->config.tick(control->config.self, conn, now_us, &due_us, &err);
+        set_busy(control, 0);
+        go_on = go_on && rest(control, due_us);
     }
     set_connection(control, NULL, err.message);
+    if (control->config.ended) control->config.ended(control->config.self, err.message);
     PQfinish(conn);
     if (err.code != ERROR_NONE && strcmp(err.message, control->logged) != 0)
         log_warn(control->config.log, "cache_database_lost", "by=%s cause=\"%s\"",
@@ -104,10 +135,12 @@ static void *run(void *arg) {
     struct control *control = arg;
     pthread_setname_np(pthread_self(), control->config.name);
     int64_t backoff_us = FIRST_BACKOFF_US;
+    control->seed = (unsigned)clock_mono_us() ^ (unsigned)(uintptr_t)control;
     do {
         session(control, &backoff_us);
         backoff_us = backoff_us * 2 < LAST_BACKOFF_US ? backoff_us * 2 : LAST_BACKOFF_US;
-    } while (rest(control, clock_mono_us() + backoff_us));
+    } while (rest(control,
+                  clock_mono_us() + backoff_us / 2 + (int64_t)rand_r(&control->seed) % backoff_us));
     return NULL;
 }
 

@@ -26,6 +26,7 @@ struct watches;
 struct flights;
 struct pace;
 struct pulse;
+struct query_figures;
 struct lsntimes;
 struct sources;
 struct verify;
@@ -82,6 +83,7 @@ struct core {
     struct warden *warden;
     struct verify *verify;
     struct warm *warm; /* NULL: no warm start */
+    struct query_figures *query_figures;
     struct core_metrics count;
     struct fillclock fillclocks[CORE_CLOCKS];
     _Atomic uint64_t seen_xmin; /* of the last snapshot that the pulse took; for explanations */
@@ -95,7 +97,9 @@ struct core {
  *   3 only what sees all applied is kept     6 who joins a fill gets it only if it was kept
  *   7 an own write is applied before its reply
  * and 8, the staleness lease; 9, a row's other keys go with it; 0, a changed row's unique keys were absent; 10, what a
- * request asks beyond the lease (consistency.h). A build with -DFRESHET_TEST_SWITCHES can take each out, to see the tests
+ * request asks beyond the lease (consistency.h); 11, of a standby only what it has replayed is kept; 12, of another server
+ * than the stream's nothing is; 13, a changed row touches the results of named queries; 14, all of them where its old
+ * values are not told. A build with -DFRESHET_TEST_SWITCHES can take each out, to see the tests
  * fail. */
 enum core_rule {
     RULE_OWN_SNAPSHOT = 1,
@@ -109,6 +113,10 @@ enum core_rule {
     RULE_LINKS = 9,
     RULE_UNIQUE = 0,
     RULE_ASKED = 10,
+    RULE_STANDBY = 11,
+    RULE_SERVER = 12,
+    RULE_DEPENDENTS = 13,
+    RULE_UNTOLD = 14,
 };
 
 static inline bool core_rule_holds(const struct core *core, enum core_rule rule) {

@@ -384,6 +384,7 @@ static void begin(struct wait *wait) {
         fills[i]->renews = wait->renews;
         row->waiter = waiter_create(wait, place);
         row->waiter->own = !consistency_shares(&wait->asked, core);
+        fills[i]->of_primary = row->waiter->own;
         wait->n_missing++;
         if (flights_enter(core->flights, fills[i], row->waiter)) {
             fills[n_mine++] = fills[i];

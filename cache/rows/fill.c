@@ -8,6 +8,7 @@
 #include "cache/rows/fetch.h"
 #include "cache/rows/keep.h"
 #include "cache/rows/probe.h"
+#include "cache/rows/query_figures.h"
 #include "cache/rows/result.h"
 #include "cache/rows/rowttl.h"
 #include "cache/rows/statement.h"
@@ -207,6 +208,7 @@ enum fill_next fill_answer(struct core *core, struct fill **fill, const PGresult
         bytes = buf_slice(&packed);
     else if (!absent)
         bytes = field_of(result, place, statement_row_at(f->table, f->row.unique));
+    bool too_big = f->table->query && bytes.len > f->table->query->max_result_bytes;
     struct keep_row row = {
         .table = f->table,
         .key = f->key,
@@ -218,8 +220,7 @@ enum fill_next fill_answer(struct core *core, struct fill **fill, const PGresult
         .renews = f->renews,
         .canonical = canonical_key(f, result, place, &text),
         .exact = f->row.unique ? f->row.unique->exact : f->table->exact,
-        .lasting =
-            f->row.lasting && !(f->table->query && bytes.len > f->table->query->max_result_bytes),
+        .lasting = f->row.lasting && !too_big,
         .expire_at_ms = rowttl_expiry(&ttl, filled_at_us / 1000),
         .filled_at_us = filled_at_us,
     };
@@ -238,6 +239,10 @@ enum fill_next fill_answer(struct core *core, struct fill **fill, const PGresult
     } else {
         metric_add(
             outcome == KEEP_STORED ? core->count.fills_installed : core->count.fills_uncached, 1);
+        query_figures_result(core->query_figures, f->table,
+                             outcome == KEEP_STORED ? QUERY_STORED
+                             : too_big              ? QUERY_TOO_BIG
+                                                    : QUERY_UNCACHED);
         struct rowvalue *value = rowvalue_create(absent ? ROWVALUE_ABSENT : ROWVALUE_ROW, f->form,
                                                  row.expire_at_ms, bytes);
         value->type = row.kind;
@@ -251,12 +256,29 @@ enum fill_next fill_answer(struct core *core, struct fill **fill, const PGresult
     return next;
 }
 
+bool fill_admits(struct core *core, const struct fill *fill, const PGresult *result, int place,
+                 const struct pgsnapshot *snapshot) {
+    struct buf text = {0};
+    const struct table *table = fill->table;
+    bool exact = fill->row.unique ? fill->row.unique->exact : table->exact;
+    struct slice key = canonical_key(fill, result, place, &text);
+    uint64_t hash = key.data ? store_hash(core->store, key) : 0;
+    bool admits =
+        pgsnapshot_is_ours(snapshot) &&
+        tablestate_admits(table->state, table->version, snapshot) == TABLESTATE_ADMITTED &&
+        (exact || is_there(result, place)) &&
+        !(key.data && recent_blocks(core->recent, hash, snapshot, NULL));
+    buf_deinit(&text);
+    return admits;
+}
+
 void fill_fail(struct core *core, struct fill **fill, const char *text) {
     if ((*fill)->probe) {
         fill_destroy(fill);
         return;
     }
     metric_add(core->count.fills_failed, 1);
+    query_figures_result(core->query_figures, (*fill)->table, QUERY_FAILED);
     struct rowvalue *value =
         rowvalue_create(ROWVALUE_FAILED, (*fill)->form, STORE_NEVER, slice_from(text));
     settle(core, fill, FLIGHT_LAST, value);

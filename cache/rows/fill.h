@@ -31,6 +31,9 @@ enum fill_next { FILL_DONE, FILL_AGAIN };
 
 enum fill_next fill_answer(struct core *core, struct fill **fill, const PGresult *result, int place,
                            const struct pgsnapshot *snapshot, int64_t now_us);
+/* Has the standby whose result this is replayed whatever touched the row? */
+bool fill_admits(struct core *core, const struct fill *fill, const PGresult *result, int place,
+                 const struct pgsnapshot *snapshot);
 void fill_fail(struct core *core, struct fill **fill, const char *text);
 
 #endif

@@ -120,7 +120,9 @@ static void unregister(struct part *part, struct fill *fill) {
 
 static bool is_answered(const struct fill *fill, const struct waiter *waiter,
                         enum flight_answer answer) {
-    if (waiter->first_attempt <= fill->attempt || answer == FLIGHT_LAST) return true;
+    if (answer == FLIGHT_LAST) return true;
+    if (waiter->own && fill->of_standby) return false;
+    if (waiter->first_attempt <= fill->attempt) return true;
     return answer == FLIGHT_SHARED && !waiter->own;
 }
 

@@ -48,7 +48,7 @@ struct waiter {
     struct waiter *home_prev, *home_next;
     uint32_t place;         /* in the wait's rows */
     uint32_t first_attempt; /* sent after this waiter came */
-    bool own;               /* takes no answer of an attempt that was sent before */
+    bool own; /* takes no answer of an attempt that was sent before, nor a standby's */
     struct rowvalue *value;
 };
 
@@ -70,6 +70,8 @@ struct fill {
     int64_t sent_us;       /* the last attempt; the owner's */
     bool renews;           /* of a row that is in memory (keep.h) */
     bool grouped;          /* belongs to a command of several rows: one snapshot for all */
+    bool of_primary;       /* no standby is asked */
+    bool of_standby;       /* the attempt under way; the owner's */
     bool alone;            /* its text may be malformed: in a statement of its own */
     /* Under the registry's lock: */
     bool registered;

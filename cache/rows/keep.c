@@ -82,7 +82,7 @@ enum keep_outcome keep_row(struct core *core, const struct keep_row *row,
         .generation = tablestate_generation(row->table->state),
         .standby = snapshot->standby,
         .snapshot_xmin = snapshot->standby ? 0 : snapshot->xmin,
-        .snapshot_xmax = row->written_by      ? row->written_by + 1
+        .snapshot_xmax = row->written_by     ? row->written_by + 1
                          : snapshot->standby ? snapshot->lsn
                                              : snapshot->xmax,
         .written = row->written_by != 0,
@@ -90,7 +90,8 @@ enum keep_outcome keep_row(struct core *core, const struct keep_row *row,
         .filled_at_us = row->filled_at_us,
     };
     /* The server too after the generation: where another one is followed, it is the first to change. */
-    if (core_streams(core) && !pgsnapshot_is_ours(snapshot)) return KEEP_REFUSED;
+    if (core_streams(core) && core_rule_holds(core, RULE_SERVER) && !pgsnapshot_is_ours(snapshot))
+        return KEEP_REFUSED;
     enum keep_outcome outcome = judge_table(core, row, snapshot);
     if (outcome != KEEP_STORED) return outcome;
     bool linked = row->canonical.data && !slice_equal(row->canonical, row->key);

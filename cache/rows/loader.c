@@ -10,59 +10,42 @@
 #include "base/pg.h"
 #include "cache/rows/fill.h"
 #include "cache/rows/keyspace_state.h"
+#include "cache/rows/lines.h"
+#include "cache/rows/lsntimes.h"
 #include "cache/rows/pace.h"
 #include "cache/rows/pipe.h"
 #include "cache/rows/statement.h"
 #include "cache/rows/warden.h"
 
 enum {
-    MAX_IN_FLIGHT = 2,        /* units a connection: the next goes out before the last is back */
     MAX_STATEMENT_ROWS = 512, /* of rows that need not be read together */
     MAX_SHAPE_ERRORS = 8,
     TICK_US = 20 * 1000,
-    CONNECT_TIMEOUT_US = 10 * 1000 * 1000,
-    FIRST_BACKOFF_US = 50 * 1000,
-    LAST_BACKOFF_US = 2 * 1000 * 1000,
+    STANDBY_PATIENCE_US = 200 * 1000,
 };
 
 /* Fills that one snapshot has to show; of one, mostly. */
 struct pack {
     struct pack *next;
     int64_t not_before_us;
+    bool of_primary; /* no standby's answer will do */
     uint32_t n;
     struct fill *fills[];
-};
-
-struct line {
-    struct pipe *pipe;
-    int64_t since_us;    /* of connecting */
-    int64_t retry_at_us; /* while it is down */
-    int64_t backoff_us;
 };
 
 struct loader {
     struct keyspace *owner;
     struct core *core;
     struct loop *loop;
-    char *conninfo;
-    uint32_t n_lines;
-    struct line *lines;
+    struct lines *lines;
+    struct source *source;      /* the standby whose answers are being taken */
     struct pack *first, **last; /* waiting */
     struct unit *units;         /* in flight, the oldest first */
     struct unit *newest;
     struct loop_timer timer;
     bool ticking;
-    unsigned seed;
-    char cause[512]; /* of the last connection that failed */
     char trouble[640];
 };
-
-static struct line *line_of(struct loader *loader, const struct pipe *pipe) {
-    for (uint32_t i = 0; i < loader->n_lines; i++) {
-        if (loader->lines[i].pipe == pipe) return &loader->lines[i];
-    }
-    ASSERT_UNREACHABLE();
-}
 
 /* ---- units in flight, in the order of sending: rule 4 asks for the oldest ---- */
 
@@ -134,9 +117,23 @@ static bool same_statement(const struct fill *a, const struct fill *b) {
     return a->table == b->table && a->row.unique == b->row.unique && a->form == b->form;
 }
 
+/* What a standby cannot know, or has certainly not replayed yet. */
+static bool needs_primary(struct core *core, struct fill **fills, uint32_t n) {
+    if (sources_count(core->sources) == 1) return true;
+    uint64_t lsn = sources_most_replayed(core->sources);
+    for (uint32_t i = 0; i < n; i++) {
+        const struct fill *fill = fills[i];
+        if (fill->of_primary || fill->probe || !core_follows(core, fill->table) ||
+            !recent_is_past(core->recent, fill->hash, lsn))
+            return true;
+    }
+    return false;
+}
+
 void loader_submit_at(struct loader *loader, struct fill **fills, uint32_t n,
                       int64_t not_before_us) {
     struct pack *pack = pack_create(fills, n, not_before_us);
+    pack->of_primary = needs_primary(loader->core, fills, n);
     qsort(pack->fills, n, sizeof pack->fills[0], by_statement);
     append(loader, pack);
 }
@@ -178,17 +175,22 @@ static struct unit *unit_create(struct fill **fills, uint32_t n) {
     return unit;
 }
 
+static bool may_go(const struct pack *pack, int64_t now_us, bool standby) {
+    return pack->not_before_us <= now_us && standby == !pack->of_primary;
+}
+
 /* May this pack go into the statement that the head's rows make? */
-static bool fits(const struct pack *head, const struct pack *pack, uint32_t n, int64_t now_us) {
-    return pack->not_before_us <= now_us && is_single(pack) &&
+static bool fits(const struct pack *head, const struct pack *pack, uint32_t n, int64_t now_us,
+                 bool standby) {
+    return may_go(pack, now_us, standby) && is_single(pack) &&
            same_statement(head->fills[0], pack->fills[0]) && !pack->fills[0]->alone &&
            n + pack->n <= MAX_STATEMENT_ROWS;
 }
 
 /* Takes the oldest pack that may go, and with it all others that fit into its statement. */
-static struct unit *compose(struct loader *loader, int64_t now_us) {
+static struct unit *compose(struct loader *loader, int64_t now_us, bool standby) {
     struct pack **at = &loader->first;
-    while (*at && (*at)->not_before_us > now_us)
+    while (*at && !may_go(*at, now_us, standby))
         at = &(*at)->next;
     struct pack *head = *at;
     if (!head) return NULL;
@@ -198,7 +200,7 @@ static struct unit *compose(struct loader *loader, int64_t now_us) {
     uint32_t n = 0;
     while (*at) {
         struct pack *pack = *at;
-        if (pack != head && !(gather && fits(head, pack, n, now_us))) {
+        if (pack != head && !(gather && fits(head, pack, n, now_us, standby))) {
             at = &pack->next;
             continue;
         }
@@ -333,13 +335,12 @@ static void take_error(struct loader *loader, struct unit *unit, int64_t now_us)
     }
 }
 
-static void take_batch(struct loader *loader, struct batch *batch,
-                       const struct pgsnapshot *snapshot, int64_t now_us) {
-    for (uint32_t i = 0; i < batch->n_fills; i++) {
-        struct fill *fill = batch->fills[i];
-        if (fill_answer(loader->core, &fill, batch->result, (int)i, snapshot, now_us) == FILL_AGAIN)
-            submit_again(loader, fill, now_us);
-    }
+static void take_row(struct loader *loader, struct batch *batch, uint32_t i,
+                     const struct pgsnapshot *snapshot, int64_t now_us) {
+    struct fill *fill = batch->fills[i];
+    fill->of_primary |= snapshot->standby; /* the next time, if there is one */
+    if (fill_answer(loader->core, &fill, batch->result, (int)i, snapshot, now_us) == FILL_AGAIN)
+        submit_again(loader, fill, now_us);
 }
 
 static bool is_whole(const struct unit *unit) {
@@ -350,49 +351,133 @@ static bool is_whole(const struct unit *unit) {
     return !unit->error;
 }
 
+/* From now on of the primary. What has to be seen by one snapshot is read again together. */
+static void read_again(struct loader *loader, struct fill **fills, uint32_t n, enum refusal why) {
+    for (uint32_t i = 0; i < n; i++)
+        fills[i]->of_primary = true;
+    metric_add(source_metrics(loader->source)->refused[why], n);
+    loader_submit(loader, fills, n);
+}
+
+/* Of a standby only what it has certainly replayed; of a command's rows all or none. */
+static void take_standbys(struct loader *loader, struct unit *unit,
+                          const struct pgsnapshot *snapshot, int64_t now_us) {
+    struct fill **refused = mem_calloc(unit->n_fills, sizeof *refused);
+    struct fill **grouped = mem_calloc(unit->n_fills, sizeof *grouped);
+    uint32_t n_refused = 0;
+    uint32_t n_grouped = 0;
+    bool group_refused = false;
+    for (uint32_t b = 0; b < unit->n_batches; b++) {
+        struct batch *batch = &unit->batches[b];
+        for (uint32_t i = 0; i < batch->n_fills; i++)
+            group_refused |=
+                batch->fills[i]->grouped &&
+                !fill_admits(loader->core, batch->fills[i], batch->result, (int)i, snapshot);
+    }
+    for (uint32_t b = 0; b < unit->n_batches; b++) {
+        struct batch *batch = &unit->batches[b];
+        for (uint32_t i = 0; i < batch->n_fills; i++) {
+            struct fill *fill = batch->fills[i];
+            if (fill->grouped && group_refused)
+                grouped[n_grouped++] = fill;
+            else if (!fill->grouped &&
+                     !fill_admits(loader->core, fill, batch->result, (int)i, snapshot))
+                refused[n_refused++] = fill;
+            else
+                take_row(loader, batch, i, snapshot, now_us);
+        }
+    }
+    metric_add(source_metrics(loader->source)->fills,
+               unit->n_fills - (int64_t)n_refused - (int64_t)n_grouped);
+    for (uint32_t i = 0; i < n_refused; i++)
+        read_again(loader, &refused[i], 1, REFUSED_LSN);
+    if (n_grouped) read_again(loader, grouped, n_grouped, REFUSED_LSN);
+    mem_free(refused);
+    mem_free(grouped);
+}
+
+/* Is it still the standby that was measured, and near enough to be answered from? REFUSALS: it is. */
+static enum refusal judge_standby(const struct loader *loader, const struct unit *unit,
+                                  int64_t now_us) {
+    struct source *source = pipe_source(unit->pipe);
+    if (!is_whole(unit)) return REFUSED_ERROR;
+    if (!unit->is_standby || unit->server_start_us != source_server_start_us(source))
+        return REFUSED_MOVED;
+    int64_t fresh_at_us = lsntimes_at(loader->core->lsntimes, unit->replayed_lsn);
+    bool fresh =
+        fresh_at_us != 0 && now_us - fresh_at_us <= loader->core->config->max_staleness_ms * 1000;
+    return fresh ? REFUSALS : REFUSED_STALE;
+}
+
+static void finish_standbys(struct loader *loader, struct unit *unit, int64_t now_us) {
+    struct source *source = pipe_source(unit->pipe);
+    uint64_t lsn = core_rule_holds(loader->core, RULE_STANDBY) ? unit->replayed_lsn : UINT64_MAX;
+    struct pgsnapshot snapshot = {
+        .standby = true, .lsn = lsn, .serves = source_serves(source), .served = unit->served};
+    enum refusal why = judge_standby(loader, unit, now_us);
+    loader->source = source;
+    if (why == REFUSALS)
+        take_standbys(loader, unit, &snapshot, now_us);
+    else
+        read_again(loader, unit->fills, unit->n_fills, why);
+    loader->source = NULL;
+}
+
+/* Does the connection lead to another server than the one whose changes we are told of? */
+static bool is_astray(const struct loader *loader, const struct unit *unit) {
+    struct origin origin = sources_origin(loader->core->sources);
+    return core_rule_holds(loader->core, RULE_SERVER) && core_streams(loader->core) &&
+           origin.streams && origin.server_start_us != 0 && unit->server_start_us != 0 &&
+           unit->server_start_us != origin.server_start_us;
+}
+
+static void finish_primarys(struct loader *loader, struct unit *unit, int64_t now_us) {
+    struct pgsnapshot snapshot;
+    if (is_astray(loader, unit)) {
+        retry_unit(loader, unit, "rows are read from another server than the change stream's",
+                   now_us, TICK_US);
+        return;
+    }
+    if (!is_whole(unit) ||
+        !pgsnapshot_parse(slice_from(PQgetvalue(unit->batches[0].result, 0, STATEMENT_SNAPSHOT)),
+                          &snapshot)) {
+        take_error(loader, unit, now_us);
+        return;
+    }
+    snapshot.serves = source_serves(sources_at(loader->core->sources, 0));
+    snapshot.served = unit->server_start_us;
+    for (uint32_t b = 0; b < unit->n_batches; b++) {
+        for (uint32_t i = 0; i < unit->batches[b].n_fills; i++)
+            take_row(loader, &unit->batches[b], i, &snapshot, now_us);
+    }
+    pgsnapshot_deinit(&snapshot);
+}
+
 static void on_done(void *owner, struct pipe *pipe, struct unit *unit) {
     struct loader *loader = owner;
     int64_t now_us = clock_mono_us();
-    (void)pipe;
-    struct pgsnapshot snapshot;
-    if (is_whole(unit) &&
-        pgsnapshot_parse(slice_from(PQgetvalue(unit->batches[0].result, 0, STATEMENT_SNAPSHOT)),
-                         &snapshot)) {
-        for (uint32_t i = 0; i < unit->n_batches; i++)
-            take_batch(loader, &unit->batches[i], &snapshot, now_us);
-        pgsnapshot_deinit(&snapshot);
-    } else {
-        take_error(loader, unit, now_us);
-    }
+    bool standby = source_is_standby(pipe_source(pipe));
+    bool astray = !standby && is_astray(loader, unit);
+    if (standby)
+        finish_standbys(loader, unit, now_us);
+    else
+        finish_primarys(loader, unit, now_us);
     delist(loader, unit);
     unit_free(unit);
+    if (astray && !source_is_pooled(pipe_source(pipe)))
+        pipe_break(pipe, "it leads to another server than the change stream's");
 }
 
-static void on_up(void *owner, struct pipe *pipe) {
-    struct loader *loader = owner;
-    struct line *line = line_of(loader, pipe);
-    line->backoff_us = 0;
-    line->since_us = 0;
-    loader->cause[0] = '\0';
-    metric_add(loader->core->count.connections, 1);
-    loader_pump(loader);
-}
+static void on_up(void *owner) { loader_pump(owner); }
 
 static void on_down(void *owner, struct pipe *pipe, const char *cause) {
     struct loader *loader = owner;
-    struct line *line = line_of(loader, pipe);
     int64_t now_us = clock_mono_us();
-    if (line->since_us == 0) metric_add(loader->core->count.connections, -1);
-    metric_add(loader->core->count.reconnects, 1);
-    line->since_us = 0;
-    line->backoff_us = line->backoff_us ? line->backoff_us * 2 : FIRST_BACKOFF_US;
-    if (line->backoff_us > LAST_BACKOFF_US) line->backoff_us = LAST_BACKOFF_US;
-    line->retry_at_us =
-        now_us + line->backoff_us / 2 + (int64_t)rand_r(&loader->seed) % line->backoff_us;
-    snprintf(loader->cause, sizeof loader->cause, "%s", cause);
     for (struct unit *unit = loader->units, *next; unit; unit = next) {
         next = unit->next;
         if (unit->pipe != pipe) continue;
+        for (uint32_t i = 0; i < unit->n_fills && source_is_standby(pipe_source(pipe)); i++)
+            unit->fills[i]->of_primary = true;
         retry_unit(loader, unit, cause, now_us, 0);
         delist(loader, unit);
         unit_free(unit);
@@ -433,77 +518,106 @@ static void drop_expired(struct loader *loader, int64_t now_us) {
         loader->last = &(*loader->last)->next;
 }
 
-static struct line *pick(struct loader *loader, int64_t now_us) {
-    struct line *best = NULL;
-    struct line *down = NULL;
-    bool connecting = false;
-    for (uint32_t i = 0; i < loader->n_lines; i++) {
-        struct line *line = &loader->lines[i];
-        enum pipe_state state = pipe_state(line->pipe);
-        connecting |= state == PIPE_CONNECTING;
-        if (state == PIPE_DOWN && line->retry_at_us <= now_us) down = line;
-        if (state != PIPE_READY || pipe_in_flight(line->pipe) >= MAX_IN_FLIGHT) continue;
-        if (!best || pipe_in_flight(line->pipe) < pipe_in_flight(best->pipe)) best = line;
-    }
-    /* Another connection, where those that are there have work. */
-    bool busy = !best || pipe_in_flight(best->pipe) > 0;
-    if (busy && down && !connecting) {
-        down->since_us = now_us;
-        pipe_connect(down->pipe);
-    }
-    return best;
-}
-
-static void send(struct loader *loader, struct line *line, struct unit *unit, int64_t now_us) {
+static void send(struct loader *loader, struct pipe *pipe, struct unit *unit, int64_t now_us) {
     enlist(loader, unit);
-    unit->pipe = line->pipe;
+    unit->pipe = pipe;
+    unit->served = atomic_load(source_serves(pipe_source(pipe)));
     unit->sent_us = now_us;
     for (uint32_t i = 0; i < unit->n_fills; i++) {
         unit->fills[i]->sent_us = now_us;
+        unit->fills[i]->of_standby = source_is_standby(pipe_source(pipe));
         flights_sent(loader->core->flights, unit->fills[i]);
     }
     metric_add(loader->core->count.queries, unit->n_batches);
-    pipe_send(line->pipe, unit);
+    pipe_send(pipe, unit);
 }
 
 /* Connections that hang: the server's own statement_timeout should have ended the statement long before. */
-static void watch_lines(struct loader *loader, int64_t now_us) {
+static void watch(struct loader *loader, int64_t now_us) {
     int64_t limit_us = loader->core->config->fill_timeout_ms * 2000 + 1000 * 1000;
-    for (uint32_t i = 0; i < loader->n_lines; i++) {
-        struct line *line = &loader->lines[i];
-        if (pipe_state(line->pipe) == PIPE_CONNECTING &&
-            now_us - line->since_us > CONNECT_TIMEOUT_US)
-            pipe_break(line->pipe, "connecting to PostgreSQL took longer than 10 s");
+    lines_watch(loader->lines, now_us);
+    /* A standby that does not answer its control thread either: its rows come from the primary. */
+    for (struct unit *unit = loader->units, *next; unit; unit = next) {
+        struct source *source = pipe_source(unit->pipe);
+        next = unit->next;
+        if (!source_is_standby(source) || source_is_fit(source) ||
+            now_us - unit->sent_us < STANDBY_PATIENCE_US)
+            continue;
+        pipe_break(unit->pipe, "the replica does not answer");
+        next = loader->units; /* others of that connection have gone with it */
     }
     if (loader->units && now_us - loader->units->sent_us > limit_us)
         pipe_break(loader->units->pipe, "PostgreSQL does not answer");
 }
 
 static void arm(struct loader *loader, int64_t now_us) {
-    bool busy = loader->first || loader->units;
-    for (uint32_t i = 0; i < loader->n_lines; i++)
-        busy |= pipe_state(loader->lines[i].pipe) == PIPE_CONNECTING;
+    bool busy = loader->first || loader->units || lines_are_connecting(loader->lines);
     if (busy && !loader->ticking) loop_timer_set(loader->loop, &loader->timer, now_us + TICK_US);
     loader->ticking |= busy;
+}
+
+static bool has_work(const struct loader *loader, int64_t now_us, bool standby) {
+    const struct pack *pack = loader->first;
+    while (pack && !may_go(pack, now_us, standby))
+        pack = pack->next;
+    return pack != NULL;
+}
+
+static void pump(struct loader *loader, uint32_t source, int64_t now_us) {
+    struct pipe *pipe;
+    while (has_work(loader, now_us, source > 0) &&
+           (pipe = lines_pick(loader->lines, source, now_us)) != NULL) {
+        struct unit *unit = compose(loader, now_us, source > 0);
+        if (!unit) return;
+        send(loader, pipe, unit, now_us);
+    }
+}
+
+/* The fittest standby that is not used yet in this turn: the one with the least to do; then the one that lags least. 0: none. */
+static uint32_t next_standby(const struct loader *loader, const bool *used) {
+    uint32_t best = 0;
+    uint32_t least = 0;
+    for (uint32_t i = 1; i < sources_count(loader->core->sources); i++) {
+        struct source *source = sources_at(loader->core->sources, i);
+        if (used[i] || !source_is_fit(source)) continue;
+        uint32_t busy = lines_in_flight(loader->lines, i);
+        int64_t lead_us =
+            best ? source_lag_us(sources_at(loader->core->sources, best)) - source_lag_us(source)
+                 : 0;
+        if (best && (busy > least || (busy == least && lead_us <= 0))) continue;
+        best = i;
+        least = busy;
+    }
+    return best;
+}
+
+/* True: a standby is there whose connections will take what is left, as soon as they have room. */
+static bool pump_standbys(struct loader *loader, int64_t now_us) {
+    bool used[1 + SOURCES_MAX_STANDBYS] = {false};
+    bool up = false;
+    for (uint32_t i; has_work(loader, now_us, true) && (i = next_standby(loader, used));) {
+        used[i] = true;
+        pump(loader, i, now_us);
+        up |= lines_are_up(loader->lines, i);
+    }
+    return up;
 }
 
 void loader_pump(struct loader *loader) {
     if (!loader->first) return;
     int64_t now_us = clock_mono_us();
-    struct line *line;
     remap_head(loader);
-    while (loader->first && (line = pick(loader, now_us)) != NULL) {
-        struct unit *unit = compose(loader, now_us);
-        if (!unit) break;
-        send(loader, line, unit, now_us);
-    }
+    bool standby = pump_standbys(loader, now_us);
+    for (struct pack *pack = loader->first; pack && !standby; pack = pack->next)
+        pack->of_primary = true;
+    pump(loader, 0, now_us);
     arm(loader, now_us);
 }
 
 static void on_tick(void *arg, int64_t now_us) {
     struct loader *loader = arg;
     loader->ticking = false;
-    watch_lines(loader, now_us);
+    watch(loader, now_us);
     drop_expired(loader, now_us);
     loader_pump(loader);
     arm(loader, now_us);
@@ -512,40 +626,26 @@ static void on_tick(void *arg, int64_t now_us) {
 /* ---- the whole ---- */
 
 const char *loader_trouble(struct loader *loader) {
-    bool ready = false;
-    for (uint32_t i = 0; i < loader->n_lines; i++)
-        ready |= pipe_state(loader->lines[i].pipe) == PIPE_READY;
-    if (ready)
+    const char *cause = lines_cause(loader->lines);
+    if (lines_are_up(loader->lines, 0))
         snprintf(loader->trouble, sizeof loader->trouble, "PostgreSQL is still working on it");
     else
         snprintf(loader->trouble, sizeof loader->trouble, "no connection to PostgreSQL%s%s",
-                 loader->cause[0] ? ": " : " yet", loader->cause);
+                 cause[0] ? ": " : " yet", cause);
     return loader->trouble;
 }
 
 struct loader *loader_create(struct keyspace *owner) {
     struct core *core = owner->core;
-    char options[128];
-    snprintf(options, sizeof options,
-             "-c statement_timeout=%lld -c default_transaction_read_only=on "
-             "-c plan_cache_mode=force_generic_plan -c jit=off",
-             (long long)core->config->fill_timeout_ms);
-    struct pg_options pg = {.application_name = "freshet", .server_options = options};
-    struct error err = {0};
     struct loader *loader = mem_zalloc(sizeof *loader);
-    loader->conninfo = pg_conninfo(core->config->database_url, &pg, &err);
-    ASSERT(loader->conninfo); /* readthrough_create has looked at the URL */
     loader->owner = owner;
     loader->core = core;
     loader->loop = owner->loop;
     loader->last = &loader->first;
-    loader->seed = (unsigned)clock_mono_us() ^ owner->index << 20;
     loader->timer = (struct loop_timer){.fire = on_tick, .arg = loader};
-    loader->n_lines = core->config->pool ? core->config->pool : 1;
-    loader->lines = mem_calloc(loader->n_lines, sizeof *loader->lines);
-    struct pipe_events events = {on_up, on_down, on_done, loader};
-    for (uint32_t i = 0; i < loader->n_lines; i++)
-        loader->lines[i].pipe = pipe_create(loader->loop, loader->conninfo, &events);
+    struct lines_events events = {on_up, on_down, on_done, loader};
+    unsigned seed = (unsigned)clock_mono_us() ^ owner->index << 20;
+    loader->lines = lines_create(core, loader->loop, seed, &events);
     return loader;
 }
 
@@ -554,8 +654,7 @@ void loader_destroy(struct loader **loader) {
     *loader = NULL;
     if (!old) return;
     if (old->ticking) loop_timer_clear(old->loop, &old->timer);
-    for (uint32_t i = 0; i < old->n_lines; i++)
-        pipe_destroy(&old->lines[i].pipe);
+    lines_destroy(&old->lines);
     while (old->units) {
         struct unit *unit = old->units;
         for (uint32_t i = 0; i < unit->n_fills; i++)
@@ -570,7 +669,5 @@ void loader_destroy(struct loader **loader) {
             fill_destroy(&pack->fills[i]);
         mem_free(pack);
     }
-    mem_free(old->lines);
-    mem_free(old->conninfo);
     mem_free(old);
 }

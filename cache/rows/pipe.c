@@ -2,11 +2,13 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/assert.h"
 #include "base/buf.h"
+#include "base/lsn.h"
 #include "base/mem.h"
 #include "cache/rows/statement.h"
 
@@ -17,11 +19,13 @@ struct expectation {
         EXPECT_IGNORED, /* BEGIN, COMMIT, ROLLBACK, DEALLOCATE */
         EXPECT_PREPARED,
         EXPECT_ROWS,
+        EXPECT_PLACE, /* the server's start, and how far it has replayed; before the rows */
+        EXPECT_STILL, /* is it a standby; behind them */
         EXPECT_SYNC,
     } kind;
     struct unit *unit; /* NULL: of no unit */
     struct batch *batch;
-    uint64_t slot_key; /* EXPECT_PREPARED */
+    uint64_t slot_key; /* EXPECT_PREPARED, EXPECT_ROWS; 0: none */
     PGresult *result;
 };
 
@@ -35,7 +39,10 @@ struct prepared {
 
 struct pipe {
     struct loop *loop;
-    const char *conninfo;
+    const struct cache_config *config;
+    struct source *source;
+    uint64_t source_version;
+    int64_t server_start_us; /* of a connection that leads to one server */
     struct pipe_events events;
     enum pipe_state state;
     PGconn *conn;
@@ -51,11 +58,21 @@ struct pipe {
     char cause[512];
 };
 
-struct pipe *pipe_create(struct loop *loop, const char *conninfo,
-                         const struct pipe_events *events) {
+enum { MAX_IN_FLIGHT = 2 };
+
+/* Two units at most: under load the others gather meanwhile. Through a pooler one, since after an error the connection's
+ * next statement must be the ROLLBACK. */
+bool pipe_has_room(const struct pipe *pipe) {
+    return pipe->state == PIPE_READY && !pipe->broken &&
+           pipe->in_flight < (source_is_pooled(pipe->source) ? 1u : (uint32_t)MAX_IN_FLIGHT);
+}
+
+struct pipe *pipe_create(struct loop *loop, const struct cache_config *config,
+                         struct source *source, const struct pipe_events *events) {
     struct pipe *pipe = mem_zalloc(sizeof *pipe);
     pipe->loop = loop;
-    pipe->conninfo = conninfo;
+    pipe->config = config;
+    pipe->source = source;
     pipe->events = *events;
     pipe->last = &pipe->first;
     return pipe;
@@ -63,6 +80,13 @@ struct pipe *pipe_create(struct loop *loop, const char *conninfo,
 
 enum pipe_state pipe_state(const struct pipe *pipe) { return pipe->state; }
 uint32_t pipe_in_flight(const struct pipe *pipe) { return pipe->in_flight; }
+struct source *pipe_source(const struct pipe *pipe) {
+    return pipe->source;
+}
+
+bool pipe_is_current(const struct pipe *pipe) {
+    return pipe->source_version == source_version(pipe->source);
+}
 
 /* ---- what is prepared ---- */
 
@@ -114,6 +138,7 @@ static void close_connection(struct pipe *pipe) {
     pipe->state = PIPE_DOWN;
     pipe->broken = false;
     pipe->in_flight = 0;
+    pipe->server_start_us = 0;
     while (pipe->first) {
         struct expectation *old = pipe->first;
         pipe->first = old->next;
@@ -148,9 +173,38 @@ void pipe_break(struct pipe *pipe, const char *cause) {
 
 /* ---- receiving ---- */
 
+static bool send_plain(struct pipe *pipe, const char *sql);
+static bool send_sync(struct pipe *pipe, struct unit *unit);
+
+/* The transaction that an error has left open holds one of the pooler's connections. */
+static bool end_pooled(struct pipe *pipe, const struct unit *unit) {
+    return !unit->error || (send_plain(pipe, "ROLLBACK") && send_sync(pipe, NULL));
+}
+
 static void finish_unit(struct pipe *pipe, struct unit *unit) {
     pipe->in_flight--;
+    if (unit->server_start_us == 0) unit->server_start_us = pipe->server_start_us;
+    if (source_is_pooled(pipe->source) && !end_pooled(pipe, unit)) pipe->broken = true;
     pipe->events.done(pipe->events.owner, pipe, unit);
+}
+
+/* A plan that the server will not have any more, or does not know, is made anew with the next use. */
+static void forget_plan(struct pipe *pipe, const struct expectation *expected) {
+    const char *state = PQresultErrorField(expected->result, PG_DIAG_SQLSTATE);
+    if (expected->kind != EXPECT_ROWS || !expected->slot_key || !state) return;
+    struct prepared *slot = find_slot(pipe, expected->slot_key);
+    bool unknown = strcmp(state, "26000") == 0;
+    if (unknown || strcmp(state, "0A000") == 0 || strncmp(state, "XX", 2) == 0) slot->version = 0;
+    if (unknown) slot->confirmed = false;
+}
+
+static void take_place(struct pipe *pipe, struct unit *unit, const PGresult *result) {
+    int64_t server_start_us = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
+    if (!unit) pipe->server_start_us = server_start_us;
+    if (!unit) return;
+    unit->server_start_us = server_start_us;
+    if (PQgetisnull(result, 0, 1) || !lsn_parse(PQgetvalue(result, 0, 1), &unit->replayed_lsn))
+        unit->replayed_lsn = 0;
 }
 
 /* A statement is over: its result is its unit's. */
@@ -164,8 +218,19 @@ static void take_result(struct pipe *pipe, struct expectation *expected) {
         if (!slot->confirmed) slot->version = 0;
     }
     struct unit *unit = expected->unit;
+    if (status == PGRES_FATAL_ERROR) {
+        expected->result = result;
+        forget_plan(pipe, expected);
+        expected->result = NULL;
+    }
     if (status == PGRES_TUPLES_OK && expected->kind == EXPECT_ROWS && !expected->batch->result) {
         expected->batch->result = result;
+    } else if (status == PGRES_TUPLES_OK && expected->kind == EXPECT_PLACE) {
+        take_place(pipe, unit, result);
+        PQclear(result);
+    } else if (status == PGRES_TUPLES_OK && expected->kind == EXPECT_STILL) {
+        unit->is_standby = *PQgetvalue(result, 0, 0) == 't';
+        PQclear(result);
     } else if (status == PGRES_FATAL_ERROR && unit && !unit->error) {
         unit->error = result;
     } else {
@@ -235,6 +300,7 @@ static void ignore_notice(void *arg, const PGresult *result) {
 }
 
 static void on_connecting(void *arg, unsigned events);
+static bool send_greeting(struct pipe *pipe);
 
 static bool start_watching(struct pipe *pipe, unsigned events,
                            void (*fire)(void *arg, unsigned events)) {
@@ -265,6 +331,10 @@ static void go_on_connecting(struct pipe *pipe) {
         return;
     }
     if (!start_watching(pipe, LOOP_READ, on_ready)) return;
+    if (!send_greeting(pipe)) {
+        pipe_break(pipe, PQerrorMessage(pipe->conn));
+        return;
+    }
     pipe->state = PIPE_READY;
     pipe->events.up(pipe->events.owner, pipe);
 }
@@ -277,7 +347,13 @@ static void on_connecting(void *arg, unsigned events) {
 void pipe_connect(struct pipe *pipe) {
     ASSERT(pipe->state == PIPE_DOWN);
     pipe->state = PIPE_CONNECTING;
-    pipe->conn = PQconnectStart(pipe->conninfo);
+    pipe->scratch.len = 0;
+    pipe->source_version = source_conninfo(pipe->source, &pipe->scratch);
+    if (pipe->scratch.len == 0) {
+        pipe_break(pipe, "no server was found yet");
+        return;
+    }
+    pipe->conn = PQconnectStart(buf_text(&pipe->scratch));
     ASSERT(pipe->conn);
     if (PQstatus(pipe->conn) == CONNECTION_BAD) {
         pipe_break(pipe, PQerrorMessage(pipe->conn));
@@ -309,6 +385,52 @@ static bool send_sync(struct pipe *pipe, struct unit *unit) {
     return true;
 }
 
+#define SERVER_START "(extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint"
+
+static const char place_sql[] = "SELECT " SERVER_START ", pg_last_wal_replay_lsn()";
+static const char still_sql[] = "SELECT pg_is_in_recovery()";
+
+static bool prepare_plain(struct pipe *pipe, const char *name, const char *sql) {
+    if (!PQsendPrepare(pipe->conn, name, sql, 0, NULL)) return false;
+    expect(pipe, (struct expectation){.kind = EXPECT_IGNORED});
+    return true;
+}
+
+/* A connection leads to one server; a standby is asked with each unit, how far it has got. */
+static bool send_greeting(struct pipe *pipe) {
+    if (source_is_pooled(pipe->source)) return true;
+    if (source_is_standby(pipe->source))
+        return prepare_plain(pipe, "place", place_sql) && prepare_plain(pipe, "still", still_sql) &&
+               send_sync(pipe, NULL) && flush(pipe);
+    if (!PQsendQueryParams(pipe->conn, "SELECT " SERVER_START ", NULL", 0, NULL, NULL, NULL, NULL,
+                           0))
+        return false;
+    expect(pipe, (struct expectation){.kind = EXPECT_PLACE});
+    return send_sync(pipe, NULL) && flush(pipe);
+}
+
+static bool send_prepared(struct pipe *pipe, const char *name, struct expectation like) {
+    if (!PQsendQueryPrepared(pipe->conn, name, 0, NULL, NULL, NULL, 0)) return false;
+    expect(pipe, like);
+    return true;
+}
+
+/* Of a session these are the options that it is begun with (sources.c); a pooler would lend it to others afterwards. */
+static bool send_settings(struct pipe *pipe, struct unit *unit) {
+    const struct cache_config *config = pipe->config;
+    char sql[256];
+    int64_t timeout_ms =
+        config->statement_timeout_ms ? config->statement_timeout_ms : config->fill_timeout_ms;
+    snprintf(sql, sizeof sql,
+             "SELECT " SERVER_START
+             ", NULL, pg_catalog.set_config('statement_timeout', '%lld', true), "
+             "pg_catalog.set_config('jit', 'off', true)",
+             (long long)timeout_ms);
+    if (!PQsendQueryParams(pipe->conn, sql, 0, NULL, NULL, NULL, NULL, 0)) return false;
+    expect(pipe, (struct expectation){.kind = EXPECT_PLACE, .unit = unit});
+    return true;
+}
+
 static bool prepare(struct pipe *pipe, struct unit *unit, struct batch *batch,
                     struct prepared *slot) {
     if (slot->confirmed) {
@@ -329,9 +451,23 @@ static bool prepare(struct pipe *pipe, struct unit *unit, struct batch *batch,
     return true;
 }
 
+static bool send_rows(struct pipe *pipe, const struct batch *batch, const struct prepared *slot,
+                      int n, const char *const *params) {
+    if (slot) {
+        char name[24];
+        snprintf(name, sizeof name, "f%llu", (unsigned long long)slot->name);
+        return PQsendQueryPrepared(pipe->conn, name, n, params, NULL, NULL, 0);
+    }
+    pipe->scratch.len = 0;
+    statement_compose(batch->table, batch->unique, batch->form, &pipe->scratch);
+    return PQsendQueryParams(pipe->conn, buf_text(&pipe->scratch), n, NULL, params, NULL, NULL, 0);
+}
+
 static bool send_batch(struct pipe *pipe, struct unit *unit, struct batch *batch) {
-    struct prepared *slot = make_slot(pipe, slot_key(batch));
-    if (slot->version != batch->table->version && !prepare(pipe, unit, batch, slot)) return false;
+    bool pooled = source_is_pooled(pipe->source);
+    struct prepared *slot = pooled ? NULL : make_slot(pipe, slot_key(batch));
+    if (slot && slot->version != batch->table->version && !prepare(pipe, unit, batch, slot))
+        return false;
     struct buf *literals = &pipe->literals;
     size_t starts[ROWKEY_MAX_COLUMNS];
     uint16_t n_values = batch->fills[0]->row.n;
@@ -348,23 +484,52 @@ static bool send_batch(struct pipe *pipe, struct unit *unit, struct batch *batch
     const char *params[ROWKEY_MAX_COLUMNS];
     for (uint16_t k = 0; k < n_values; k++)
         params[k] = literals->data + starts[k];
-    char name[24];
-    snprintf(name, sizeof name, "f%llu", (unsigned long long)slot->name);
-    if (!PQsendQueryPrepared(pipe->conn, name, n_values, params, NULL, NULL, 0)) return false;
-    expect(pipe, (struct expectation){.kind = EXPECT_ROWS, .unit = unit, .batch = batch});
+    if (!send_rows(pipe, batch, slot, n_values, params)) return false;
+    expect(pipe, (struct expectation){.kind = EXPECT_ROWS,
+                                      .unit = unit,
+                                      .batch = batch,
+                                      .slot_key = slot ? slot->key : 0});
     return true;
+}
+
+static bool send_batches(struct pipe *pipe, struct unit *unit) {
+    for (uint32_t i = 0; i < unit->n_batches; i++) {
+        if (!send_batch(pipe, unit, &unit->batches[i])) return false;
+    }
+    return true;
+}
+
+static bool send_pooled(struct pipe *pipe, struct unit *unit) {
+    const char *begin = unit->n_batches > 1 ? "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+                                            : "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY";
+    return send_plain(pipe, begin) && send_settings(pipe, unit) && send_batches(pipe, unit) &&
+           send_plain(pipe, "COMMIT") && send_sync(pipe, unit) && flush(pipe);
+}
+
+/* How far it has replayed, in a transaction of its own: what is read there must not be seen by an older snapshot's rows.
+ * And behind the rows whether it is a standby yet: then no commit of its own was among them. */
+static bool send_place(struct pipe *pipe, struct unit *unit) {
+    return !source_is_standby(pipe->source) ||
+           (send_prepared(pipe, "place",
+                          (struct expectation){.kind = EXPECT_PLACE, .unit = unit}) &&
+            send_sync(pipe, NULL));
+}
+
+static bool send_still(struct pipe *pipe, struct unit *unit) {
+    return !source_is_standby(pipe->source) ||
+           send_prepared(pipe, "still", (struct expectation){.kind = EXPECT_STILL, .unit = unit});
 }
 
 /* An error within BEGIN leaves the session in a failed transaction, which the ROLLBACK ends; else it does nothing. */
 static bool send_unit(struct pipe *pipe, struct unit *unit) {
     bool transaction = unit->n_batches > 1;
+    if (source_is_pooled(pipe->source)) return send_pooled(pipe, unit);
+    if (!send_place(pipe, unit)) return false;
     if (transaction && !send_plain(pipe, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"))
         return false;
-    for (uint32_t i = 0; i < unit->n_batches; i++) {
-        if (!send_batch(pipe, unit, &unit->batches[i])) return false;
-    }
+    if (!send_batches(pipe, unit)) return false;
     if (transaction && !send_plain(pipe, "COMMIT")) return false;
-    if (!send_sync(pipe, unit)) return false;
+    if (!send_still(pipe, unit) || !send_sync(pipe, unit)) return false;
     if (transaction && !(send_plain(pipe, "ROLLBACK") && send_sync(pipe, NULL))) return false;
     return flush(pipe);
 }

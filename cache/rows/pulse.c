@@ -11,6 +11,7 @@
 #include "base/pg.h"
 #include "cache/rows/control.h"
 #include "cache/rows/forgetting.h"
+#include "cache/rows/lsntimes.h"
 
 enum {
     NUDGE_AFTER_US = 300 * 1000, /* that long may a sample wait for WAL that nobody flushes */
@@ -27,11 +28,11 @@ struct pulse {
     bool join_wanted;  /* tables wait: take an LSN first */
     uint64_t join_lsn; /* then, once this is applied, S0; 0: none */
     bool joined;       /* nothing waits */
-    bool moved; /* the stream comes from another server: our connection may lead to the old one */
     char stream_cause[512];
     /* The thread's own: */
     _Atomic uint32_t wal_block_bytes; /* 0: not known yet */
     _Atomic uint64_t wal_segment_bytes;
+    int64_t server_start_us; /* of the server that we ask */
     int64_t nudged_us;
     bool nudge_refused;
     struct forgetting forgetting;
@@ -53,22 +54,28 @@ static void set_horizons(struct pulse *pulse, uint64_t horizon_xid, uint64_t hor
 
 /* What the state was before the primary was asked: only that is proven by the answer. */
 struct before {
-    bool moved;
+    bool streams;
+    bool foreign; /* the stream comes, or came, from another server */
     uint64_t join;
     bool wanted;
     bool passed; /* everything that the join waits for is applied */
 };
 
+static bool is_foreign(const struct pulse *pulse) {
+    int64_t server_start_us = sources_origin(pulse->core->sources).server_start_us;
+    return server_start_us != 0 && server_start_us != pulse->server_start_us;
+}
+
 static struct before look(struct pulse *pulse) {
     pthread_mutex_lock(&pulse->mutex);
     struct before before = {
-        .moved = pulse->moved,
+        .streams = pulse->streams,
+        .foreign = is_foreign(pulse),
         .join = pulse->join,
         .wanted = pulse->streams && pulse->join_wanted,
         .passed = pulse->streams && pulse->join_lsn != 0 &&
                   lease_applied_lsn(pulse->core->lease) >= pulse->join_lsn,
     };
-    pulse->moved = false;
     pthread_mutex_unlock(&pulse->mutex);
     return before;
 }
@@ -137,10 +144,23 @@ static bool read_pulse(const PGresult *result, struct pgsnapshot *snapshot, uint
     return error_set(err, ERROR_PROTOCOL, true, "the server's LSN or snapshot cannot be read");
 }
 
+/* Positions of another server than the stream's prove nothing. */
+static void take_sample(struct pulse *pulse, int64_t taken_us, uint64_t insert_lsn) {
+    pthread_mutex_lock(&pulse->mutex);
+    if (!is_foreign(pulse)) {
+        lease_sample(pulse->core->lease, taken_us, insert_lsn);
+        lsntimes_add(pulse->core->lsntimes, taken_us, insert_lsn);
+    }
+    pthread_mutex_unlock(&pulse->mutex);
+    metric_add(pulse->core->count.samples, 1);
+}
+
 static bool tick(void *self, PGconn *conn, int64_t now_us, int64_t *due_us, struct error *err) {
     struct pulse *pulse = self;
     struct before before = look(pulse);
-    if (before.moved)
+    *due_us = now_us + pulse->core->config->sample_interval_ms * 1000;
+    if (before.foreign && !before.streams) return true; /* the feed will follow, or we shall */
+    if (before.foreign)
         return error_set(err, ERROR_UNAVAILABLE, true,
                          "the change stream comes from another server now");
     PGresult *result = pg_query(conn,
@@ -156,28 +176,30 @@ static bool tick(void *self, PGconn *conn, int64_t now_us, int64_t *due_us, stru
     if (!read) return false;
     snapshot.lsn = insert_lsn;
     insert_lsn = lease_normal_lsn(insert_lsn, pulse->wal_block_bytes, pulse->wal_segment_bytes);
-    lease_sample(pulse->core->lease, now_us, insert_lsn);
-    metric_add(pulse->core->count.samples, 1);
+    take_sample(pulse, now_us, insert_lsn);
     atomic_store(&pulse->core->seen_xmin, snapshot.xmin);
+    recent_keep_past(pulse->core->recent, sources_least_replayed(pulse->core->sources));
     forgetting_go_on(pulse->core, &pulse->forgetting);
     if (!forgetting_waits(&pulse->forgetting))
         forgetting_begin(pulse->core, &pulse->forgetting, &snapshot);
     forgetting_go_on(pulse->core, &pulse->forgetting);
     pgsnapshot_deinit(&snapshot);
-    *due_us = now_us + pulse->core->config->sample_interval_ms * 1000;
     return go_on_joining(pulse, conn, &before, insert_lsn, err) &&
            nudge(pulse, conn, flush_lsn, now_us, err);
 }
 
 static bool connected(void *self, PGconn *conn, struct error *err) {
     struct pulse *pulse = self;
-    PGresult *result = pg_query(conn,
-                                "SELECT current_setting('wal_block_size'), "
-                                "pg_size_bytes(current_setting('wal_segment_size'))",
-                                err);
+    PGresult *result =
+        pg_query(conn,
+                 "SELECT current_setting('wal_block_size'), "
+                 "pg_size_bytes(current_setting('wal_segment_size')), "
+                 "(extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint",
+                 err);
     if (!result) return false;
     pulse->wal_block_bytes = (uint32_t)strtoul(PQgetvalue(result, 0, 0), NULL, 10);
     pulse->wal_segment_bytes = strtoull(PQgetvalue(result, 0, 1), NULL, 10);
+    pulse->server_start_us = strtoll(PQgetvalue(result, 0, 2), NULL, 10);
     PQclear(result);
     pulse->nudge_refused = false;
     if (pulse->wal_block_bytes == 0 || pulse->wal_segment_bytes == 0)
@@ -221,15 +243,22 @@ bool pulse_start(struct pulse *pulse, struct error *err) {
 
 void pulse_stop(struct pulse *pulse) { control_stop(pulse->control); }
 
-void pulse_stream_started(struct pulse *pulse, bool moved, void (*reset)(struct core *core)) {
+void pulse_watch(struct pulse *pulse, int64_t now_us) { control_watch(pulse->control, now_us); }
+
+void pulse_stream_started(struct pulse *pulse, const struct origin *origin, bool moved,
+                          void (*reset)(struct core *core)) {
     pthread_mutex_lock(&pulse->mutex);
+    sources_set_origin(pulse->core->sources, origin);
+    if (moved) {
+        lease_reset(pulse->core->lease);
+        lsntimes_clear(pulse->core->lsntimes);
+    }
     pulse->join++;
     pulse->streams = true;
     pulse->join_wanted = true;
     pulse->join_lsn = 0;
     pulse->joined = false;
     pulse->stream_cause[0] = '\0';
-    pulse->moved |= moved;
     reset(pulse->core);
     pthread_mutex_unlock(&pulse->mutex);
     control_wake(pulse->control);
@@ -238,6 +267,7 @@ void pulse_stream_started(struct pulse *pulse, bool moved, void (*reset)(struct 
 void pulse_stream_ended(struct pulse *pulse, const char *cause) {
     pthread_mutex_lock(&pulse->mutex);
     pulse->streams = false;
+    sources_stream_ended(pulse->core->sources);
     snprintf(pulse->stream_cause, sizeof pulse->stream_cause, "%s", cause);
     pthread_mutex_unlock(&pulse->mutex);
 }

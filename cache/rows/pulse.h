@@ -10,10 +10,12 @@
 #define FRESHET_CACHE_PULSE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/buf.h"
 #include "base/error.h"
 #include "cache/rows/core.h"
+#include "cache/rows/sources.h"
 
 struct pulse;
 
@@ -21,12 +23,15 @@ struct pulse *pulse_create(struct core *core);
 void pulse_destroy(struct pulse **pulse);
 bool pulse_start(struct pulse *pulse, struct error *err) MUST_CHECK;
 void pulse_stop(struct pulse *pulse);
+/* control_watch. */
+void pulse_watch(struct pulse *pulse, int64_t now_us);
 
 /* Any thread, all of the following. */
 
 /* The feed's session has begun, on a new slot. `reset` empties what is kept, and is run before any table can join. */
-/* `moved`: it is another server, or another timeline, than before; the pulse too connects anew. */
-void pulse_stream_started(struct pulse *pulse, bool moved, void (*reset)(struct core *core));
+/* `moved`: it is another server, or another timeline, than before. From now on positions count only of that server. */
+void pulse_stream_started(struct pulse *pulse, const struct origin *origin, bool moved,
+                          void (*reset)(struct core *core));
 void pulse_stream_ended(struct pulse *pulse, const char *cause);
 /* `change` publishes a map with tables that are new or described anew, having set their states to not joined, while no
  * other join goes on; then they join. */

@@ -15,6 +15,7 @@
 #include "cache/rows/control.h"
 #include "cache/rows/described.h"
 #include "cache/rows/pulse.h"
+#include "cache/rows/sources.h"
 #include "cache/signals/told.h"
 
 enum {
@@ -47,6 +48,7 @@ struct warden {
     int64_t described_us;
     bool describe_anew;
     int64_t polled_us, pruned_us;
+    int64_t server_start_us; /* of the server that we look at */
     uint64_t swept_generations;
     char logged_trouble[768];
 };
@@ -160,7 +162,8 @@ static void tell_publication(struct warden *warden, bool set, const char *troubl
 static bool look_at_publication(struct warden *warden, PGconn *conn, const struct catalog *catalog,
                                 struct publication **publication, struct error *err) {
     struct error refusal = {0};
-    bool kept_up = keep_up_publication(warden, conn, catalog, &refusal);
+    bool kept_up = warden->core->config->feed == CACHE_FEED_KAFKA || /* its publisher does */
+                   keep_up_publication(warden, conn, catalog, &refusal);
     if (!kept_up && PQstatus(conn) != CONNECTION_OK) {
         *err = refusal;
         return false;
@@ -414,8 +417,19 @@ static int64_t poll_due_us(struct warden *warden) {
     return warden->polled_us + (soon && SOON_US < interval_us ? SOON_US : interval_us);
 }
 
+/* Where the stream comes from, there is the catalog that counts. */
+static bool check_server(const struct warden *warden, struct error *err) {
+    struct origin origin = sources_origin(warden->core->sources);
+    if (!origin.streams || origin.server_start_us == 0 ||
+        origin.server_start_us == warden->server_start_us)
+        return true;
+    return error_set(err, ERROR_UNAVAILABLE, true,
+                     "the change stream comes from another server than this connection leads to");
+}
+
 static bool tick(void *self, PGconn *conn, int64_t now_us, int64_t *due_us, struct error *err) {
     struct warden *warden = self;
+    if (!check_server(warden, err)) return false;
     if (now_us >= poll_due_us(warden)) {
         pthread_mutex_lock(&warden->mutex);
         warden->describe_anew |= warden->poll_soon;
@@ -436,8 +450,13 @@ static bool tick(void *self, PGconn *conn, int64_t now_us, int64_t *due_us, stru
 /* A new connection may mean another server: its catalog is read at once. */
 static bool connected(void *self, PGconn *conn, struct error *err) {
     struct warden *warden = self;
-    (void)conn;
-    (void)err;
+    PGresult *row = pg_query(
+        conn, "SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint", err);
+    if (!row) return false;
+    warden->server_start_us = strtoll(PQgetvalue(row, 0, 0), NULL, 10);
+    PQclear(row);
+    if (!check_server(warden, err)) return false;
+    source_found(sources_at(warden->core->sources, 0), conn);
     warden->polled_us = INT64_MIN / 2;
     warden->describe_anew = true;
     return true;
@@ -456,6 +475,7 @@ struct warden *warden_create(struct core *core) {
     struct control_config config = {
         .name = "freshet-warden",
         .database_url = core->config->database_url,
+        .application_name = core->config->application_name,
         /* What it commits waits for no standby; what it locks, it does not wait for long. */
         .server_options = "-c synchronous_commit=local -c statement_timeout=10s -c lock_timeout=1s",
         .log = core->log,
@@ -483,6 +503,8 @@ bool warden_start(struct warden *warden, struct error *err) {
 }
 
 void warden_stop(struct warden *warden) { control_stop(warden->control); }
+
+void warden_watch(struct warden *warden, int64_t now_us) { control_watch(warden->control, now_us); }
 
 void warden_poll_soon(struct warden *warden) {
     pthread_mutex_lock(&warden->mutex);

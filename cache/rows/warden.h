@@ -24,6 +24,8 @@ struct warden *warden_create(struct core *core);
 void warden_destroy(struct warden **warden);
 bool warden_start(struct warden *warden, struct error *err) MUST_CHECK;
 void warden_stop(struct warden *warden);
+/* control_watch. */
+void warden_watch(struct warden *warden, int64_t now_us);
 
 /* Any thread, all of the following. */
 

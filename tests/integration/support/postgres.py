@@ -1,6 +1,7 @@
 """PostgreSQL servers of the tests, and databases in them."""
 
 import itertools
+import os
 import shutil
 import signal
 from contextlib import contextmanager
@@ -84,6 +85,24 @@ class Postgres:
             Postgres._data[key] = made
         self._workshop.run(["cp", "-a", Postgres._data[key], self.data], unprivileged=True)
 
+    def create_standby(self, **settings):
+        """A hot standby of this server, by pg_basebackup, that follows it by streaming."""
+        return Standby(self._workshop, self, **settings)
+
+    def pause(self):
+        """As a machine that is cut off: connections stay open, and nothing answers."""
+        for pid in self._pids():
+            os.kill(pid, signal.SIGSTOP)
+
+    def resume(self):
+        for pid in self._pids():
+            os.kill(pid, signal.SIGCONT)
+
+    def _pids(self):
+        """The postmaster first, so that it starts no others meanwhile."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return [self.process.pid, *map(int, children)]
+
     def start(self):
         self.process = Process(
             self._workshop,
@@ -147,6 +166,55 @@ class Postgres:
                 connection.execute(SHOP.read_text())
             self._shop = "shop_template"
         return self.create_database(self._shop)
+
+
+class Standby(Postgres):
+    """A hot standby: rows can be read. standby.database(name) for a database that its primary has.
+
+    standby.hold(), standby.release()       it receives and does not replay; it replays again
+    standby.wait_replayed(lsn)
+    standby.promote()
+    standby.follow(server)                  of another primary, from now on: starts again
+    """
+
+    def __init__(self, workshop, primary, **settings):
+        self.primary = primary
+        self._settings = settings
+        super().__init__(workshop, primary.version, hot_standby_feedback="on", **settings)
+
+    def _initdb(self):
+        self._workshop.run(
+            [self._bin / "pg_basebackup", "-D", self.data, "-d", self.primary.url(), "-X", "stream", "-c", "fast",
+             "--no-sync", "-R"],
+            unprivileged=True,
+        )
+
+    def database(self, name):
+        return Database(self, name)
+
+    def hold(self):
+        self.execute("SELECT pg_wal_replay_pause()")
+        wait_until(lambda: self.value("SELECT pg_get_wal_replay_pause_state()") == "paused", what="replay is paused")
+
+    def release(self):
+        self.execute("SELECT pg_wal_replay_resume()")
+
+    def replayed(self):
+        return self.value("SELECT pg_last_wal_replay_lsn()::text")
+
+    def wait_replayed(self, lsn):
+        wait_until(lambda: self.value("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", [lsn]), what=f"{lsn} is replayed")
+
+    def promote(self):
+        self.execute("SELECT pg_promote(true, 60)")
+        wait_until(lambda: not self.value("SELECT pg_is_in_recovery()"), what="it is promoted")
+
+    def follow(self, server):
+        self.stop()
+        with open(self.data / "postgresql.auto.conf", "a") as conf:
+            conf.write(f"primary_conninfo = '{server.url()}'\n")
+        self.primary = server
+        self.start()
 
 
 class Database:
