@@ -528,6 +528,7 @@ void row_write_share(const struct command_context *ctx, uint32_t command,
         *row = (struct fetched_row){.form = op->form, .key = op->key, .hash = op->hash};
         row->value = rowvalue_create(op->image.data ? ROWVALUE_ROW : ROWVALUE_ABSENT, op->form,
                                      STORE_NEVER, op->image);
+        row->value->type = ENTRY_STRING;
     }
     qsort(own->rows, own->n, sizeof *own->rows, by_hash);
 }

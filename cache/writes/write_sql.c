@@ -121,7 +121,7 @@ static void append_old(struct buf *sql, const struct write_op *op) {
     buf_append_text(sql, " FROM");
     append_table(sql, op->table);
     append_where(sql, op);
-    buf_append_text(sql, op->kind == WRITE_INSERT ? ")" : " FOR UPDATE)");
+    buf_append_text(sql, op->kind == WRITE_INSERT ? ")" : " FOR NO KEY UPDATE)");
 }
 
 static void append_returning(struct buf *sql, const struct write_op *op) {
@@ -353,7 +353,7 @@ void write_sql_compose_hold(const struct write_op *op, struct buf *sql) {
     buf_append_text(sql, "SELECT FROM");
     append_table(sql, op->table);
     append_where(sql, op);
-    buf_append_text(sql, " FOR SHARE");
+    buf_append_text(sql, " FOR NO KEY UPDATE");
     buf_text(sql);
 }
 

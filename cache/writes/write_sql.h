@@ -28,7 +28,7 @@ enum { WRITE_SQL_MAX_PARAMETERS = ROWKEY_MAX_COLUMNS + 1600 };
 
 /* Appends it, NUL-terminated. Of kinds that change rows alone. */
 void write_sql_compose(const struct write_op *op, struct buf *sql);
-/* SELECT ... FOR SHARE (or UPDATE) of the operation's row: nobody else changes it before the transaction's end. */
+/* SELECT ... FOR NO KEY UPDATE of the operation's row: nobody else changes it before the transaction's end. */
 void write_sql_compose_hold(const struct write_op *op, struct buf *sql);
 int write_sql_parameters(const struct write_op *op, const char **parameters);
 

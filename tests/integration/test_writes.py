@@ -39,6 +39,10 @@ def f(people, freshet):
     return f
 
 
+def tuples(db, sql):
+    return [tuple(row.values()) for row in db.rows(sql)]
+
+
 def column(db, name, id=1):
     return db.value(f"SELECT {name} FROM people WHERE id = {id}")
 
@@ -48,7 +52,7 @@ def column(db, name, id=1):
 
 def test_hset_updates_columns_and_answers_how_many_were_null(f, people):
     assert f.redis.hset("people:1", mapping={"name": "Ada", "score": "1.5"}) == 1
-    assert people.rows("SELECT name, score::text, shout, changed FROM people WHERE id = 1") == [("Ada", "1.50", "ADA", 1)]
+    assert tuples(people, "SELECT name, score::text, shout, changed FROM people WHERE id = 1") == [("Ada", "1.50", "ADA", 1)]
     assert f.redis.hset("people:1", "name", "Bea") == 0
     assert f.redis.execute_command("HSET", "people:1", "name", "x", "name", "Cid") == 0
     assert column(people, "name") == "Cid"
@@ -66,7 +70,7 @@ def test_the_row_as_the_database_stored_it_is_what_memory_then_holds(f, people):
     assert f.metric("freshet_cache_misses_total") == misses
     applied(f, people)  # its own transaction's way through the stream leaves it
     assert state(f, "people:1") == "resident"
-    assert f.row("people:1") == people.rows("SELECT to_jsonb(people) FROM people WHERE id = 1")[0][0]
+    assert f.row("people:1") == people.value("SELECT to_json(people) FROM people WHERE id = 1")
     assert f.metric("freshet_cache_misses_total") == misses
 
 
@@ -113,7 +117,7 @@ def test_hincrby_and_hincrbyfloat(f, people):
     with pytest.raises(ResponseError, match="42883|42804|22P02"):
         f.redis.hincrby("people:1", "name", 1)
     with pytest.raises(ResponseError, match="22003 people: integer out of range"):
-        f.redis.hincrby("people:1", "visits", 2**31 - 1) and f.redis.hincrby("people:3", "visits", 2**31 - 1)
+        f.redis.hincrby("people:3", "visits", 2**31 - 1)
     with pytest.raises(ResponseError, match="value is not an integer"):
         f.redis.execute_command("HINCRBY", "people:1", "visits", "x")
 
@@ -137,7 +141,7 @@ def test_set_inserts_and_then_sets_only_the_fields_given(f, people):
         "id": 100, "name": "new", "email": None, "visits": 4, "score": None, "shout": "NEW", "changed": 0,
     }  # fmt: skip
     assert f.redis.set("people:100", '{"score": 2.5}') is True
-    assert people.rows("SELECT name, score::text FROM people WHERE id = 100") == [("new", "2.50")]
+    assert tuples(people, "SELECT name, score::text FROM people WHERE id = 100") == [("new", "2.50")]
     assert f.redis.set("people:100", "{}") is True
     # What GET gives may be changed and given back, computed columns and key and all.
     row = f.row("people:100") | {"name": "again"}
@@ -164,7 +168,7 @@ def test_set_with_nx_and_xx(f, people):
         ("[1]", "not a JSON object"),
         ('{"nope": 1}', 'there is no column "nope"'),
         ('{"id": 2, "name": "x"}', "key columns are those of another row"),
-        ('{"name": "x", "visits": "many"}', 'ERR 22P02 people: invalid input syntax for type integer: "many"'),
+        ('{"name": "x", "visits": "many"}', '22P02 people: invalid input syntax for type integer: "many"'),
     ],
 )
 def test_set_of_what_is_no_such_row_is_an_error(f, people, value, error):
@@ -185,7 +189,7 @@ def test_del_deletes_and_counts(f, people):
 def test_composite_and_unique_keys(f, people):
     assert f.redis.hset("pairs:1:x", "v", "w") == 0
     assert f.redis.set("pairs:2:y%3Az", '{"v": "made"}') is True
-    assert people.rows("SELECT * FROM pairs ORDER BY a") == [(1, "x", "w", 7), (2, "y:z", "made", 7)]
+    assert tuples(people, "SELECT * FROM pairs ORDER BY a") == [(1, "x", "w", 7), (2, "y:z", "made", 7)]
     assert f.redis.hincrby("pairs:2:y%3Az", "n", 1) == 8
     assert f.redis.hset("people:email=p1@x", "name", "by email") == 0
     assert f.row("people:1")["name"] == "by email" == f.row("people:email=p1@x")["name"]
@@ -257,10 +261,10 @@ def test_a_row_that_is_absent_is_not_made_by_hset(f, people):
 
 def test_columns_and_values_that_the_table_does_not_take(f):
     for arguments, error in [
-        (("people:1", "nope", "x"), 'ERR people: there is no column "nope"'),
+        (("people:1", "nope", "x"), 'people: there is no column "nope"'),
         (("people:1", "name", "a\0b"), "NUL byte"),
-        (("people:1", "visits", "many"), "ERR 22P02 people: invalid input syntax for type integer"),
-        (("people:1", "shout", "x"), "ERR 428C9"),
+        (("people:1", "visits", "many"), "22P02 people: invalid input syntax for type integer"),
+        (("people:1", "shout", "x"), "428C9"),
         (("people:x", "name", "x"), '"x" is not an integer'),
         (("people:1", "name"), "wrong number of arguments"),
     ]:
@@ -274,7 +278,7 @@ def test_commands_that_cannot_write_rows_say_so(f):
             f.redis.execute_command(*command)
     with pytest.raises(ResponseError, match="only NX or XX"):
         f.redis.set("people:1", "{}", ex=10)
-    assert f.redis.expire("people:20", 1000) is True
+    assert f.redis.expire("people:20", 100) is True
 
 
 def test_by_default_rows_are_read_only_and_del_evicts(people, freshet):
@@ -292,15 +296,17 @@ def test_by_default_rows_are_read_only_and_del_evicts(people, freshet):
 def test_a_role_without_the_right_is_told(people, freshet, unique):
     role = f"reader_{unique}"
     people.execute(f"CREATE ROLE {role} LOGIN REPLICATION")
-    people.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
-    f = freshet(None, {"database": {"url": people.server.url(people.name, role)}, **THROUGH}, wait=False)
-    wait_until(lambda: f.http("/healthz").status_code == 200, what="it runs")
+    people.execute(f"GRANT CREATE ON DATABASE {people.name} TO {role}")
+    for table in ("people", "pairs"):
+        people.execute(f"ALTER TABLE {table} OWNER TO {role}")
+        people.execute(f"REVOKE INSERT, UPDATE, DELETE ON {table} FROM {role}")
+    f = freshet(None, {"database": {"url": people.server.url(people.name, role)}, **THROUGH})
     try:
-        wait_until(lambda: f.row("people:1"), what="rows are read")
-        with pytest.raises(ResponseError, match="ERR 42501 people: permission denied for table people"):
+        with pytest.raises(ResponseError, match="42501 people: permission denied for table people"):
             f.redis.hset("people:1", "name", "x")
     finally:
         f.stop()
+        people.execute(f"REASSIGN OWNED BY {role} TO postgres")
         people.execute(f"DROP OWNED BY {role}")
         people.execute(f"DROP ROLE {role}")
 
@@ -338,7 +344,7 @@ def test_exec_is_one_transaction_and_answers_each_command(f, people):
         answers = tx.execute()
     assert json.loads(answers[0])["name"] == "p1"
     assert answers[1:] == [0, "one", 3, 2, 1, 0, True, 1]
-    assert people.value("SELECT count(DISTINCT xmin) FROM people WHERE id IN (1, 2, 300)") == 1
+    assert people.value("SELECT count(DISTINCT xmin::text) FROM people WHERE id IN (1, 2, 300)") == 1
     assert f.row("people:1")["changed"] == 2
 
 
