@@ -26,6 +26,15 @@ const struct cli_command cli_commands[] = {
      .details =
          "Asks the admin address of the configuration: --admin HOST:PORT for another. Exit 0:\n"
          "it is ready; 1: it is not, or does not answer."},
+    {"verify", cli_verify, .configured = true, .partial = true, .subject = "cache",
+     .summary = "Compare what a running Freshet has in memory with the database.",
+     .details = "Reads every entry of memory again (cache.verify_rate of them a second, else 1000) "
+                "and tells\n"
+                "what is wrong by the rules of coherence: nothing should be. It asks cache.listen "
+                "(--listen\n"
+                "HOST:PORT) or cache.unix_socket. Exit 0: nothing is wrong; 1: something is, or it "
+                "could not\n"
+                "be told."},
     {"reference", cli_reference,
      .summary = "Print the reference of options and commands, in Markdown."},
     {"help", cli_help, .summary = "Print the help of a command: freshet help run."},
@@ -171,6 +180,11 @@ static void parse_word(struct cursor *cursor) {
         cursor->at = cursor->argc; /* what follows cannot be judged */
     } else if (line->command->run == cli_help && !line->topic) {
         line->topic = word;
+    } else if (line->command->subject && !line->topic) {
+        line->topic = word;
+        if (strcmp(word, line->command->subject) != 0)
+            mistakes_add(cursor->mistakes, "command line", word, "is unknown, did you mean \"%s\"?",
+                         line->command->subject);
     } else {
         mistakes_add(cursor->mistakes, "command line", word, "is one word too many");
     }
@@ -188,6 +202,9 @@ void cli_parse(struct command_line *line, int argc, char **argv, char *const *en
         else
             parse_word(&cursor);
     }
+    if (line->command && line->command->subject && !line->topic && !line->help)
+        mistakes_add(mistakes, "command line", line->command->name, "of what? freshet %s %s",
+                     line->command->name, line->command->subject);
     /* What was not understood may be what seems to be missing. */
     line->sources.partial = (line->command && line->command->partial) || mistakes_count(mistakes);
 }

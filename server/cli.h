@@ -25,6 +25,7 @@ struct cli_command {
     bool configured; /* takes -c, --set and the options' own flags */
     bool partial; /* uses some of the options alone: what is missing for a run is not its matter */
     bool prints_json; /* takes --json */
+    const char *subject; /* the one word that follows it, or NULL */
     const char *summary;
     const char *details; /* for `freshet help NAME` */
 };

@@ -98,7 +98,8 @@ static void print_flags(FILE *out, const struct cli_command *command) {
 static void print_command(FILE *out, const struct cli_command *command) {
     fprintf(out, "freshet %s: %s\n", command->name, command->summary);
     if (command->details) fprintf(out, "\n%s\n", command->details);
-    fprintf(out, "\nUsage: freshet %s%s\n", command->name,
+    fprintf(out, "\nUsage: freshet %s%s%s%s\n", command->name, command->subject ? " " : "",
+            command->subject ? command->subject : "",
             command->run == cli_help ? " [COMMAND]" : " [FLAGS]");
     print_flags(out, command);
     if (!command->configured) return;

@@ -68,7 +68,8 @@ static void print_options(void) {
 static void print_cli(void) {
     fputs("\n## Command line\n\n| command | |\n|---|---|\n", stdout);
     for (const struct cli_command *command = cli_commands; command->name; command++)
-        printf("| `freshet %s` | %s |\n", command->name, command->summary);
+        printf("| `freshet %s%s%s` | %s |\n", command->name, command->subject ? " " : "",
+               command->subject ? command->subject : "", command->summary);
     fputs("\nExit codes: 0 done; 1 a failure; 2 a wrong command line or configuration.\n", stdout);
 }
 

@@ -8,7 +8,7 @@ import pytest
 from support.process import ROOT, free_port
 
 REFERENCE = ROOT / "config" / "reference.md"
-COMMANDS = ["run", "check", "status", "reference", "help"]
+COMMANDS = ["run", "check", "status", "verify", "reference", "help"]
 
 
 def test_the_version_is_told(cli):
@@ -65,6 +65,8 @@ def test_nothing_said_is_a_mistake_that_shows_the_help(cli):
         (["check", "now"], "command line: now: is one word too many"),
         (["--set", "a=b"], "command line: --set: does not belong here, see freshet --help"),
         (["help", "me"], "command line: me: is no command, see freshet --help"),
+        (["verify"], "command line: verify: of what? freshet verify cache"),
+        (["verify", "cash"], 'command line: cash: is unknown, did you mean "cache"?'),
         (["run", "--json"], "command line: --json: does not belong here, see freshet COMMAND --help"),
     ],
 )

@@ -7,6 +7,7 @@ import redis
 
 import support.freshet
 from support.freshet import ROOT
+from support.process import free_port
 from support.rows import applied, explain, in_background, keep, state
 from support.waiting import wait_until
 
@@ -191,6 +192,34 @@ def test_under_heavy_writes_nothing_is_falsely_counted(shop, freshet):
     found = status(f)
     assert found["stale"] == 0, found
     assert verify(f)["stale"] == 0
+
+
+# ---- freshet verify cache ----
+
+
+def test_the_command_line_waits_for_a_whole_pass(shop, freshet, cli):
+    f = freshet(shop, {"cache": {"password": "pass"}})
+    client = f.client(password="pass")
+    client.mget([f"customers:{i}" for i in range(1, 20)])
+    listen = f"127.0.0.1:{f.port}"
+    ran = cli("verify", "cache", "--listen", listen, env={"FRESHET_CACHE_PASSWORD": "pass"})
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.startswith("compared 19, wrong 0; ")
+    ran = cli("verify", "cache", "--listen", listen)
+    assert ran.returncode == 1 and "NOAUTH" in ran.stderr
+    ran = cli("verify", "cache", "--listen", f"127.0.0.1:{free_port()}")
+    assert ran.returncode == 1 and ran.stderr.count("\n") == 1
+
+
+def test_the_command_line_tells_of_a_wrong_entry(make_postgres, rules, cli):
+    server = make_postgres()
+    shop = server.create_shop()
+    f = rules(3, shop)
+    assert plant(server, shop, f) != "new"
+    ran = cli("verify", "cache", "-c", f.config_path)
+    assert ran.returncode == 1
+    assert ran.stdout.startswith("compared 1, wrong 1; ") and "cache_stale_entry" in ran.stderr
+    assert cli("verify", "cache", "-c", f.config_path).returncode == 0
 
 
 # ---- FRESHET.EXPLAIN ----
