@@ -326,7 +326,7 @@ static void check_query(struct check_context *context, const struct cache_query_
         check_report(context, CHECK_FAIL, NULL, "%s: %s", query->name, err.message);
     if (!pg_exec(context->conn, "ROLLBACK", &err))
         check_report(context, CHECK_FAIL, NULL, "%s: %s", query->name, err.message);
-    if (described) PQclear(PQexec(context->conn, "DEALLOCATE freshet_check"));
+    PQclear(PQexec(context->conn, "DEALLOCATE ALL"));
     if (planned) {
         find_roots(&examined);
         find_functions(query->sql, &examined.functions);

@@ -271,6 +271,9 @@ static void check_query(struct checker *c, struct cache_query_config *query, con
     char *path = mem_printf("cache.queries.%s", query->name);
     struct named_key key;
     const char *wrong = query->key ? named_key_parse(query->key, &key) : NULL;
+    if (!only_has(query->name, LETTERS DIGITS "_.-"))
+        mistakes_add(c->mistakes, at, path,
+                     "is named otherwise than by letters, digits, _, . and -");
     if (wrong) mistakes_add(c->mistakes, at, path, "the key \"%.80s\" %s", query->key, wrong);
     if (query->n_dependencies == 0 && query->ttl_ms == 0)
         mistakes_add(c->mistakes, at, path,

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "cache/rows/held.h"
 #include "cache/rows/pulse.h"
+#include "cache/rows/query_figures.h"
 #include "cache/rows/rowkey.h"
 #include "cache/rows/warden.h"
 #include "cache/signals/awaits.h"
@@ -93,6 +94,7 @@ static void fence_table(struct core *core, uint32_t number, uint64_t xid, uint64
     tablestate_bump(state);
     told_number(core, number);
     metric_add(core->count.fences, 1);
+    query_figures_fenced(core->query_figures, number);
 }
 
 void coherence_apply(struct core *core, const struct touched *touched, uint64_t xid) {
@@ -369,7 +371,9 @@ static void touch_dependents(struct coherence *coherence, const struct resolved 
     for (uint16_t d = 0; d < table->n_dependents; d++) {
         const struct dependent_places *at = &resolved->dependents[d];
         const struct table *query = table->dependents[d].query;
-        if (at->whole || (change->operation != CHANGE_INSERT && !at->old_told)) {
+        bool untold = change->operation != CHANGE_INSERT && !at->old_told;
+        if (!core_rule_holds(coherence->core, RULE_DEPENDENTS)) continue;
+        if (at->whole || (untold && core_rule_holds(coherence->core, RULE_UNTOLD))) {
             touched_table(&coherence->touched, query->number);
             continue;
         }
@@ -416,6 +420,12 @@ static void on_ended(void *self, const struct error *cause) {
     held_clear(coherence->held);
     forget_resolved(coherence);
     pulse_stream_ended(coherence->core->pulse, cause ? cause->message : "");
+}
+
+/* Nothing is kept before the next stream's tables have joined. */
+static void on_empty(void *self) {
+    struct coherence *coherence = self;
+    coherence_reset(coherence->core);
 }
 
 static void clear_with_dependents(struct core *core, const struct table *table) {
@@ -560,6 +570,7 @@ struct change_sink coherence_sink(struct coherence *coherence) {
         .prepare = on_prepare,
         .started = on_started,
         .ended = on_ended,
+        .empty = on_empty,
         .relation = on_relation,
         .begin = on_begin,
         .change = on_change,
@@ -574,12 +585,26 @@ struct change_sink coherence_sink(struct coherence *coherence) {
     return (struct change_sink){.ops = &ops, .self = coherence, .name = "cache"};
 }
 
+static double read_open(void *owner) {
+    return (double)held_count(((struct coherence *)owner)->held);
+}
+
+static double read_open_bytes(void *owner) {
+    return (double)held_bytes(((struct coherence *)owner)->held);
+}
+
 struct coherence *coherence_create(struct core *core) {
     struct coherence *coherence = mem_zalloc(sizeof *coherence);
     coherence->core = core;
     coherence->touched.max_keys = MAX_TRANSACTION_KEYS;
     coherence->put_off.max_keys = MAX_TRANSACTION_KEYS;
     coherence->held = held_create(MAX_TRANSACTION_KEYS, MAX_HELD_BYTES);
+    if (!core->metrics) return coherence;
+    metrics_gauge_fn(core->metrics, "freshet_cache_open_transactions",
+                     "Transactions still open whose changes are held until they commit.", NULL,
+                     read_open, coherence);
+    metrics_gauge_fn(core->metrics, "freshet_cache_open_transaction_bytes",
+                     "Memory of what they have touched.", NULL, read_open_bytes, coherence);
     return coherence;
 }
 
@@ -587,6 +612,7 @@ void coherence_destroy(struct coherence **coherence) {
     struct coherence *old = *coherence;
     *coherence = NULL;
     if (!old) return;
+    if (old->core->metrics) metrics_forget(old->core->metrics, old);
     forget_resolved(old);
     tablemap_release(&old->map);
     touched_deinit(&old->touched);

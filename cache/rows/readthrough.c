@@ -18,6 +18,7 @@
 #include "cache/rows/lsntimes.h"
 #include "cache/rows/pace.h"
 #include "cache/rows/pulse.h"
+#include "cache/rows/query_figures.h"
 #include "cache/rows/reaper.h"
 #include "cache/rows/replica.h"
 #include "cache/rows/sources.h"
@@ -192,6 +193,7 @@ struct readthrough *readthrough_create(const struct cache_config *config,
     core->states = tablestates_create();
     core->recent = recent_create(MAX_NOTES);
     core->links = links_create(links_of(config));
+    core->query_figures = query_figures_create(core->metrics, config);
     core->lease = lease_create(config->max_staleness_ms * 1000);
     core->lsntimes = lsntimes_create(config->max_staleness_ms * 1000);
     if (config->feed == CACHE_FEED_KAFKA) lease_rely_on_feed(core->lease);
@@ -236,6 +238,7 @@ void readthrough_destroy(struct readthrough **rt) {
     lsntimes_destroy(&core->lsntimes);
     sources_destroy(&core->sources);
     links_destroy(&core->links);
+    query_figures_destroy(&core->query_figures);
     recent_destroy(&core->recent);
     tablemaps_destroy(&core->maps);
     tablestates_destroy(&core->states);

@@ -12,6 +12,7 @@ import support.freshet
 import test_coherence
 import test_consistency
 import test_lease
+import test_named_queries
 import test_unique_keys
 from hunter import Standby, hunt
 from support.freshet import ROOT
@@ -44,6 +45,10 @@ NEEDED = [
     (3, test_unique_keys.gap_by_unique_key_scenario, "an old row was kept"),
     (9, test_unique_keys.reverse_index_scenario, "an old row was kept"),
     (0, test_unique_keys.unique_absence_scenario, "an old absence was kept"),
+    (3, test_named_queries.gap_scenario, "an old result was kept"),
+    (3, test_named_queries.fence_gap_scenario, "an old result was kept"),
+    (13, test_named_queries.dependents_scenario, "an old result was kept"),
+    (14, test_named_queries.untold_scenario, "an old result was kept"),
 ]
 
 
