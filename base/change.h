@@ -133,6 +133,9 @@ struct change_sink_ops {
     /* The session is over (connection lost, sink failed, stop): an open transaction never came. Called once for
      * each `started` that returned true. NULL allowed. */
     void (*ended)(void *self, const struct error *cause);
+    /* Between `ended` and `started`: lets go of everything that a commit could make wrong, so that the feed may confirm for it
+     * what it has not seen. NULL: it cannot. */
+    void (*empty)(void *self);
 
     /* A relation was described: for the first time in this session, or anew. Compare `version`: it grows only
      * when something differs, across sessions too. NULL allowed. */

@@ -8,7 +8,12 @@
 #include "base/mem.h"
 #include "cdc/slot.h"
 
-enum { DEFAULT_STATUS_INTERVAL_MS = 1000, BLOCKER_EVERY_US = 5000000 };
+enum {
+    DEFAULT_STATUS_INTERVAL_MS = 1000,
+    BLOCKER_EVERY_US = 5000000,
+    STANDIN_AFTER_US = 300000, /* so long a slot may take to make */
+    STANDIN_AGAIN_US = 3000000,
+};
 
 /* The text of values is what these settings make it, whatever the role's or the database's defaults are; and no
  * timeout of theirs may end a session that waits by design. */
@@ -39,13 +44,42 @@ bool session_tick(struct session *s, int64_t now_us, struct error *err) {
     return !s->sink.ops->tick || s->sink.ops->tick(s->sink.self, now_us, err);
 }
 
+static struct pg_options connection_options(const struct session *s, bool replication) {
+    return (struct pg_options){.application_name = s->config->application_name,
+                               .replication = replication,
+                               .server_options = s->server_options};
+}
+
+static void open_standin(struct session *s, int64_t now_us, struct error *err) {
+    struct pgwait wait = {.stop_fd = s->stop_fd};
+    struct pg_options options = connection_options(s, true);
+    s->standin_us = now_us + STANDIN_AGAIN_US;
+    s->standin = standin_open(&wait, s->config->database_url, &options, err);
+    if (!s->standin) return;
+    s->sink.ops->empty(s->sink.self); /* before the first turn confirms anything */
+    log_warn(s->log, "feed_stands_in",
+             "feed=%s cause=\"commits may wait for %s, and its slot for them\"", s->sink.name,
+             s->config->application_name);
+}
+
+/* Does the slot wait for commits that wait for us? A sink that can be emptied is, and somebody confirms in its place. */
+static void stand_in(struct session *s, int64_t waited_us, int64_t now_us) {
+    struct error err = {0};
+    bool due = s->sink.ops->empty && waited_us >= STANDIN_AFTER_US && now_us >= s->standin_us;
+    if (!s->standin && due) open_standin(s, now_us, &err);
+    if (s->standin && !standin_turn(s->standin, &err)) standin_close(&s->standin);
+    if (err.code != ERROR_NONE)
+        log_warn(s->log, "feed_cannot_stand_in", "feed=%s cause=\"%s\"", s->sink.name, err.message);
+}
+
 /* Before the sink has been told of a start it gets no ticks; what is told is why a slot takes long to make. */
 static bool attach_turn(void *arg, int64_t waited_us, struct error *err) {
-    (void)waited_us;
     (void)err;
     struct session *s = arg;
     int64_t now_us = clock_mono_us();
-    if (!s->tell_blocker_us || now_us < s->tell_blocker_us) return true;
+    if (!s->tell_blocker_us) return true;
+    stand_in(s, waited_us, now_us);
+    if (now_us < s->tell_blocker_us) return true;
     s->tell_blocker_us = now_us + BLOCKER_EVERY_US;
     char who[256];
     slot_blocker(s->config->database_url, PQbackendPID(s->conn), who, sizeof who);
@@ -68,12 +102,6 @@ static bool snapshot_turn(void *arg, int64_t waited_us, struct error *err) {
 }
 
 /* ---- connecting ---- */
-
-static struct pg_options connection_options(const struct session *s, bool replication) {
-    return (struct pg_options){.application_name = s->config->application_name,
-                               .replication = replication,
-                               .server_options = s->server_options};
-}
 
 /* IDENTIFY_SYSTEM: systemid, timeline, xlogpos, dbname. */
 static bool identify_system(struct session *s, struct error *err) {
@@ -202,6 +230,7 @@ static bool start_replication(struct session *s, struct error *err) {
     if (!ok) return error_set(err, ERROR_PROTOCOL, false, "unexpected answer of START_REPLICATION");
     s->stream = stream_open(&s->conn);
     s->streamed = true;
+    standin_close(&s->standin); /* what it has not confirmed waits for us */
     board_state(s->board, FEED_STREAMING, "");
     log_info(s->log, "feed_streaming", "feed=%s slot=%s lsn=" LSN_FMT " publication=%s",
              s->sink.name, s->slot, LSN_ARG(s->start_lsn), s->config->publication);
@@ -230,6 +259,7 @@ bool session_run(struct session *s, struct error *err) {
         session_publish(s);
         if (s->sink.ops->ended) s->sink.ops->ended(s->sink.self, err);
     }
+    standin_close(&s->standin);
     stream_close(&s->stream);
     if (s->conn) PQfinish(s->conn);
     s->conn = NULL;

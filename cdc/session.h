@@ -17,6 +17,7 @@
 #include "cdc/feed.h"
 #include "cdc/pgwait.h"
 #include "cdc/snapshot.h"
+#include "cdc/standin.h"
 #include "cdc/stream.h"
 
 struct session {
@@ -35,6 +36,9 @@ struct session {
     /* The session's own. */
     PGconn *conn;
     struct stream *stream;
+    struct standin
+        *standin;       /* while the slot is made, where commits wait for the feed; else NULL */
+    int64_t standin_us; /* when to look whether one is needed */
     char *server_options;
     struct pgwait wait;
     struct feed_identity identity;
