@@ -71,6 +71,8 @@ enum event_frame { FRAME_TRANSACTION_KEY, FRAME_TRANSACTION };
 
 struct event_encoder {
     const char *name;
+    /* Values are rows alone: a header tells the operation, and a delete is its tombstone. */
+    bool rows_only;
     /* Once for a table: what its records share (event_table.key_head, value_head). NULL: nothing. */
     void (*prepare)(struct event_table *table);
     /* Appends the table's key of `row` (unchanged values from old_whole). False: see tally->refused. */
@@ -88,6 +90,6 @@ const struct event_encoder *event_encoder_find(const char *name);
 /* "json, ..." for an error's text. */
 void event_encoder_names(struct buf *out);
 
-extern const struct event_encoder encode_json, encode_json_schema;
+extern const struct event_encoder encode_json, encode_json_schema, encode_plain, encode_cloudevents;
 
 #endif

@@ -2,9 +2,9 @@
 #include <string.h>
 
 #include "base/json.h"
-#include "cdc/encode.h"
+#include "cdc/encode_json.h"
 
-static const char *const markers[] = {
+const char *const encode_markers[] = {
     [SNAPSHOT_NONE] = "false",
     [SNAPSHOT_TRUE] = "true",
     [SNAPSHOT_FIRST] = "first",
@@ -49,8 +49,8 @@ static const struct value *whole(const struct value *row, const struct value *ol
     return row[i].kind == VALUE_UNCHANGED && old_whole ? &old_whole[i] : &row[i];
 }
 
-static bool append_row(const struct event_table *table, const struct value *row,
-                       const struct value *old_whole, struct encode_tally *tally, struct buf *out) {
+bool encode_json_row(const struct event_table *table, const struct value *row,
+                     const struct value *old_whole, struct encode_tally *tally, struct buf *out) {
     if (!row) {
         APPEND(out, "null");
         return true;
@@ -82,7 +82,7 @@ static bool append_key_row(const struct event_table *table, const struct value *
     return true;
 }
 
-static bool json_key(const struct event_table *table, const struct value *row,
+bool encode_json_key(const struct event_table *table, const struct value *row,
                      const struct value *old_whole, struct encode_tally *tally, struct buf *out) {
     for (uint16_t i = 0; i < table->n_key; i++) {
         const struct event_column *column = &table->columns[table->key[i]];
@@ -98,7 +98,7 @@ static void append_source(const struct event_source *source, const struct event 
                           struct buf *out) {
     APPEND(out, "\"source\":");
     buf_append_slice(out, buf_slice(&source->head));
-    buf_append_text(out, markers[event->marker]);
+    buf_append_text(out, encode_markers[event->marker]);
     buf_append_slice(out, buf_slice(&source->middle));
     append_u64(out, event->lsn);
     buf_append_slice(out, buf_slice(&source->tail));
@@ -132,6 +132,15 @@ static void append_order(const struct event_source *source, const struct event *
     buf_append_char(out, '}');
 }
 
+void encode_json_message(const struct event_source *source, const struct event *event,
+                         struct buf *out) {
+    APPEND(out, "{\"prefix\":");
+    json_append_string_java(out, event->message_prefix);
+    APPEND(out, ",\"content\":");
+    codec_bytes(source->format, event->message_content, out);
+    buf_append_char(out, '}');
+}
+
 static void append_message(const struct event_source *source, const struct event *event,
                            struct buf *out) {
     APPEND(out, "{\"op\":\"m\",\"ts_ms\":");
@@ -139,11 +148,19 @@ static void append_message(const struct event_source *source, const struct event
     buf_append_char(out, ',');
     append_source(source, event, out);
     append_order(source, event, out);
-    APPEND(out, ",\"message\":{\"prefix\":");
-    json_append_string_java(out, event->message_prefix);
-    APPEND(out, ",\"content\":");
-    codec_bytes(source->format, event->message_content, out);
-    APPEND(out, "}}");
+    APPEND(out, ",\"message\":");
+    encode_json_message(source, event, out);
+    buf_append_char(out, '}');
+}
+
+bool encode_json_images(const struct event *event, struct encode_tally *tally, struct buf *out) {
+    APPEND(out, "\"before\":");
+    bool done = event->before && event->before_is_key
+                    ? append_key_row(event->table, event->before, tally, out)
+                    : encode_json_row(event->table, event->before, NULL, tally, out);
+    if (!done) return false;
+    APPEND(out, ",\"after\":");
+    return encode_json_row(event->table, event->after, event->old_whole, tally, out);
 }
 
 static bool json_value(const struct event_source *source, const struct event *event,
@@ -152,13 +169,8 @@ static bool json_value(const struct event_source *source, const struct event *ev
         append_message(source, event, out);
         return true;
     }
-    APPEND(out, "{\"before\":");
-    bool done = event->before && event->before_is_key
-                    ? append_key_row(event->table, event->before, tally, out)
-                    : append_row(event->table, event->before, NULL, tally, out);
-    if (!done) return false;
-    APPEND(out, ",\"after\":");
-    if (!append_row(event->table, event->after, event->old_whole, tally, out)) return false;
+    buf_append_char(out, '{');
+    if (!encode_json_images(event, tally, out)) return false;
     buf_append_char(out, ',');
     append_source(source, event, out);
     append_order(source, event, out);
@@ -174,21 +186,21 @@ static bool json_value(const struct event_source *source, const struct event *ev
     return true;
 }
 
-static void json_message_key(struct slice prefix, struct buf *out) {
+void encode_json_message_key(struct slice prefix, struct buf *out) {
     APPEND(out, "{\"prefix\":");
     json_append_string_java(out, prefix);
     buf_append_char(out, '}');
 }
 
-static void json_frame(enum event_frame frame, struct slice payload, struct buf *out) {
+void encode_json_frame(enum event_frame frame, struct slice payload, struct buf *out) {
     (void)frame;
     buf_append_slice(out, payload);
 }
 
 const struct event_encoder encode_json = {
     .name = "json",
-    .key = json_key,
+    .key = encode_json_key,
     .value = json_value,
-    .message_key = json_message_key,
-    .frame = json_frame,
+    .message_key = encode_json_message_key,
+    .frame = encode_json_frame,
 };

@@ -12,7 +12,7 @@
 enum {
     PART_BYTES = 256 * 1024, /* a transaction's record is written when it is as long */
     VALUE_BYTES = 8 * 1024,  /* a row with a longer one stands for its whole table */
-    MIN_SLOTS = 64, /* a power of two */
+    MIN_SLOTS = 64,          /* a power of two */
 };
 
 /* A relation, as the records describe it. */
@@ -323,8 +323,8 @@ static void write_change(struct invalidations *inv, const struct carried *carrie
         .new_row = carry(carried, change->new_row, inv->values + INVALIDATION_MAX_COLUMNS, &fits),
     };
     if (!fits)
-        written = (struct invalidation_change){.operation = CHANGE_TRUNCATE,
-                                               .relation = carried->place};
+        written =
+            (struct invalidation_change){.operation = CHANGE_TRUNCATE, .relation = carried->place};
     invalidation_write_change(&inv->changes, &written);
     inv->n_changes++;
 }

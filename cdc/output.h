@@ -9,7 +9,7 @@
 #include "base/change.h"
 #include "cdc/publisher.h"
 
-enum { RECORD_HEADERS_MAX = 2 };
+enum { RECORD_HEADERS_MAX = 3 };
 
 struct record_header {
     const char *name;

@@ -151,11 +151,15 @@ static bool write_event(struct publisher *p, struct event *event, struct event_t
     struct record record = {.topic = table_topic(p, table, err)};
     if (!record.topic || !count_order(p, event, table, err)) return false;
     if (header) record.headers[record.n_headers++] = *header;
+    if (p->encoder->rows_only)
+        record.headers[record.n_headers++] =
+            (struct record_header){.name = "__op", .value = slice_make(&event->op, 1)};
     struct encode_tally tally = {0};
     p->key.len = p->value.len = 0;
     bool encoded = !key_row || !table->n_key ||
                    p->encoder->key(table, key_row, event->old_whole, &tally, &p->key);
-    encoded = encoded && p->encoder->value(&p->source, event, &tally, &p->value);
+    bool is_row = !p->encoder->rows_only || event->after;
+    if (is_row) encoded = encoded && p->encoder->value(&p->source, event, &tally, &p->value);
     if (tally.as_text) metric_bump(p->metrics.as_text, (int64_t)tally.as_text);
     if (!encoded) {
         char cause[256];
@@ -164,9 +168,9 @@ static bool write_event(struct publisher *p, struct event *event, struct event_t
         return bury(p, event, cause, err);
     }
     if (p->key.len) record.key = bytes_of(&p->key);
-    record.value = bytes_of(&p->value);
+    if (is_row) record.value = bytes_of(&p->value);
     if (!write_record(p, event, &record, err)) return false;
-    if (event->op != 'd' || !p->config.format.tombstones) return true;
+    if (event->op != 'd' || !p->config.format.tombstones || !is_row) return true;
     record.value = (struct slice){0};
     return write_record(p, event, &record, err);
 }

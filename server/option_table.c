@@ -333,7 +333,7 @@ const struct option options[] = {
      .help = "Columns that come along beside the unique ones and those that `cache.queries` of "
              "this configuration depend on: `public.orders.user_id`."},
     {"cdc.format.encoding", OPTION_WORD, AT(cdc.format.encoding), .initial = "json",
-     .choices = "json|json-schema", .later = "plain|avro|cloudevents",
+     .choices = "json|json-schema|plain|cloudevents", .later = "avro",
      .help = "How an event is written."},
     {"cdc.format.tombstones", BOOL, AT(cdc.format.tombstones), .initial = "true",
      .help = "A record with a null value after each delete, for compacted topics."},

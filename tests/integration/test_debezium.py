@@ -55,6 +55,15 @@ MODES = {
         {"decimals": "double", "bytes": "base64-url-safe", "times": "connect", "tombstones": False, "encoding": "json-schema"},
     ),
     "schemas": (SCHEMAS, {"encoding": "json-schema"}),
+    "cloudevents": (
+        {
+            "value.converter": "io.debezium.converters.CloudEventsConverter",
+            "value.converter.serializer.type": "json",
+            "value.converter.data.serializer.type": "json",
+            "value.converter.json.schemas.enable": "false",
+        },
+        {"encoding": "cloudevents"},
+    ),
 }
 
 
@@ -110,6 +119,9 @@ def normal(data, prefix):
     text = data.decode()
     text = text.replace(f'"name":"{prefix}"', '"name":"PREFIX"').replace(f'"name":"{prefix}.', '"name":"PREFIX.')
     text = re.sub(r'"version":"[^"]*","connector"', '"version":"","connector"', text)
+    if '"specversion"' in text:
+        text = re.sub(r'"iodebeziumversion":"[^"]*"', "", text.replace(f'"iodebeziumname":"{prefix}"', ""))
+        text = text.replace(f"name:{prefix};", "").replace(f"/postgresql/{prefix}", "")
     text = re.sub(r'("op":"[curdt]"),"ts_ms":\d+,"ts_us":\d+,"ts_ns":\d+(\}+)$', r"\1\2", text)
     # A Java object's address stands for the collection of logical messages.
     text = re.sub(r'\{"data_collection":"io.debezium[^}]*\},?', "", text).replace("},]", "}]")
@@ -175,6 +187,11 @@ def forgive_url_safe_placeholder(shaped):
                 events[i] = (key, re.sub(r'"b":(null|"[^"]*")', '"b":""', value), headers)
 
 
+def forget_messages(shaped):
+    for place in [place for place in shaped if place[0] == ".message"]:
+        del shaped[place]
+
+
 def add_connector(oracle, db, prefix, settings):
     """Another connector in the oracle's own process: a JVM takes longer to start than all the rest."""
     url = f"http://127.0.0.1:{oracle.rest}/connectors"
@@ -208,6 +225,9 @@ def test_the_same_sql_gives_the_same_events(db, kafka, debezium, publisher, uniq
         if mode == "doubles":
             forgive_url_safe_placeholder(ours)
             forgive_url_safe_placeholder(theirs)
+        if mode == "cloudevents":  # whose converter has no form for logical messages
+            forget_messages(ours)
+            forget_messages(theirs)
         compare(ours, theirs, mode)
 
     # The same rows, read by a snapshot.
@@ -307,6 +327,23 @@ def test_the_identity_index_is_the_key_of_every_event(db, kafka, publisher, uniq
     by_lsn = sorted((r for r in records if r.value), key=lambda r: (r.value["source"]["lsn"], r.value["op"] == "c"))
     assert [(r.value["op"], r.key) for r in by_lsn] == [
         ("c", {"u": 10}), ("u", {"u": 10}), ("d", {"u": 10}), ("c", {"u": 11}), ("d", {"u": 11})]
+
+
+def test_plain_values_are_rows(db, kafka, publisher, unique):
+    db.execute("CREATE TABLE t (id int PRIMARY KEY, v text)")
+    publisher(db, unique, format={"encoding": "plain"})
+    for sql in ("INSERT INTO t VALUES (1, 'a')", "UPDATE t SET v = 'b'", "UPDATE t SET id = 2", "DELETE FROM t", "TRUNCATE t",
+                "SELECT pg_logical_emit_message(true, 'p', 'text')"):
+        db.execute(sql)
+    records = kafka.wait_for(f"{unique}.public.t", 6)
+    seen = sorted((r.key["id"] if r.key else 0, r.offset, r.headers["__op"], r.value) for r in records)
+    assert [(key, op, value) for key, _, op, value in seen] == [
+        (0, "t", None),
+        (1, "c", {"id": 1, "v": "a"}), (1, "u", {"id": 1, "v": "b"}), (1, "d", None),
+        (2, "c", {"id": 2, "v": "b"}), (2, "d", None),
+    ]
+    (message,) = kafka.wait_for(f"{unique}.message", 1)
+    assert (message.key, message.value) == ({"prefix": "p"}, {"prefix": "p", "content": "dGV4dA=="})
 
 
 def test_a_table_made_later_joins_by_itself(db, kafka, publisher, unique):

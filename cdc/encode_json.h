@@ -1,0 +1,24 @@
+/* encode_json.h: what the encoders that write JSON share. Private to encode*.c. */
+#ifndef FRESHET_CDC_ENCODE_JSON_H
+#define FRESHET_CDC_ENCODE_JSON_H
+
+#include "cdc/encode.h"
+
+/* source.snapshot */
+extern const char *const encode_markers[];
+
+/* A row as an object, null for NULL. */
+bool encode_json_row(const struct event_table *table, const struct value *row,
+                     const struct value *old_whole, struct encode_tally *tally, struct buf *out);
+/* "before":...,"after":... */
+bool encode_json_images(const struct event *event, struct encode_tally *tally, struct buf *out);
+
+bool encode_json_key(const struct event_table *table, const struct value *row,
+                     const struct value *old_whole, struct encode_tally *tally, struct buf *out);
+void encode_json_message_key(struct slice prefix, struct buf *out);
+void encode_json_frame(enum event_frame frame, struct slice payload, struct buf *out);
+/* {"prefix":...,"content":...} */
+void encode_json_message(const struct event_source *source, const struct event *event,
+                         struct buf *out);
+
+#endif
