@@ -222,6 +222,14 @@ static void check_cache_words(struct checker *c) {
               why);
 }
 
+/* Who waits for a fill that is put off must not give up before it is sent. */
+static void check_pace(struct checker *c) {
+    const struct cache_config *cache = &c->config->cache;
+    if (cache->min_refill_interval_ms * 2 > cache->fill_timeout_ms)
+        WRONG(c, "cache.min_refill_interval", "is more than half of cache.fill_timeout (%lldms)",
+              (long long)cache->fill_timeout_ms);
+}
+
 static void check_properties(struct checker *c, const struct kafka_config *kafka,
                              const char *path) {
     if (!kafka->n_properties) return;
@@ -403,6 +411,7 @@ void config_check(struct config *config, const struct config_sources *sources,
     fleet_check(config, sources->file, mistakes);
     check_names(&checker);
     check_cache_words(&checker);
+    check_pace(&checker);
     check_kafka(&checker);
     check_tables(&checker);
     check_queries(&checker);

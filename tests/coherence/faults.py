@@ -57,22 +57,76 @@ def stopped(hunt, pid, seconds):
         os.kill(pid, signal.SIGCONT)
 
 
-# ---- a synchronous standby that stalls ----
+# ---- standbys ----
+
+
+def hold(hunt, standby, seconds):
+    standby.hold()
+    hunt.stopping.wait(seconds)
+    standby.release()
 
 
 def wait_for_standby(stage, db, freshet):
-    stage.standby = stage.make_standby(db.server)
-    db.server.set("synchronous_standby_names", "'hunted_standby'")
+    """Commits wait for it: "on" for its flush, "remote_apply" for its replay."""
+    stage.make_standby(db.server, cluster_name="hunted")
+    db.server.set("synchronous_standby_names", "hunted")
+    wait_until(
+        lambda: db.value("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"), what="the standby is synchronous"
+    )
 
 
 def stall_standby(hunt):
-    """Its processes stop for up to seconds: what is committed meanwhile is logged, streamed, and not visible."""
-    server = hunt.db.server
-    every(hunt, 0.05, 0.6, lambda dice: stopped(hunt, server.standby_pid(), dice.choice([0.05, 0.3, 2.5])))
+    """Its processes stop for up to seconds, or its replay does: what is committed meanwhile is logged, streamed, not visible."""
+    standby = hunt.stage.standby
+
+    def stall(dice):
+        if dice.random() < 0.3:
+            hold(hunt, standby, dice.choice([0.3, 2]))
+            return
+        standby.pause()
+        hunt.stopping.wait(dice.choice([0.05, 0.3, 2.5]))
+        standby.resume()
+
+    every(hunt, 0.05, 0.6, stall)
 
 
 def without_standby(hunt):
     hunt.db.server.set("synchronous_standby_names", None)
+
+
+def fill_from_standby(stage, db):
+    standby = stage.make_standby(db.server)
+    return {"database": {"replicas": [standby.url(db.name)]}}
+
+
+def standby_in_use(stage, db, freshet):
+    wait_until(lambda: freshet.metric("freshet_cache_replica_in_use") == 1, what="the replica is in use")
+
+
+def hold_replica(hunt):
+    every(hunt, 0.1, 0.8, lambda dice: hold(hunt, hunt.stage.standby, dice.choice([0.05, 0.3, 0.9])))
+
+
+# ---- a failover ----
+
+
+def two_hosts(stage, db):
+    """No commit that has returned is lost: it waits for the standby."""
+    standby = stage.make_standby(db.server, cluster_name="hunted")
+    db.server.set("synchronous_standby_names", "hunted")
+    url = f"postgresql://postgres@127.0.0.1:{db.server.port},127.0.0.1:{standby.port}/{db.name}?target_session_attrs=read-write"
+    return {"database": {"url": url}}
+
+
+def promote(hunt):
+    """Once: the primary dies, the standby takes its place."""
+    standby = hunt.stage.standby
+    if hunt.stopping.wait(hunt.seconds * 0.4):
+        return
+    hunt.db.server.kill9()
+    standby.promote()
+    hunt.connect = standby.database(hunt.db.name).connect
+    hunt.count["failovers"] += 1
 
 
 # ---- a standby that is missing: the same with no second server ----
@@ -97,6 +151,13 @@ def name_the_feed(stage, db, freshet):
     wait_until(
         lambda: db.value("SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"), what="the feed is a standby"
     )
+
+
+# ---- writes through ----
+
+
+def write_through(stage, db):
+    return {"cache": {"writes": "through"}}
 
 
 # ---- the feed ----
@@ -217,6 +278,11 @@ FAULTS = {
               miss_standby, without_standby, own_server=True),
         Fault("standby", "a real synchronous standby that stops for up to 2.5 s", stall_standby, without_standby,
               ready=wait_for_standby, own_server=True),
+        Fault("replicas", "rows are read from a standby whose replay stops and goes on", hold_replica,
+              prepare=fill_from_standby, ready=standby_in_use, own_server=True),
+        Fault("promote", "the primary dies, its standby is promoted", promote, prepare=two_hosts, own_server=True,
+              hunters={"safe": True}),
+        Fault("writes", "some writes go through the cache", prepare=write_through, hunters={"through": True}),
         Fault("strict", "remote_apply with the cache's feed as the synchronous standby: no read is older than COMMIT",
               None, without_standby, ready=name_the_feed, own_server=True, bound=0),
         Fault("cut", "the walsender is ended", cut_feed),

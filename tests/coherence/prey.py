@@ -3,7 +3,7 @@
     prey.TABLES                                  the schema and its first rows, as SQL
     for kind in prey.KINDS: ...                  ways to change them
     versions = kind(connection, dice, next)      inside of a transaction: {name: version}
-    prey.READS                                   name's table -> the ways to read it
+    prey.keys_of(name), prey.queries_of(name)    the ways to read it;  prey.QUERIES: those queries' configuration
 """
 
 import json
@@ -220,6 +220,27 @@ NAMES = {
 
 # ---- reading ----
 
+QUERIES = {
+    "prey_by_tag": {
+        "key": "prey_by_tag:{tag}",
+        "sql": "SELECT version FROM prey WHERE tag = $1",
+        "shape": "value",
+        "depends_on": {"prey": ["tag"]},
+    },
+    "hall": {
+        "key": "hall:{hall}",
+        "sql": "SELECT seat, id, version FROM seats WHERE hall = $1 ORDER BY seat",
+        "depends_on": {"seats": ["hall"]},
+    },
+    "twins": {
+        "key": "twins:{id}",
+        "sql": "SELECT a.version, b.version AS other FROM twins_a a JOIN twins_b b ON b.id = a.id WHERE a.id = $1",
+        "shape": "row",
+        "depends_on": {"twins_a": ["id"], "twins_b": ["id"]},
+    },
+}
+NEVER = -3  # a version that no row ever had: two snapshots in one answer
+
 
 def keys_of(name):
     """The keys that lead to it, the plainest first."""
@@ -239,6 +260,29 @@ def from_json(text):
 
 def from_field(text):
     return None if text is None else int(text)
+
+
+def from_twins(text):
+    row = json.loads(text)
+    return row["version"] if row["version"] == row["other"] else NEVER
+
+
+def queries_of(name):
+    """Commands that read it by a named query: [(words, what makes a version of the reply)]."""
+    table, *parts = name.split("/")
+    if table == "tag":
+        return [(["GET", f"prey_by_tag:t{parts[0]}"], from_field)]
+    if table == "seat":
+        return [(["GET", f"hall:{parts[0]}"], lambda text: next(r["version"] for r in json.loads(text) if r["seat"] == int(parts[1])))]
+    if table.startswith("twins_"):
+        return [(["GET", f"twins:{parts[0]}"], from_twins)]
+    return []
+
+
+def reads_of(name):
+    """All of them."""
+    plain = [(["GET", key], from_json) for key in keys_of(name)] + [(["HGET", key, "version"], from_field) for key in keys_of(name)]
+    return plain + queries_of(name)
 
 
 def all_now(connection):

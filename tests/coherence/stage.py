@@ -21,7 +21,7 @@ class Stage:
         self.workshop = Workshop()
         self._shared = None
         self._closers = []
-        self.proxy = None
+        self.proxy = self.standby = None
 
     def __enter__(self):
         return self
@@ -51,8 +51,10 @@ class Stage:
             self._shared = Postgres(self.workshop)
         return self._shared
 
-    def make_standby(self, primary):
-        raise NotImplementedError
+    def make_standby(self, primary, **settings):
+        self.standby = primary.create_standby(**settings)
+        self.later(self.standby.remove)
+        return self.standby
 
     def make_freshet(self, db, config, env):
         freshet = Freshet(self.workshop, merge({"database": {"url": db.url}}, config), env=env).start()
@@ -65,7 +67,7 @@ def hunt_with(stage, fault, seconds, *, seed=None, env=None, until_found=False, 
     db = stage.server(fault.own_server, fault.settings).create_database()
     with db.connect() as connection:
         connection.execute(prey.TABLES)
-    config = {"cache": dict(CONFIG)}
+    config = {"cache": {**CONFIG, "queries": prey.QUERIES}}
     if fault.prepare:
         merge(config, fault.prepare(stage, db))
     freshet = start(db, config) if start else stage.make_freshet(db, config, env)

@@ -1,5 +1,6 @@
 """`freshet check` tells what is right, what is missing and what mends it; and `run` says the same where it cannot start."""
 
+import json
 import re
 import socket
 
@@ -234,3 +235,70 @@ def test_a_port_in_use(cli, shop):
         ran = cli("check", "--database", shop.url, "--listen", f"127.0.0.1:{taken.getsockname()[1]}", "--admin", "127.0.0.1:0")
     assert ran.returncode == 1
     assert only(ran, "listener", "cache.listen")[0] == "FAIL"
+
+
+def check_queries_of(cli, database, tmp_path, queries):
+    path = tmp_path / "freshet.yml"
+    path.write_text(json.dumps({"cache": {"queries": queries}}, indent=2))
+    return check(cli, database, "-c", str(path))
+
+
+def test_named_queries_are_planned(cli, db, tmp_path):
+    db.execute(
+        "CREATE TABLE users (id int PRIMARY KEY, name text);"
+        "CREATE TABLE orders (id int PRIMARY KEY, user_id int REFERENCES users, region text);"
+        "CREATE TABLE parts (region text, id int, PRIMARY KEY (region, id)) PARTITION BY LIST (region);"
+        "CREATE TABLE parts_eu PARTITION OF parts FOR VALUES IN ('eu'); CREATE TABLE bare (id int);"
+        "CREATE VIEW named AS SELECT o.*, u.name, random() AS luck FROM orders o JOIN users u ON u.id = o.user_id"
+    )
+    ran = check_queries_of(cli, db, tmp_path, {
+        "good": {"key": "good:{id}", "sql": "SELECT name FROM users WHERE id = $1", "depends_on": {"users": ["id"]}, "shape": "value"},
+        "lacks": {"key": "lacks:{user}", "sql": "SELECT * FROM named WHERE user_id = $1", "depends_on": {"orders": ["user_id"]}},
+        "timed": {"key": "timed", "sql": "SELECT count(*) FROM parts WHERE now() > '2000-01-01'", "ttl": "5s"},
+        "parted": {"key": "parted:{r}", "sql": "SELECT id FROM parts WHERE region = $1", "depends_on": {"parts": "region", "users": "all"}},
+        "unkept": {"key": "unkept", "sql": "SELECT * FROM bare", "depends_on": {"bare": "all"}},
+        "wrong": {"key": "wrong:{a}", "sql": "SELECT nosuch", "ttl": "5s"},
+        "other": {"key": "other:{a}", "sql": "SELECT 1", "ttl": "5s"},
+        "wide": {"key": "wide", "sql": "SELECT 1, 2", "ttl": "5s", "shape": "list"},
+    })  # fmt: skip
+    assert ran.returncode == 1
+    told = [(result, what) for result, name, what in findings(ran) if name == "query"]
+
+    def of(name):
+        return [(result, what.removeprefix(f"{name}: ")) for result, what in told if what.startswith(f"{name}: ")]
+
+    assert of("good") == [("ok", "good:{id} (integer), shape value; columns name; reads public.users")]
+    (ok, first), (_, undeclared), (_, untold), (_, volatile) = of("lacks")
+    assert ok == "ok" and {"public.orders", "public.users"} <= set(first.replace(",", "").split())
+    assert undeclared.startswith("its plan reads public.users, which depends_on does not name: a change there evicts nothing")
+    assert "public.users: all" in undeclared
+    assert untold.startswith("the old value of user_id is not in the change stream of public.orders")
+    assert 'ALTER TABLE "public"."orders" REPLICA IDENTITY FULL' in untold
+    assert volatile.startswith("calls random(): its results change though no row does")
+    (_, first), (result, timed) = of("timed")
+    assert "reads public.parts; depends on nothing, so its TTL alone (5000 ms) bounds" in first
+    assert result == "warn" and timed.startswith("calls now():")
+    (ok, first), (result, unread) = of("parted")
+    assert first.endswith("reads public.parts") and (result, unread) == ("warn", "depends_on names users, which its plan does not read")
+    assert "the changes of bare cannot be followed, so its results are not kept" in of("unkept")[1][1]
+    assert of("wrong") == [("FAIL", 'column "nosuch" does not exist\ncorrect cache.queries')]
+    assert "another number of parameters than its key" in of("other")[0][1]
+    assert "a list is of one column, its SQL gives several" in of("wide")[0][1]
+    db.execute("ALTER TABLE orders REPLICA IDENTITY FULL")
+    ran = check_queries_of(cli, db, tmp_path, {
+        "card": {"key": "card:{u}", "sql": "SELECT * FROM orders JOIN users ON users.id = user_id WHERE user_id = $1",
+                 "depends_on": {"orders": ["user_id"], "public.users": ["id"]}},
+    })  # fmt: skip
+    assert ran.returncode == 0 and [result for result, name, _ in findings(ran) if name == "query"] == ["ok"]
+
+
+def test_what_named_queries_depend_on_must_be_there(cli, db, tmp_path):
+    db.execute("CREATE TABLE users (id int PRIMARY KEY)")
+    ran = check_queries_of(cli, db, tmp_path, {
+        "a": {"key": "a:{x}", "sql": "SELECT 1 FROM users WHERE id = $1", "depends_on": {"users": ["id"], "nosuch": "all"}},
+        "b": {"key": "b:{x}", "sql": "SELECT 1 FROM users WHERE id = $1", "depends_on": {"users": ["id", "age"]}},
+    })  # fmt: skip
+    told = [what for _, name, what in findings(ran) if name == "named tables"]
+    assert len(told) == 2
+    assert re.search(r"freshet.yml:4:\d+: cache.queries.a.depends_on.nosuch: there is no such table", told[0])
+    assert re.search(r'freshet.yml:\d+:\d+: cache.queries.b.depends_on.users: there is no column "age" in public.users', told[1])

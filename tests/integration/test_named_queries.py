@@ -9,6 +9,7 @@ from support.rows import applied, explain, in_background, keep, state
 from support.waiting import wait_until
 
 SHOP = """
+DROP TABLE IF EXISTS orders, users CASCADE;
 CREATE TABLE users (id int PRIMARY KEY, name text, city text);
 CREATE TABLE orders (id int PRIMARY KEY, user_id int, status text, total numeric(10,2));
 CREATE INDEX ON orders (user_id);

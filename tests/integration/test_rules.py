@@ -14,6 +14,7 @@ import test_consistency
 import test_lease
 import test_named_queries
 import test_unique_keys
+import test_write_faults
 from hunter import Standby, hunt
 from support.freshet import ROOT
 
@@ -62,6 +63,20 @@ def test_without_the_rule_an_old_row_comes_back(make_postgres, start_without, ru
 def test_without_the_lease_old_rows_outlive_the_bound(shop, start_without):
     with pytest.raises(AssertionError, match="later than max_staleness"):
         test_lease.stopped_walsender_scenario(shop, start_without(8))
+
+
+WRITES = [
+    (7, test_write_faults.own_write_scenario, "an old row after the write"),
+    (7, test_write_faults.fill_in_flight_scenario, "an old row was kept"),
+    (3, test_write_faults.later_commit_scenario, "what the write left was kept"),
+    (4, test_write_faults.later_commit_scenario, "what the write left was kept"),
+]
+
+
+@pytest.mark.parametrize("rule, scenario, told", WRITES, ids=[f"{r}-{s.__name__}" for r, s, _ in WRITES])
+def test_without_the_rule_a_write_is_followed_by_an_older_row(db, start_without, rule, scenario, told):
+    with pytest.raises(AssertionError, match=told):
+        scenario(db, start_without(rule))
 
 
 ASKED = [

@@ -1,0 +1,219 @@
+"""Writes through when something goes wrong, or is slow: what is told, what was written, and that memory never shows an older row.
+
+The scenarios that take `start` are run by test_rules.py too, by a program without the rule.
+"""
+
+import time
+
+import pytest
+from redis.exceptions import ExecAbortError, ResponseError
+
+from support.pgproxy import PgProxy
+from support.rows import applied, in_background, keep, state
+from support.waiting import wait_until
+from test_lease import walsender_stopped
+
+TABLE = "CREATE TABLE people (id int PRIMARY KEY, name text, email text UNIQUE)"
+ROWS = "INSERT INTO people SELECT i, 'old', i || '@x' FROM generate_series(1, 20) i"
+CONFIG = {"cache": {"writes": "through", "workers": 1, "max_staleness": "60s"}}
+
+
+@pytest.fixture
+def proxy(db):
+    db.execute(TABLE)
+    db.execute(ROWS)
+    proxy = PgProxy(db.server)
+    yield proxy
+    proxy.close()
+
+
+def start_through(start, proxy, db, **cache):
+    return start(None, {"database": {"url": proxy.url(db)}, "cache": CONFIG["cache"] | cache})
+
+
+def name(f, id=1):
+    return f.row(f"people:{id}")["name"]
+
+
+def stored(db, id=1):
+    return db.value(f"SELECT name FROM people WHERE id = {id}")
+
+
+def test_a_cut_between_commit_and_its_answer_is_told_as_unknown(db, freshet, proxy):
+    f = start_through(freshet, proxy, db)
+    keep(f, "people:1")
+    proxy.cut(b"COMMIT")
+    with pytest.raises(ResponseError, match="^UNKNOWN people: COMMIT was sent and not answered: it was written, or it was not"):
+        f.redis.hset("people:1", "name", "new")
+    assert (stored(db), name(f)) == ("new", "new")
+    assert f.metric("freshet_cache_writes_total", outcome="unknown") == 1
+    assert f.metric("freshet_cache_write_failures_total", reason="outcome_unknown") == 1
+    assert f.redis.hset("people:1", "name", "newer") == 0
+    assert name(f) == "newer"
+
+
+def test_what_never_reached_the_server_is_unknown_too_and_nothing_is_sent_twice(db, freshet, proxy):
+    f = start_through(freshet, proxy, db)
+    keep(f, "people:1")
+    proxy.swallow(b"COMMIT")
+    with pytest.raises(ResponseError, match="^UNKNOWN"):
+        f.redis.delete("people:1")
+    assert (stored(db), name(f)) == ("old", "old")
+    applied(f, db)
+    assert stored(db) == "old"
+
+
+def test_a_cut_before_commit_was_sent_has_written_nothing(db, freshet, proxy):
+    f = start_through(freshet, proxy, db)
+    keep(f, "people:1")
+    proxy.cut(b"BEGIN READ WRITE")
+    with f.client().pipeline(transaction=True) as tx:
+        tx.hset("people:1", "name", "lost").hset("people:2", "name", "lost")
+        with pytest.raises(ExecAbortError, match="nothing was written"):
+            tx.execute()
+    assert (stored(db), stored(db, 2), name(f)) == ("old", "old", "old")
+    assert f.metric("freshet_cache_write_failures_total", reason="unavailable") == 1
+
+
+def test_an_exec_cut_at_its_commit_is_told_as_unknown(db, freshet, proxy):
+    f = start_through(freshet, proxy, db)
+    proxy.cut(b"COMMIT")
+    with f.client().pipeline(transaction=True) as tx:
+        tx.hset("people:1", "name", "new").hset("people:2", "name", "new")
+        with pytest.raises(ResponseError, match="^UNKNOWN"):
+            tx.execute()
+    assert (name(f), name(f, 2)) == (stored(db), stored(db, 2)) == ("new", "new")
+
+
+def test_a_commit_that_takes_too_long_is_told_in_time_and_applied_when_it_returns(db, freshet, proxy):
+    f = start_through(freshet, proxy, db, write_timeout="500ms")
+    keep(f, "people:1")
+    held = proxy.hold(b"COMMIT")
+    begun = time.monotonic()
+    with pytest.raises(ResponseError, match="^UNKNOWN.*no answer within 500 ms"):
+        f.redis.hset("people:1", "name", "new")
+    assert time.monotonic() - begun < 5
+    assert name(f) == "new"
+    assert f.redis.hset("people:2", "name", "over another connection") == 0
+    held.release()
+    wait_until(lambda: f.redis.hset("people:1", "name", "newer") == 0 and name(f) == "newer", what="all is well")
+
+
+def test_without_a_database_a_write_is_refused_in_time(make_postgres, freshet):
+    server = make_postgres()
+    db = server.create_database()
+    db.execute(TABLE)
+    db.execute(ROWS)
+    f = freshet(db, {"cache": CONFIG["cache"] | {"write_timeout": "300ms"}})
+    keep(f, "people:1")
+    server.stop()
+    with pytest.raises(ResponseError, match="people: nothing was written: no free connection to PostgreSQL within 300 ms"):
+        f.redis.hset("people:1", "name", "lost")
+    server.start()
+    wait_until(lambda: is_written(f), 30, "writes go on")
+    assert name(f) == "new"
+
+
+def is_written(f):
+    try:
+        return f.redis.hset("people:1", "name", "new") == 0
+    except ResponseError:
+        return False
+
+
+def test_a_lock_that_is_held_too_long_is_a_timeout_that_wrote_nothing(db, freshet, proxy):
+    f = start_through(freshet, proxy, db, write_timeout="400ms")
+    with db.connect(autocommit=False) as connection:
+        connection.execute("SELECT FROM people WHERE id = 1 FOR UPDATE")
+        with pytest.raises(ResponseError, match="57014 people: canceling statement due to statement timeout"):
+            f.redis.hset("people:1", "name", "late")
+    assert f.redis.hset("people:1", "name", "new") == 0
+
+
+def test_a_client_that_goes_leaves_a_write_that_is_applied(db, freshet, proxy):
+    f = start_through(freshet, proxy, db)
+    keep(f, "people:1")
+    held = proxy.hold(b"COMMIT")
+    with f.socket() as socket:
+        socket.sendall(b"HSET people:1 name new\r\n")
+        held.wait()
+    held.release()
+    wait_until(lambda: name(f) == "new", what="the write is seen")
+
+
+# ---- rule 7, and the others on writes ----
+
+
+def own_write_scenario(db, start):
+    """The stream is stopped, and memory may be a minute old: but the writer, and all others, read the write."""
+    db.execute(TABLE)
+    db.execute(ROWS)
+    f = start(db, CONFIG)
+    keep(f, "people:1")
+    assert keep(f, "people:email=new@x") is None
+    with walsender_stopped(db):
+        f.redis.hset("people:1", mapping={"name": "new", "email": "new@x"})
+        assert name(f) == "new", "an old row after the write"
+        assert f.row("people:email=new@x") is not None, "an old row after the write"
+        f.redis.delete("people:1")
+        assert f.row("people:1") is None, "an old row after the write"
+
+
+def fill_in_flight_scenario(db, start):
+    """A read that began before the write, and ends after it, is not kept."""
+    db.execute(TABLE)
+    db.execute(ROWS)
+    proxy = PgProxy(db.server)
+    f = start_through(start, proxy, db)
+    keep(f, "people:2")
+    with walsender_stopped(db):
+        held = proxy.hold(b'{"1"}')
+        early = in_background(lambda: name(f))
+        held.wait()
+        wait_until(lambda: not db.value("SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%people%' AND pid <> pg_backend_pid()"))
+        f.client().hset("people:1", "name", "new")
+        f.redis.execute_command("DEL", "plain")
+        held.release()
+        early()
+        assert name(f) == "new", "an old row was kept"
+    proxy.close()
+
+
+def later_commit_scenario(db, start):
+    """Between a write's COMMIT and its answer another commit touches the row: what the write has left is not kept."""
+    db.execute(TABLE)
+    db.execute(ROWS)
+    proxy = PgProxy(db.server)
+    f = start_through(start, proxy, db)
+    keep(f, "people:1")
+    held = proxy.hold(b"COMMIT")
+    written = in_background(lambda: f.client().hset("people:1", "name", "first"))
+    held.wait()
+    wait_until(lambda: stored(db) == "first", what="the write is committed")
+    db.execute("UPDATE people SET name = 'second' WHERE id = 1")
+    applied(f, db)
+    samples = f.metric("freshet_cache_samples_total")
+    wait_until(lambda: f.metric("freshet_cache_samples_total") >= samples + 5, what="five pulses")
+    held.release()
+    written()
+    assert name(f) == "second", "what the write left was kept"
+    proxy.close()
+
+
+SCENARIOS = [own_write_scenario, fill_in_flight_scenario, later_commit_scenario]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+def test_no_read_is_older_than_the_write(db, freshet, scenario):
+    scenario(db, freshet)
+
+
+def test_by_ttl_alone_own_writes_are_seen_at_once(db, freshet):
+    db.execute(TABLE)
+    db.execute(ROWS)
+    f = freshet(db, {"cache": {"writes": "through", "coherence": "ttl"}})
+    keep(f, "people:1")
+    keep(f, "people:email=1@x")
+    assert f.redis.hset("people:1", "name", "new") == 0
+    assert name(f) == "new" == f.row("people:email=1@x")["name"]
+    assert state(f, "people:1") == "resident"
