@@ -15,11 +15,12 @@ CONFIG = {
 
 
 class Stage:
-    """with Stage() as stage: ...      Its servers are shared by the hunts, but for those that ask for their own."""
+    """with Stage() as stage: ...      A server is shared by the hunts, but for those that ask for their own."""
 
-    def __init__(self):
-        self.workshop = Workshop()
-        self._shared = None
+    def __init__(self, workshop=None, shared=None):
+        self.workshop = workshop or Workshop()
+        self._own = workshop is None  # else somebody else closes it, and the shared server
+        self._shared = shared
         self._closers = []
         self.proxy = self.standby = None
 
@@ -28,9 +29,10 @@ class Stage:
 
     def __exit__(self, *exception):
         self.tidy()
-        if self._shared:
-            self._shared.remove()
-        self.workshop.close()
+        if self._own:
+            if self._shared:
+                self._shared.remove()
+            self.workshop.close()
 
     def later(self, close):
         self._closers.append(close)
@@ -62,9 +64,9 @@ class Stage:
         return freshet
 
 
-def hunt_with(stage, fault, seconds, *, seed=None, env=None, until_found=False, start=None, **more):
-    """One hunt beside one fault. `start`: a factory of caches, else the stage's own."""
-    db = stage.server(fault.own_server, fault.settings).create_database()
+def hunt_with(stage, fault, seconds, *, seed=None, env=None, until_found=False, db=None, start=None, **more):
+    """One hunt beside one fault. `db`, `start`: an empty database and what makes a cache on it, else the stage's own."""
+    db = db or stage.server(fault.own_server, fault.settings).create_database()
     with db.connect() as connection:
         connection.execute(prey.TABLES)
     config = {"cache": {**CONFIG, "queries": prey.QUERIES}}

@@ -39,6 +39,8 @@ The binary is build/freshet, or FRESHET_BINARY. FRESHET_TEST_PATIENCE multiplies
 import itertools
 import os
 import shutil
+import sys
+from pathlib import Path
 
 import pytest
 import redis
@@ -51,6 +53,9 @@ from support.kafka import Kafka
 from support.opensearch import OpenSearch
 from support.postgres import Postgres
 from support.process import Process, Workshop, free_port
+
+# The hunter of stale reads is a program of its own, and a library of the tests.
+sys.path.append(str(Path(__file__).parents[1] / "coherence"))
 
 _names = itertools.count(1)
 

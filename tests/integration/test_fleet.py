@@ -5,7 +5,8 @@ import os
 import pytest
 import redis
 
-from hunter import hunt
+from faults import FAULTS
+from stage import Stage, hunt_with
 from support.invalidations import decode
 from support.rows import applied, keep, state
 from support.waiting import wait_until
@@ -275,16 +276,18 @@ def test_a_crash_of_the_database_clears_the_caches(make_postgres, fleet):
     assert c.row("customers:1")["name"] == "new"
 
 
-def test_no_stale_read_is_found_by_way_of_the_topic(db, freshet, kafka, unique):
+def test_no_stale_read_is_found_by_way_of_the_topic(workshop, db, freshet, kafka, unique):
     publisher = []
 
     def start(database, config):
         publisher.append(Fleet(freshet, database, kafka, unique))
         return publisher[0].cache(config)
 
-    result = hunt(db, start, float(os.environ.get("FRESHET_HUNT_SECONDS", 6)))
-    assert not result.violations, result.violations[:10]
-    assert result.reads > 100 and result.writes > 20
+    seconds = float(os.environ.get("FRESHET_HUNT_SECONDS", 6))
+    with Stage(workshop) as stage:
+        hunt = hunt_with(stage, FAULTS["none"], seconds, db=db, start=start)
+    assert not hunt.violations, hunt.violations[:10]
+    assert hunt.figures()["reads"] > 100 and hunt.figures()["commits"] > 20
 
 
 def test_check_looks_at_the_topic_and_its_publication(shop, fleet, cli, kafka, unique):

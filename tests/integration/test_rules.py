@@ -11,11 +11,14 @@ import pytest
 import support.freshet
 import test_coherence
 import test_consistency
+import test_failover
 import test_lease
+import test_replicas
 import test_named_queries
 import test_unique_keys
 import test_write_faults
-from hunter import Standby, hunt
+from faults import FAULTS
+from stage import Stage, hunt_with
 from support.freshet import ROOT
 
 SECONDS = float(os.environ.get("FRESHET_HUNT_SECONDS", 20))
@@ -98,20 +101,26 @@ def test_with_every_rule_in_force_the_same_build_passes(make_postgres, start_wit
     test_coherence.gap_scenario(server, server.create_shop(), start_without(""))
 
 
-def test_without_eviction_before_the_advance_the_hunter_finds_old_rows(db, start_without):
-    assert hunt(db, start_without(2), SECONDS, until_found=True).violations
+@pytest.mark.parametrize("rule, fault", [(0, "none"), (2, "none"), (3, "missing"), (5, "slow"), (9, "none")])
+def test_without_the_rule_the_hunter_finds_old_rows(workshop, postgres, start_without, rule, fault):
+    """The others, with more patience: make check-coherence-rules."""
+    with Stage(workshop, postgres) as stage:
+        hunt = hunt_with(stage, FAULTS[fault], SECONDS, env={"FRESHET_TEST_RULES_OFF": str(rule)}, until_found=True)
+    assert hunt.violations
 
 
-@pytest.mark.parametrize("rule", [9, 0])
-def test_without_the_rules_of_unique_keys_the_hunter_finds_old_rows(db, start_without, rule):
-    # A wrong absence is found at the latest when all is quiet.
-    assert hunt(db, start_without(rule), SECONDS / 4, until_found=True).violations
-
-
-def test_without_the_recent_set_the_hunter_finds_old_rows(make_postgres, start_without):
+def test_without_the_lsn_rule_a_standby_brings_old_rows_back(make_postgres, start_without):
     server = make_postgres()
-    standby = Standby(server)
-    hunted = hunt(
-        server.create_database(), start_without(3), SECONDS, until_found=True, disturb=standby.toggle, calm=standby.release
-    )
-    assert hunted.violations
+    shop, standby = server.create_shop(), server.create_standby()
+    try:
+        standby.catch_up()
+        f = test_replicas.started(start_without(11), shop, standby, max_staleness="60s")
+        with pytest.raises(AssertionError, match="of the replica"):
+            test_replicas.held_standby_scenario(standby, shop, f)
+    finally:
+        standby.remove()
+
+
+def test_a_fenced_primary_brings_old_rows_back_without_looking_which_server_it_is(make_postgres, start_without):
+    with pytest.raises(AssertionError, match="of the old primary"):
+        test_failover.fenced_scenario(make_postgres(), start_without(12))
