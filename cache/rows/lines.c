@@ -97,7 +97,8 @@ void lines_destroy(struct lines **lines) {
 }
 
 /* It goes to the new place at once. */
-static void follow(struct line *line) {
+static void follow(const struct lines *lines, struct line *line) {
+    if (!core_rule_holds(lines->core, RULE_SERVER)) return;
     if (pipe_state(line->pipe) == PIPE_DOWN || pipe_is_current(line->pipe)) return;
     pipe_break(line->pipe, "the server is found elsewhere now");
     line->backoff_us = 0;
@@ -110,7 +111,7 @@ struct pipe *lines_pick(struct lines *lines, uint32_t source, int64_t now_us) {
     bool connecting = false;
     for (uint32_t i = source * lines->n_each; i < (source + 1) * lines->n_each; i++) {
         struct line *line = &lines->lines[i];
-        follow(line);
+        follow(lines, line);
         enum pipe_state state = pipe_state(line->pipe);
         connecting |= state == PIPE_CONNECTING;
         if (state == PIPE_DOWN && line->retry_at_us <= now_us) down = line;

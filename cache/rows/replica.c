@@ -85,10 +85,12 @@ static bool ask(PGconn *conn, struct standing *standing, struct error *err) {
 
 /* ---- judging ---- */
 
+static const char not_begun[] = "the change stream has not begun yet";
+
 /* NULL: its history is the origin's. */
 static const char *foreign(const struct standing *standing, const struct origin *origin) {
     if (!standing->in_recovery) return "it is no standby";
-    if (origin->server_start_us == 0) return "the change stream has not begun yet";
+    if (origin->server_start_us == 0) return not_begun;
     if (standing->system_identifier != origin->system_identifier)
         return "it is a standby of another system";
     if (standing->timeline != origin->timeline) return "it is on another timeline than the primary";
@@ -123,7 +125,7 @@ static void tell(struct replica *replica, const struct source_measure *measure) 
     if (measure->fit)
         log_info(replica->core->log, "cache_replica_in_use", "replica=%s lag_ms=%lld",
                  source_name(replica->source), (long long)measure->lag_us / 1000);
-    else
+    else if (measure->cause != not_begun)
         log_warn(replica->core->log, "cache_replica_left_out", "replica=%s cause=\"%s\"",
                  source_name(replica->source), measure->cause);
 }

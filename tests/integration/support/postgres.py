@@ -172,7 +172,7 @@ class Standby(Postgres):
     """A hot standby: rows can be read. standby.database(name) for a database that its primary has.
 
     standby.hold(), standby.release()       it receives and does not replay; it replays again
-    standby.wait_replayed(lsn)
+    standby.catch_up()
     standby.promote()
     standby.follow(server)                  of another primary, from now on: starts again
     """
@@ -202,7 +202,9 @@ class Standby(Postgres):
     def replayed(self):
         return self.value("SELECT pg_last_wal_replay_lsn()::text")
 
-    def wait_replayed(self, lsn):
+    def catch_up(self):
+        """Waits until everything is replayed that the primary has committed."""
+        lsn = self.primary.value("SELECT pg_logical_emit_message(true, 'test', '')::text")
         wait_until(lambda: self.value("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", [lsn]), what=f"{lsn} is replayed")
 
     def promote(self):
