@@ -1,11 +1,9 @@
 #include "cdc/standin.h"
 
-#include <ctype.h>
-#include <string.h>
-
 #include "base/clock.h"
 #include "base/lsn.h"
 #include "base/mem.h"
+#include "base/standbys.h"
 #include "cdc/stream.h"
 
 struct standin {
@@ -13,26 +11,14 @@ struct standin {
     uint64_t lsn;
 };
 
-static bool is_of_name(char c) { return isalnum((unsigned char)c) || c == '_' || c == '-'; }
-
-/* A word of it, quoted or not, or `*`. */
-bool standin_is_named(const char *standby_names, const char *name) {
-    if (strchr(standby_names, '*')) return true;
-    size_t len = strlen(name);
-    const char *at = standby_names;
-    while ((at = strcasestr(at, name)) != NULL) {
-        bool begins = at == standby_names || !is_of_name(at[-1]);
-        if (begins && !is_of_name(at[len])) return true;
-        at++;
-    }
-    return false;
-}
-
 static bool is_awaited(const struct pgwait *wait, PGconn *conn, const char *name,
                        struct error *err) {
     PGresult *rows =
         pgwait_query(wait, conn, "SELECT current_setting('synchronous_standby_names')", err);
-    bool awaited = rows && standin_is_named(PQgetvalue(rows, 0, 0), name);
+    struct standbys standbys = {0};
+    bool awaited = rows && standbys_parse(PQgetvalue(rows, 0, 0), &standbys) &&
+                   standbys_role(&standbys, name) != STANDBY_NOT_NAMED;
+    standbys_deinit(&standbys);
     PQclear(rows);
     return awaited;
 }

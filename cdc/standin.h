@@ -26,7 +26,4 @@ struct standin *standin_open(const struct pgwait *wait, const char *url,
 bool standin_turn(struct standin *standin, struct error *err) MUST_CHECK;
 void standin_close(struct standin **standin);
 
-/* Could a list of synchronous standbys mean this name? Pure. */
-bool standin_is_named(const char *standby_names, const char *name);
-
 #endif

@@ -59,6 +59,11 @@ void check_publications(struct check_context *context);
 void check_tables(struct check_context *context);
 /* checks_queries.c */
 void check_queries(struct check_context *context);
+/* checks_writes.c */
+void check_writes(struct check_context *context);
+/* checks_cache.c */
+void check_standbys(struct check_context *context);
+void check_deletions(struct check_context *context);
 /* checks_outside.c */
 void check_kafka(struct check_context *context);
 void check_fleet(struct check_context *context); /* checks_fleet.c */

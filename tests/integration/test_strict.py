@@ -137,3 +137,31 @@ def test_another_standby_takes_over_for_a_dead_cache(server, shop, freshet, how)
         standby(shop)
         committing(shop, "again")()
         assert name(f) == "again"
+
+
+# ---- what `freshet check` says of it ----
+
+
+@pytest.mark.parametrize(
+    "names, result, told",
+    [
+        (None, None, None),
+        ("'replica'", None, None),
+        ("'freshet_cache'", "warn", "every COMMIT hangs"),
+        ("'FIRST 1 (freshet_cache, replica)'", "ok", "another standby confirms in its place, and commits go on"),
+        ("'ANY 1 (freshet_cache, replica)'", "warn", "reads are not strict"),
+        ("'*'", "warn", "reads are not strict"),
+    ],
+)
+def test_check_tells_what_a_stopped_cache_does_to_commits(postgres, db, cli, names, result, told):
+    url = db.url + ("&" if "?" in db.url else "?") + "options=-csynchronous_commit%3Dlocal"
+    postgres.set("synchronous_standby_names", names)
+    try:
+        wait_until(lambda: postgres.value("SHOW synchronous_standby_names") == (names or "").strip("'"), what="it is set")
+        ran = cli("check", "--database", url, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
+    finally:
+        postgres.set("synchronous_standby_names", None)
+    lines = [line for line in ran.stdout.splitlines() if " sync standby " in line]
+    assert [line.split()[0] for line in lines] == ([result, "warn"] if told else []), ran.stdout
+    if told:
+        assert told in lines[0] and "do not wait for the cache" in lines[1]
