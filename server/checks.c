@@ -13,6 +13,8 @@ static const struct check {
     {"database", check_connection, false, true},
     {"server version", check_version, true, true},
     {"primary", check_primary, true, true},
+    {"replica", check_replicas, true, false},
+    {"pooler", check_pooler, true, true},
     {"wal_level", check_wal_level, true, true},
     {"replication right", check_replication_right, true, true},
     {"replication slots", check_slots, true, true},

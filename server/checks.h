@@ -53,6 +53,9 @@ void check_wal_level(struct check_context *context);
 void check_replication_right(struct check_context *context);
 void check_slots(struct check_context *context);
 void check_senders(struct check_context *context);
+/* checks_replicas.c */
+void check_replicas(struct check_context *context);
+void check_pooler(struct check_context *context);
 /* checks_tables.c */
 void check_names(struct check_context *context);
 void check_publications(struct check_context *context);

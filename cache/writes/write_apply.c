@@ -7,6 +7,7 @@
 #include "cache/rows/coherence.h"
 #include "cache/rows/keep.h"
 #include "cache/rows/rowttl.h"
+#include "cache/rows/sources.h"
 #include "cache/rows/statement.h"
 #include "cache/rows/touched.h"
 #include "cache/values/fields.h"
@@ -168,6 +169,9 @@ static void keep_stored(struct core *core, const struct write *write,
     if (PQntuples(stored->result) != 1 ||
         !pgsnapshot_parse(field_of(stored->result, STATEMENT_SNAPSHOT), &snapshot))
         return;
+    /* After a failover the stream may be another server's. */
+    snapshot.serves = source_serves(sources_at(core->sources, 0));
+    snapshot.served = write->server_start_us;
     if (write->xid == 0 || pgsnapshot_include(&snapshot, write->xid))
         keep(core, write, stored, &snapshot);
     pgsnapshot_deinit(&snapshot);

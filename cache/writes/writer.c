@@ -22,15 +22,26 @@ enum {
     LAST_BACKOFF_US = 2 * 1000 * 1000,
 };
 
+static const char hello_sql[] =
+    "SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint";
+
 /* The answers that a line waits for, in the order of sending. */
 struct expected {
-    enum { EXPECT_NOTHING, EXPECT_CHANGE, EXPECT_ROW, EXPECT_STORED, EXPECT_COMMIT } kind;
+    enum {
+        EXPECT_HELLO,
+        EXPECT_NOTHING,
+        EXPECT_CHANGE,
+        EXPECT_ROW,
+        EXPECT_STORED,
+        EXPECT_COMMIT
+    } kind;
     uint32_t op;
     enum key_form form;
 };
 
 enum phase {
     PHASE_IDLE,
+    PHASE_HELLO,   /* which server is it? */
     PHASE_CHANGES, /* COMMIT was not sent yet */
     PHASE_COMMIT,
     PHASE_ROLLBACK,
@@ -41,6 +52,7 @@ struct line {
     int64_t since_us;    /* of connecting */
     int64_t retry_at_us; /* while it is down */
     int64_t backoff_us;
+    int64_t server_start_us;
     enum phase phase;
     struct write *write; /* NULL: it was answered, or there is none */
     uint64_t number;     /* of the worker's fillclock */
@@ -278,7 +290,7 @@ void writer_submit(struct writer *writer, struct write **write) {
 static void take_error(struct line *line, const struct expected *expected, const PGresult *result) {
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
-    if (!state || line->refused) return;
+    if (!state || line->refused || !line->write) return;
     if (expected->kind == EXPECT_COMMIT && (!severity || strcmp(severity, "ERROR") != 0)) return;
     line->refused = true;
     write_refuse_by(line->write, &line->write->ops[expected->op], result);
@@ -298,6 +310,7 @@ static void on_result(void *owner, struct wire *wire, PGresult **result) {
     }
     struct write_stored stored = {expected.op, expected.form, *result};
     switch (expected.kind) {
+    case EXPECT_HELLO: line->server_start_us = strtoll(PQgetvalue(*result, 0, 0), NULL, 10); break;
     case EXPECT_NOTHING: break;
     case EXPECT_CHANGE:
     case EXPECT_ROW:
@@ -314,6 +327,7 @@ static void on_result(void *owner, struct wire *wire, PGresult **result) {
 
 static void settle(struct writer *writer, struct line *line) {
     if (line->committed) {
+        line->write->server_start_us = line->server_start_us;
         write_apply(writer->core, line->write, (struct write_stored *)(void *)line->stored.data,
                     (uint32_t)(line->stored.len / sizeof(struct write_stored)));
         tell(writer, line, write_is_well(line->write) ? WRITE_DONE : WRITE_REFUSED);
@@ -331,6 +345,7 @@ static void on_synced(void *owner, struct wire *wire) {
     struct line *line = line_of(writer, wire);
     switch (line->phase) {
     case PHASE_IDLE: break;
+    case PHASE_HELLO:
     case PHASE_ROLLBACK: let_go(writer, line); break;
     case PHASE_COMMIT: settle(writer, line); break;
     case PHASE_CHANGES:
@@ -356,7 +371,9 @@ static void on_up(void *owner, struct wire *wire) {
     line->since_us = 0;
     writer->cause[0] = '\0';
     metric_add(writer->count.connections, 1);
-    pump(writer);
+    line->phase = PHASE_HELLO;
+    send_plain(line, hello_sql, EXPECT_HELLO);
+    wire_sync(line->wire);
 }
 
 static void doubt(struct writer *writer, struct line *line, const char *cause) {
@@ -377,7 +394,11 @@ static void on_down(void *owner, struct wire *wire, const char *cause) {
     line->retry_at_us =
         clock_mono_us() + line->backoff_us / 2 + (int64_t)rand_r(&writer->seed) % line->backoff_us;
     snprintf(writer->cause, sizeof writer->cause, "%s", cause);
-    if (line->phase == PHASE_IDLE) return;
+    if (line->phase == PHASE_IDLE || !line->write) {
+        line->phase = PHASE_IDLE;
+        line->expected.len = line->answered = 0;
+        return;
+    }
     if (line->phase == PHASE_COMMIT && line->committed) {
         settle(writer, line);
         return;
@@ -438,7 +459,8 @@ static char *make_conninfo(const struct cache_config *config) {
     /* The server gives up before the client's deadline, so that the client learns what happened. */
     snprintf(options, sizeof options, "-c statement_timeout=%lld",
              (long long)(config->write_timeout_ms - config->write_timeout_ms / 5));
-    struct pg_options pg = {.application_name = "freshet_write", .server_options = options};
+    struct pg_options pg = {.application_name = config->application_name,
+                            .server_options = options};
     struct error err = {0};
     char *conninfo = pg_conninfo(config->database_url, &pg, &err);
     ASSERT(conninfo); /* readthrough_create has looked at the URL */

@@ -209,6 +209,16 @@ def test_row_level_security_and_missing_rights(cli, shop, role):
     assert result == "warn" and f'GRANT SELECT ON "public"."products" TO "{role}";' in what
 
 
+def test_tables_that_are_written_through_need_the_rights(cli, shop, role):
+    through = ["--set", "cache.tables.public.customers.writes=through"]
+    assert only(check(cli, shop, *through), "writes") == ("ok", "public.customers: written through")
+    shop.execute(f"GRANT INSERT ON customers TO {role}")
+    result, what = only(check(cli, shop, *through, user=role), "writes")
+    assert result == "warn" and f'role "{role}" lacks the right to UPDATE, DELETE' in what
+    shop.execute(re.search(r"GRANT .*", what)[0])
+    assert only(check(cli, shop, *through, user=role), "writes")[0] == "ok"
+
+
 def test_kafka(cli, shop, kafka):
     ran = check(cli, shop, "--kafka", kafka.brokers)
     assert ran.returncode == 0, ran.stdout

@@ -7,6 +7,8 @@ import pytest
 import redis
 from redis.exceptions import ExecAbortError, ReadOnlyError, ResponseError, WatchError
 
+from support.freshet import Freshet, merge
+from support.postgres import Postgres
 from support.rows import applied, explain, in_background, keep, state
 from support.waiting import wait_until
 
@@ -26,16 +28,46 @@ INSERT INTO pairs VALUES (1, 'x', 'v');
 """
 
 
+RESET = TABLES[TABLES.index("INSERT") :]
+
+
+@pytest.fixture(scope="module")
+def shared(workshop, _servers):
+    """One cache for the tests that leave the tables' definitions as they are."""
+    database = _servers("postgres15", lambda: Postgres(workshop)).create_database()
+    database.execute(TABLES)
+    one = Freshet(workshop, merge({"database": {"url": database.url}}, THROUGH)).start()
+    keep(one, "people:20")  # the tables have joined
+    yield database, one
+    one.close()
+    database.drop()
+
+
 @pytest.fixture
-def people(db):
+def people(shared):
+    database, one = shared
+    database.execute("TRUNCATE people, pairs")
+    database.execute(RESET)
+    applied(one, database)
+    one.redis.flushall()
+    return database
+
+
+@pytest.fixture
+def f(people, shared):
+    return shared[1]
+
+
+@pytest.fixture
+def own(db):
     db.execute(TABLES)
     return db
 
 
 @pytest.fixture
-def f(people, freshet):
-    f = freshet(people, THROUGH)
-    keep(f, "people:20")  # the tables have joined
+def own_f(own, freshet):
+    f = freshet(own, THROUGH)
+    keep(f, "people:20")
     return f
 
 
@@ -74,17 +106,17 @@ def test_the_row_as_the_database_stored_it_is_what_memory_then_holds(f, people):
     assert f.metric("freshet_cache_misses_total") == misses
 
 
-def test_an_after_trigger_and_a_deferred_one_are_in_what_memory_holds(f, people):
-    people.execute(
+def test_an_after_trigger_and_a_deferred_one_are_in_what_memory_holds(own_f, own):
+    own.execute(
         "CREATE FUNCTION later() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
         " IF NEW.email IS NOT NULL THEN UPDATE people SET email = NULL WHERE id = NEW.id; END IF; RETURN NULL; END $$"
     )
-    people.execute(
+    own.execute(
         "CREATE CONSTRAINT TRIGGER late AFTER UPDATE ON people DEFERRABLE INITIALLY DEFERRED"
         " FOR EACH ROW EXECUTE FUNCTION later()"
     )
-    f.redis.hset("people:1", "name", "Ada")
-    assert f.row("people:1")["email"] is None is column(people, "email")
+    own_f.redis.hset("people:1", "name", "Ada")
+    assert own_f.row("people:1")["email"] is None is column(own, "email")
 
 
 def test_hdel_makes_columns_null(f, people):
@@ -213,17 +245,17 @@ def test_a_changed_primary_key_is_seen_at_once(f):
     assert f.row("people:500")["name"] == "p1"
 
 
-def test_set_by_a_unique_key(f, people):
-    people.execute("CREATE TABLE tags (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, tag text UNIQUE, n int DEFAULT 1)")
-    wait_until(lambda: f.redis.get("tags:1") is None and state(f, "tags:1") == "absent", what="the table is known")
-    assert f.redis.set("tags:tag=a", "{}") is True
-    assert f.redis.set("tags:tag=a", '{"n": 2}') is True
-    row = f.row("tags:tag=a")
-    assert row == {"id": 1, "tag": "a", "n": 2} == f.row("tags:1")
-    assert f.redis.set("tags:tag=a", json.dumps(row | {"n": 3})) is True
-    assert f.redis.set("tags:7", '{"tag": "given"}') is True
+def test_set_by_a_unique_key(own_f, own):
+    own.execute("CREATE TABLE tags (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, tag text UNIQUE, n int DEFAULT 1)")
+    wait_until(lambda: own_f.redis.get("tags:1") is None and state(own_f, "tags:1") == "absent", what="the table is known")
+    assert own_f.redis.set("tags:tag=a", "{}") is True
+    assert own_f.redis.set("tags:tag=a", '{"n": 2}') is True
+    row = own_f.row("tags:tag=a")
+    assert row == {"id": 1, "tag": "a", "n": 2} == own_f.row("tags:1")
+    assert own_f.redis.set("tags:tag=a", json.dumps(row | {"n": 3})) is True
+    assert own_f.redis.set("tags:7", '{"tag": "given"}') is True
     with pytest.raises(ResponseError, match="another row"):
-        f.redis.set("tags:tag=a", '{"id": 7, "n": 9}')
+        own_f.redis.set("tags:tag=a", '{"id": 7, "n": 9}')
 
 
 # ---- errors ----
@@ -231,6 +263,8 @@ def test_set_by_a_unique_key(f, people):
 
 def test_a_constraint_is_an_error_with_its_code_and_nothing_changes(f, people):
     before = keep(f, "people:1")
+    failures = f.metric("freshet_cache_write_failures_total", reason="constraint")
+    refused = f.metric("freshet_cache_writes_total", outcome="refused")
     with pytest.raises(ResponseError) as error:
         f.redis.hset("people:1", "email", "p2@x")
     assert str(error.value) == (
@@ -240,15 +274,15 @@ def test_a_constraint_is_an_error_with_its_code_and_nothing_changes(f, people):
     with pytest.raises(ResponseError, match='CONSTRAINT 23514 .*"sane"'):
         f.redis.hset("people:1", "visits", 5000)
     assert (state(f, "people:1"), f.redis.get("people:1")) == ("resident", before)
-    assert f.metric("freshet_cache_write_failures_total", reason="constraint") == 2
-    assert f.metric("freshet_cache_writes_total", outcome="refused") == 2
+    assert f.metric("freshet_cache_write_failures_total", reason="constraint") == failures + 2
+    assert f.metric("freshet_cache_writes_total", outcome="refused") == refused + 2
 
 
-def test_a_deferred_constraint_that_fails_is_answered(f, people):
-    people.execute("ALTER TABLE pairs ADD CONSTRAINT ref FOREIGN KEY (a) REFERENCES people DEFERRABLE INITIALLY DEFERRED")
+def test_a_deferred_constraint_that_fails_is_answered(own_f, own):
+    own.execute("ALTER TABLE pairs ADD CONSTRAINT ref FOREIGN KEY (a) REFERENCES people DEFERRABLE INITIALLY DEFERRED")
     with pytest.raises(ResponseError, match="CONSTRAINT 23503"):
-        f.redis.set("pairs:999:x", "{}")
-    assert f.redis.get("pairs:999:x") is None
+        own_f.redis.set("pairs:999:x", "{}")
+    assert own_f.redis.get("pairs:999:x") is None
 
 
 def test_a_row_that_is_absent_is_not_made_by_hset(f, people):
@@ -278,37 +312,38 @@ def test_commands_that_cannot_write_rows_say_so(f):
             f.redis.execute_command(*command)
     with pytest.raises(ResponseError, match="only NX or XX"):
         f.redis.set("people:1", "{}", ex=10)
+    keep(f, "people:20")
     assert f.redis.expire("people:20", 100) is True
 
 
-def test_by_default_rows_are_read_only_and_del_evicts(people, freshet):
-    f = freshet(people, {"cache": {"tables": {"pairs": {"writes": "through"}}}})
+def test_by_default_rows_are_read_only_and_del_evicts(own, freshet):
+    f = freshet(own, {"cache": {"tables": {"pairs": {"writes": "through"}}}})
     keep(f, "people:1")
     for command in [("HSET", "people:1", "name", "x"), ("SET", "people:1", "{}"), ("HINCRBY", "people:1", "visits", "1")]:
         with pytest.raises(ReadOnlyError, match="cache.writes is refuse"):
             f.redis.execute_command(*command)
     assert f.redis.delete("people:1") == 1
-    assert column(people, "name") == "p1"
+    assert column(own, "name") == "p1"
     assert f.redis.hset("pairs:1:x", "v", "by the table's own setting") == 0
     assert f.redis.delete("pairs:1:x", "people:1") == 1
 
 
-def test_a_role_without_the_right_is_told(people, freshet, unique):
+def test_a_role_without_the_right_is_told(own, freshet, unique):
     role = f"reader_{unique}"
-    people.execute(f"CREATE ROLE {role} LOGIN REPLICATION")
-    people.execute(f"GRANT CREATE ON DATABASE {people.name} TO {role}")
+    own.execute(f"CREATE ROLE {role} LOGIN REPLICATION")
+    own.execute(f"GRANT CREATE ON DATABASE {own.name} TO {role}")
     for table in ("people", "pairs"):
-        people.execute(f"ALTER TABLE {table} OWNER TO {role}")
-        people.execute(f"REVOKE INSERT, UPDATE, DELETE ON {table} FROM {role}")
-    f = freshet(None, {"database": {"url": people.server.url(people.name, role)}, **THROUGH})
+        own.execute(f"ALTER TABLE {table} OWNER TO {role}")
+        own.execute(f"REVOKE INSERT, UPDATE, DELETE ON {table} FROM {role}")
+    f = freshet(None, {"database": {"url": own.server.url(own.name, role)}, **THROUGH})
     try:
         with pytest.raises(ResponseError, match="42501 people: permission denied for table people"):
             f.redis.hset("people:1", "name", "x")
     finally:
         f.stop()
-        people.execute(f"REASSIGN OWNED BY {role} TO postgres")
-        people.execute(f"DROP OWNED BY {role}")
-        people.execute(f"DROP ROLE {role}")
+        own.execute(f"REASSIGN OWNED BY {role} TO postgres")
+        own.execute(f"DROP OWNED BY {role}")
+        own.execute(f"DROP ROLE {role}")
 
 
 def test_a_deadlock_is_answered_with_its_code(f, people):
@@ -439,10 +474,10 @@ def test_tracking_and_notifications_follow_writes(f):
     wait_until(heard, what="hset is told")
 
 
-def test_acl_asks_for_the_right_to_write_the_key(f):
-    f.redis.execute_command("ACL", "SETUSER", "reader", "on", ">r", "~*", "+@read")
-    f.redis.execute_command("ACL", "SETUSER", "some", "on", ">s", "%R~*", "%W~pairs:*", "+@all")
-    reader, some = (f.client(username=u, password=u[0]) for u in ("reader", "some"))
+def test_acl_asks_for_the_right_to_write_the_key(own_f):
+    own_f.redis.execute_command("ACL", "SETUSER", "reader", "on", ">r", "~*", "+@read")
+    own_f.redis.execute_command("ACL", "SETUSER", "some", "on", ">s", "%R~*", "%W~pairs:*", "+@all")
+    reader, some = (own_f.client(username=u, password=u[0]) for u in ("reader", "some"))
     with pytest.raises(redis.exceptions.NoPermissionError):
         reader.hset("people:1", "name", "x")
     with pytest.raises(redis.exceptions.NoPermissionError):
@@ -459,11 +494,11 @@ def test_pipelined_writes_and_reads_are_answered_in_order(f):
     assert pipeline.execute() == [x for i in range(30) for x in (0, str(i))]
 
 
-def test_the_numbers(f):
-    f.redis.hset("people:1", "name", "x")
-    f.redis.delete("people:2", "people:3")
-    assert f.metric("freshet_cache_writes_total", outcome="done") == 2
-    assert f.metric("freshet_cache_rows_written_total") == 3
-    assert f.metric("freshet_cache_write_seconds_count") == 2
-    assert f.metric("freshet_cache_write_connections") >= 1
-    assert f.metric("freshet_cache_writes_waiting") == 0
+def test_the_numbers(own_f):
+    own_f.redis.hset("people:1", "name", "x")
+    own_f.redis.delete("people:2", "people:3")
+    assert own_f.metric("freshet_cache_writes_total", outcome="done") == 2
+    assert own_f.metric("freshet_cache_rows_written_total") == 3
+    assert own_f.metric("freshet_cache_write_seconds_count") == 2
+    assert own_f.metric("freshet_cache_write_connections") >= 1
+    assert own_f.metric("freshet_cache_writes_waiting") == 0
