@@ -11,6 +11,7 @@ import signal
 from dataclasses import dataclass, field
 from typing import Callable
 
+import prey
 from support.stallproxy import StallProxy
 from support.waiting import wait_until
 
@@ -184,6 +185,29 @@ def freeze_feed(hunt):
     every(hunt, 0.3, 1.0, freeze)
 
 
+# ---- a topic in place of a slot ----
+
+
+def follow_topic(stage, db):
+    """A publisher, and the cache on its topic."""
+    cdc = {"prefix": f"hunt{os.getpid()}_{db.name}", "slot": f"hunt_{db.name}", "invalidations_interval": "100ms",
+           "kafka": {"brokers": stage.broker().brokers, "transaction_interval": "20ms"}}
+    stage.publisher = stage.make_freshet(
+        db, {"roles": ["cdc"], "cdc": {**cdc, "invalidations": True, "snapshot": "never"}, "cache": {"queries": prey.QUERIES}}, None
+    )
+    return {"roles": ["cache"], "cdc": cdc, "cache": {"feed": "kafka"}}
+
+
+def kill_publisher(hunt):
+    def kill(dice):
+        hunt.stage.publisher.kill9()
+        hunt.stopping.wait(dice.choice([0, 0, 1]))
+        hunt.stage.publisher.start()
+        hunt.count["publishers killed"] += 1
+
+    every(hunt, 0.5, 3, kill)
+
+
 # ---- Freshet itself, and the network ----
 
 
@@ -286,6 +310,8 @@ FAULTS = {
         Fault("strict", "remote_apply with the cache's feed as the synchronous standby: no read is older than COMMIT",
               None, without_standby, ready=name_the_feed, own_server=True, bound=0),
         Fault("cut", "the walsender is ended", cut_feed),
+        Fault("topic", "the cache follows a publisher's topic in place of a slot", prepare=follow_topic),
+        Fault("publisher", "the same, while the publisher is killed again and again", kill_publisher, prepare=follow_topic),
         Fault("frozen", "the walsender stops for up to 3 s", freeze_feed),
         Fault("stopped", "Freshet stops for up to 3 s", freeze_freshet),
         Fault("network", "a network that stalls, a connection at a time and as a whole", stall_network, calm_network,

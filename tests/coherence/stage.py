@@ -3,6 +3,7 @@
 import prey
 from hunter import Hunt
 from support.freshet import Freshet, merge
+from support.kafka import Kafka
 from support.postgres import Postgres
 from support.process import Workshop
 
@@ -17,12 +18,13 @@ CONFIG = {
 class Stage:
     """with Stage() as stage: ...      A server is shared by the hunts, but for those that ask for their own."""
 
-    def __init__(self, workshop=None, shared=None):
+    def __init__(self, workshop=None, shared=None, kafka=None):
         self.workshop = workshop or Workshop()
         self._own = workshop is None  # else somebody else closes it, and the shared server
         self._shared = shared
         self._closers = []
-        self.proxy = self.standby = None
+        self.proxy = self.standby = self.publisher = None
+        self.kafka = kafka
 
     def __enter__(self):
         return self
@@ -57,6 +59,12 @@ class Stage:
         self.standby = primary.create_standby(**settings)
         self.later(self.standby.remove)
         return self.standby
+
+    def broker(self):
+        if not self.kafka:
+            self.kafka = Kafka(self.workshop)
+            self.later(self.kafka.stop)
+        return self.kafka
 
     def make_freshet(self, db, config, env):
         freshet = Freshet(self.workshop, merge({"database": {"url": db.url}}, config), env=env).start()
