@@ -99,8 +99,9 @@ struct core {
  * and 8, the staleness lease; 9, a row's other keys go with it; 0, a changed row's unique keys were absent; 10, what a
  * request asks beyond the lease (consistency.h); 11, of a standby only what it has replayed is kept; 12, of another server
  * than the stream's nothing is; 13, a changed row touches the results of named queries; 14, all of them where its old
- * values are not told. A build with -DFRESHET_TEST_SWITCHES can take each out, to see the tests
- * fail. */
+ * values are not told; 15, the rows that one command fetches are of one snapshot; 16, memory is empty before a
+ * stand-in lets held commits go. A build with -DFRESHET_TEST_SWITCHES can
+ * take each out, to see the tests fail. */
 enum core_rule {
     RULE_OWN_SNAPSHOT = 1,
     RULE_APPLY_BEFORE_ADVANCE = 2,
@@ -117,6 +118,8 @@ enum core_rule {
     RULE_SERVER = 12,
     RULE_DEPENDENTS = 13,
     RULE_UNTOLD = 14,
+    RULE_ONE_SNAPSHOT = 15,
+    RULE_EMPTIED = 16,
 };
 
 static inline bool core_rule_holds(const struct core *core, enum core_rule rule) {

@@ -376,11 +376,12 @@ static void begin(struct wait *wait) {
     }
     mem_free(all.rows);
     link_wait(wait, &home->waits);
+    bool together = core_rule_holds(core, RULE_ONE_SNAPSHOT);
     uint32_t n_mine = 0;
     for (uint32_t i = 0, place = 0; i < n_fills; place++) {
         struct fetched_row *row = &wait->rows.rows[place];
         if (row->value) continue;
-        fills[i]->grouped = n_fills > 1;
+        fills[i]->grouped = n_fills > 1 && together;
         fills[i]->renews = wait->renews;
         row->waiter = waiter_create(wait, place);
         row->waiter->own = !consistency_shares(&wait->asked, core);
@@ -394,7 +395,8 @@ static void begin(struct wait *wait) {
         }
         i++;
     }
-    if (n_mine > 0) submit(home, fills, n_mine);
+    for (uint32_t i = 0; i < n_mine; i += together ? n_mine : 1)
+        submit(home, fills + i, together ? n_mine : 1);
     mem_free(fills);
     wait->timer = (struct loop_timer){.fire = on_deadline, .arg = wait};
     loop_timer_set(home->loop, &wait->timer, deadline_us);

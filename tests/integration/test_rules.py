@@ -15,6 +15,7 @@ import test_failover
 import test_lease
 import test_replicas
 import test_named_queries
+import test_one_snapshot
 import test_unique_keys
 import test_write_faults
 from faults import FAULTS
@@ -107,6 +108,11 @@ def test_without_the_rule_the_hunter_finds_old_rows(workshop, postgres, start_wi
     with Stage(workshop, postgres) as stage:
         hunt = hunt_with(stage, FAULTS[fault], SECONDS, env={"FRESHET_TEST_RULES_OFF": str(rule)}, until_found=True)
     assert hunt.violations
+
+
+def test_without_one_snapshot_for_all_rows_of_a_command_they_are_of_several(db, start_without):
+    with pytest.raises(AssertionError, match="rows of several snapshots"):
+        test_one_snapshot.gate_scenario(db, start_without(15))
 
 
 def test_without_the_lsn_rule_a_standby_brings_old_rows_back(make_postgres, start_without):
