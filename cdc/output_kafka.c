@@ -22,6 +22,7 @@
 #include "cdc/event_table.h"
 #include "cdc/kafka_topics.h"
 #include "cdc/output.h"
+#include "cdc/oversize.h"
 #include "cdc/positions.h"
 
 enum {
@@ -73,6 +74,7 @@ struct output_kafka {
     int64_t closed_us;           /* when the last batch was done */
     struct change_position next; /* what the next batch makes durable */
     rd_kafka_resp_err_t failure; /* of a delivery; 0: none */
+    struct oversize oversize;
 
     /* Backpressure. */
     uint64_t queue_bytes;   /* the bound: the configured one, or what the brokers take at a time */
@@ -180,6 +182,10 @@ static void on_delivery(rd_kafka_t *producer, const rd_kafka_message_t *message,
         message->err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT)
         return;
     metric_bump(k->failures, 1);
+    if (message->err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE)
+        oversize_note(&k->oversize, rd_kafka_topic_name(message->rkt),
+                      slice_make(message->key, message->key_len),
+                      slice_make(message->payload, message->len));
     if (!k->failure) k->failure = message->err;
 }
 
@@ -222,6 +228,7 @@ static rd_kafka_conf_t *producer_conf(struct output_kafka *k, struct error *err)
     snprintf(text, sizeof text, "%llu", (unsigned long long)(k->config->queue_bytes / 512));
     kafka_conf_set(conf, "queue.buffering.max.kbytes", text);
     kafka_conf_set(conf, "queue.buffering.max.messages", "10000000");
+    if (k->oversize.alone) kafka_conf_set(conf, "batch.num.messages", "1");
     rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
     return conf;
 }
@@ -240,6 +247,7 @@ static bool prepare(void *arg, bool slot_exists, struct change_position *positio
     (void)slot_exists;
     struct output_kafka *k = arg;
     close_producer(k);
+    oversize_begin(&k->oversize);
     rd_kafka_conf_t *conf = producer_conf(k, err);
     if (!conf) return false;
     k->producer = kafka_open(RD_KAFKA_PRODUCER, conf, err);
@@ -356,6 +364,13 @@ static enum write_result write_record(void *arg, const struct record *record, st
     struct output_kafka *k = arg;
     struct topic *to = record->topic;
     if (!to->handle && !open_topic(k, to, err)) return WRITE_FAILED;
+    if (oversize_knows(&k->oversize, to->name, record->key, record->value)) {
+        error_set(err, ERROR_LIMIT, false,
+                  "the broker refused a record of %zu bytes: larger than max.message.bytes of "
+                  "topic %s allows",
+                  record->key.len + record->value.len, to->name);
+        return WRITE_REFUSED;
+    }
     if (k->state == BATCH_IDLE && !open_batch(k, err)) return WRITE_FAILED;
     k->partial = true;
     rd_kafka_resp_err_t code = produce(k, to, record);
@@ -398,7 +413,10 @@ static bool write_position(struct output_kafka *k, struct error *err) {
 
 static bool check_failure(struct output_kafka *k, struct error *err) {
     if (!k->failure) return true;
-    return kafka_error_code(err, k->failure, "a record was not delivered");
+    kafka_error_code(err, k->failure, "a record was not delivered");
+    /* Known by then: the next session finds out which, the one after that goes on without it. */
+    if (k->failure == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE) err->retriable = true;
+    return false;
 }
 
 /* What an error means for the session: a fenced one says by whom, and may come back when that one has gone. */

@@ -23,6 +23,7 @@ struct publisher_metrics {
     struct metric *bytes;
     struct metric *as_text;
     struct metric *dead_letters;
+    struct metric *skipped_oversize;
     struct metric *published_lsn;
 };
 
@@ -88,12 +89,27 @@ static bool bury(struct publisher *p, const struct event *event, const char *cau
     return ok;
 }
 
+static bool settle_oversize(struct publisher *p, const struct event *event, const char *cause,
+                            struct error *err) {
+    switch (p->config.on_oversize) {
+    case OVERSIZE_DEAD_LETTER: return bury(p, event, cause, err);
+    case OVERSIZE_FAIL:
+        return error_set(err, ERROR_LIMIT, false, "%s; cdc.on_oversize is `fail`", cause);
+    case OVERSIZE_SKIP: break;
+    }
+    metric_bump(p->metrics.skipped_oversize, 1);
+    log_warn(p->deps.log, "event_skipped", "table=%s.%s op=%c lsn=%llu cause=\"%s\"",
+             event->table ? event->table->schema : "", event->table ? event->table->name : "",
+             event->op, (unsigned long long)event->lsn, cause);
+    return true;
+}
+
 static bool write_record(struct publisher *p, const struct event *event,
                          const struct record *record, struct error *err) {
     struct error local;
     switch (p->output_ops->write(p->output, record, &local)) {
     case WRITE_DONE: metric_bump(p->metrics.bytes, (int64_t)record->value.len); return true;
-    case WRITE_REFUSED: return bury(p, event, local.message, err);
+    case WRITE_REFUSED: return settle_oversize(p, event, local.message, err);
     case WRITE_FAILED: break;
     }
     return error_set(err, local.code, local.retriable, "%s", local.message);
@@ -466,6 +482,10 @@ static void make_metrics(struct publisher *p) {
     p->metrics.dead_letters =
         metrics_counter(metrics, "freshet_cdc_dead_letters_total",
                         "Events that could not be published and went to the dead letters.", NULL);
+    p->metrics.skipped_oversize = metrics_counter(
+        metrics, "freshet_cdc_oversize_skipped_total",
+        "Events left out because they are larger than the brokers take (cdc.on_oversize: skip).",
+        NULL);
     p->metrics.published_lsn =
         metrics_gauge(metrics, "freshet_cdc_published_lsn_bytes",
                       "Position up to which every event is durable in the output, as a WAL byte "

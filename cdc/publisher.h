@@ -18,6 +18,8 @@
 
 enum publisher_output { OUTPUT_KAFKA, OUTPUT_STDOUT };
 enum publisher_delivery { DELIVERY_EXACTLY_ONCE, DELIVERY_AT_LEAST_ONCE };
+/* What becomes of a record that is larger than the brokers take. */
+enum publisher_oversize { OVERSIZE_DEAD_LETTER, OVERSIZE_SKIP, OVERSIZE_FAIL };
 struct publisher_config {
     const char *database_url; /* for the catalog */
     const char *database;     /* its name: source.db */
@@ -30,6 +32,7 @@ struct publisher_config {
     enum publisher_output output;
     int output_fd; /* OUTPUT_STDOUT writes here */
     enum publisher_delivery delivery;
+    enum publisher_oversize on_oversize;
     struct kafka_config kafka;
     uint32_t topic_partitions;       /* of topics that we create; 0: the broker's default */
     int16_t topic_replication;       /* 0: the broker's default */

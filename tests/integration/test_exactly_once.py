@@ -255,6 +255,41 @@ def test_a_large_transaction_is_one_kafka_transaction(freshet, db, kafka, unique
     assert f.rss_bytes() - before < 96 * 1024 * 1024
 
 
+@pytest.mark.parametrize("delivery", ["exactly-once", "at-least-once"])
+def test_a_record_that_the_broker_refuses_is_a_dead_letter_and_the_stream_goes_on(freshet, db, make_kafka, unique, delivery):
+    db.execute("CREATE TABLE big (id int PRIMARY KEY, t text)")
+    kafka = make_kafka(message__max__bytes=20000)
+    f = publisher(freshet, db, kafka, unique, snapshot="never", kafka={"delivery": delivery})
+    wait_until(lambda: streaming(f), 30, "streams")
+    noise = "(SELECT string_agg(md5(g::text), '') FROM generate_series(1, 1000) g)"  # which does not compress to less
+    db.execute(f"INSERT INTO big SELECT i, CASE WHEN i IN (3, 7) THEN {noise} ELSE 'small' END FROM generate_series(1, 9) i")
+    db.execute("INSERT INTO big VALUES (10, 'small')")
+    wait_until(lambda: any(r.key == {"id": 10} for r in kafka.read(f"{unique}.public.big")), 60, "the stream goes on")
+    letters = kafka.wait_for(f"{unique}.dead-letters", 2)
+    assert {r.value["key"]["id"] for r in letters} == {3, 7} and all("max.message.bytes" in r.value["cause"] for r in letters)
+    there = [r.key["id"] for r in kafka.read(f"{unique}.public.big")]
+    assert sorted(set(there)) == [1, 2, 4, 5, 6, 8, 9, 10]
+    if delivery == "exactly-once":
+        assert (len(there), len(letters)) == (8, 2)
+
+
+@pytest.mark.parametrize("choice", ["skip", "fail"])
+def test_a_record_too_large_is_left_out_or_ends_it_as_configured(freshet, db, kafka, unique, choice):
+    db.execute("CREATE TABLE big (id int PRIMARY KEY, t text)")
+    f = publisher(freshet, db, kafka, unique, snapshot="never", on_oversize=choice)
+    wait_until(lambda: streaming(f), 30, "streams")
+    db.execute("INSERT INTO big VALUES (1, repeat('x', 3000000))")
+    db.execute("INSERT INTO big VALUES (2, 'small')")
+    if choice == "skip":
+        assert [r.key for r in kafka.wait_for(f"{unique}.public.big", 1)] == [{"id": 2}]
+        assert f.metric("freshet_cdc_oversize_skipped_total") == 1
+    else:
+        wait_until(lambda: "on_oversize" in str(f.status()["cdc"]["feed"]), 30, "it says why it does not go on")
+        assert kafka.read(f"{unique}.public.big") == []
+        assert f.status()["cdc"]["feed"]["state"] != "streaming"
+    assert f"{unique}.dead-letters" not in kafka.topics(f"{unique}.")
+
+
 def test_a_record_too_large_is_a_dead_letter_and_the_stream_goes_on(freshet, db, kafka, unique):
     db.execute("CREATE TABLE big (id int PRIMARY KEY, t text)")
     f = publisher(freshet, db, kafka, unique, snapshot="never")
