@@ -18,7 +18,8 @@
 #include "cache/rows/warden.h"
 
 enum {
-    MAX_STATEMENT_ROWS = 512, /* of rows that need not be read together */
+    MAX_STATEMENT_ROWS = 512,   /* of rows that need not be read together */
+    MAX_STATEMENT_RESULTS = 32, /* of named queries: they may be slow, and the last waits for all */
     MAX_SHAPE_ERRORS = 8,
     TICK_US = 20 * 1000,
     GATHER_ROWS = 64, /* for each statement in flight, before another goes out beside it */
@@ -191,7 +192,8 @@ static bool fits(const struct pack *head, const struct pack *pack, uint32_t n, i
                  bool standby) {
     return may_go(pack, now_us, standby) && is_single(pack) &&
            same_statement(head->fills[0], pack->fills[0]) && !pack->fills[0]->alone &&
-           n + pack->n <= MAX_STATEMENT_ROWS;
+           n + pack->n <=
+               (pack->fills[0]->table->query ? MAX_STATEMENT_RESULTS : MAX_STATEMENT_ROWS);
 }
 
 /* Takes the oldest pack that may go, and with it all others that fit into its statement. */
@@ -238,7 +240,7 @@ static bool has_state(const PGresult *error, const char *prefix) {
 /* The table is not what its description says: a column or type has gone, a cached plan's result changed, ... */
 static bool is_shape_error(const PGresult *error) {
     static const char *const states[] = {"0A000", "42703", "42P01", "42704", "42883", "42804",
-                                         "26000", "42846", "3F000", "XX000", "42501"};
+                                         "26000", "42846", "3F000", "XX000", "42501", "42P10"};
     for (size_t i = 0; i < sizeof states / sizeof states[0]; i++) {
         if (has_state(error, states[i])) return true;
     }
