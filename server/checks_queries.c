@@ -196,6 +196,22 @@ static void check_old_values(const struct examined *examined, const struct catal
     buf_deinit(&mend);
 }
 
+static void check_columns(const struct examined *examined, const struct catalog_table *table,
+                          const char *columns) {
+    unsigned n = 0;
+    for (const char *at = columns; *at; at += strcspn(at, ","), n++)
+        at += strspn(at, ", ");
+    if (n == examined->key.n_parameters)
+        check_old_values(examined, table, columns);
+    else
+        check_report(
+            examined->context, CHECK_WARN,
+            "name a column for each parameter, or say `all`, which comes to the same",
+            "%s: depends_on names %u columns of %s.%s, and the key has %u parameters: each "
+            "change there touches every result",
+            examined->query->name, n, table->schema, table->name, examined->key.n_parameters);
+}
+
 static void check_dependency(const struct examined *examined,
                              const struct cache_dependency *dependency) {
     struct check_context *context = examined->context;
@@ -218,7 +234,7 @@ static void check_dependency(const struct examined *examined,
                      "%s: the changes of %s cannot be followed, so its results are not kept",
                      examined->query->name, dependency->table);
     else if (strcmp(dependency->columns, "all") != 0)
-        check_old_values(examined, table, dependency->columns);
+        check_columns(examined, table, dependency->columns);
 }
 
 /* Whatever gives another answer with no row having changed. */
@@ -246,6 +262,20 @@ static void check_functions(const struct examined *examined) {
                      examined->query->name, PQgetvalue(found, 0, 0));
     PQclear(found);
     buf_deinit(&literal);
+}
+
+/* A query's keys come first. */
+static void check_prefix(const struct examined *examined) {
+    const struct catalog *catalog = examined->context->catalog;
+    for (uint32_t i = 0; i < catalog->n_tables; i++) {
+        const struct catalog_table *table = &catalog->tables[i];
+        if (strcmp(table->schema, "public") != 0 || !table->primary_key ||
+            !slice_equal(examined->key.prefix, slice_from(table->name)))
+            continue;
+        check_report(examined->context, CHECK_WARN, "let the query's key begin otherwise",
+                     "%s: its keys hide those of the table public.%s", examined->query->name,
+                     table->name);
+    }
 }
 
 /* ---- one query ---- */
@@ -335,6 +365,7 @@ static void check_query(struct check_context *context, const struct cache_query_
         for (uint32_t i = 0; i < query->n_dependencies; i++)
             check_dependency(&examined, &query->dependencies[i]);
         check_functions(&examined);
+        check_prefix(&examined);
     }
     PQclear(described);
     names_free(&examined.tables);

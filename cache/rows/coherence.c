@@ -425,7 +425,7 @@ static void on_ended(void *self, const struct error *cause) {
 /* Nothing is kept before the next stream's tables have joined. */
 static void on_empty(void *self) {
     struct coherence *coherence = self;
-    coherence_reset(coherence->core);
+    if (core_rule_holds(coherence->core, RULE_EMPTIED)) coherence_reset(coherence->core);
 }
 
 static void clear_with_dependents(struct core *core, const struct table *table) {

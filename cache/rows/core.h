@@ -48,6 +48,7 @@ struct fillclock {
 
 struct core_metrics {
     struct metric *fills_installed, *fills_retried, *fills_uncached, *fills_failed, *fills_timeout;
+    struct metric *fills_blocked; /* of those, by rule 3 */
     struct metric *evicted_commit, *evicted_table;
     struct metric *fences;
     struct metric *links_refused;

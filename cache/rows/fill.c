@@ -138,6 +138,7 @@ static bool is_present(const struct core *core, const struct fill *fill, const P
     ttl->ends = false;
     ttl->stale_ms = 0;
     ttl->ttl_ms = core->config->negative_ttl_ms;
+    if (fill->table->by_ttl && ttl->ttl_ms > fill->table->ttl_ms) ttl->ttl_ms = fill->table->ttl_ms;
     return false;
 }
 
@@ -233,6 +234,7 @@ enum fill_next fill_answer(struct core *core, struct fill **fill, const PGresult
     }
     enum keep_outcome outcome = keep_row(core, &row, snapshot);
     enum fill_next next = FILL_AGAIN;
+    if (outcome == KEEP_BLOCKED) metric_add(core->count.fills_blocked, 1);
     if (outcome == KEEP_BLOCKED && !f->grouped && core_rule_holds(core, RULE_JOIN) &&
         ++f->blocked < MAX_TRIES) {
         metric_add(core->count.fills_retried, 1);

@@ -18,9 +18,12 @@
 #include "cache/rows/warden.h"
 
 enum {
-    MAX_STATEMENT_ROWS = 512, /* of rows that need not be read together */
+    MAX_STATEMENT_ROWS = 512,   /* of rows that need not be read together */
+    MAX_STATEMENT_RESULTS = 32, /* of named queries: they may be slow, and the last waits for all */
     MAX_SHAPE_ERRORS = 8,
     TICK_US = 20 * 1000,
+    GATHER_ROWS = 64, /* for each statement in flight, before another goes out beside it */
+    GATHER_US = 1000, /* ... but no longer than this */
     STANDBY_PATIENCE_US = 200 * 1000,
 };
 
@@ -28,6 +31,7 @@ enum {
 struct pack {
     struct pack *next;
     int64_t not_before_us;
+    int64_t since_us;
     bool of_primary; /* no standby's answer will do */
     uint32_t n;
     struct fill *fills[];
@@ -40,9 +44,11 @@ struct loader {
     struct lines *lines;
     struct source *source;      /* the standby whose answers are being taken */
     struct pack *first, **last; /* waiting */
+    uint32_t n_waiting;         /* their rows */
     struct unit *units;         /* in flight, the oldest first */
     struct unit *newest;
     struct loop_timer timer;
+    struct loop_timer gathered; /* the time is over for which rows gather */
     bool ticking;
     char trouble[640];
 };
@@ -92,8 +98,10 @@ static void unit_free(struct unit *unit) {
 
 static void append(struct loader *loader, struct pack *pack) {
     pack->next = NULL;
+    pack->since_us = loop_now_us(loader->loop);
     *loader->last = pack;
     loader->last = &pack->next;
+    loader->n_waiting += pack->n;
 }
 
 static struct pack *pack_create(struct fill **fills, uint32_t n, int64_t not_before_us) {
@@ -184,7 +192,8 @@ static bool fits(const struct pack *head, const struct pack *pack, uint32_t n, i
                  bool standby) {
     return may_go(pack, now_us, standby) && is_single(pack) &&
            same_statement(head->fills[0], pack->fills[0]) && !pack->fills[0]->alone &&
-           n + pack->n <= MAX_STATEMENT_ROWS;
+           n + pack->n <=
+               (pack->fills[0]->table->query ? MAX_STATEMENT_RESULTS : MAX_STATEMENT_ROWS);
 }
 
 /* Takes the oldest pack that may go, and with it all others that fit into its statement. */
@@ -210,6 +219,7 @@ static struct unit *compose(struct loader *loader, int64_t now_us, bool standby)
         if (pack != head) mem_free(pack);
     }
     loader->last = at;
+    loader->n_waiting -= n;
     mem_free(head);
     return unit_create(fills, n);
 }
@@ -229,8 +239,8 @@ static bool has_state(const PGresult *error, const char *prefix) {
 
 /* The table is not what its description says: a column or type has gone, a cached plan's result changed, ... */
 static bool is_shape_error(const PGresult *error) {
-    static const char *const states[] = {"0A000", "42703", "42P01", "42704", "42883",
-                                         "42804", "26000", "42846", "3F000", "XX000"};
+    static const char *const states[] = {"0A000", "42703", "42P01", "42704", "42883", "42804",
+                                         "26000", "42846", "3F000", "XX000", "42501", "42P10"};
     for (size_t i = 0; i < sizeof states / sizeof states[0]; i++) {
         if (has_state(error, states[i])) return true;
     }
@@ -511,6 +521,7 @@ static void drop_expired(struct loader *loader, int64_t now_us) {
         *at = pack->next;
         for (uint32_t i = 0; i < pack->n; i++)
             fail(loader, pack->fills[i], loader_trouble(loader));
+        loader->n_waiting -= pack->n;
         mem_free(pack);
     }
     loader->last = &loader->first;
@@ -556,6 +567,17 @@ static void arm(struct loader *loader, int64_t now_us) {
     loader->ticking |= busy;
 }
 
+/* While statements are in flight, rows gather: a statement of many costs little more than one of one, and the answers come soon. Those
+ * that do not come soon hold nobody back. */
+static bool gathers(struct loader *loader, uint32_t source, int64_t now_us) {
+    uint32_t in_flight = lines_in_flight(loader->lines, source);
+    if (in_flight == 0 || loader->n_waiting >= in_flight * GATHER_ROWS) return false;
+    int64_t due_us = loader->first->since_us + GATHER_US;
+    if (now_us >= due_us) return false;
+    loop_timer_set(loader->loop, &loader->gathered, due_us);
+    return true;
+}
+
 static bool has_work(const struct loader *loader, int64_t now_us, bool standby) {
     const struct pack *pack = loader->first;
     while (pack && !may_go(pack, now_us, standby))
@@ -565,7 +587,7 @@ static bool has_work(const struct loader *loader, int64_t now_us, bool standby) 
 
 static void pump(struct loader *loader, uint32_t source, int64_t now_us) {
     struct pipe *pipe;
-    while (has_work(loader, now_us, source > 0) &&
+    while (has_work(loader, now_us, source > 0) && !gathers(loader, source, now_us) &&
            (pipe = lines_pick(loader->lines, source, now_us)) != NULL) {
         struct unit *unit = compose(loader, now_us, source > 0);
         if (!unit) return;
@@ -623,6 +645,11 @@ static void on_tick(void *arg, int64_t now_us) {
     arm(loader, now_us);
 }
 
+static void on_gathered(void *arg, int64_t now_us) {
+    (void)now_us;
+    loader_pump(arg);
+}
+
 /* ---- the whole ---- */
 
 const char *loader_trouble(struct loader *loader) {
@@ -643,6 +670,7 @@ struct loader *loader_create(struct keyspace *owner) {
     loader->loop = owner->loop;
     loader->last = &loader->first;
     loader->timer = (struct loop_timer){.fire = on_tick, .arg = loader};
+    loader->gathered = (struct loop_timer){.fire = on_gathered, .arg = loader};
     struct lines_events events = {on_up, on_down, on_done, loader};
     unsigned seed = (unsigned)clock_mono_us() ^ owner->index << 20;
     loader->lines = lines_create(core, loader->loop, seed, &events);
@@ -654,6 +682,7 @@ void loader_destroy(struct loader **loader) {
     *loader = NULL;
     if (!old) return;
     if (old->ticking) loop_timer_clear(old->loop, &old->timer);
+    loop_timer_clear(old->loop, &old->gathered);
     lines_destroy(&old->lines);
     while (old->units) {
         struct unit *unit = old->units;

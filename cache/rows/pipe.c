@@ -90,9 +90,16 @@ bool pipe_is_current(const struct pipe *pipe) {
 
 /* ---- what is prepared ---- */
 
+/* One row by itself has a statement of its own, which is cheaper. */
+static bool is_one(const struct batch *batch) {
+    return batch->n_fills == 1 && !batch->table->query;
+}
+
 static uint64_t slot_key(const struct batch *batch) {
     uint64_t place = batch->unique ? (uint64_t)(batch->unique - batch->table->uniques) + 1 : 0;
-    return (place << 32 | (uint64_t)batch->table->number << 3 | (uint64_t)batch->form) + 1;
+    return ((uint64_t)is_one(batch) << 62 | place << 32 | (uint64_t)batch->table->number << 3 |
+            (uint64_t)batch->form) +
+           1;
 }
 
 static struct prepared *find_slot(struct pipe *pipe, uint64_t key) {
@@ -431,6 +438,14 @@ static bool send_settings(struct pipe *pipe, struct unit *unit) {
     return true;
 }
 
+static void compose(struct pipe *pipe, const struct batch *batch) {
+    pipe->scratch.len = 0;
+    if (is_one(batch))
+        statement_compose_one(batch->table, batch->unique, batch->form, &pipe->scratch);
+    else
+        statement_compose(batch->table, batch->unique, batch->form, &pipe->scratch);
+}
+
 static bool prepare(struct pipe *pipe, struct unit *unit, struct batch *batch,
                     struct prepared *slot) {
     if (slot->confirmed) {
@@ -443,8 +458,7 @@ static bool prepare(struct pipe *pipe, struct unit *unit, struct batch *batch,
     slot->confirmed = false;
     char name[24];
     snprintf(name, sizeof name, "f%llu", (unsigned long long)slot->name);
-    pipe->scratch.len = 0;
-    statement_compose(batch->table, batch->unique, batch->form, &pipe->scratch);
+    compose(pipe, batch);
     if (!PQsendPrepare(pipe->conn, name, buf_text(&pipe->scratch), 0, NULL)) return false;
     expect(pipe, (struct expectation){
                      .kind = EXPECT_PREPARED, .unit = unit, .batch = batch, .slot_key = slot->key});
@@ -458,9 +472,22 @@ static bool send_rows(struct pipe *pipe, const struct batch *batch, const struct
         snprintf(name, sizeof name, "f%llu", (unsigned long long)slot->name);
         return PQsendQueryPrepared(pipe->conn, name, n, params, NULL, NULL, 0);
     }
-    pipe->scratch.len = 0;
-    statement_compose(batch->table, batch->unique, batch->form, &pipe->scratch);
+    compose(pipe, batch);
     return PQsendQueryParams(pipe->conn, buf_text(&pipe->scratch), n, NULL, params, NULL, NULL, 0);
+}
+
+/* One parameter's value: an array of all rows' values, or the one row's own. NUL-terminated. */
+static void put_value(struct buf *literals, const struct batch *batch, uint16_t k) {
+    if (is_one(batch)) {
+        buf_append_slice(literals, batch->fills[0]->row.values[k]);
+        buf_append_char(literals, '\0');
+        return;
+    }
+    statement_array_begin(literals);
+    for (uint32_t i = 0; i < batch->n_fills; i++)
+        statement_array_add(literals, k < batch->fills[i]->row.n ? batch->fills[i]->row.values[k]
+                                                                 : SLICE(""));
+    statement_array_end(literals);
 }
 
 static bool send_batch(struct pipe *pipe, struct unit *unit, struct batch *batch) {
@@ -475,11 +502,7 @@ static bool send_batch(struct pipe *pipe, struct unit *unit, struct batch *batch
     if (n_values == 0) n_values = 1; /* a named query without parameters */
     for (uint16_t k = 0; k < n_values; k++) {
         starts[k] = literals->len;
-        statement_array_begin(literals);
-        for (uint32_t i = 0; i < batch->n_fills; i++)
-            statement_array_add(
-                literals, k < batch->fills[i]->row.n ? batch->fills[i]->row.values[k] : SLICE(""));
-        statement_array_end(literals);
+        put_value(literals, batch, k);
     }
     const char *params[ROWKEY_MAX_COLUMNS];
     for (uint16_t k = 0; k < n_values; k++)

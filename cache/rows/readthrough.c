@@ -110,6 +110,9 @@ static void register_counters(struct core *core) {
     count->fills_uncached = FILLS("uncached");
     count->fills_failed = FILLS("failed");
     count->fills_timeout = FILLS("timeout");
+    count->fills_blocked = metrics_counter(
+        metrics, "freshet_cache_fills_blocked_total",
+        "Rows read that did not show a commit already applied, and so were not kept.", NULL);
 #undef FILLS
     count->evicted_commit =
         metrics_counter(metrics, "freshet_cache_row_evictions_total", evicted, "cause=\"commit\"");

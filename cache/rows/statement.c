@@ -110,13 +110,26 @@ static void append_identities(struct buf *sql, const struct table *table,
     }
 }
 
-void statement_compose(const struct table *table, const struct unique_key *unique,
-                       enum key_form form, struct buf *sql) {
-    uint16_t n_asked = unique ? unique->n_columns : table->n_keys;
-    if (table->query) {
-        named_compose(table, sql);
+/* k(v1, ..., i): a row for each key that is asked for, or of one key. */
+static void append_keys(struct buf *sql, uint16_t n_asked, bool one) {
+    if (one) {
+        buf_append_text(sql, "(SELECT ");
+        for (uint16_t i = 0; i < n_asked; i++)
+            buf_printf(sql, "$%u::pg_catalog.text AS v%u, ", i + 1u, i + 1u);
+        buf_append_text(sql, "1 AS i) AS k");
         return;
     }
+    buf_append_text(sql, "ROWS FROM (");
+    for (uint16_t i = 0; i < n_asked; i++)
+        buf_printf(sql, "%spg_catalog.unnest($%u::pg_catalog.text[])", i ? ", " : "", i + 1u);
+    buf_append_text(sql, ") WITH ORDINALITY AS k(");
+    for (uint16_t i = 0; i < n_asked; i++)
+        buf_printf(sql, "v%u, ", i + 1u);
+    buf_append_text(sql, "i)");
+}
+
+static void compose(const struct table *table, const struct unique_key *unique, enum key_form form,
+                    bool one, struct buf *sql) {
     ASSERT(form == FORM_STRING || form == FORM_HASH);
     buf_append_text(sql,
                     "SELECT k.i, CASE WHEN k.i = 1 THEN pg_catalog.pg_current_snapshot()::text "
@@ -126,16 +139,26 @@ void statement_compose(const struct table *table, const struct unique_key *uniqu
     for (int i = 1; i <= n_values; i++)
         buf_printf(sql, ", t.c%d", i);
     if (table->left_sql) buf_append_text(sql, ", t.x");
-    buf_append_text(sql, " FROM ROWS FROM (");
-    for (uint16_t i = 0; i < n_asked; i++)
-        buf_printf(sql, "%spg_catalog.unnest($%u::pg_catalog.text[])", i ? ", " : "", i + 1u);
-    buf_append_text(sql, ") WITH ORDINALITY AS k(");
-    for (uint16_t i = 0; i < n_asked; i++)
-        buf_printf(sql, "v%u, ", i + 1u);
-    buf_append_text(sql, "i) LEFT JOIN LATERAL ");
+    buf_append_text(sql, " FROM ");
+    append_keys(sql, unique ? unique->n_columns : table->n_keys, one);
+    buf_append_text(sql, " LEFT JOIN LATERAL ");
     append_lateral(sql, table, unique, form);
     buf_append_text(sql, " t ON true");
     buf_text(sql);
+}
+
+void statement_compose(const struct table *table, const struct unique_key *unique,
+                       enum key_form form, struct buf *sql) {
+    if (table->query)
+        named_compose(table, sql);
+    else
+        compose(table, unique, form, false, sql);
+}
+
+void statement_compose_one(const struct table *table, const struct unique_key *unique,
+                           enum key_form form, struct buf *sql) {
+    ASSERT(!table->query);
+    compose(table, unique, form, true, sql);
 }
 
 void statement_array_begin(struct buf *literal) { buf_append_char(literal, '{'); }

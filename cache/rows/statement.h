@@ -4,6 +4,10 @@
  *     FROM ROWS FROM (unnest($1::text[]), ...) WITH ORDINALITY AS k(v1, ..., i)
  *     LEFT JOIN LATERAL (SELECT ... FROM table WHERE key = k.v1::type ... LIMIT 1) t ON true
  *
+ * For one key alone, which has no need of arrays, and is planned and run in half the time:
+ *
+ *     ... FROM (SELECT $1::text AS v1, ..., 1 AS i) AS k LEFT JOIN LATERAL ...
+ *
  * One row comes for each key asked, in the order of asking, whether its row is there or not; so absent ones too have been
  * seen by the snapshot. The texts are cast by PostgreSQL, which alone knows what they mean. Pure. */
 #ifndef FRESHET_CACHE_STATEMENT_H
@@ -64,6 +68,10 @@ static inline int statement_row_columns(const struct table *table, enum key_form
 /* Appends the SQL, NUL-terminated. `unique` NULL: by the primary key. */
 void statement_compose(const struct table *table, const struct unique_key *unique,
                        enum key_form form, struct buf *sql);
+
+/* The same for a single key: its parameters are the values as they are. Not of a named query. */
+void statement_compose_one(const struct table *table, const struct unique_key *unique,
+                           enum key_form form, struct buf *sql);
 
 /* A text[] literal: begin, then each value, then end (which terminates it with a NUL). */
 void statement_array_begin(struct buf *literal);

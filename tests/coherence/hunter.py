@@ -262,8 +262,10 @@ class Hunt:
                 found[f"fills {labels['outcome']}"] += int(value)
             elif name == "freshet_cache_fills_joined_total":
                 found["fills joined"] += int(value)
-            elif name == "freshet_cache_evictions_total":
-                found[f"evicted by {labels.get('reason', labels.get('cause', '?'))}"] += int(value)
+            elif name == "freshet_cache_evictions_total" and labels["cause"] == "memory":
+                found["evicted for room"] += int(value)
+            elif name == "freshet_cache_fills_blocked_total":
+                found["gaps hit"] += int(value)
             elif name == "freshet_cache_hits_total":
                 found["hits"] += int(value)
         return found
@@ -275,8 +277,7 @@ class Hunt:
         shown = {**self.count, "reads": self.count["reads"] + self.count["strict reads"] + self.count["bounded reads"]}
         shown["fills"] = since["fills installed"] + since["fills uncached"]
         shown["retries"] = since["fills retried"]
-        shown["gaps hit"] = since["fills retried"] + since["fills uncached"]
-        for name in ("hits", "fills joined"):
+        for name in ("gaps hit", "hits", "fills joined", "evicted for room"):
             shown[name] = since[name]
         shown["violations"] = len(self.violations)
         return shown

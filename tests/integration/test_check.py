@@ -300,6 +300,14 @@ def test_named_queries_are_planned(cli, db, tmp_path):
                  "depends_on": {"orders": ["user_id"], "public.users": ["id"]}},
     })  # fmt: skip
     assert ran.returncode == 0 and [result for result, name, _ in findings(ran) if name == "query"] == ["ok"]
+    ran = check_queries_of(cli, db, tmp_path, {
+        "users": {"key": "users:{u}:{r}", "sql": "SELECT 1 FROM orders WHERE user_id = $1 AND region = $2", "depends_on": {"orders": ["user_id"]}},
+    })  # fmt: skip
+    told = [what.splitlines()[0] for result, name, what in findings(ran) if name == "query" and result == "warn"]
+    assert told == [
+        "users: depends_on names 1 columns of public.orders, and the key has 2 parameters: each change there touches every result",
+        "users: its keys hide those of the table public.users",
+    ]
 
 
 def test_what_named_queries_depend_on_must_be_there(cli, db, tmp_path):

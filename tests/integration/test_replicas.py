@@ -209,7 +209,7 @@ def test_a_replica_that_goes_away_is_done_without(make_postgres, freshet):
         standby.remove()
 
 
-def test_a_server_that_is_no_standby_of_ours_is_not_asked(pair, shop, make_postgres, freshet):
+def test_a_server_that_is_no_standby_of_ours_is_not_asked(pair, shop, make_postgres, freshet, cli):
     other = make_postgres()
     foreign = other.create_shop()
     f = freshet(shop, with_replicas(other.url(foreign.name), pair.standby.url(shop.name)))
@@ -218,3 +218,15 @@ def test_a_server_that_is_no_standby_of_ours_is_not_asked(pair, shop, make_postg
     states = {one["replica"]: one for one in f.status()["cache"]["read_through"]["replicas"]}
     assert states[f"127.0.0.1:{other.port}"]["trouble"] == "it is no standby"
     assert states[f"127.0.0.1:{pair.standby.port}"]["in_use"]
+    replicas = f"{other.url(foreign.name)},{pair.standby.url(shop.name)},postgresql://127.0.0.1:1/none"
+    done = cli("check", "--database", shop.url, "--set", f"database.replicas={replicas}")
+    assert done.returncode == 0
+    assert f"warn  replica             127.0.0.1:{other.port} is no standby" in done.stdout
+    assert f"ok    replica             127.0.0.1:{pair.standby.port} is a standby, " in done.stdout
+    assert "warn  replica             127.0.0.1:1: connecting to PostgreSQL: " in done.stdout
+
+
+def test_replicas_need_the_change_stream(shop, pair, cli):
+    done = cli("check", "--database", shop.url, "--set", f"database.replicas={pair.standby.url()}", "--set", "cache.coherence=ttl")
+    assert done.returncode == 2
+    assert "database.replicas: needs cache.coherence: stream" in done.stderr

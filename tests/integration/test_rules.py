@@ -14,6 +14,7 @@ import test_consistency
 import test_failover
 import test_lease
 import test_replicas
+import test_strict
 import test_named_queries
 import test_one_snapshot
 import test_unique_keys
@@ -41,6 +42,7 @@ def start_without(freshet, monkeypatch):
 
 NEEDED = [
     (2, test_coherence.strict_scenario, "after its COMMIT had returned"),
+    (16, test_strict.cut_scenario, "after its COMMIT had returned"),
     (3, test_coherence.gap_scenario, "an old row was kept"),
     (3, test_coherence.insert_gap_scenario, None),
     (3, test_coherence.alias_gap_scenario, None),

@@ -35,6 +35,27 @@ static void a_snapshot_sees_what_is_over(void **state) {
     pgsnapshot_deinit(&snapshot);
 }
 
+static void a_snapshot_is_made_to_see_its_own_transaction(void **state) {
+    (void)state;
+    struct pgsnapshot snapshot = snapshot_of("10:20:12,15");
+    assert_true(pgsnapshot_include(&snapshot, 15));
+    assert_true(pgsnapshot_sees(&snapshot, 15));
+    assert_false(pgsnapshot_sees(&snapshot, 12));
+    assert_true(pgsnapshot_include(&snapshot, 23));
+    assert_true(pgsnapshot_sees(&snapshot, 23));
+    for (uint64_t xid = 20; xid < 23; xid++)
+        assert_false(pgsnapshot_sees(&snapshot, xid));
+    assert_true(pgsnapshot_sees(&snapshot, 19));
+    assert_false(pgsnapshot_sees(&snapshot, 24));
+    assert_false(pgsnapshot_include(&snapshot, UINT64_C(1) << 40));
+    pgsnapshot_deinit(&snapshot);
+    snapshot = snapshot_of("20:20:");
+    assert_true(pgsnapshot_include(&snapshot, 20));
+    assert_true(pgsnapshot_sees(&snapshot, 20));
+    assert_false(pgsnapshot_sees(&snapshot, 21));
+    pgsnapshot_deinit(&snapshot);
+}
+
 static void what_is_no_snapshot_is_refused(void **state) {
     (void)state;
     static const char *const texts[] = {
@@ -298,6 +319,7 @@ static void links_lead_to_all_texts_of_a_row_once(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_snapshot_sees_what_is_over),
+        cmocka_unit_test(a_snapshot_is_made_to_see_its_own_transaction),
         cmocka_unit_test(what_is_no_snapshot_is_refused),
         cmocka_unit_test(a_noted_transaction_blocks_until_it_is_seen),
         cmocka_unit_test(only_what_a_snapshot_sees_is_forgotten),
