@@ -63,6 +63,7 @@ static bool find_end(struct topic_session *s, int64_t *offset, struct error *err
             code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION)
             return not_there(s, err);
         kafka_error_code(err, code, topic);
+        board_state(s->board, FEED_CONNECTING, err->message);
         if (!err->retriable || clock_mono_us() > deadline_us)
             return error_prefix(err, "Kafka at %s", s->config->topic->kafka.brokers);
     }

@@ -15,6 +15,16 @@ static bool caches(const struct check_context *context) {
 
 /* ---- synchronous_standby_names ---- */
 
+/* A commit would wait for a standby that never comes. */
+static bool follows_topic(struct check_context *context, const char *names) {
+    if (context->config->cache.feed != CACHE_FEED_KAFKA) return false;
+    check_report(
+        context, CHECK_WARN, "cache.feed: slot, or take the name out of the list",
+        "'%s' names the cache \"%s\", which follows a topic: no standby of that name comes", names,
+        context->config->cache.feed_name);
+    return true;
+}
+
 static void tell_stopped(struct check_context *context, const struct standbys *standbys,
                          const char *names) {
     const char *name = context->config->cache.feed_name;
@@ -74,7 +84,7 @@ void check_standbys(struct check_context *context) {
     const char *level = PQgetvalue(row, 0, 1);
     struct standbys standbys;
     if (standbys_parse(names, &standbys) && standbys_role(&standbys, name) != STANDBY_NOT_NAMED) {
-        tell_stopped(context, &standbys, names);
+        if (!follows_topic(context, names)) tell_stopped(context, &standbys, names);
         if (strcmp(level, "remote_apply") != 0 && strcmp(level, "on") != 0)
             check_report(
                 context, CHECK_WARN,

@@ -218,6 +218,38 @@ static void describe_events(const struct check_context *context, const struct ca
     }
 }
 
+static bool may_read_key(const struct catalog_table *table) {
+    for (uint16_t i = 0; i < table->primary_key->n_columns; i++) {
+        if (!table->columns[table->primary_key->columns[i]].selectable) return false;
+    }
+    return table->readable;
+}
+
+/* The columns that are left out of its rows, and the GRANT that brings them. */
+static void mend_rights(const struct check_context *context, const struct catalog_table *table,
+                        struct buf *what, struct buf *mend) {
+    const char *separator = "; not its columns: ";
+    buf_append_text(mend, "GRANT SELECT ");
+    if (table->readable) {
+        const char *bracket = "(";
+        for (uint16_t i = 0; i < table->n_columns; i++) {
+            if (table->columns[i].selectable) continue;
+            buf_printf(what, "%s%s", separator, table->columns[i].name);
+            separator = ", ";
+            buf_append_text(mend, bracket);
+            pg_quote_ident(mend, table->columns[i].name);
+            bracket = ", ";
+        }
+        buf_append_text(mend, ") ");
+        buf_append_text(what, " (no right to SELECT)");
+    }
+    buf_append_text(mend, "ON ");
+    pg_quote_table(mend, table->schema, table->name);
+    buf_append_text(mend, " TO ");
+    pg_quote_ident(mend, PQuser(context->conn));
+    buf_append_text(mend, ";");
+}
+
 static void describe_reads(const struct check_context *context, const struct catalog_table *table,
                            struct buf *what) {
     const struct config *config = context->config;
@@ -225,12 +257,16 @@ static void describe_reads(const struct check_context *context, const struct cat
     bool streams = config->cache.coherence == COHERENCE_STREAM;
     if (!table->primary_key || !is_mapped(config, table))
         buf_append_text(what, "; not readable");
-    else if (!table->selectable)
-        buf_append_text(what, "; not readable: no right to SELECT");
+    else if (!may_read_key(table))
+        buf_append_text(what, "; not readable: no right to SELECT its key");
     else if (!streams)
         buf_append_text(what, "; readable, kept for its TTL");
     else if (catalog_table_publishable(table))
         buf_append_text(what, "; readable, evictable");
+    else if (table->unlogged)
+        buf_append_text(what,
+                        "; readable, not evictable: kept for a TTL, cache.max_staleness at the "
+                        "most where none is configured for it");
     else
         buf_append_text(what, "; readable, not evictable: read uncached");
 }
@@ -261,13 +297,8 @@ static void check_table(struct check_context *context, const struct catalog_tabl
     describe_events(context, table, &what);
     if (!publishable)
         buf_printf(&what, " (%s)", why_unpublished(table, &mend));
-    else if (!table->selectable) {
-        buf_append_text(&mend, "GRANT SELECT ON ");
-        pg_quote_table(&mend, table->schema, table->name);
-        buf_append_text(&mend, " TO ");
-        pg_quote_ident(&mend, PQuser(context->conn));
-        buf_append_text(&mend, ";");
-    }
+    else if (!table->selectable)
+        mend_rights(context, table, &what, &mend);
     check_report(context, mend.len ? CHECK_WARN : CHECK_OK, mend.len ? buf_text(&mend) : NULL, "%s",
                  buf_text(&what));
     buf_deinit(&what);

@@ -83,7 +83,6 @@ static void tell_dependencies(struct buf *text, const struct tablemap *map,
                 buf_printf(text, "%s%s", k ? ", " : " by ", dependent->columns[k]);
         }
     }
-    if (text->len == 0) buf_append_text(text, "nothing: the TTL is its only bound");
 }
 
 /* What the key is, and which changes touch it. */
@@ -101,8 +100,11 @@ static void tell_table(struct explanation *out, const struct tablemap *map,
     } else {
         tell(out, "is", "a named query");
         tell_dependencies(&touched, map, table);
+        if (table->by_ttl && touched.len)
+            buf_append_text(&touched, "; the TTL bounds what else it depends on");
     }
-    tell(out, "touched_by", "%s", buf_text(&touched));
+    tell(out, "touched_by", "%s",
+         touched.len ? buf_text(&touched) : "nothing: the TTL is its only bound");
     buf_deinit(&touched);
 }
 

@@ -20,6 +20,19 @@ static void end_read(struct command_context *ctx, struct hash_read *read) {
     cmd_close(ctx, &read->container);
 }
 
+/* True: a field that is asked for may not be read, which is answered. */
+static bool denies(struct command_context *ctx, const struct hash_view *view, uint32_t first) {
+    struct slice value;
+    for (uint32_t i = first; i < ctx->argc; i++) {
+        if (hash_find(view, ctx->argv[i], &value)) continue;
+        const char *why = keyspace_denies(ctx, ctx->argv[1], ctx->argv[i]);
+        if (!why) continue;
+        reply_error(ctx->reply, "%s", why);
+        return true;
+    }
+    return false;
+}
+
 static void answer_value_of(struct command_context *ctx, const struct hash_view *view,
                             struct slice field) {
     struct slice value;
@@ -32,7 +45,7 @@ static void answer_value_of(struct command_context *ctx, const struct hash_view 
 static void cmd_hget(struct command_context *ctx) {
     struct hash_read read;
     if (!begin_read(ctx, &read, reply_null)) return;
-    answer_value_of(ctx, &read.view, ctx->argv[2]);
+    if (!denies(ctx, &read.view, 2)) answer_value_of(ctx, &read.view, ctx->argv[2]);
     end_read(ctx, &read);
 }
 
@@ -49,7 +62,7 @@ static void cmd_hmget(struct command_context *ctx) {
     struct hash_read read;
     size_t mark = ctx->reply->out->len;
     if (begin_read(ctx, &read, answer_nothing)) {
-        answer_values(ctx, &read.view);
+        if (!denies(ctx, &read.view, 2)) answer_values(ctx, &read.view);
         end_read(ctx, &read);
     } else if (ctx->n_pending == 0 && ctx->reply->out->len == mark) {
         answer_values(ctx, &(struct hash_view){0});
@@ -67,7 +80,8 @@ static void cmd_hexists(struct command_context *ctx) {
     struct hash_read read;
     struct slice value;
     if (!begin_read(ctx, &read, cmd_answer_zero)) return;
-    reply_integer(ctx->reply, hash_find(&read.view, ctx->argv[2], &value));
+    if (!denies(ctx, &read.view, 2))
+        reply_integer(ctx->reply, hash_find(&read.view, ctx->argv[2], &value));
     end_read(ctx, &read);
 }
 
@@ -76,7 +90,8 @@ static void cmd_hstrlen(struct command_context *ctx) {
     struct slice value;
     if (!begin_read(ctx, &read, cmd_answer_zero)) return;
     bool found = hash_find(&read.view, ctx->argv[2], &value);
-    reply_integer(ctx->reply, found ? (int64_t)value.len : 0);
+    if (found || !denies(ctx, &read.view, 2))
+        reply_integer(ctx->reply, found ? (int64_t)value.len : 0);
     end_read(ctx, &read);
 }
 

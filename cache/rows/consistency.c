@@ -35,6 +35,13 @@ bool consistency_admits(const struct consistency *asked, const struct core *core
     return false;
 }
 
+bool consistency_admits_row(const struct consistency *asked, const struct core *core,
+                            const struct row_stamp *stamp, int64_t now_us) {
+    bool asks_age = asked->min_lsn || asked->level == CONSISTENCY_BOUNDED;
+    if (asks_age && atomic_load(&tablestates_at(core->states, stamp->table)->by_ttl)) return false;
+    return consistency_admits(asked, core, now_us);
+}
+
 bool consistency_shares(const struct consistency *asked, const struct core *core) {
     if (!core_rule_holds(core, RULE_ASKED)) return true;
     bool any = asked->level == CONSISTENCY_DEFAULT || asked->level == CONSISTENCY_CACHED;

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 struct command_context;
+struct row_stamp;
 struct core;
 
 enum consistency_level {
@@ -32,6 +33,9 @@ struct consistency consistency_of(const struct command_context *ctx);
 
 /* May memory answer for a row, as it is now? Where memory cannot prove it (no stream), it may not. */
 bool consistency_admits(const struct consistency *asked, const struct core *core, int64_t now_us);
+/* ... for this one? What no stream tells of is of no known age. */
+bool consistency_admits_row(const struct consistency *asked, const struct core *core,
+                            const struct row_stamp *stamp, int64_t now_us);
 /* May it be answered by a fill that was sent before it came, if that was kept? */
 bool consistency_shares(const struct consistency *asked, const struct core *core);
 

@@ -305,7 +305,7 @@ static struct rowvalue *copy_resident(struct wait *wait, const struct entry *ent
     const struct row_stamp *stamp = entry_row_stamp(entry);
     const struct tablestate *state = tablestates_at(core->states, stamp->table);
     if (stamp->generation != tablestate_generation(state)) return NULL;
-    if (!consistency_admits(&wait->asked, core, clock_mono_us())) return NULL;
+    if (!consistency_admits_row(&wait->asked, core, stamp, clock_mono_us())) return NULL;
     struct slice bytes = {0};
     if (entry_is_absent(entry))
         return rowvalue_create(ROWVALUE_ABSENT, form, entry_expiry(entry), bytes);

@@ -6,7 +6,7 @@
 static enum keep_outcome judge_table(struct core *core, const struct keep_row *row,
                                      const struct pgsnapshot *snapshot) {
     struct tablestate *state = row->table->state;
-    if (!core_streams(core)) {
+    if (!core_follows(core, row->table)) {
         bool current = atomic_load(&state->version) == row->table->version;
         return current ? KEEP_STORED : KEEP_REFUSED;
     }

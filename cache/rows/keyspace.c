@@ -14,8 +14,8 @@
 #include "cache/rows/rowkey.h"
 #include "cache/rows/statement.h"
 #include "cache/rows/verify.h"
-#include "cache/rows/warm.h"
 #include "cache/rows/warden.h"
+#include "cache/rows/warm.h"
 #include "cache/signals/notify.h"
 #include "cache/signals/told.h"
 
@@ -171,12 +171,12 @@ static enum read_outcome missing(struct keyspace *keyspace, struct command_conte
 }
 
 /* May memory answer for a row to this request? */
-static bool may_answer(const struct command_context *ctx) {
+static bool may_answer(const struct command_context *ctx, const struct row_stamp *stamp) {
     const struct core *core = ctx->keyspace->core;
     if (__builtin_expect(!(ctx->unusual & CLIENT_ASKS) && !ctx->asked, 1))
         return core_lease_holds(core, ctx->now_us);
     struct consistency asked = consistency_of(ctx);
-    return consistency_admits(&asked, core, clock_mono_us());
+    return consistency_admits_row(&asked, core, stamp, clock_mono_us());
 }
 
 /* Even between 0 and 1. */
@@ -228,7 +228,7 @@ static enum read_outcome read_key(struct command_context *ctx, struct slice key,
     if (!entry) return missing(keyspace, ctx, key, form, value);
     if (entry->kind != ENTRY_ROW) return plain_value(entry, form, value);
     if (!is_current(core, entry_row_stamp(entry))) return missing(keyspace, ctx, key, form, value);
-    if (!may_answer(ctx)) {
+    if (!may_answer(ctx, entry_row_stamp(entry))) {
         metric_bump(keyspace->count.bypassed, 1);
         return missing(keyspace, ctx, key, form, value);
     }
@@ -286,6 +286,20 @@ enum read_outcome keyspace_read(struct command_context *ctx, struct slice key, e
     if (outcome == READ_ABSENT && !(ctx->fetched && !value->row))
         cmd_notify(ctx, NOTIFY_KEY_MISS, "keymiss", key);
     return outcome;
+}
+
+const char *keyspace_denies(struct command_context *ctx, struct slice key, struct slice field) {
+    struct slice rest;
+    struct keyspace *keyspace = ctx->keyspace;
+    const struct table *table = keyspace->map ? tablemap_find_key(keyspace->map, key, &rest) : NULL;
+    for (uint16_t i = 0; table && i < table->n_denied; i++) {
+        if (!slice_equal(field, slice_from(table->denied[i]))) continue;
+        keyspace->failure.len = 0;
+        buf_printf(&keyspace->failure, "ERR %s: Freshet's role may not SELECT column %s",
+                   table->prefix, table->denied[i]);
+        return buf_text(&keyspace->failure);
+    }
+    return NULL;
 }
 
 bool keyspace_is_row_key(struct command_context *ctx, struct slice key) {

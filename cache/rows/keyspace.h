@@ -53,6 +53,10 @@ bool keyspace_holds_row(struct command_context *ctx, struct slice key);
 /* Is what the command has just read of this key what memory shows now? True of plain keys. */
 bool keyspace_was_kept(struct command_context *ctx, struct slice key);
 
+/* Is `field` a column of the key's table that Freshet's role may not SELECT? Then the error text to answer; else NULL. Of what is
+ * not in the row: that it is NULL could not be said. */
+const char *keyspace_denies(struct command_context *ctx, struct slice key, struct slice field);
+
 /* Is it a key of a mapped table (or a named query)? Writes ask before they touch a key. */
 bool keyspace_is_row_key(struct command_context *ctx, struct slice key);
 

@@ -1,6 +1,8 @@
 #include "cache/rows/reaper.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -18,6 +20,7 @@ struct reaper {
     struct control *control;
     int64_t rest_us;
     struct metric *deleted, *failed;
+    char logged[512]; /* a table that refuses is told of once */
 };
 
 /* The keys of a batch are locked first: the condition is then true of the rows as they are, not as the snapshot has them. */
@@ -48,8 +51,10 @@ static uint32_t reap(struct reaper *reaper, PGconn *conn, const struct table *ta
     buf_deinit(&sql);
     if (!result) {
         metric_add(reaper->failed, 1);
-        log_warn(reaper->core->log, "cache_delete_expired_failed", "table=%s.%s cause=\"%s\"",
-                 table->schema, table->name, err.message);
+        if (strncmp(reaper->logged, err.message, sizeof reaper->logged - 1) != 0)
+            log_warn(reaper->core->log, "cache_delete_expired_failed", "table=%s.%s cause=\"%s\"",
+                     table->schema, table->name, err.message);
+        snprintf(reaper->logged, sizeof reaper->logged, "%s", err.message);
         return 0;
     }
     uint32_t n = (uint32_t)strtoul(PQcmdTuples(result), NULL, 10);
@@ -111,7 +116,9 @@ struct reaper *reaper_create(struct core *core) {
     struct control_config config = {
         .name = "freshet-reaper",
         .database_url = core->config->database_url,
-        .server_options = "-c default_transaction_read_only=off -c statement_timeout=10s "
+        /* What is lost of it is done again, so its commits wait for no standby: not for this cache, above all. */
+        .server_options = "-c synchronous_commit=local -c default_transaction_read_only=off -c "
+                          "statement_timeout=10s "
                           "-c lock_timeout=1s",
         .log = core->log,
         .connected = connected,

@@ -114,13 +114,19 @@ static bool is_readable(const struct cache_table_config *config, const char *col
 static void fill_columns(struct arena *arena, const struct cache_table_config *config,
                          const struct catalog_table *from, struct table *table) {
     const char **columns = arena_zalloc(arena, from->n_columns * sizeof *columns + 1);
+    const char **denied = arena_zalloc(arena, from->n_columns * sizeof *denied + 1);
     bool *generated = arena_zalloc(arena, from->n_columns * sizeof *generated + 1);
     for (uint16_t i = 0; i < from->n_columns; i++) {
         if (!is_readable(config, from->columns[i].name)) continue;
+        if (!from->columns[i].selectable) {
+            denied[table->n_denied++] = arena_strdup(arena, from->columns[i].name);
+            continue;
+        }
         generated[table->n_columns] = from->columns[i].generated;
         columns[table->n_columns++] = arena_strdup(arena, from->columns[i].name);
     }
     table->columns = columns;
+    table->denied = denied;
     table->generated = generated;
     table->all_columns = table->n_columns == from->n_columns;
 }
@@ -192,6 +198,8 @@ static void add_unique(struct arena *arena, const struct tablemap_plan *plan,
         unique.exact &= type->exact && type->identity && is_streamed(plan, from, places[i]);
         if (!is_readable(config, unique.columns[i].name))
             unique.refusal = "is on a column that is not among the table's configured columns";
+        if (!from->columns[places[i]].selectable)
+            unique.refusal = "is on a column that Freshet's role may not SELECT";
     }
     struct unique_key *uniques = (struct unique_key *)(uintptr_t)table->uniques;
     if (!is_taken(table, &unique)) uniques[table->n_uniques++] = unique;
@@ -221,6 +229,30 @@ static void set_version(const struct tablemap_plan *plan, struct table *table) {
     table->version = same ? before->version : plan->version;
 }
 
+/* Columns without the right are left out of the row; but not its key. */
+static void refuse_unreadable(struct arena *arena, const struct catalog_table *from,
+                              struct table *table) {
+    const struct catalog_index *key = from->primary_key;
+    if (!from->readable) table->refusal = "Freshet's role may not SELECT from it";
+    for (uint16_t i = 0; i < key->n_columns && !table->refusal; i++) {
+        const struct catalog_column *column = &from->columns[key->columns[i]];
+        struct buf why = {0};
+        if (column->selectable) continue;
+        buf_printf(&why, "Freshet's role may not SELECT its key (column %s)", column->name);
+        table->refusal = arena_strdup(arena, buf_text(&why));
+        buf_deinit(&why);
+    }
+}
+
+/* What the stream never tells of is kept for a time: for so long as the user has said of it, or else for what memory may be
+ * behind the database in any case. */
+static void keep_by_ttl(const struct tablemap_plan *plan, bool configured, struct table *table) {
+    if (plan->config->coherence != COHERENCE_STREAM) return; /* so it is with all of them */
+    table->by_ttl = true;
+    if (!configured && (table->ttl_ms == 0 || table->ttl_ms > plan->config->max_staleness_ms))
+        table->ttl_ms = plan->config->max_staleness_ms;
+}
+
 static bool fill_table(struct arena *arena, const struct tablemap_plan *plan,
                        const struct catalog_table *from, struct table *table) {
     const struct cache_table_config *config = find_config(plan->config, from);
@@ -237,10 +269,11 @@ static bool fill_table(struct arena *arena, const struct tablemap_plan *plan,
     table->fingerprint = from->fingerprint;
     table->partitioned = from->kind == 'p';
     fill_ttl(arena, config, from, table);
-    if (!from->selectable) table->refusal = "Freshet's role may not SELECT from it";
+    refuse_unreadable(arena, from, table);
     const char *uncovered = plan->uncovered ? plan->uncovered(plan->arg, from) : NULL;
     table->uncovered = uncovered ? arena_strdup(arena, uncovered) : NULL;
     table->coverage = plan->coverage ? plan->coverage(plan->arg, from) : 0;
+    if (uncovered && from->unlogged) keep_by_ttl(plan, config && config->ttl_ms >= 0, table);
     fill_key(arena, plan, from, table);
     fill_uniques(arena, plan, config, from, table);
     fill_columns(arena, config, from, table);
@@ -342,6 +375,16 @@ static void add_dependent(struct tablemap *map, const struct tablemap_plan *plan
     dependents[table->n_dependents++] = *dependent;
 }
 
+/* Views, foreign and unlogged tables: no stream ever tells of them. */
+static bool is_unstreamed(const struct catalog *catalog, const char *written) {
+    for (uint32_t i = 0; i < catalog->n_tables; i++) {
+        const struct catalog_table *table = &catalog->tables[i];
+        if (names_table(written, table))
+            return table->unlogged || (table->kind != 'r' && table->kind != 'p');
+    }
+    return false;
+}
+
 static void fill_dependencies(struct tablemap *map, const struct catalog *catalog,
                               const struct tablemap_plan *plan,
                               const struct cache_query_config *config, struct table *query) {
@@ -352,6 +395,11 @@ static void fill_dependencies(struct tablemap *map, const struct catalog *catalo
             const struct catalog_table named = {.schema = map->tables[i].schema,
                                                 .name = map->tables[i].name};
             if (names_table(dependency->table, &named)) table = &map->tables[i];
+        }
+        if (is_unstreamed(catalog, dependency->table)) {
+            keep_by_ttl(plan, config->ttl_ms >= 0, query);
+            query->uncovered = "a table that it depends on is not in the change stream";
+            continue;
         }
         if (!table) {
             query->uncovered = "a table that it depends on is not known, or has no primary key";
@@ -411,6 +459,7 @@ static void fill_query(struct tablemap *map, const struct catalog *catalog,
         table->fingerprint = XXH3_64bits_withSeed(
             table->keys[k].sql_type, strlen(table->keys[k].sql_type), table->fingerprint);
     fill_dependencies(map, catalog, plan, config, table);
+    table->by_ttl |= config->n_dependencies == 0;
     set_version(plan, table);
 }
 

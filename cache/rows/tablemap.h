@@ -78,6 +78,8 @@ struct table {
     bool all_columns; /* false: only these are readable */
     uint16_t n_columns;
     const char *const *columns;
+    uint16_t n_denied; /* columns that Freshet's role may not SELECT: left out of the row */
+    const char *const *denied;
     const bool *generated; /* of each column: the database computes it */
     bool writes;           /* what is written to its keys goes to the database */
 };

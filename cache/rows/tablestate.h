@@ -33,6 +33,7 @@ struct tablestate {
     _Atomic uint64_t version;
     /* All transactions below must be over in a fill's snapshot. NOT_JOINED: the feed does not cover the table yet. */
     _Atomic uint64_t horizon_xid;
+    _Atomic bool by_ttl; /* the feed never tells of its rows: how old they are is not known */
     _Atomic uint32_t n_fences;
     /* Fences that the list had no room for: all transactions up to this one must be over; 0: none. */
     _Atomic uint64_t fenced_xid;

@@ -304,6 +304,7 @@ static void replace_map(void *arg) {
     }
     for (uint32_t i = 0; i < tablemap_count(map); i++) {
         const struct table *table = tablemap_at(map, i);
+        atomic_store(&table->state->by_ttl, table->by_ttl);
         if (atomic_load(&table->state->version) != table->version)
             clear_table(warden->core, table, table->version);
     }
@@ -576,7 +577,7 @@ void warden_status(struct warden *warden, json_t *status) {
         json_t *one = json_pack("{s:s, s:s, s:s}", "schema", table->schema, "table", table->name,
                                 "prefix", table->prefix);
         bool joined = atomic_load(&table->state->horizon_xid) != TABLESTATE_NOT_JOINED;
-        json_object_set_new(one, "kept", json_boolean(!core_streams(warden->core) || joined));
+        json_object_set_new(one, "kept", json_boolean(!core_follows(warden->core, table) || joined));
         if (table->uncovered) json_object_set_new(one, "why_not", json_string(table->uncovered));
         if (table->refusal) json_object_set_new(one, "refused", json_string(table->refusal));
         json_array_append_new(tables, one);

@@ -144,6 +144,8 @@ def test_caches_follow_the_topic_and_cost_one_slot(shop, fleet):
         keep(one, "customers:9001")
     shop.execute("UPDATE customers SET name = 'new' WHERE id = 1")
     shop.execute("INSERT INTO customers (id, name, email) VALUES (9001, 'Hedy', 'h@x')")
+    caches[0].redis.execute_command("FRESHET.MINLSN", shop.lsn())
+    assert caches[0].row("customers:1")["name"] == "new"
     for one in caches:
         applied(one, shop)
         assert one.row("customers:1")["name"] == "new"

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from support.rows import applied, keep
+from support.rows import applied, explain, keep
 from support.waiting import wait_until
 
 FILLS = "freshet_cache_replica_fills_total"
@@ -73,6 +73,7 @@ def test_rows_are_read_from_a_replica(pair, shop, start):
     assert f.redis.hget("customers:7", "id") == "7"
     assert f.row("customers:999999") is None
     assert f.metric(FILLS) >= before + 52
+    assert explain(f, "customers:7")["source"] == "replica"
     hits = f.metric("freshet_cache_hits_total")
     assert f.row("customers:7")["id"] == 7
     assert f.metric("freshet_cache_hits_total") == hits + 1

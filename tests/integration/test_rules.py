@@ -85,6 +85,10 @@ def test_without_the_rule_a_write_is_followed_by_an_older_row(db, start_without,
         scenario(db, start_without(rule))
 
 
+def test_without_own_application_the_hunter_of_writes_finds_older_reads(db, start_without):
+    assert test_write_faults.own_writes_hunt(db, start_without(7), 2)
+
+
 ASKED = [
     (test_consistency.strict_scenario, "from memory"),
     (test_consistency.bounded_scenario, "further back than asked"),

@@ -3,6 +3,9 @@
 The scenarios that take `start` are run by test_rules.py too, by a program without the rule.
 """
 
+import json
+import os
+import random
 import time
 
 import pytest
@@ -217,3 +220,58 @@ def test_by_ttl_alone_own_writes_are_seen_at_once(db, freshet):
     assert f.redis.hset("people:1", "name", "new") == 0
     assert name(f) == "new" == f.row("people:email=1@x")["name"]
     assert state(f, "people:1") == "resident"
+
+
+def own_writes_hunt(db, start, seconds, config=CONFIG["cache"]):
+    """Writers through the cache and by SQL, and readers of every kind of key, of a few rows: no read may be older than a write
+    that was answered before it began. Versions only grow."""
+    db.execute("CREATE TABLE hunted (id int PRIMARY KEY, tag text UNIQUE, v int NOT NULL)")
+    db.execute("INSERT INTO hunted SELECT i, 't' || i, 0 FROM generate_series(1, 4) i")
+    f = start(db, {"cache": config | {"workers": 2}})
+    keep(f, "hunted:1")
+    until = time.monotonic() + seconds
+    answered = dict.fromkeys(range(1, 5), 0)
+    violations, reads = [], [0]
+
+    def write(by):
+        client, dice = f.client(), random.Random(by)
+        with db.connect() as connection:
+            while time.monotonic() < until:
+                id = dice.randint(1, 4)
+                kind = dice.random()
+                if kind < 0.3:
+                    connection.execute("UPDATE hunted SET v = v + 1 WHERE id = %s", [id])
+                    continue
+                if kind < 0.6:
+                    v = client.hincrby(f"hunted:{id}", "v", 1)
+                elif kind < 0.8:
+                    v = client.hincrby(f"hunted:tag=t{id}", "v", 1)
+                else:
+                    with client.pipeline(transaction=True) as tx:
+                        v = tx.hincrby(f"hunted:{id}", "v", 1).hget(f"hunted:{id}", "v").execute()[0]
+                answered[id] = max(answered[id], v)
+
+    def read(by):
+        client, dice = f.client(), random.Random(by)
+        while time.monotonic() < until:
+            id = dice.randint(1, 4)
+            least = answered[id]
+            key = dice.choice([f"hunted:{id}", f"hunted:0{id}", f"hunted:tag=t{id}"])
+            v = int(client.hget(key, "v")) if dice.random() < 0.5 else json.loads(client.get(key))["v"]
+            reads[0] += 1
+            if v < least:
+                violations.append((key, v, least))
+
+    runs = [in_background(lambda by=by: write(by)) for by in range(4)] + [in_background(lambda by=by: read(by)) for by in range(4)]
+    [run(seconds + 30) for run in runs]
+    applied(f, db)
+    for id in range(1, 5):
+        stored = db.value(f"SELECT v FROM hunted WHERE id = {id}")
+        for key in (f"hunted:{id}", f"hunted:tag=t{id}"):
+            assert int(f.redis.hget(key, "v")) == stored == json.loads(f.redis.get(key))["v"]
+    assert reads[0] > 100
+    return violations
+
+
+def test_no_read_is_older_than_a_write_that_was_answered(db, freshet):
+    assert own_writes_hunt(db, freshet, float(os.environ.get("FRESHET_WRITE_HUNT_SECONDS", 2))) == []
