@@ -3,7 +3,7 @@
  *
  *     invalidation_write_relation(&relations, &relation);  invalidation_write_change(&changes, &change);
  *     invalidation_write(&record, &head, n_relations, buf_slice(&relations), n_changes, buf_slice(&changes));
- *     switch (invalidation_read(record, arena, &invalidation)) ...
+ *     switch (invalidation_read(bytes, arena, &record)) ...
  *
  *     record    'F' 'I' version kind source since body         version 1; kind 'T' transaction, 'H' heartbeat
  *     source    system_identifier timeline server_start_us database publication
@@ -106,7 +106,7 @@ void invalidation_write(struct buf *out, const struct invalidation *head, uint32
 
 enum invalidation_result { INVALIDATION_READ, INVALIDATION_MALFORMED, INVALIDATION_NEWER };
 /* Arrays are in the arena, texts in the record. The arena holds at most some 50 times the record's size. */
-enum invalidation_result invalidation_read(struct slice record, struct arena *arena,
-                                           struct invalidation *invalidation) MUST_CHECK;
+enum invalidation_result invalidation_read(struct slice bytes, struct arena *arena,
+                                           struct invalidation *record) MUST_CHECK;
 
 #endif
