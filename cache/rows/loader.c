@@ -435,19 +435,13 @@ static void finish_standbys(struct loader *loader, struct unit *unit, int64_t no
 
 /* Does the connection lead to another server than the one whose changes we are told of? */
 static bool is_astray(const struct loader *loader, const struct unit *unit) {
-    struct origin origin = sources_origin(loader->core->sources);
-    return core_rule_holds(loader->core, RULE_SERVER) && core_streams(loader->core) &&
-           origin.streams && origin.server_start_us != 0 && unit->server_start_us != 0 &&
-           unit->server_start_us != origin.server_start_us;
+    int64_t ours_us = sources_streams_from(loader->core->sources);
+    return ours_us != 0 && unit->server_start_us != 0 && unit->server_start_us != ours_us &&
+           core_streams(loader->core) && core_rule_holds(loader->core, RULE_SERVER);
 }
 
 static void finish_primarys(struct loader *loader, struct unit *unit, int64_t now_us) {
     struct pgsnapshot snapshot;
-    if (is_astray(loader, unit)) {
-        retry_unit(loader, unit, "rows are read from another server than the change stream's",
-                   now_us, TICK_US);
-        return;
-    }
     if (!is_whole(unit) ||
         !pgsnapshot_parse(slice_from(PQgetvalue(unit->batches[0].result, 0, STATEMENT_SNAPSHOT)),
                           &snapshot)) {
@@ -470,6 +464,9 @@ static void on_done(void *owner, struct pipe *pipe, struct unit *unit) {
     bool astray = !standby && is_astray(loader, unit);
     if (standby)
         finish_standbys(loader, unit, now_us);
+    else if (astray)
+        retry_unit(loader, unit, "rows are read from another server than the change stream's",
+                   now_us, TICK_US);
     else
         finish_primarys(loader, unit, now_us);
     delist(loader, unit);

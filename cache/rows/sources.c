@@ -34,6 +34,7 @@ struct sources {
     struct metrics *registry;
     pthread_mutex_t mutex; /* over the next two, and over changes of what standbys serve */
     struct origin origin;
+    _Atomic int64_t streams_from_us;
     int64_t last_number;
     uint32_t n;
     struct source *sources;
@@ -182,6 +183,7 @@ struct source *sources_at(struct sources *sources, uint32_t i) {
 void sources_set_origin(struct sources *sources, const struct origin *origin) {
     pthread_mutex_lock(&sources->mutex);
     sources->origin = *origin;
+    atomic_store(&sources->streams_from_us, origin->streams ? origin->server_start_us : 0);
     atomic_store(&sources->sources[0].serves, origin->server_start_us);
     for (uint32_t i = 1; i < sources->n; i++)
         atomic_store(&sources->sources[i].serves, 0);
@@ -198,7 +200,12 @@ struct origin sources_origin(struct sources *sources) {
 void sources_stream_ended(struct sources *sources) {
     pthread_mutex_lock(&sources->mutex);
     sources->origin.streams = false;
+    atomic_store(&sources->streams_from_us, 0);
     pthread_mutex_unlock(&sources->mutex);
+}
+
+int64_t sources_streams_from(const struct sources *sources) {
+    return atomic_load(&sources->streams_from_us);
 }
 
 void source_disown(struct source *source) {

@@ -56,6 +56,8 @@ struct source *sources_at(struct sources *sources, uint32_t i);
 void sources_set_origin(struct sources *sources, const struct origin *origin);
 struct origin sources_origin(struct sources *sources);
 void sources_stream_ended(struct sources *sources);
+/* When the server was started that the stream comes from; 0: it does not run, or does not know. For each unit: no lock. */
+int64_t sources_streams_from(const struct sources *sources);
 /* The least LSN that a standby which is in use has replayed; UINT64_MAX: there is none. */
 uint64_t sources_least_replayed(struct sources *sources);
 /* Of those in use the one that is furthest; 0: there is none. */
