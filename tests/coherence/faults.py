@@ -154,6 +154,14 @@ def name_the_feed(stage, db, freshet):
     )
 
 
+# ---- entries whose TTL ends all the time, refreshed before and after, and filled at a pace ----
+
+
+def live_short(stage, db):
+    short = {"ttl": "60ms", "negative_ttl": "60ms", "ttl_jitter": 50}
+    return {"cache": {**short, "early_refresh": 20, "stale_while_revalidate": "5s", "min_refill_interval": "20ms"}}
+
+
 # ---- writes through ----
 
 
@@ -309,6 +317,10 @@ FAULTS = {
         Fault("writes", "some writes go through the cache", prepare=write_through, hunters={"through": True}),
         Fault("strict", "remote_apply with the cache's feed as the synchronous standby: no read is older than COMMIT",
               None, without_standby, ready=name_the_feed, own_server=True, bound=0),
+        Fault("held", "the same, and the walsender is ended again and again: its slot waits for commits that wait for it",
+              cut_feed, without_standby, ready=name_the_feed, own_server=True, bound=0),
+        Fault("hot", "TTLs that end all the time, early refresh, rows that stay while they are read again, a pace of fills",
+              cut_feed, prepare=live_short),
         Fault("cut", "the walsender is ended", cut_feed),
         Fault("topic", "the cache follows a publisher's topic in place of a slot", prepare=follow_topic),
         Fault("publisher", "the same, while the publisher is killed again and again", kill_publisher, prepare=follow_topic),

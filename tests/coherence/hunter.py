@@ -82,7 +82,8 @@ class Hunt:
             events = []
             try:
                 connection.execute(f"SET LOCAL synchronous_commit = {self.commit_mode(dice)}")
-                events = self.ledger.intend(kind(connection, dice, self.ledger.next))
+                versions = kind(connection, dice, self.ledger.next)
+                events = self.ledger.intend(*(versions if isinstance(versions, tuple) else [versions]))
                 if dice.random() < 0.1:  # some stay open, and may end without a commit
                     self.stopping.wait(dice.random() * 0.3)
                 if dice.random() < 0.15:
@@ -129,9 +130,9 @@ class Hunt:
 
     def read_back(self, dice, raw, events, how):
         picks = [self.pick(dice, event.name) for event in events]
-        for event, (_, decode), reply in zip(events, picks, raw.calls([words for words, _ in picks])):
+        for event, (words, decode), reply in zip(events, picks, raw.calls([words for words, _ in picks])):
             if not self.refused(reply):
-                self.judge(event.name, decode(reply), event, how)
+                self.judge(event.name, decode(reply), event, f"{how}: {' '.join(words)}")
 
     # ---- reading ----
 
@@ -168,10 +169,10 @@ class Hunt:
             picks = [self.pick(dice, name) for name in names]
             begun = time.monotonic()
             floors = [self.ledger.floor(name, begun - self.bound) for name in names]
-            for name, (_, decode), floor, reply in zip(names, picks, floors, raw.calls([words for words, _ in picks])):
+            for name, (words, decode), floor, reply in zip(names, picks, floors, raw.calls([words for words, _ in picks])):
                 if not self.refused(reply):
                     self.count["reads"] += 1
-                    self.judge(name, decode(reply), floor, "by the bound", begun)
+                    self.judge(name, decode(reply), floor, f"by the bound: {' '.join(words)}", begun)
         raw.close()
 
     def read_twins(self, raw, dice):
