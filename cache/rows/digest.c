@@ -11,7 +11,7 @@ static uint64_t hash(struct slice bytes) { return XXH3_64bits(bytes.data, bytes.
 static const char *skip_string(const char *at, const char *end) {
     while (at < end && *at != '"')
         at += *at == '\\' ? 2 : 1;
-    return at < end ? at + 1 : end;
+    return at < end ? at + 1 : end; /* an escape at the very end leads past it */
 }
 
 /* Past one element of an array: to the comma or bracket behind it. */

@@ -192,6 +192,7 @@ static bool ask(struct verify *verify, struct keyspace *keyspace, struct sample 
     struct fill *fill = fill_create(keyspace, keyspace->map, table, key_of(sample), sample->hash,
                                     statement_form(table, sample->form), &row, deadline_us);
     fill->probe = &sample->probe;
+    fill->of_primary = true;
     loader_submit(keyspace->loader, &fill, 1);
     return true;
 }
@@ -293,6 +294,7 @@ static void log_stale(const struct core *core, const struct sample *sample) {
 /* Does the snapshot see every applied transaction that touched the row? Before the entry is looked at: one that is applied in
  * between evicts it, or is seen by it, and by this later snapshot with it. */
 static bool is_admitted(const struct core *core, const struct sample *sample) {
+    if (!pgsnapshot_is_ours(&sample->snapshot)) return false;
     if (tablestate_admits(sample->state, sample->version, &sample->snapshot) != TABLESTATE_ADMITTED)
         return false;
     return !sample->linked ||

@@ -8,6 +8,7 @@ import pytest
 
 from support.rows import applied, explain, keep
 from support.waiting import wait_until
+from test_verify import verify
 
 FILLS = "freshet_cache_replica_fills_total"
 REFUSALS = "freshet_cache_replica_refusals_total"
@@ -63,6 +64,15 @@ def warm(f):
         return f.metric(FILLS) > fills
 
     wait_until(read, what="rows are read from the replica")
+
+
+def test_what_a_replica_gave_is_compared_with_the_primary(pair, shop, start):
+    f = start()
+    for i in range(1, 51):
+        f.redis.get(f"customers:{i}")
+    shop.execute("UPDATE customers SET city = 'Ulm' WHERE id < 20")
+    found = verify(f)
+    assert found["checked"] >= 30 and (found["stale"], found["undecided"]) == (0, 0)
 
 
 def test_rows_are_read_from_a_replica(pair, shop, start):

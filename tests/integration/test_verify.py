@@ -252,6 +252,14 @@ def test_explain_tells_what_an_entry_is_and_what_touches_it(shop, freshet):
     assert isinstance(resp3, dict) and resp3["state"] == "resident"
 
 
+def test_explain_tells_of_a_row_that_freshet_has_written(shop, freshet):
+    f = freshet(shop, {"cache": {"writes": "through"}})
+    f.redis.hset("customers:1", "city", "Ulm")
+    wait_until(lambda: f.row("customers:1")["city"] == "Ulm" and explain(f, "customers:1").get("source") == "write",
+               what="what was written is kept")
+    assert verify(f)["stale"] == 0
+
+
 def test_explain_tells_of_the_transaction_that_keeps_a_row_out(make_postgres, freshet):
     server = make_postgres()
     shop = server.create_shop()
