@@ -5,20 +5,34 @@
 #include "cache/values/set.h"
 #include "cache/values/zset.h"
 
+/* A named query's hash, list or sorted set goes as a plain one would. */
+static void write_value(struct command_context *ctx, const struct key_value *value,
+                        struct buf *payload) {
+    struct slice key = ctx->argv[1];
+    if (!value->row && value->entry->kind == ENTRY_STRING) {
+        rdb_write_string(payload, entry_string(value->entry));
+    } else if (!value->row) {
+        rdb_write_entry(payload, value->entry);
+    } else if (value->kind == ENTRY_STRING) {
+        rdb_write_string(payload, value->string);
+    } else {
+        struct entry *plain = entry_create_packed(value->kind, key, store_hash(ctx->store, key),
+                                                  STORE_NEVER, value->fields);
+        rdb_write_entry(payload, plain);
+        entry_destroy(&plain);
+    }
+}
+
 /* A row's value is its JSON. */
 static void cmd_dump(struct command_context *ctx) {
     struct key_value value;
     struct buf payload = {0};
-    enum read_outcome outcome = keyspace_read(ctx, ctx->argv[1], FORM_STRING, &value);
+    enum read_outcome outcome = keyspace_read(ctx, ctx->argv[1], FORM_ANY, &value);
+    if (outcome == READ_FOUND && value.row && value.kind == ENTRY_STRING)
+        outcome = keyspace_read(ctx, ctx->argv[1], FORM_STRING, &value);
     switch (outcome) {
-    case READ_FOUND: rdb_write_string(&payload, value.string); break;
-    case READ_WRONG_TYPE:
-        if (value.row) {
-            reply_wrong_type(ctx->reply);
-            return;
-        }
-        rdb_write_entry(&payload, value.entry);
-        break;
+    case READ_FOUND: write_value(ctx, &value, &payload); break;
+    case READ_WRONG_TYPE: reply_wrong_type(ctx->reply); return;
     case READ_ABSENT: reply_null(ctx->reply); return;
     case READ_PENDING: return;
     case READ_FAILED: reply_error(ctx->reply, "%s", value.failure); return;

@@ -45,8 +45,12 @@ static const char *zset_encoding(const struct entry *entry) {
 }
 
 static const char *row_encoding(const struct entry *entry) {
-    (void)entry;
-    return "raw";
+    switch (entry_shown_kind(entry)) {
+    case ENTRY_LIST: return list_encoding(entry);
+    case ENTRY_HASH: return hash_encoding(entry);
+    case ENTRY_ZSET: return zset_encoding(entry);
+    default: return "raw";
+    }
 }
 
 /* As Redis 7.0 calls what it would have in our place. */

@@ -14,7 +14,7 @@ struct found_keys {
 static bool is_wanted(const struct found_keys *found, const struct entry *entry) {
     if (entry_is_absent(entry)) return false;
     if (found->type.data &&
-        !slice_equal_nocase(found->type, slice_from(entry_kind_name(entry->kind))))
+        !slice_equal_nocase(found->type, slice_from(entry_kind_name(entry_shown_kind(entry)))))
         return false;
     return !found->options->filtered || glob_match(found->options->pattern, entry_key(entry));
 }

@@ -340,8 +340,18 @@ static void run(struct command_context *ctx, struct sort *sort, const struct ent
 }
 
 static bool can_be_sorted(const struct key_value *value) {
-    return !value->row && (value->entry->kind == ENTRY_LIST || value->entry->kind == ENTRY_SET ||
-                           value->entry->kind == ENTRY_ZSET);
+    enum entry_kind kind = value->row ? value->kind : (enum entry_kind)value->entry->kind;
+    return kind == ENTRY_LIST || kind == ENTRY_SET || kind == ENTRY_ZSET;
+}
+
+/* A named query's list or sorted set, as if it were a plain one. */
+static void run_result(struct command_context *ctx, struct sort *sort,
+                       const struct key_value *value) {
+    struct slice key = ctx->argv[1];
+    struct entry *plain = entry_create_packed(value->kind, key, store_hash(ctx->store, key),
+                                              STORE_NEVER, value->fields);
+    run(ctx, sort, plain);
+    entry_destroy(&plain);
 }
 
 static void sort_key(struct command_context *ctx, bool may_store) {
@@ -350,10 +360,12 @@ static void sort_key(struct command_context *ctx, bool may_store) {
     if (parse(ctx, may_store, &sort)) {
         switch (keyspace_read(ctx, ctx->argv[1], FORM_ANY, &value)) {
         case READ_FOUND:
-            if (can_be_sorted(&value))
-                run(ctx, &sort, value.entry);
-            else
+            if (!can_be_sorted(&value))
                 reply_wrong_type(ctx->reply);
+            else if (value.row)
+                run_result(ctx, &sort, &value);
+            else
+                run(ctx, &sort, value.entry);
             break;
         case READ_ABSENT: run(ctx, &sort, NULL); break;
         case READ_WRONG_TYPE: reply_wrong_type(ctx->reply); break;

@@ -69,7 +69,7 @@ static enum read_outcome row_value(const struct entry *entry, enum key_form form
     value->kind = entry_row_stamp(entry)->kind;
     if (entry_is_absent(entry)) return READ_ABSENT;
     if (!shows_as(value->kind, form)) return READ_WRONG_TYPE;
-    if (form == FORM_ANY) return READ_FOUND;
+    if (form == FORM_ANY && value->kind == ENTRY_STRING) return READ_FOUND;
     bool there = form == FORM_STRING ? entry_row_json(entry, &value->string)
                                      : entry_row_fields(entry, &value->fields);
     return there ? READ_FOUND : READ_PENDING;
@@ -88,7 +88,8 @@ static enum read_outcome fetched_value(const struct rowvalue *row, enum key_form
     if (!shows_as(row->type, form)) return READ_WRONG_TYPE;
     struct slice bytes = slice_make(row->bytes, row->len);
     if (form == FORM_STRING) value->string = bytes;
-    if (form != FORM_STRING && form != FORM_ANY) value->fields = bytes;
+    if (form != FORM_STRING && (form != FORM_ANY || row->type != ENTRY_STRING))
+        value->fields = bytes;
     return READ_FOUND;
 }
 

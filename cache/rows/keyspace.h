@@ -34,7 +34,7 @@ struct key_value {
     enum entry_kind kind; /* of a row: what it shows as */
     struct slice string;  /* FORM_STRING */
     struct slice
-        fields; /* FORM_HASH, FORM_LIST or FORM_ZSET of a row, or a small plain hash: packed; data NULL: use hash.h on the entry */
+        fields; /* FORM_HASH, FORM_LIST, FORM_ZSET, or FORM_ANY where `kind` is one of those, of a row, or a small plain hash: packed; data NULL: use hash.h on the entry */
     int64_t expire_at_ms; /* STORE_NEVER: no TTL */
     const char *failure;  /* READ_FAILED: the whole error text, code first */
 };

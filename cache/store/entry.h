@@ -69,8 +69,9 @@ struct entry_timing {
 /* A row as read by a fill. `table` is the table map's stable number. */
 struct row_stamp {
     uint32_t table;
-    bool absent;      /* the row did not exist: a negative entry */
-    bool standby; /* read of a standby: snapshot_xmin is 0, snapshot_xmax the LSN that it had replayed */
+    bool absent; /* the row did not exist: a negative entry */
+    bool
+        standby; /* read of a standby: snapshot_xmin is 0, snapshot_xmax the LSN that it had replayed */
     bool written;     /* by a write of ours, whose transaction is snapshot_xmax - 1 */
     uint16_t fill_ms; /* what reading it took, rounded up */
     uint8_t
@@ -180,5 +181,11 @@ void *entry_object(const struct entry *entry); /* a container with ENTRY_OBJECT 
 const struct row_stamp *entry_row_stamp(const struct entry *entry);
 bool entry_row_json(const struct entry *entry, struct slice *json);
 bool entry_row_fields(const struct entry *entry, struct slice *fields);
+
+/* As TYPE tells it. */
+static inline enum entry_kind entry_shown_kind(const struct entry *entry) {
+    if (entry->kind != ENTRY_ROW) return (enum entry_kind)entry->kind;
+    return (enum entry_kind)entry_row_stamp(entry)->kind;
+}
 
 #endif

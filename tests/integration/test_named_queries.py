@@ -122,7 +122,12 @@ def test_a_list(orders, start):
     assert f.redis.lrange("recent:9", 0, -1) == [] and f.redis.type("recent:9") == "none"
     assert f.redis.type("recent:1") == "list"
     assert f.redis.lrange("texts", 0, -1) == ["", "a-b", 'é"{}', "x" * 5000]
-    for wrong in ("GET", "HGETALL", "SMEMBERS", "DUMP"):
+    assert f.redis.execute_command("SORT_RO", "recent:1", "ALPHA") == ["open:11", "paid:10", "paid:13"]
+    assert f.redis.object("encoding", "recent:1") == "quicklist"
+    assert "recent:1" in f.redis.scan_iter(_type="list") and "recent:1" not in f.redis.scan_iter(_type="string")
+    f.redis_bytes.restore("copied", 0, f.redis_bytes.dump("recent:1"))
+    assert f.redis.lrange("copied", 0, -1) == ["paid:13", "open:11", "paid:10"]
+    for wrong in ("GET", "HGETALL", "SMEMBERS"):
         with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
             f.redis.execute_command(wrong, "recent:1")
     with pytest.raises(redis.exceptions.ReadOnlyError):
