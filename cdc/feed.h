@@ -38,6 +38,8 @@ struct feed_config {
     const char *application_name;
     const char *slot; /* permanent: its name; temporary: a prefix, made unique by the feed */
     bool temporary;
+    bool
+        disposable; /* nothing is lost with a permanent slot: one that the server has given up is made anew */
     const char *publication;
     enum feed_snapshot snapshot;
     uint32_t n_patterns; /* of tables for the snapshot: "public.*", "sales.orders" */

@@ -101,7 +101,7 @@ static bool attach_permanent(struct session *s, struct error *err) {
     s->snapshot_due = s->config->snapshot == FEED_SNAPSHOT_INITIAL && !s->position.snapshot_done;
     struct slot_info slot;
     if (!slot_lookup(&s->wait, s->conn, s->slot, &slot, err)) return false;
-    if (slot.exists && s->snapshot_due && slot.lost && slot.in_this_database && !slot.active_pid)
+    if (slot.exists && (s->snapshot_due || s->config->disposable) && slot.lost && slot.in_this_database && !slot.active_pid)
         return recreate(s, &slot, err); /* nothing of it is needed */
     if (slot.exists) {
         if (!check_slot(s, &slot, err)) return false;

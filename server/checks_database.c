@@ -148,11 +148,26 @@ static int check_slot(struct check_context *context, const char *slot) {
     return missing;
 }
 
-/* Slots that are to be made: the cache's is temporary, so always. */
+/* A temporary slot is always to be made. */
+static int check_cache_slot(struct check_context *context) {
+    const struct config *config = context->config;
+    if (!check_cache_has_slot(config)) return 0;
+    if (!config->cache.slot) return 1;
+    check_report(
+        context, CHECK_WARN,
+        "watch its retained WAL, or bound it by max_slot_wal_keep_size; or leave cache.slot "
+        "out, and the slot goes with the connection",
+        "\"%s\" of cache.slot is permanent: while the cache is away the server keeps all "
+        "WAL for it",
+        config->cache.slot);
+    return check_slot(context, config->cache.slot);
+}
+
+/* Slots that are to be made. */
 void check_slots(struct check_context *context) {
     const struct config *config = context->config;
     if (!check_streams(context)) return;
-    int needed = check_cache_has_slot(config);
+    int needed = check_cache_slot(context);
     if (config->roles & ROLE_CDC) needed += check_slot(context, config->cdc.slot);
     for (uint32_t i = 0; i < config->n_connectors && config->roles & ROLE_CONNECTORS; i++)
         needed += check_slot(context, config->connectors[i].slot);

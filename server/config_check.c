@@ -186,6 +186,10 @@ static void check_names(struct checker *c) {
     static const char slot_rule[] = "\"%.80s\" is no slot name, write lower-case letters, digits "
                                     "and _, at most 63";
     if (!slot_name_valid(config->cdc.slot)) WRONG(c, "cdc.slot", slot_rule, config->cdc.slot);
+    const char *slot = config->cache.slot;
+    if (slot && !slot_name_valid(slot)) WRONG(c, "cache.slot", slot_rule, slot);
+    if (slot && strcmp(slot, config->cdc.slot) == 0)
+        WRONG(c, "cache.slot", "is the slot of cdc.slot, \"%.80s\"", slot);
     if (strlen(config->cdc.publication) > NAME_MAX_BYTES)
         WRONG(c, "cdc.publication", "is longer than %d bytes", NAME_MAX_BYTES);
     if (strlen(config->cache.publication) > NAME_MAX_BYTES)
@@ -385,6 +389,9 @@ static void check_connectors(struct checker *c) {
         if (strcmp(one->slot, config->cdc.slot) == 0)
             mistakes_add(c->mistakes, config->connector_places[i], path,
                          "has the slot of cdc.slot, \"%.80s\"", one->slot);
+        if (config->cache.slot && strcmp(one->slot, config->cache.slot) == 0)
+            mistakes_add(c->mistakes, config->connector_places[i], path,
+                         "has the slot of cache.slot, \"%.80s\"", one->slot);
         for (uint32_t j = 0; j < i; j++) {
             const struct connector_config *other = &config->connectors[j];
             if (!other->name) continue;

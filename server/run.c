@@ -59,7 +59,8 @@ static void create_sampler(struct daemon *daemon) {
     const struct config *config = daemon->config;
     if (!config->database_url) return;
     uint32_t n = 0;
-    const char **slots = mem_calloc(config->n_connectors + 1, sizeof *slots);
+    const char **slots = mem_calloc(config->n_connectors + 2, sizeof *slots);
+    if (config->roles & ROLE_CACHE && config->cache.slot) slots[n++] = config->cache.slot;
     if (config->roles & ROLE_CDC) slots[n++] = config->cdc.slot;
     for (uint32_t i = 0; i < config->n_connectors && config->roles & ROLE_CONNECTORS; i++)
         slots[n++] = config->connectors[i].slot;

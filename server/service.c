@@ -57,8 +57,9 @@ static void create_cache_feed(struct service *s) {
         .topic = fleet_follows(config) ? &topic : NULL,
         .database_url = config->database_url,
         .application_name = config->cache.feed_name,
-        .slot = "freshet_cache",
-        .temporary = true,
+        .slot = config->cache.slot ? config->cache.slot : "freshet_cache",
+        .temporary = !config->cache.slot,
+        .disposable = true,
         .publication = config->cache.publication,
         .snapshot = FEED_SNAPSHOT_NEVER,
         /* A transaction is streamed while it is open once its changes pass this. */

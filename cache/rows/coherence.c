@@ -395,6 +395,13 @@ static bool same_server(const struct feed_identity *a, const struct feed_identit
            a->server_start_us == b->server_start_us;
 }
 
+/* On a permanent slot (cache.slot) the server sends all that was committed since the last session, if it is the very server, and
+ * nobody else has read from the slot meanwhile. (What is sent twice is applied twice, which takes out too much and no more.) */
+static bool may_resume(const struct core *core, const struct feed_identity *identity, bool moved) {
+    return core->config->slot && core->config->feed == CACHE_FEED_SLOT && !moved &&
+           !identity->slot_created && identity->slot_lsn <= lease_applied_lsn(core->lease);
+}
+
 /* A session with a slot of its own: what was committed since the last one was not seen. */
 static bool on_started(void *self, const struct feed_identity *identity, struct error *err) {
     struct coherence *coherence = self;
@@ -408,7 +415,15 @@ static bool on_started(void *self, const struct feed_identity *identity, struct 
     coherence->identity.slot = NULL;
     coherence->in_transaction = false;
     forget_resolved(coherence);
+    if (may_resume(core, identity, moved)) {
+        pulse_stream_resumed(core->pulse, &origin);
+        metric_add(core->count.feed_resumed, 1);
+        log_info(core->log, "cache_feed_resumed", "applied=" LSN_FMT " slot=" LSN_FMT,
+                 LSN_ARG(lease_applied_lsn(core->lease)), LSN_ARG(identity->slot_lsn));
+        return true;
+    }
     pulse_stream_started(core->pulse, &origin, moved, coherence_reset);
+    metric_add(core->count.feed_anew, 1);
     advance(coherence, identity->slot_lsn);
     return true;
 }

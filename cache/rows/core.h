@@ -51,6 +51,7 @@ struct core_metrics {
     struct metric *fills_blocked; /* of those, by rule 3 */
     struct metric *evicted_commit, *evicted_table;
     struct metric *fences;
+    struct metric *feed_anew, *feed_resumed;
     struct metric *links_refused;
     struct metric *joined;
     struct metric *paced;

@@ -6,7 +6,7 @@
 
 #include "base/mem.h"
 
-enum { BUCKETS = 4096 };
+enum { BUCKETS = 4096, MEAN_BYTES = 128 /* of a link, at the bound */ };
 
 struct link {
     struct link *next;
@@ -21,8 +21,9 @@ struct part {
 };
 
 struct links {
-    size_t max_links;
+    size_t max_links, max_bytes;
     _Atomic size_t n_links;
+    _Atomic size_t bytes; /* of links and buckets */
     struct part parts[LINKS_PARTS];
 };
 
@@ -30,6 +31,7 @@ struct links *links_create(size_t max_links) {
     struct links *links = mem_aligned(64, sizeof *links);
     memset(links, 0, sizeof *links);
     links->max_links = max_links;
+    links->max_bytes = max_links * MEAN_BYTES + LINKS_PARTS * BUCKETS * sizeof(struct link *);
     for (size_t i = 0; i < LINKS_PARTS; i++)
         pthread_mutex_init(&links->parts[i].mutex, NULL);
     return links;
@@ -62,18 +64,23 @@ static bool is_link(const struct link *link, uint64_t canonical_hash, struct sli
 
 bool links_add(struct links *links, uint64_t canonical_hash, struct slice key) {
     struct part *part = lock_part(links, canonical_hash);
-    if (!part->buckets) part->buckets = mem_calloc(BUCKETS, sizeof(struct link *));
+    if (!part->buckets) {
+        part->buckets = mem_calloc(BUCKETS, sizeof(struct link *));
+        atomic_fetch_add(&links->bytes, BUCKETS * sizeof(struct link *));
+    }
     struct link **bucket = bucket_of(part, canonical_hash);
     struct link *link = *bucket;
     while (link && !is_link(link, canonical_hash, key))
         link = link->next;
-    bool room = link || atomic_load(&links->n_links) < links->max_links;
+    bool room = link || (atomic_load(&links->n_links) < links->max_links &&
+                         atomic_load(&links->bytes) + key.len < links->max_bytes);
     if (!link && room) {
         link = mem_alloc(sizeof *link + key.len);
         *link = (struct link){*bucket, canonical_hash, (uint32_t)key.len};
         memcpy(link->key, key.data, key.len);
         *bucket = link;
         atomic_fetch_add(&links->n_links, 1);
+        atomic_fetch_add(&links->bytes, sizeof *link + key.len);
     }
     pthread_mutex_unlock(&part->mutex);
     return room;
@@ -99,6 +106,7 @@ static size_t take(struct links *links, uint64_t canonical_hash, struct slice ke
             buf_append(keys, &link->key_len, sizeof link->key_len);
             buf_append(keys, link->key, link->key_len);
         }
+        atomic_fetch_sub(&links->bytes, sizeof *link + link->key_len);
         mem_free(link);
         taken++;
     }
@@ -153,10 +161,12 @@ void links_clear(struct links *links) {
             while (part->buckets[b]) {
                 struct link *link = part->buckets[b];
                 part->buckets[b] = link->next;
+                atomic_fetch_sub(&links->bytes, sizeof *link + link->key_len);
                 mem_free(link);
                 atomic_fetch_sub(&links->n_links, 1);
             }
         }
+        if (part->buckets) atomic_fetch_sub(&links->bytes, BUCKETS * sizeof(struct link *));
         mem_free(part->buckets);
         part->buckets = NULL;
         pthread_mutex_unlock(&part->mutex);
@@ -164,3 +174,5 @@ void links_clear(struct links *links) {
 }
 
 size_t links_size(const struct links *links) { return atomic_load(&links->n_links); }
+
+size_t links_bytes(const struct links *links) { return sizeof *links + atomic_load(&links->bytes); }

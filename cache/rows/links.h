@@ -41,5 +41,7 @@ bool links_next_copy(struct slice *packed, uint64_t *canonical_hash, struct slic
 void links_remove(struct links *links, uint64_t canonical_hash, struct slice key);
 void links_clear(struct links *links);
 size_t links_size(const struct links *links);
+/* Of memory. Any thread. */
+size_t links_bytes(const struct links *links);
 
 #endif

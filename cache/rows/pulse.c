@@ -264,6 +264,19 @@ void pulse_stream_started(struct pulse *pulse, const struct origin *origin, bool
     control_wake(pulse->control);
 }
 
+/* A join that the cut has interrupted begins again. */
+void pulse_stream_resumed(struct pulse *pulse, const struct origin *origin) {
+    pthread_mutex_lock(&pulse->mutex);
+    sources_set_origin(pulse->core->sources, origin);
+    pulse->join++;
+    pulse->streams = true;
+    pulse->join_wanted |= pulse->join_lsn != 0 || !pulse->joined;
+    pulse->join_lsn = 0;
+    pulse->stream_cause[0] = '\0';
+    pthread_mutex_unlock(&pulse->mutex);
+    control_wake(pulse->control);
+}
+
 void pulse_stream_ended(struct pulse *pulse, const char *cause) {
     pthread_mutex_lock(&pulse->mutex);
     pulse->streams = false;

@@ -32,6 +32,8 @@ void pulse_watch(struct pulse *pulse, int64_t now_us);
 /* `moved`: it is another server, or another timeline, than before. From now on positions count only of that server. */
 void pulse_stream_started(struct pulse *pulse, const struct origin *origin, bool moved,
                           void (*reset)(struct core *core));
+/* The session goes on where the last one ended, on a permanent slot: what is kept stays. */
+void pulse_stream_resumed(struct pulse *pulse, const struct origin *origin);
 void pulse_stream_ended(struct pulse *pulse, const char *cause);
 /* `change` publishes a map with tables that are new or described anew, having set their states to not joined, while no
  * other join goes on; then they join. */

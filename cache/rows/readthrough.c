@@ -30,7 +30,9 @@
 
 enum {
     WATCH_INTERVAL_US = 1000 * 1000,
-    MAX_NOTES = 1 << 20, /* of the recent set: 16 to 32 MiB at the most */
+    MIN_NOTES = 1 << 16, /* of the recent set, each of 48 to 96 bytes */
+    MAX_NOTES = 1 << 20,
+    BYTES_A_NOTE = 1 << 10, /* of max_memory */
     MIN_LINKS = 1 << 18,
     MAX_LINKS = 1 << 22, /* 64 bytes and the key's own each, of max_memory */
     BYTES_A_LINK = 1 << 10,
@@ -70,6 +72,16 @@ static double read_recent(void *owner) {
     return (double)recent_size(core->recent);
 }
 
+static double read_recent_bytes(void *owner) {
+    const struct core *core = owner;
+    return (double)recent_bytes(core->recent);
+}
+
+static double read_links_bytes(void *owner) {
+    const struct core *core = owner;
+    return (double)links_bytes(core->links);
+}
+
 static double read_links(void *owner) {
     const struct core *core = owner;
     return (double)links_size(core->links);
@@ -90,6 +102,8 @@ static void register_gauges(struct core *core) {
          read_lease},
         {"freshet_cache_recent_keys",
          "Keys touched by applied transactions that new snapshots may not see yet.", read_recent},
+        {"freshet_cache_recent_bytes", "Memory of the recent keys.", read_recent_bytes},
+        {"freshet_cache_links_bytes", "Memory of that index of keys.", read_links_bytes},
         {"freshet_cache_links",
          "Keys in the index from a row's own key to the others that it was asked for by.",
          read_links},
@@ -121,6 +135,11 @@ static void register_counters(struct core *core) {
     count->links_refused =
         metrics_counter(metrics, "freshet_cache_links_refused_total",
                         "Rows that were not kept since that index was full.", NULL);
+    static const char starts[] = "Sessions of the cache's feed: from an empty memory, or resumed.";
+    count->feed_anew =
+        metrics_counter(metrics, "freshet_cache_feed_starts_total", starts, "how=\"anew\"");
+    count->feed_resumed =
+        metrics_counter(metrics, "freshet_cache_feed_starts_total", starts, "how=\"resumed\"");
     count->fences = metrics_counter(metrics, "freshet_cache_table_fences_total",
                                     "Transactions that touched a whole table.", NULL);
     count->joined = metrics_counter(metrics, "freshet_cache_fills_joined_total",
@@ -169,6 +188,11 @@ static size_t links_of(const struct cache_config *config) {
     return links < MIN_LINKS ? MIN_LINKS : links > MAX_LINKS ? MAX_LINKS : (size_t)links;
 }
 
+static size_t notes_of(const struct cache_config *config) {
+    uint64_t notes = config->max_memory_bytes / BYTES_A_NOTE;
+    return notes < MIN_NOTES ? MIN_NOTES : notes > MAX_NOTES ? MAX_NOTES : (size_t)notes;
+}
+
 static void make_replicas(struct readthrough *rt) {
     rt->n_replicas = sources_count(rt->core.sources) - 1;
     rt->replicas = mem_calloc(rt->n_replicas + 1u, sizeof(struct replica *));
@@ -194,7 +218,7 @@ struct readthrough *readthrough_create(const struct cache_config *config,
     core->tracking = deps->tracking;
     core->maps = tablemaps_create();
     core->states = tablestates_create();
-    core->recent = recent_create(MAX_NOTES);
+    core->recent = recent_create(notes_of(config));
     core->links = links_create(links_of(config));
     core->query_figures = query_figures_create(core->metrics, config);
     core->lease = lease_create(config->max_staleness_ms * 1000);

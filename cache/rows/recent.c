@@ -24,6 +24,7 @@ struct shard {
 struct recent {
     size_t max_notes;
     _Atomic size_t n_notes;
+    _Atomic size_t n_slots;       /* of all shards */
     _Atomic uint64_t dropped_lsn; /* no note of a commit past it was ever dropped */
     _Atomic uint64_t keep_past_lsn;
     struct shard shards[SHARDS];
@@ -76,9 +77,11 @@ static bool is_dropped(const struct drop *drop, const struct note *note) {
 }
 
 /* Moves what stays into a table of the right size. */
-static void rebuild(struct shard *shard, size_t n_slots, const struct drop *drop) {
+static void rebuild(struct recent *recent, struct shard *shard, size_t n_slots,
+                    const struct drop *drop) {
     struct note *old = shard->slots;
     size_t n_old = shard->n_slots;
+    atomic_fetch_add(&recent->n_slots, n_slots - n_old);
     shard->slots = mem_calloc(n_slots, sizeof *shard->slots);
     shard->n_slots = n_slots;
     shard->n_notes = 0;
@@ -93,7 +96,7 @@ bool recent_note(struct recent *recent, uint64_t key_hash, uint64_t xid, uint64_
     struct shard *shard = shard_of(recent, key_hash);
     pthread_mutex_lock(&shard->mutex);
     if (shard->n_notes * 2 >= shard->n_slots)
-        rebuild(shard, shard->n_slots ? shard->n_slots * 2 : FIRST_SLOTS, NULL);
+        rebuild(recent, shard, shard->n_slots ? shard->n_slots * 2 : FIRST_SLOTS, NULL);
     size_t before = shard->n_notes;
     insert(shard, (struct note){key_hash, xid, lsn});
     atomic_fetch_add(&recent->n_notes, shard->n_notes - before);
@@ -171,7 +174,7 @@ size_t recent_forget(struct recent *recent, const struct pgsnapshot *snapshot) {
             size_t n_slots = FIRST_SLOTS;
             while (n_slots < stay * 4)
                 n_slots *= 2;
-            rebuild(shard, n_slots, &drop);
+            rebuild(recent, shard, n_slots, &drop);
             atomic_fetch_sub(&recent->n_notes, dropped);
         }
         pthread_mutex_unlock(&shard->mutex);
@@ -187,6 +190,7 @@ void recent_clear(struct recent *recent) {
         atomic_fetch_sub(&recent->n_notes, shard->n_notes);
         mem_free(shard->slots);
         shard->slots = NULL;
+        atomic_fetch_sub(&recent->n_slots, shard->n_slots);
         shard->n_slots = 0;
         shard->n_notes = 0;
         pthread_mutex_unlock(&shard->mutex);
@@ -194,3 +198,7 @@ void recent_clear(struct recent *recent) {
 }
 
 size_t recent_size(const struct recent *recent) { return atomic_load(&recent->n_notes); }
+
+size_t recent_bytes(const struct recent *recent) {
+    return sizeof *recent + atomic_load(&recent->n_slots) * sizeof(struct note);
+}

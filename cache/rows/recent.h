@@ -52,5 +52,7 @@ void recent_keep_past(struct recent *recent, uint64_t lsn);
 /* Drops all: every entry of every table has become invalid. */
 void recent_clear(struct recent *recent);
 size_t recent_size(const struct recent *recent);
+/* Of memory. Any thread. */
+size_t recent_bytes(const struct recent *recent);
 
 #endif
