@@ -283,6 +283,8 @@ static void check_query(struct checker *c, struct cache_query_config *query, con
     char *path = mem_printf("cache.queries.%s", query->name);
     struct named_key key;
     const char *wrong = query->key ? named_key_parse(query->key, &key) : NULL;
+    if (!query->key) mistakes_add(c->mistakes, at, path, "has no key");
+    if (!query->sql) mistakes_add(c->mistakes, at, path, "has no sql");
     if (!only_has(query->name, LETTERS DIGITS "_.-"))
         mistakes_add(c->mistakes, at, path,
                      "is named otherwise than by letters, digits, _, . and -");

@@ -176,6 +176,12 @@ static void apply_pairs(const struct layer *layer, const struct option *option, 
     option_set_array(option, base, NULL, 0);
     for (const struct yaml_node *child = node->first; child; child = child->next) {
         char *name = mem_printf("%s.%s", path, child->key);
+        if (option->joins && child->type != YAML_LIST && child->type != YAML_SCALAR) {
+            mistakes_add(layer->mistakes, place(layer, child->line, child->column), name,
+                         "is a mapping, write a list or a value");
+            mem_free(name);
+            continue;
+        }
         const char *text = option->joins && child->type == YAML_LIST
                                ? joined_text(layer, option, name, child)
                                : scalar_text(layer, option, name, child);

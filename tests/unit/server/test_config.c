@@ -128,7 +128,7 @@ static void all_mistakes_of_a_file_are_told_where_they_stand(void **state) {
                        "  tables:\n"
                        "    public.users: { prefx: u, ttl: 3 }\n"
                        "    x y: 1\n"
-                       "  writes: through\n"
+                       "  writes: perhaps\n"
                        "cdc: true\n"
                        "queries: 1\n");
     assert_mistakes(
@@ -146,10 +146,50 @@ static void all_mistakes_of_a_file_are_told_where_they_stand(void **state) {
             "2h "
             "or 1d",
             "f.yml:13:10: cache.tables.x y: is a value, write a mapping",
-            "f.yml:14:11: cache.writes: \"through\" is not in this release, write one of: refuse",
+            "f.yml:14:11: cache.writes: \"perhaps\" is none of: refuse, through",
             "f.yml:15:6: cdc: is a value, write a mapping",
             "f.yml:16:1: queries: is unknown, known here are: roles, database, cache, cdc, "
             "connectors, admin, log, state_dir"));
+    trial_end(&trial);
+}
+
+static void what_is_to_come_is_told_apart_from_what_is_unknown(void **state) {
+    (void)state;
+    struct trial trial = {0};
+    trial_load(&trial, DATABASE "cdc: { output: stdout, format: { encoding: avro } }\n");
+    assert_mistakes(&trial,
+                    MISTAKES("f.yml:2:42: cdc.format.encoding: \"avro\" is not in this release, "
+                             "write one of: json, json-schema, plain, cloudevents"));
+    trial_end(&trial);
+}
+
+static void mistakes_in_named_queries_are_told_where_they_stand(void **state) {
+    (void)state;
+    struct trial trial = {0};
+    trial_load(&trial, DATABASE "cache:\n"
+                                "  queries:\n"
+                                "    a: { key: \"a{x}\", sql: SELECT 1, ttl: 1m }\n"
+                                "    b: { key: \"b:{x}\", ttl: 1m, shape: rowz }\n"
+                                "    c: { key: \"c:{x}\", sql: SELECT 1, depends_on: [t] }\n"
+                                "    d: { key: \"b:{y}\", sql: SELECT 1, ttl: 1m }\n"
+                                "    e: { key: e, sql: SELECT 1, depends_on: { t: { x: y } } }\n"
+                                "    f g: { key: f, sql: SELECT 1, depends_on: { t: all } }\n");
+    assert_mistakes(
+        &trial,
+        MISTAKES(
+            "f.yml:5:40: cache.queries.b.shape: \"rowz\" is none of: rows, row, value, hash, list, "
+            "zset",
+            "f.yml:6:51: cache.queries.c.depends_on: is a list, write a mapping",
+            "f.yml:8:50: cache.queries.e.depends_on.t: is a mapping, write a list or a value",
+            "f.yml:4:5: cache.queries.a: the key \"a{x}\" needs a name and a colon before its {",
+            "f.yml:5:5: cache.queries.b: has no sql",
+            "f.yml:6:5: cache.queries.c: has neither depends_on nor a ttl: nothing would bound a "
+            "result's age",
+            "f.yml:7:5: cache.queries.d: has keys that begin as those of \"b\"",
+            "f.yml:8:5: cache.queries.e: has neither depends_on nor a ttl: nothing would bound a "
+            "result's age",
+            "f.yml:9:5: cache.queries.f g: is named otherwise than by letters, digits, _, . and "
+            "-"));
     trial_end(&trial);
 }
 
@@ -390,6 +430,8 @@ int main(void) {
         cmocka_unit_test(a_flag_beats_the_environment_beats_the_file_beats_the_default),
         cmocka_unit_test(mistakes_of_a_value_that_is_overruled_are_told_too),
         cmocka_unit_test(all_mistakes_of_a_file_are_told_where_they_stand),
+        cmocka_unit_test(what_is_to_come_is_told_apart_from_what_is_unknown),
+        cmocka_unit_test(mistakes_in_named_queries_are_told_where_they_stand),
         cmocka_unit_test(what_is_not_yaml_is_told_with_the_mistakes_before_it),
         cmocka_unit_test(anchors_tags_and_second_documents_are_refused),
         cmocka_unit_test(bytes_that_are_no_characters_are_told_where_they_stand),
