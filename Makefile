@@ -253,7 +253,7 @@ $(B)/bench/floor_uring: tests/bench/floor_uring.c $(B)/flags
 bench-io: $(B)/bench/load $(B)/bench/floor $(B)/bench/floor_uring   ## what io_uring could save over epoll: two floors side by side (ROUNDS)
 	@python3 tests/bench/bench-io $(B) --json build/bench-io.json
 
-$(B)/bench/evict_sim $(B)/bench/growth: $(B)/bench/%: tests/bench/%.c tests/bench/traces.h $(B)/flags $(B)/lib/cache.a $(B)/lib/base.a
+$(B)/bench/evict_sim $(B)/bench/growth $(B)/bench/coherence_cost: $(B)/bench/%: tests/bench/%.c tests/bench/traces.h $(B)/flags $(B)/lib/cache.a $(B)/lib/base.a
 	@mkdir -p $(@D)
 	$(LINK) $< $(B)/lib/cache.a $(B)/lib/base.a $(LDLIBS) -o $@
 
@@ -274,6 +274,10 @@ $(B)/bench/miss_drive $(B)/bench/lag_drive: $(B)/bench/%: tests/bench/%.c $(B)/f
 bench-miss: $(B)/freshet $(B)/bench/miss_drive build/venv/.complete   ## cold reads beside one SELECT a read, direct and through PgBouncer (ARGS)
 	@tests/deps bench
 	@build/venv/bin/python tests/bench/bench-miss $(B) --json build/bench-miss.json $(ARGS)
+
+.PHONY: bench-coherence
+bench-coherence: $(B)/bench/coherence_cost   ## nanoseconds that coherence costs a fill and a hit
+	@$<
 
 .PHONY: bench-evict-lag
 bench-evict-lag: $(B)/freshet $(B)/bench/lag_drive build/venv/.complete   ## from pg_recvlogical's printing of a commit to the entry gone (ARGS)
