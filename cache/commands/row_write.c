@@ -183,14 +183,27 @@ static bool has_op(const struct write *write, uint32_t command, struct slice key
     return false;
 }
 
+/* Two that lock the same rows lock them in the same order. */
+static int by_key(const void *a, const void *b) {
+    const struct write_op *left = a;
+    const struct write_op *right = b;
+    return left->hash < right->hash ? -1 : left->hash > right->hash;
+}
+
+static void sort_ops(struct write *write, uint32_t from) {
+    qsort(write->ops + from, write->n_ops - from, sizeof *write->ops, by_key);
+}
+
 /* Keys of other kinds are the command's own, once this is done. */
 static bool compose_del(struct command_context *ctx, struct write *write) {
+    uint32_t first = write->n_ops;
     for (uint32_t i = 1; i < ctx->argc; i++) {
         struct slice rest;
         const struct table *table = find_table(ctx, ctx->argv[i], &rest);
         if (!table || !table->writes || has_op(write, ctx->fetched_as, ctx->argv[i])) continue;
         if (!add_op(ctx, write, WRITE_DELETE, ctx->argv[i])) return false;
     }
+    sort_ops(write, first);
     return true;
 }
 
@@ -445,6 +458,7 @@ static bool add_all_watched(struct command_context *ctx, struct write *write,
         const struct table *table = find_table(ctx, key, &rest);
         if (table && !table->query && !add_watched(ctx, write, key, hash)) transaction_touch(tx);
     }
+    sort_ops(write, 0);
     return !transaction_is_touched(tx);
 }
 
