@@ -158,7 +158,7 @@ static void what_is_to_come_is_told_apart_from_what_is_unknown(void **state) {
     struct trial trial = {0};
     trial_load(&trial, DATABASE "cdc: { output: stdout, format: { encoding: avro } }\n");
     assert_mistakes(&trial,
-                    MISTAKES("f.yml:2:42: cdc.format.encoding: \"avro\" is not in this release, "
+                    MISTAKES("f.yml:2:44: cdc.format.encoding: \"avro\" is not in this release, "
                              "write one of: json, json-schema, plain, cloudevents"));
     trial_end(&trial);
 }
