@@ -89,6 +89,7 @@ static void tell_dependencies(struct buf *text, const struct tablemap *map,
 static void tell_table(struct explanation *out, const struct tablemap *map,
                        const struct table *table, const struct rowkey *row) {
     struct buf touched = {0};
+    const struct table *changed = table->root ? table->root : table;
     if (!table->query) {
         tell(out, "is", row->unique ? "a row by a unique key" : "a row");
         tell(out, "table", "%s.%s", table->schema, table->name);
@@ -96,7 +97,7 @@ static void tell_table(struct explanation *out, const struct tablemap *map,
         if (table->by_ttl)
             buf_printf(&touched, "nothing: %s; the TTL is its only bound", table->uncovered);
         else
-            buf_printf(&touched, "%s.%s: this row", table->schema, table->name);
+            buf_printf(&touched, "%s.%s: this row", changed->schema, changed->name);
     } else {
         tell(out, "is", "a named query");
         tell_dependencies(&touched, map, table);
@@ -136,6 +137,7 @@ static void tell_entry(struct explanation *out, const struct entry *entry, int64
 static uint64_t guess_hash(const struct core *core, const struct table *table,
                            const struct rowkey *row) {
     struct buf text = {0};
+    if (table->root) table = table->root;
     if (row->unique)
         rowkey_compose_unique(table, row->unique, row->values, &text);
     else

@@ -88,7 +88,7 @@ static bool is_there(const PGresult *result, int place) {
  * for by a unique key: the key by which a row would come to be there. */
 static struct slice canonical_key(const struct fill *fill, const PGresult *result, int place,
                                   struct buf *text) {
-    const struct table *table = fill->table;
+    const struct table *table = fill->table->root ? fill->table->root : fill->table;
     const struct unique_key *unique = is_there(result, place) ? NULL : fill->row.unique;
     if (unique ? !unique->exact : !table->identified) return (struct slice){0};
     struct slice identities[ROWKEY_MAX_COLUMNS];

@@ -97,7 +97,7 @@ static bool is_one(const struct batch *batch) {
 
 static uint64_t slot_key(const struct batch *batch) {
     uint64_t place = batch->unique ? (uint64_t)(batch->unique - batch->table->uniques) + 1 : 0;
-    return ((uint64_t)is_one(batch) << 62 | place << 32 | (uint64_t)batch->table->number << 3 |
+    return ((uint64_t)is_one(batch) << 62 | place << 32 | (uint64_t)batch->table->statement << 3 |
             (uint64_t)batch->form) +
            1;
 }

@@ -18,6 +18,9 @@ struct tablemap {
     struct arena *arena; /* owns all below */
     uint64_t version;
     uint32_t n_tables;
+    uint32_t n_leaves;
+    struct table *leaves; /* partitions */
+    uint64_t leaves_hash;
     struct table *tables; /* by schema, then name, as the catalog has them */
     uint32_t n_slots;     /* a power of two, twice the tables at least */
     const struct table **by_prefix;
@@ -268,6 +271,7 @@ static bool fill_table(struct arena *arena, const struct tablemap_plan *plan,
                                              : plan->config->writes == WRITES_THROUGH;
     table->fingerprint = from->fingerprint;
     table->partitioned = from->kind == 'p';
+    table->lockable = from->selectable;
     fill_ttl(arena, config, from, table);
     refuse_unreadable(arena, from, table);
     const char *uncovered = plan->uncovered ? plan->uncovered(plan->arg, from) : NULL;
@@ -484,20 +488,58 @@ static const struct table **slot_of(const struct tablemap *map, struct slice pre
     return &map->by_prefix[i];
 }
 
+/* Each is its root under another name: what is kept of it stands under the root's number, and hangs at the root's keys. */
+static void fill_leaves(struct tablemap *map, const struct catalog *catalog,
+                        const struct tablemap_plan *plan) {
+    map->leaves = arena_zalloc(map->arena, plan->n_leaves * sizeof *map->leaves + 1);
+    for (uint32_t i = 0; i < plan->n_leaves; i++) {
+        const struct tablemap_leaf *from = &plan->leaves[i];
+        const struct catalog_table named = {.schema = from->schema, .name = from->name};
+        const struct cache_table_config *config = find_config(plan->config, &named);
+        const struct catalog_table *top = catalog_find_oid(catalog, from->root_oid);
+        const struct table *root = top ? tablemap_find(map, top->schema, top->name) : NULL;
+        struct table *leaf = &map->leaves[map->n_leaves];
+        uint32_t statement;
+        if (!root || (config && !config->mapped) ||
+            !tablestates_number(plan->states, from->schema, from->name, &statement))
+            continue;
+        *leaf = *root;
+        leaf->root = root;
+        leaf->statement = statement;
+        leaf->schema = arena_strdup(map->arena, from->schema);
+        leaf->name = arena_strdup(map->arena, from->name);
+        leaf->prefix = config && config->prefix ? arena_strdup(map->arena, config->prefix)
+                                                : default_prefix(map->arena, &named);
+        leaf->partitioned = from->partitioned;
+        leaf->writes = false;
+        leaf->n_dependents = 0;
+        map->leaves_hash = XXH3_64bits_withSeed(leaf->prefix, strlen(leaf->prefix) + 1,
+                                                map->leaves_hash + statement + root->number);
+        map->n_leaves++;
+    }
+}
+
+static void index_prefix(struct tablemap *map, const struct table *table) {
+    const struct table **slot = slot_of(map, slice_from(table->prefix));
+    if (!*slot) *slot = table; /* a named query before a table, a table before a partition */
+    map->bare |= table->query && table->n_keys == 0;
+    uint32_t colons = 0;
+    for (const char *c = table->prefix; *c; c++)
+        colons += *c == ':';
+    if (colons > map->max_colons) map->max_colons = colons;
+}
+
 static void index_prefixes(struct tablemap *map) {
     map->n_slots = 8;
-    while (map->n_slots < map->n_tables * 2)
+    while (map->n_slots < (map->n_tables + map->n_leaves) * 2)
         map->n_slots *= 2;
     map->by_prefix = arena_zalloc(map->arena, map->n_slots * sizeof *map->by_prefix);
     for (uint32_t i = 0; i < map->n_tables; i++) {
-        const struct table **slot = slot_of(map, slice_from(map->tables[i].prefix));
-        if (!*slot) *slot = &map->tables[i]; /* a named query before a table */
-        map->bare |= map->tables[i].query && map->tables[i].n_keys == 0;
-        uint32_t colons = 0;
-        for (const char *c = map->tables[i].prefix; *c; c++)
-            colons += *c == ':';
-        if (colons > map->max_colons) map->max_colons = colons;
+        map->tables[i].statement = map->tables[i].number;
+        index_prefix(map, &map->tables[i]);
     }
+    for (uint32_t i = 0; i < map->n_leaves; i++)
+        index_prefix(map, &map->leaves[i]);
 }
 
 struct tablemap *tablemap_build(const struct catalog *catalog, const struct tablemap_plan *plan) {
@@ -518,6 +560,7 @@ struct tablemap *tablemap_build(const struct catalog *catalog, const struct tabl
     }
     for (uint32_t i = 0; i < n_queries; i++)
         fill_query(map, catalog, plan, i, &map->tables[i]);
+    fill_leaves(map, catalog, plan);
     index_prefixes(map);
     return map;
 }
@@ -538,6 +581,7 @@ void tablemap_release(struct tablemap **map) {
 /* ---- looking up ---- */
 
 uint64_t tablemap_version(const struct tablemap *map) { return map->version; }
+uint64_t tablemap_leaves(const struct tablemap *map) { return map->leaves_hash; }
 uint32_t tablemap_count(const struct tablemap *map) { return map->n_tables; }
 const struct table *tablemap_at(const struct tablemap *map, uint32_t i) { return &map->tables[i]; }
 

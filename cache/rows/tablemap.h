@@ -47,8 +47,12 @@ struct dependent {
     const char *const *columns;
 };
 
-/* A table; or a named query, whose parameters are its key (named.h). */
+/* A table; or a named query, whose parameters are its key (named.h); or a partition, whose rows are its root's to the change
+ * stream and by all that is kept of them. */
 struct table {
+    const struct table
+        *root; /* of a partition: the table whose key a change of its rows names; else NULL */
+    uint32_t statement;              /* its number among those that are read by SQL of their own */
     const struct named_query *query; /* NULL: a table. Else schema is "", and it has no columns */
     uint16_t n_dependents;           /* of a table */
     const struct dependent *dependents;
@@ -66,6 +70,7 @@ struct table {
     const char *
         ended_sql; /* the condition that it has ended, where such rows are to be deleted, or NULL */
     bool partitioned;
+    bool lockable;       /* the role may SELECT all of it, and so LOCK it in that mode */
     bool identified;     /* every key column's type has an identity: rows are evicted one by one */
     bool exact;          /* ... and absent rows may be remembered */
     const char *refusal; /* why its rows cannot be read, or NULL */
@@ -90,6 +95,13 @@ struct tablemap_type {
     const char *sql_name;
     const char *name; /* pg_type.typname */
     char typtype;
+};
+/* A partition that may be read by its own name. */
+struct tablemap_leaf {
+    const char *schema;
+    const char *name;
+    uint32_t root_oid;
+    bool partitioned;
 };
 /* What PostgreSQL says of a named query, one of config->queries each. */
 struct tablemap_query {
@@ -117,6 +129,8 @@ struct tablemap_plan {
     uint32_t n_collated;
     struct tablemap_collated *collated;
     const struct tablemap_query *queries; /* config->n_queries of them */
+    uint32_t n_leaves;
+    struct tablemap_leaf *leaves;
     /* Why the stream does not cover the table, or NULL where it does. */
     const char *(*uncovered)(void *arg, const struct catalog_table *table);
     uint64_t (*coverage)(void *arg, const struct catalog_table *table);
@@ -136,6 +150,8 @@ void tablemap_release(struct tablemap **map);
 uint64_t tablemap_version(const struct tablemap *map);
 uint32_t tablemap_count(const struct tablemap *map);
 const struct table *tablemap_at(const struct tablemap *map, uint32_t i);
+/* Differs where other partitions have a key. */
+uint64_t tablemap_leaves(const struct tablemap *map);
 /* NULL: not a key of a table. */
 const struct table *tablemap_find_key(const struct tablemap *map, struct slice key,
                                       struct slice *rest);

@@ -243,6 +243,34 @@ static bool describe_queries(struct warden *warden, PGconn *conn, const struct c
     return plan->queries != NULL;
 }
 
+/* Partitions that may be read by themselves: with the rights of their own and no policies, which are not looked at. */
+static bool load_leaves(PGconn *conn, struct tablemap_plan *plan, struct error *err,
+                        PGresult **result) {
+    *result = pg_query(conn,
+                       "SELECT n.nspname, c.relname, pg_partition_root(c.oid)::oid, "
+                       "c.relkind = 'p' FROM pg_catalog.pg_class c "
+                       "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+                       "WHERE c.relispartition AND c.relkind IN ('r', 'p') "
+                       "AND c.relpersistence = 'p' AND NOT c.relrowsecurity "
+                       "AND has_schema_privilege(n.oid, 'USAGE') "
+                       "AND has_table_privilege(c.oid, 'SELECT') ORDER BY 1, 2",
+                       err);
+    if (!*result) return false;
+    int n = PQntuples(*result);
+    struct tablemap_leaf *leaves = mem_calloc((size_t)n + 1, sizeof *leaves);
+    for (int i = 0; i < n; i++) {
+        leaves[i] = (struct tablemap_leaf){
+            .schema = PQgetvalue(*result, i, 0),
+            .name = PQgetvalue(*result, i, 1),
+            .root_oid = (uint32_t)strtoul(PQgetvalue(*result, i, 2), NULL, 10),
+            .partitioned = *PQgetvalue(*result, i, 3) == 't',
+        };
+    }
+    plan->leaves = leaves;
+    plan->n_leaves = (uint32_t)n;
+    return true;
+}
+
 static struct tablemap *build_map(struct warden *warden, PGconn *conn,
                                   const struct catalog *catalog, struct error *err) {
     struct tablemap_plan plan = {
@@ -256,18 +284,24 @@ static struct tablemap *build_map(struct warden *warden, PGconn *conn,
         .arg = warden,
     };
     PGresult *types = NULL;
+    PGresult *leaves = NULL;
     struct tablemap *map = NULL;
     if (load_types(conn, &plan, err, &types) && load_collated(conn, &plan, err) &&
+        load_leaves(conn, &plan, err, &leaves) &&
         describe_queries(warden, conn, catalog, &plan, err))
         map = tablemap_build(catalog, &plan);
     PQclear(types);
+    PQclear(leaves);
+    mem_free(plan.leaves);
     mem_free(plan.types);
     mem_free(plan.collated);
     return map;
 }
 
 static bool is_same(const struct tablemap *map, const struct tablemap *previous) {
-    if (!previous || tablemap_count(map) != tablemap_count(previous)) return false;
+    if (!previous || tablemap_count(map) != tablemap_count(previous) ||
+        tablemap_leaves(map) != tablemap_leaves(previous))
+        return false;
     for (uint32_t i = 0; i < tablemap_count(map); i++) {
         const struct table *now = tablemap_at(map, i);
         const struct table *before = tablemap_at(previous, i);
@@ -577,7 +611,8 @@ void warden_status(struct warden *warden, json_t *status) {
         json_t *one = json_pack("{s:s, s:s, s:s}", "schema", table->schema, "table", table->name,
                                 "prefix", table->prefix);
         bool joined = atomic_load(&table->state->horizon_xid) != TABLESTATE_NOT_JOINED;
-        json_object_set_new(one, "kept", json_boolean(!core_follows(warden->core, table) || joined));
+        json_object_set_new(one, "kept",
+                            json_boolean(!core_follows(warden->core, table) || joined));
         if (table->uncovered) json_object_set_new(one, "why_not", json_string(table->uncovered));
         if (table->refusal) json_object_set_new(one, "refused", json_string(table->refusal));
         json_array_append_new(tables, one);

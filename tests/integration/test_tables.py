@@ -7,6 +7,7 @@ import redis
 
 from support.rows import applied, explain, keep, state
 from support.waiting import wait_until
+from test_verify import verify
 
 
 @pytest.fixture
@@ -70,6 +71,36 @@ def test_a_row_that_moves_to_another_partition_is_seen_at_both_keys(db, freshet)
     assert f.row("sales:us:1") is None
     assert f.row("sales:us:7")["total"] == 30
     assert f.row("sales:zz:1")["total"] == 20
+
+
+def test_a_partition_is_read_by_its_own_name_too(db, freshet):
+    db.execute(PARTITIONED)
+    db.execute("CREATE UNIQUE INDEX ON sales (region, total, id)")
+    f = freshet(db)
+    assert f.row("sales_eu_1:eu:1") == f.row("sales:eu:1") == {"region": "eu", "id": 1, "total": 10}
+    assert f.row("sales_eu:eu:1")["total"] == 10
+    assert f.row("sales_us:eu:1") is None and f.row("sales_us:us:1")["total"] == 20
+    kept_and_evicted(f, db, "sales_eu_1:eu:1", "UPDATE sales SET total = 11 WHERE region = 'eu'", "total", 11)
+    kept_and_evicted(f, db, "sales_eu:eu:1", "UPDATE sales_eu_1 SET total = 12", "total", 12)
+    assert explain(f, "sales_eu:eu:1")["touched_by"] == "public.sales: this row"
+    keep(f, "sales_us:us:5")
+    keep(f, "sales_eu_1:eu:5")
+    keep(f, "sales_rest:xx:1")
+    db.execute("INSERT INTO sales VALUES ('us', 5, 50)")
+    db.execute("UPDATE sales SET region = 'eu', id = 5 WHERE region = 'xx'")
+    applied(f, db)
+    assert f.row("sales_us:us:5")["total"] == 50
+    assert f.row("sales_eu_1:eu:5")["total"] == 30 and f.row("sales_rest:xx:1") is None
+    keep(f, "sales_us:us:5")
+    db.execute("TRUNCATE sales")
+    applied(f, db)
+    assert f.row("sales_us:us:5") is None
+    found = verify(f)
+    assert (found["stale"], found["unread"]) == (0, 0)
+    db.execute("ALTER TABLE sales_us RENAME TO sales_them")
+    wait_until(lambda: f.redis.get("sales_us:us:5") is None and state(f, "sales_them:us:1") != "missing", what="it is renamed")
+    with pytest.raises(redis.exceptions.ReadOnlyError):
+        f.redis.set("sales_them:us:1", "{}")
 
 
 def test_partitions_that_come_and_go(db, freshet):
