@@ -97,25 +97,21 @@ static void publish(struct topic_session *s) {
     board_update(s->board, &figures, clock_wall_us());
 }
 
-/* The sink's lease ends by itself meanwhile; this is for those who look. */
+/* Whoever says nothing may be attached to a server that is gone: the sink's session ends, so that it goes by what it sees
+ * for itself. The next record begins another. */
 static void watch_silence(struct topic_session *s, int64_t now_us) {
     int64_t patience_us = (int64_t)s->follower->interval_ms * 1000 * SILENT_BEATS;
     if (patience_us < SILENT_US) patience_us = SILENT_US;
-    bool silent = now_us - s->last_record_us > patience_us;
-    if (silent == s->silent) return;
-    s->silent = silent;
-    char cause[512] = "";
-    if (silent)
-        snprintf(cause, sizeof cause,
-                 "no record for %lld s in topic \"%.100s\": is its publisher running?%s%s",
-                 (long long)(patience_us / 1000000), s->config->topic->name,
-                 s->trouble[0] ? " The last trouble with the brokers: " : "", s->trouble);
-    board_state(s->board, silent ? FEED_WAITING : FEED_STREAMING, cause);
-    if (silent)
-        log_warn(s->log, "feed_silent", "feed=%s cause=\"%s\"", s->sink.name, cause);
-    else
-        log_info(s->log, "feed_streaming", "feed=%s topic=%s lsn=" LSN_FMT, s->sink.name,
-                 s->config->topic->name, LSN_ARG(s->follower->through_lsn));
+    if (s->silent || now_us - s->last_record_us <= patience_us) return;
+    s->silent = true;
+    struct error cause;
+    error_set(&cause, ERROR_TIMEOUT, true,
+              "no record for %lld s in topic \"%.100s\": is its publisher running?%s%s",
+              (long long)(patience_us / 1000000), s->config->topic->name,
+              s->trouble[0] ? " The last trouble with the brokers: " : "", s->trouble);
+    board_state(s->board, FEED_WAITING, cause.message);
+    log_warn(s->log, "feed_silent", "feed=%s cause=\"%s\"", s->sink.name, cause.message);
+    follower_end(s->follower, &cause);
 }
 
 /* What the client mends by itself is only remembered. */
@@ -146,6 +142,7 @@ static bool take_message(struct topic_session *s, const rd_kafka_message_t *mess
     bool was_attached = s->follower->attached;
     uint64_t breaks = s->follower->breaks;
     s->last_record_us = clock_mono_us();
+    s->silent = false;
     s->bytes += message->len;
     s->trouble[0] = '\0';
     bool ok = follower_take(s->follower, slice_make(message->payload, message->len), err);

@@ -3,8 +3,9 @@
  *
  *     topic_session_run(&session, err);      always comes back with the cause in *err; ERROR_STOPPED after a stop
  *
- * A broker that goes away ends no session: the client comes back to where it was, and the chain of the records tells
- * whether something is missing. Nothing is committed anywhere, and no group is joined.
+ * A broker that goes away for a moment ends nothing: the client comes back to where it was, and the chain of the records
+ * tells whether something is missing. After seconds without a record the sink's session ends, and the next record begins
+ * another. Nothing is committed anywhere, and no group is joined.
  *
  * Records of Kafka transactions that are not committed yet, or never will be, are taken as well: each tells of a transaction
  * that the database has committed, and a publisher that went on from its position tells of it again. So nothing waits
@@ -32,7 +33,7 @@ struct topic_session {
     int64_t last_record_us; /* monotonic */
     int64_t last_tick_us;
     uint64_t bytes;
-    bool silent; /* no record for longer than there should be */
+    bool silent; /* no record for longer than there should be: the sink's session was ended */
     char trouble[256];
 };
 

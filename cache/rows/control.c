@@ -90,9 +90,10 @@ static void set_busy(struct control *control, int64_t since_us) {
 }
 
 void control_watch(struct control *control, int64_t now_us) {
+    int64_t limit_us =
+        control->config.longest_tick_us ? control->config.longest_tick_us : LONGEST_TICK_US;
     pthread_mutex_lock(&control->mutex);
-    if (control->fd >= 0 && control->busy_since_us &&
-        now_us - control->busy_since_us > LONGEST_TICK_US)
+    if (control->fd >= 0 && control->busy_since_us && now_us - control->busy_since_us > limit_us)
         shutdown(control->fd, SHUT_RDWR);
     pthread_mutex_unlock(&control->mutex);
 }
@@ -109,18 +110,17 @@ static void session(struct control *control, int64_t *backoff_us) {
     if (!conn && control->config.replication && err.code == ERROR_REFUSED)
         control->plain = !control->plain;
     bool go_on = conn && control->config.connected(control->config.self, conn, &err);
-    if (go_on) {
-        set_connection(control, conn, "");
-        control->logged[0] = '\0';
-        *backoff_us = FIRST_BACKOFF_US;
-    }
+    if (go_on) set_connection(control, conn, "");
     while (go_on) {
         int64_t now_us = clock_mono_us();
         int64_t due_us = now_us;
         set_busy(control, now_us);
         go_on = control->config.tick(control->config.self, conn, now_us, &due_us, &err);
         set_busy(control, 0);
-        go_on = go_on && rest(control, due_us);
+        if (!go_on) break;
+        control->logged[0] = '\0';
+        *backoff_us = FIRST_BACKOFF_US;
+        go_on = rest(control, due_us);
     }
     set_connection(control, NULL, err.message);
     if (control->config.ended) control->config.ended(control->config.self, err.message);

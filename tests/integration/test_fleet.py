@@ -263,6 +263,34 @@ def test_another_publication_or_a_missing_topic_is_said(shop, fleet, freshet, ka
     wait_until(lambda: "does not exist" in (lost.status()["cache"]["feed"]["cause"] or ""))
 
 
+def test_a_promoted_standby_clears_the_caches(make_postgres, freshet, kafka, unique):
+    """After a failover the publisher begins anew (its slot has stayed behind), and its records tell of another timeline."""
+    primary = make_postgres()
+    shop = primary.create_shop()
+    standby = primary.create_standby()
+    shop.url = f"postgresql://postgres@127.0.0.1:{primary.port},127.0.0.1:{standby.port}/{shop.name}?target_session_attrs=read-write"
+    f = Fleet(freshet, shop, kafka, unique)
+    c = f.cache()
+    keep(c, "customers:1")
+    lsn = shop.lsn()
+    wait_until(lambda: standby.value("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", [lsn]))
+    primary.kill9()
+    standby.promote()
+    after = standby.database(shop.name)
+    after.execute("UPDATE customers SET name = 'new' WHERE id = 1")
+    wait_until(lambda: "every feed has failed for good" in f.publisher.log_text(), timeout=30)
+    wait_until(lambda: c.row("customers:1")["name"] == "new", timeout=10, what="the lease has ended")
+    kafka.produce(f"{unique}.positions", '{"slot":"freshet"}', None)
+    f.publisher.start()
+    wait_until(lambda: "another server, timeline or server start" in c.log_text(), timeout=30)
+    c.wait_ready()
+    keep(c, "customers:1")
+    after.execute("UPDATE customers SET name = 'newer' WHERE id = 1")
+    applied(c, after)
+    assert c.row("customers:1")["name"] == "newer"
+    assert {r.timeline for r in f.records()} == {1, 2}
+
+
 def test_a_crash_of_the_database_clears_the_caches(make_postgres, fleet):
     server = make_postgres()
     shop = server.create_shop()
