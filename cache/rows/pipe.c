@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/lsn.h"
 #include "base/mem.h"
+#include "base/pg.h"
 #include "cache/rows/statement.h"
 
 /* An answer that is to come, in the order in which the server will send them. */
@@ -522,11 +523,34 @@ static bool send_batches(struct pipe *pipe, struct unit *unit) {
     return true;
 }
 
+/* TRUNCATE empties a table for older snapshots too. So the tables of several statements are held before the first of them takes the
+ * snapshot for all. What a named query reads is not known here. */
+static bool send_locks(struct pipe *pipe, struct unit *unit) {
+    struct buf sql = {0};
+    for (uint32_t i = 0; i < unit->n_batches; i++) {
+        const struct table *table = unit->batches[i].table;
+        if (table->query || !table->lockable) continue;
+        buf_append_text(&sql, sql.len ? ", " : "LOCK TABLE ");
+        if (!table->partitioned) buf_append_text(&sql, "ONLY ");
+        pg_quote_table(&sql, table->schema, table->name);
+    }
+    bool sent = true;
+    if (sql.len) {
+        buf_append_text(&sql, " IN ACCESS SHARE MODE");
+        sent = PQsendQueryParams(pipe->conn, buf_text(&sql), 0, NULL, NULL, NULL, NULL, 0);
+        if (sent) expect(pipe, (struct expectation){.kind = EXPECT_IGNORED, .unit = unit});
+    }
+    buf_deinit(&sql);
+    return sent;
+}
+
 static bool send_pooled(struct pipe *pipe, struct unit *unit) {
     const char *begin = unit->n_batches > 1 ? "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
                                             : "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY";
-    return send_plain(pipe, begin) && send_settings(pipe, unit) && send_batches(pipe, unit) &&
-           send_plain(pipe, "COMMIT") && send_sync(pipe, unit) && flush(pipe);
+    bool locked = unit->n_batches > 1;
+    return send_plain(pipe, begin) && (!locked || send_locks(pipe, unit)) &&
+           send_settings(pipe, unit) && send_batches(pipe, unit) && send_plain(pipe, "COMMIT") &&
+           send_sync(pipe, unit) && flush(pipe);
 }
 
 /* How far it has replayed, in a transaction of its own: what is read there must not be seen by an older snapshot's rows.
@@ -548,7 +572,8 @@ static bool send_unit(struct pipe *pipe, struct unit *unit) {
     bool transaction = unit->n_batches > 1;
     if (source_is_pooled(pipe->source)) return send_pooled(pipe, unit);
     if (!send_place(pipe, unit)) return false;
-    if (transaction && !send_plain(pipe, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"))
+    if (transaction && !(send_plain(pipe, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY") &&
+                         send_locks(pipe, unit)))
         return false;
     if (!send_batches(pipe, unit)) return false;
     if (transaction && !send_plain(pipe, "COMMIT")) return false;

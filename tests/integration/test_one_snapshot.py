@@ -3,6 +3,8 @@
 import json
 import threading
 
+import pytest
+
 from support.rows import Gate, in_background
 from support.waiting import wait_until
 
@@ -71,3 +73,30 @@ def test_rows_that_one_transaction_keeps_equal_are_equal_when_fetched_together(d
         written()
     assert len(seen) > 20, "the rows have hardly changed"
     assert f.metric("freshet_cache_hits_total") == 0
+
+
+@pytest.mark.parametrize("other", ["aside", "within"])  # before and behind the gated one
+def test_a_table_that_is_emptied_meanwhile_is_not_seen_empty(db, freshet, other):
+    """TRUNCATE empties a table for older snapshots too: it waits for a command that has begun to read."""
+    gate = Gate(db)
+    db.execute(f"CREATE TABLE {other} (id int PRIMARY KEY, v text)")
+    db.execute(f"ALTER TABLE {other} OWNER TO gate_{db.name}")
+    db.execute(f"INSERT INTO {other} VALUES (1, 'old')")
+    f = freshet(db, {"database": {"url": gate.url}, "cache": {"fill_timeout": "20s"}})
+
+    def refill():
+        with db.connect() as connection, connection.transaction():
+            connection.execute(f"TRUNCATE {other}")
+            connection.execute(f"INSERT INTO {other} VALUES (1, 'new')")
+
+    with gate.shut():
+        rows = in_background(lambda: f.client().mget("gated:1", f"{other}:1"))
+        wait_until(gate.waiting, what="it has begun to read")
+        refilled = in_background(refill)
+        waits = "SELECT count(*) FROM pg_locks WHERE relation = %s::regclass AND mode = 'AccessExclusiveLock' AND NOT granted"
+        wait_until(lambda: db.value(waits, [other]) or db.value(f"SELECT v FROM {other}") == "new", what="it waits, or is done")
+    assert [json.loads(row)["v"] for row in rows()] == ["old", "old"]
+    refilled()
+    wait_until(lambda: json.loads(f.redis.get(f"{other}:1"))["v"] == "new", what="the new row is read")
+    f.stop()
+    gate.drop_role()
