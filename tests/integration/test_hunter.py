@@ -21,6 +21,6 @@ def test_no_stale_read_is_found(workshop, postgres, name):
         hunt = hunt_with(stage, FAULTS[name], float(SECONDS or 3))
     figures = hunt.figures()
     assert not hunt.violations, (hunt.violations[:10], figures)
-    assert figures["reads"] > 100 and figures["commits"] > 20 and figures["waits"] > 0, figures
+    assert figures["reads"] > 100 and figures["commits"] > 20 and (figures.get("waits") or name == "schema"), figures
     if name == "missing":
         assert figures["gaps hit"] > 0, figures
