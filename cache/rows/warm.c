@@ -20,7 +20,7 @@
 
 enum {
     SCAN_ENTRIES = 256, /* under one shard's lock */
-    MAX_A_TICK = 512,   /* reads of one worker */
+    MAX_A_TICK = 2000,  /* reads of one worker */
     BURST_US = 200 * 1000,
     USES = 16,
 };
