@@ -462,19 +462,37 @@ static bool add_all_watched(struct command_context *ctx, struct write *write,
     return !transaction_is_touched(tx);
 }
 
+static enum key_form wanted_form(const struct command *command) {
+    switch (command->group) {
+    case GROUP_HASH: return FORM_HASH;
+    case GROUP_LIST: return FORM_LIST;
+    case GROUP_SORTED_SET: return FORM_ZSET;
+    case GROUP_GENERIC: return FORM_ANY;
+    default: return FORM_STRING;
+    }
+}
+
 /* Rows that a queued command reads, as they are at its place. */
-static bool add_reads(struct command_context *ctx, struct write *write) {
-    enum key_form form = ctx->command->group == GROUP_HASH ? FORM_HASH : FORM_STRING;
+static void add_reads(struct command_context *ctx, struct write *write) {
+    enum key_form form = wanted_form(ctx->command);
     struct command_key_iter keys = command_keys(ctx->command, ctx->argv, ctx->argc);
     for (uint32_t i; (i = command_next_key(&keys));) {
         struct slice rest;
         const struct table *table = find_table(ctx, ctx->argv[i], &rest);
-        if (!table || table->query || table->refusal) continue;
-        struct write_op *op = add_op(ctx, write, WRITE_READ, ctx->argv[i]);
-        if (!op) return false;
-        op->form = form;
+        struct rowkey row;
+        struct buf scratch = {0};
+        struct buf failure = {0};
+        if (!table || table->refusal || !statement_fits(table, form)) continue;
+        /* One that is malformed is answered so, in its turn. */
+        if (rowkey_parse(table, rest, &scratch, &row, &failure)) {
+            struct write_op *op = write_add(write, WRITE_READ, table, ctx->argv[i],
+                                            store_hash(ctx->store, ctx->argv[i]), &row);
+            op->command = ctx->fetched_as;
+            op->form = statement_form(table, form);
+        }
+        buf_deinit(&scratch);
+        buf_deinit(&failure);
     }
-    return true;
 }
 
 static bool writes_rows(struct command_context *ctx, const struct queued *queued) {
@@ -500,7 +518,8 @@ static bool add_queued(struct command_context *ctx, struct write *write, struct 
         }
         return find_command(queued->command)->compose(&one, write);
     }
-    return !(queued->command->flags & CMD_READONLY) || add_reads(&one, write);
+    if (queued->command->flags & CMD_READONLY) add_reads(&one, write);
+    return true;
 }
 
 enum row_write_begun row_write_exec(struct command_context *ctx, struct transaction *tx) {
@@ -542,7 +561,7 @@ void row_write_share(const struct command_context *ctx, uint32_t command,
         *row = (struct fetched_row){.form = op->form, .key = op->key, .hash = op->hash};
         row->value = rowvalue_create(op->image.data ? ROWVALUE_ROW : ROWVALUE_ABSENT, op->form,
                                      STORE_NEVER, op->image);
-        row->value->type = ENTRY_STRING;
+        row->value->type = statement_kind(op->table);
     }
     qsort(own->rows, own->n, sizeof *own->rows, by_hash);
 }

@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "cache/commands/transaction.h"
+#include "cache/rows/result.h"
 #include "cache/rows/statement.h"
 #include "cache/values/fields.h"
 #include "cache/values/number.h"
@@ -104,12 +105,38 @@ static struct slice pack_columns(struct write *write, const struct write_op *op)
     return image;
 }
 
+/* A row that has ended by its own column is absent. */
+static bool has_ended(const struct write_op *op) {
+    int column =
+        statement_row_at(op->table, op->row.unique) + statement_row_columns(op->table, op->form);
+    if (!op->table->left_sql) return false;
+    struct slice left = field_of(op->result, column);
+    return left.data && strtoll(left.data, NULL, 10) <= 0;
+}
+
+/* A named query's result, in its shape. */
+static struct slice pack_result(struct write *write, const struct write_op *op) {
+    struct buf packed = {0};
+    const char *why = NULL;
+    struct slice text = field_of(op->result, statement_row_at(op->table, NULL));
+    struct slice image = {0};
+    if (!result_pack(op->table->query, text, &packed, &why))
+        write_refuse(write, WRITE_REASON_INVALID, "%s: %s", op->table->prefix, why);
+    else if (packed.len > 0)
+        image = arena_dup(write->arena, buf_slice(&packed));
+    buf_deinit(&packed);
+    return image;
+}
+
 static void take_row(struct write *write, struct write_op *op) {
-    if (!is_true(op->result, STATEMENT_PRESENT)) return;
+    if (!is_true(op->result, STATEMENT_PRESENT) || has_ended(op)) return;
     op->found = true;
-    op->image = op->form == FORM_HASH
-                    ? pack_columns(write, op)
-                    : field_of(op->result, statement_row_at(op->table, op->row.unique));
+    if (statement_kind(op->table) != ENTRY_STRING)
+        op->image = pack_result(write, op);
+    else if (op->form == FORM_HASH)
+        op->image = pack_columns(write, op);
+    else
+        op->image = field_of(op->result, statement_row_at(op->table, op->row.unique));
 }
 
 void write_take_result(struct write *write, uint32_t i, PGresult *result) {
@@ -162,6 +189,7 @@ static bool names_other_row(const struct write_op *op) {
 }
 
 bool write_is_well(struct write *write) {
+    if (write->reason != WRITE_REASON_NONE) return false;
     for (uint32_t i = 0; i < write->n_ops; i++) {
         const struct write_op *op = &write->ops[i];
         int64_t number;

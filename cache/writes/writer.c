@@ -145,20 +145,33 @@ static void send_read(struct writer *writer, struct line *line, int kind, uint32
                       enum key_form form) {
     const struct write_op *op = &line->write->ops[i];
     const char *parameters[ROWKEY_MAX_COLUMNS];
-    size_t starts[ROWKEY_MAX_COLUMNS];
-    writer->literals.len = 0;
-    for (uint16_t k = 0; k < op->row.n; k++) {
-        starts[k] = writer->literals.len;
-        statement_array_begin(&writer->literals);
-        statement_array_add(&writer->literals, op->row.values[k]);
-        statement_array_end(&writer->literals);
-    }
-    for (uint16_t k = 0; k < op->row.n; k++)
-        parameters[k] = writer->literals.data + starts[k];
     writer->sql.len = 0;
-    statement_compose(op->table, op->row.unique, form, &writer->sql);
+    for (uint16_t k = 0; k < op->row.n; k++)
+        parameters[k] = op->row.values[k].data;
+    statement_compose_one(op->table, op->row.unique, form, &writer->sql);
     wire_query(line->wire, buf_text(&writer->sql), op->row.n, parameters);
     expect(line, kind, i, form);
+}
+
+/* A named query takes any number of keys, and one for none. */
+static void send_query(struct writer *writer, struct line *line, uint32_t i) {
+    const struct write_op *op = &line->write->ops[i];
+    const char *parameters[ROWKEY_MAX_COLUMNS];
+    size_t starts[ROWKEY_MAX_COLUMNS];
+    uint16_t n = op->row.n ? op->row.n : 1;
+    writer->literals.len = 0;
+    for (uint16_t k = 0; k < n; k++) {
+        starts[k] = writer->literals.len;
+        statement_array_begin(&writer->literals);
+        statement_array_add(&writer->literals, k < op->row.n ? op->row.values[k] : SLICE(""));
+        statement_array_end(&writer->literals);
+    }
+    for (uint16_t k = 0; k < n; k++)
+        parameters[k] = writer->literals.data + starts[k];
+    writer->sql.len = 0;
+    statement_compose(op->table, NULL, op->form, &writer->sql);
+    wire_query(line->wire, buf_text(&writer->sql), n, parameters);
+    expect(line, EXPECT_ROW, i, op->form);
 }
 
 static void send_op(struct writer *writer, struct line *line, uint32_t i) {
@@ -177,7 +190,10 @@ static void send_op(struct writer *writer, struct line *line, uint32_t i) {
         wire_query(line->wire, buf_text(&writer->sql), n, parameters);
         expect(line, EXPECT_NOTHING, i, FORM_ANY);
     }
-    send_read(writer, line, EXPECT_ROW, i, op->form);
+    if (op->table->query)
+        send_query(writer, line, i);
+    else
+        send_read(writer, line, EXPECT_ROW, i, op->form);
 }
 
 /* The row of a later operation on the same key is the same. */

@@ -11,6 +11,7 @@ from support.freshet import Freshet, merge
 from support.postgres import Postgres
 from support.rows import applied, in_background, keep, state
 from support.waiting import wait_until
+from test_lease import walsender_stopped
 
 THROUGH = {"cache": {"writes": "through", "workers": 2}}
 
@@ -503,3 +504,64 @@ def test_the_numbers(own_f):
     assert own_f.metric("freshet_cache_write_seconds_count") == 2
     assert own_f.metric("freshet_cache_write_connections") >= 1
     assert own_f.metric("freshet_cache_writes_waiting") == 0
+
+
+# ---- tables as they are ----
+
+
+def test_named_queries_see_an_own_write_at_once_and_are_read_in_exec(db, freshet):
+    db.execute(TABLES)
+    db.execute("CREATE TABLE orders (id int PRIMARY KEY, person int, total int)")
+    db.execute("INSERT INTO orders VALUES (1, 1, 10), (2, 1, 20), (3, 2, 30)")
+    of = "SELECT id, total FROM orders WHERE person = $1 ORDER BY id"
+    ids = "SELECT id FROM orders WHERE person = $1 ORDER BY id"
+    queries = {
+        "orders_of": {"key": "orders_of:{person}", "sql": of, "depends_on": {"orders": ["person"]}},
+        "ids_of": {"key": "ids_of:{person}", "sql": ids, "shape": "list", "depends_on": {"orders": ["person"]}},
+        "all_orders": {"key": "all_orders", "sql": "SELECT count(*) FROM orders", "shape": "value", "depends_on": {"orders": "all"}},
+    }
+    f = freshet(db, {"cache": THROUGH["cache"] | {"max_staleness": "60s", "queries": queries}})
+    keys = ("orders_of:1", "orders_of:2", "all_orders")
+    for key in keys:
+        keep(f, key)
+    keep(f, "ids_of:1", "TYPE")
+    with walsender_stopped(db):
+        assert f.redis.hset("orders:1", "person", 2) == 0
+        assert [len(json.loads(text)) for text in f.redis.mget(*keys[:2])] == [1, 2]
+        assert f.redis.set("orders:4", '{"person": 1, "total": 40}') is True
+        assert f.redis.delete("orders:3") == 1
+        assert [len(json.loads(text)) for text in f.redis.mget(*keys[:2])] == [2, 1]
+        assert f.redis.get("all_orders") == "3"
+        with f.client().pipeline(transaction=True) as tx:
+            tx.get("orders_of:1").delete("orders:4").get("orders_of:1").lrange("ids_of:1", 0, -1).get("all_orders").get("people:x")
+            answers = tx.execute(raise_on_error=False)
+        assert [len(json.loads(answers[i])) for i in (0, 2)] == [2, 1]
+        assert answers[3:5] == [["2"], "2"] and "not an integer" in str(answers[5])
+        with pytest.raises(ReadOnlyError, match="result of a named query"):
+            f.redis.set("all_orders", "{}")
+
+
+def test_partitioned_quoted_and_restricted_tables(db, freshet):
+    db.execute('CREATE SCHEMA "Sales"; CREATE DOMAIN positive AS int CHECK (VALUE > 0)')
+    db.execute('CREATE TABLE "Sales"."Order Lines" ("Id" uuid PRIMARY KEY, "the count" positive, at timestamptz, raw bytea, tags text[])')
+    db.execute("CREATE TABLE parts (id int, day date, v text, PRIMARY KEY (id, day)) PARTITION BY RANGE (day)")
+    db.execute("CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM ('2026-01-01') TO ('2026-07-01')")
+    db.execute("CREATE TABLE parts_2 PARTITION OF parts FOR VALUES FROM ('2026-07-01') TO ('2027-01-01')")
+    db.execute("CREATE TABLE subset (id int PRIMARY KEY, shown text, hidden text DEFAULT 'h')")
+    tables = {'Sales.Order Lines': {"prefix": "lines"}, "subset": {"columns": ["id", "shown"]}}
+    f = freshet(db, {"cache": THROUGH["cache"] | {"tables": tables}})
+    key = "lines:6f1e2f2e-0000-4000-8000-00000000000A"
+    row = {"the count": 3, "at": "2026-11-21T10:00:00+00:00", "raw": "\\x00ff", "tags": ["a", 'b"c']}
+    assert f.redis.set(key, json.dumps(row)) is True
+    assert f.row(key.lower()) == {"Id": key[6:].lower()} | row
+    assert f.redis.hincrby(key, "the count", 2) == 5
+    with pytest.raises(ResponseError, match="CONSTRAINT 23514"):
+        f.redis.hincrby(key, "the count", -9)
+    assert f.redis.set("parts:1:2026-02-03", '{"v": "a"}') is True
+    assert f.redis.hset("parts:1:2026-02-03", "day", "2026-08-09") == 0
+    assert (f.row("parts:1:2026-02-03"), f.row("parts:1:2026-08-09")["v"]) == (None, "a")
+    assert db.value("SELECT count(*) FROM parts_2") == 1
+    assert f.redis.set("subset:1", '{"shown": "s"}') is True
+    assert f.row("subset:1") == {"id": 1, "shown": "s"}
+    with pytest.raises(ResponseError, match='no column "hidden"'):
+        f.redis.hset("subset:1", "hidden", "x")
