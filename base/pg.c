@@ -1,6 +1,7 @@
 #include "base/pg.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/assert.h"
@@ -41,10 +42,25 @@ static bool append_address(struct buf *out, const struct pg_address *at, const c
            strcmp(keyword, "port") == 0 || strcmp(keyword, "target_session_attrs") == 0;
 }
 
+/* A port for all stands alone in its list. */
+static bool append_one_host(struct buf *out, uint32_t number, const char *keyword,
+                            const char *list) {
+    bool of_host = strcmp(keyword, "host") == 0 || strcmp(keyword, "hostaddr") == 0;
+    if ((!of_host && strcmp(keyword, "port") != 0) || !list) return false;
+    for (uint32_t i = 1; i < number && strchr(list, ','); i++)
+        list = strchr(list, ',') + 1;
+    char *item = mem_printf("%.*s", (int)strcspn(list, ","), list);
+    if (*item) append_setting(out, keyword, item);
+    mem_free(item);
+    return true;
+}
+
 /* Ours win: they are what the caller's code relies on. */
 static bool append_ours(struct buf *out, const struct pg_options *options, const char *keyword,
                         const char *users_value) {
     if (options->at && append_address(out, options->at, keyword)) return true;
+    if (options->host_number && append_one_host(out, options->host_number, keyword, users_value))
+        return true;
     if (strcmp(keyword, "client_encoding") == 0) {
         append_setting(out, keyword, "UTF8");
     } else if (strcmp(keyword, "application_name") == 0 && options->application_name) {
@@ -82,17 +98,32 @@ static const char *value_of(const PQconninfoOption *options, const char *keyword
     return NULL;
 }
 
-static bool names_several(const PQconninfoOption *options) {
-    const char *host = value_of(options, "host");
-    const char *hostaddr = value_of(options, "hostaddr");
-    return (host && strchr(host, ',')) || (hostaddr && strchr(hostaddr, ','));
+static uint32_t count_items(const char *list) {
+    uint32_t n = 1;
+    for (const char *c = list; c && *c; c++)
+        n += *c == ',';
+    return n;
 }
 
-bool pg_has_several_hosts(const char *url) {
+static uint32_t count_hosts(const PQconninfoOption *options) {
+    uint32_t hosts = count_items(value_of(options, "host"));
+    uint32_t addresses = count_items(value_of(options, "hostaddr"));
+    return hosts > addresses ? hosts : addresses;
+}
+
+uint32_t pg_count_hosts(const char *url) {
     PQconninfoOption *parsed = PQconninfoParse(url, NULL);
-    bool several = parsed && names_several(parsed);
+    uint32_t n = parsed ? count_hosts(parsed) : 1;
     PQconninfoFree(parsed);
-    return several;
+    return n;
+}
+
+int pg_connect_timeout_s(const char *url) {
+    PQconninfoOption *parsed = PQconninfoParse(url, NULL);
+    const char *value = parsed ? value_of(parsed, "connect_timeout") : NULL;
+    int timeout_s = value ? atoi(value) : 0;
+    PQconninfoFree(parsed);
+    return timeout_s > 0 ? timeout_s : 0;
 }
 
 char *pg_hosts(const char *url) {
@@ -141,7 +172,7 @@ char *pg_conninfo(const char *url, const struct pg_options *options, struct erro
         const char *value = o->val ? o->val : default_value(o->keyword);
         if (value) append_setting(&out, o->keyword, value);
     }
-    if (!options->at && names_several(parsed) && !value_of(parsed, "target_session_attrs"))
+    if (!options->at && count_hosts(parsed) > 1 && !value_of(parsed, "target_session_attrs"))
         append_setting(&out, "target_session_attrs",
                        options->wanted_server ? options->wanted_server : "read-write");
     PQconninfoFree(parsed);

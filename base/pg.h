@@ -21,8 +21,11 @@ struct pg_options {
     /* "read-write", "standby", ...: where the URL names several hosts and says nothing of it. NULL: "read-write", so that
      * one finds the primary. */
     const char *wanted_server;
-    const struct pg_address
-        *at; /* this one server, of those that the URL may lead to; NULL: any of them */
+    /* This one server, of those that the URL may lead to; NULL: any of them. */
+    const struct pg_address *at;
+    /* From 1 on: this one of the hosts that the URL names; 0: all. libpq's own loop over them has a timeout for each in its
+     * blocking call alone. */
+    uint32_t host_number;
 };
 
 /* Where a connection has led. */
@@ -31,8 +34,11 @@ struct pg_address {
 };
 void pg_address_of(const PGconn *conn, struct pg_address *address);
 
-/* Are several hosts named? */
-bool pg_has_several_hosts(const char *url);
+/* How many hosts are named: 1 at least. */
+uint32_t pg_count_hosts(const char *url);
+static inline bool pg_has_several_hosts(const char *url) { return pg_count_hosts(url) > 1; }
+/* connect_timeout, if the URL says so; else 0. */
+int pg_connect_timeout_s(const char *url);
 /* "host:port", of several with commas between them: for messages. The caller frees it. */
 char *pg_hosts(const char *url);
 

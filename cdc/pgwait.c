@@ -46,20 +46,35 @@ static void ignore_notice(void *arg, const PGresult *result) {
     (void)result;
 }
 
-PGconn *pgwait_connect(const struct pgwait *wait, const char *url, const struct pg_options *options,
-                       struct error *err) {
-    enum { DEFAULT_TIMEOUT_S = 10 };
+static PGconn *connect_to(const struct pgwait *wait, const char *url,
+                          const struct pg_options *options, int timeout_s, struct error *err) {
     char *conninfo = pg_conninfo(url, options, err);
     if (!conninfo) return NULL;
     PGconn *conn = PQconnectStart(conninfo);
     mem_free(conninfo);
-    int timeout_s = options->connect_timeout_s ? options->connect_timeout_s : DEFAULT_TIMEOUT_S;
     if (!finish_connect(wait, conn, timeout_s, err)) {
         PQfinish(conn);
         return NULL;
     }
     PQsetNoticeReceiver(conn, ignore_notice, NULL);
     return conn;
+}
+
+/* One host after the other, each with a time of its own: a machine that is gone does not stand in the way of the next. */
+PGconn *pgwait_connect(const struct pgwait *wait, const char *url, const struct pg_options *options,
+                       struct error *err) {
+    enum { DEFAULT_TIMEOUT_S = 10, ONE_OF_SEVERAL_TIMEOUT_S = 3 };
+    struct pg_options one = *options;
+    uint32_t n = pg_count_hosts(url);
+    int timeout_s = options->connect_timeout_s;
+    if (!timeout_s) timeout_s = pg_connect_timeout_s(url);
+    if (!timeout_s) timeout_s = n > 1 ? ONE_OF_SEVERAL_TIMEOUT_S : DEFAULT_TIMEOUT_S;
+    for (uint32_t i = 1; i <= n; i++) {
+        one.host_number = n > 1 ? i : 0;
+        PGconn *conn = connect_to(wait, url, &one, timeout_s, err);
+        if (conn || err->code == ERROR_STOPPED) return conn;
+    }
+    return NULL;
 }
 
 /* A backend that waits for a lock does not notice that its client went away: tell it. */

@@ -11,6 +11,7 @@
 enum {
     DEFAULT_STATUS_INTERVAL_MS = 1000,
     BLOCKER_EVERY_US = 5000000,
+    DEFAULT_SILENCE_MS = 60000,
     STANDIN_AFTER_US = 300000, /* so long a slot may take to make */
     STANDIN_AGAIN_US = 3000000,
 };
@@ -124,6 +125,7 @@ static void set_status_interval(struct session *s, int64_t wal_sender_timeout_ms
     if (wal_sender_timeout_ms > 0 && interval_ms > wal_sender_timeout_ms / 4)
         interval_ms = wal_sender_timeout_ms / 4 + 1;
     s->status_every_us = interval_ms * 1000;
+    s->silence_us = (wal_sender_timeout_ms > 0 ? wal_sender_timeout_ms : DEFAULT_SILENCE_MS) * 1000;
 }
 
 static bool read_server(struct session *s, struct error *err) {

@@ -69,7 +69,9 @@ struct session {
     int64_t last_tick_us;
     uint64_t stuck_lsn; /* confirmed_lsn when the probe of the server was last put off */
     int64_t probe_us;
-    int64_t asked_us; /* for a keepalive; 0: no question is open */
+    int64_t silence_us;    /* so long may a question be open with no word from the server */
+    int64_t unanswered_us; /* since when; 0: none is */
+    int64_t asked_us;      /* for a keepalive; 0: no question is open */
 };
 
 /* Always false: a session ends by its cause. */

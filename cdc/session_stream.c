@@ -32,6 +32,7 @@ static bool is_sink_ready(const struct session *s) {
 
 static bool handle_keepalive(struct session *s, const struct frame *frame, struct error *err) {
     s->asked_us = 0;
+    s->unanswered_us = 0;
     if (frame->reply_requested) s->reply_requested = true;
     if (s->delivery->open || !s->sink.ops->progress) return true;
     return s->sink.ops->progress(s->sink.self, frame->wal_end_lsn, err);
@@ -67,8 +68,14 @@ static bool receive(struct session *s, int64_t now_us, struct error *err) {
     return true;
 }
 
+/* It may have nothing to say; or be gone. */
+static bool is_silent(const struct session *s, int64_t now_us) {
+    return !s->sink_full && now_us - s->last_message_us > s->silence_us / 2;
+}
+
 /* The sink waits for progress that only a keepalive brings. One question at a time. */
 static bool is_question_due(struct session *s, int64_t now_us) {
+    if (is_silent(s, now_us)) return !s->asked_us || now_us - s->asked_us >= LOST_ANSWER_US;
     if (!s->sink.ops->wants_progress || s->delivery->open) return false;
     if (s->asked_us && now_us - s->asked_us < LOST_ANSWER_US) return false;
     if (now_us - s->last_status_us < ASK_AGAIN_US) return false;
@@ -85,6 +92,7 @@ static bool tell_server(struct session *s, int64_t now_us, struct error *err) {
     s->last_status_us = now_us;
     s->reply_requested = false;
     if (ask) s->asked_us = now_us;
+    if (ask && !s->unanswered_us) s->unanswered_us = now_us;
     return stream_send_status(s->stream, s->confirmed_lsn, clock_wall_us(), ask, err);
 }
 
@@ -115,11 +123,24 @@ static bool check_server(struct session *s, int64_t now_us, struct error *err) {
                      s->sink.name);
 }
 
+/* A server that was frozen, or a machine that was switched off behind a patient network, closes no connection. As long as
+ * the server itself would wait for us. */
+static bool check_silence(struct session *s, int64_t now_us, struct error *err) {
+    int64_t since_us =
+        s->unanswered_us > s->last_message_us ? s->unanswered_us : s->last_message_us;
+    if (!s->unanswered_us || s->sink_full || now_us - since_us < s->silence_us) return true;
+    return error_set(err, ERROR_UNAVAILABLE, true,
+                     "streaming: the server has been silent for %lld s",
+                     (long long)(now_us - since_us) / 1000000);
+}
+
 static bool take_turn(struct session *s, int64_t now_us, struct error *err) {
     if ((s->sink_full || !s->backlog || now_us - s->last_tick_us >= TICK_EVERY_US) &&
         !session_tick(s, now_us, err))
         return false;
-    if (!tell_server(s, now_us, err) || !check_server(s, now_us, err)) return false;
+    if (!tell_server(s, now_us, err) || !check_server(s, now_us, err) ||
+        !check_silence(s, now_us, err))
+        return false;
     session_publish(s);
     return true;
 }

@@ -26,6 +26,7 @@ struct control_config {
     const char *server_options;
     const char *application_name;
     const char *wanted_server; /* of a URL with several hosts; NULL: the primary */
+    int64_t longest_tick_us;   /* longer than the server lets a statement run; 0: 15 s */
     bool replication;          /* a walsender; where that is refused, an ordinary session */
     struct log *log;
     /* A new connection; and each time that it is due: both false end the connection, *err says why. */

@@ -204,6 +204,10 @@ static bool connected(void *self, PGconn *conn, struct error *err) {
     pulse->nudge_refused = false;
     if (pulse->wal_block_bytes == 0 || pulse->wal_segment_bytes == 0)
         return error_set(err, ERROR_PROTOCOL, false, "the server tells no size of its WAL pages");
+    /* Where the stream comes from, or would, there rows are read. */
+    struct before before = look(pulse);
+    if (!before.foreign || !before.streams)
+        source_found(sources_at(pulse->core->sources, 0), conn);
     return true;
 }
 
@@ -218,7 +222,8 @@ struct pulse *pulse_create(struct core *core) {
         .name = "freshet-pulse",
         .database_url = core->config->database_url,
         .application_name = core->config->application_name,
-        .server_options = "-c synchronous_commit=local -c statement_timeout=10s",
+        .server_options = "-c synchronous_commit=local -c statement_timeout=3s",
+        .longest_tick_us = 5 * 1000 * 1000,
         .log = core->log,
         .connected = connected,
         .tick = tick,

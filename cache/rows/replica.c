@@ -195,7 +195,8 @@ struct replica *replica_create(struct core *core, struct source *source) {
     struct control_config config = {
         .name = "freshet-replica",
         .database_url = source_url(source),
-        .server_options = "-c statement_timeout=10s",
+        .server_options = "-c statement_timeout=3s",
+        .longest_tick_us = 5 * 1000 * 1000,
         .application_name = core->config->application_name,
         .wanted_server = "standby",
         .replication = true,

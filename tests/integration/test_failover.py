@@ -1,5 +1,6 @@
 """Failover of the primary: promotion of a real standby, fencing, a new timeline; nothing stale afterwards."""
 
+import os
 import time
 
 import pytest
@@ -142,3 +143,24 @@ def test_replicas_follow_a_failover(make_postgres, make_standby, freshet):
         promoted.execute("UPDATE customers SET name = %s WHERE id = 1", [f"v{round}"])
         applied(f, promoted)
         assert f.row("customers:1")["name"] == f"v{round}"
+
+
+@pytest.mark.skipif(not float(os.environ.get("FRESHET_TEST_LONG", 0)) >= 10, reason="takes 20 s: FRESHET_TEST_LONG=10")
+def test_a_frozen_primary_does_not_hold_the_cache(make_postgres, make_standby, freshet):
+    """Its connections stay open, its port takes new ones, and nothing answers."""
+    primary = make_postgres(wal_sender_timeout="2s")
+    shop = primary.create_shop()
+    standby = make_standby(primary, shop)
+    f = freshet(None, {"database": {"url": url_of(shop, primary, standby)}, "cache": {"fill_timeout": "1s"}})
+    keep(f, "customers:1")
+    primary.pause()
+    try:
+        standby.promote()
+        promoted = standby.database(shop.name)
+        promoted.execute("UPDATE customers SET name = 'after' WHERE id < 20")
+        follows(f, standby)
+        wait_until(lambda: f.row("customers:1")["name"] == "after", 30, what="rows are read from the new primary")
+    finally:
+        primary.resume()
+    for i in range(1, 20):
+        assert f.row(f"customers:{i}")["name"] == "after"

@@ -114,6 +114,24 @@ static void a_server_that_was_found_stands_for_all(void **state) {
     assert_string_equal(setting_of(url, &options, "target_session_attrs", value, sizeof value), "");
 }
 
+static void hosts_are_tried_one_by_one(void **state) {
+    (void)state;
+    static const char url[] = "host=a,b,c port=1,2,3 dbname=db";
+    struct pg_options second = {.host_number = 2};
+    struct pg_options third = {.host_number = 3};
+    char value[64];
+    assert_int_equal(pg_count_hosts(url), 3);
+    assert_int_equal(pg_count_hosts("dbname=db"), 1);
+    assert_string_equal(setting_of(url, &second, "host", value, sizeof value), "b");
+    assert_string_equal(setting_of(url, &second, "port", value, sizeof value), "2");
+    assert_string_equal(setting_of(url, &second, "target_session_attrs", value, sizeof value),
+                        "read-write");
+    assert_string_equal(setting_of("host=a,b,c port=7", &third, "host", value, sizeof value), "c");
+    assert_string_equal(setting_of("host=a,b,c port=7", &third, "port", value, sizeof value), "7");
+    assert_int_equal(pg_connect_timeout_s("host=a connect_timeout=4"), 4);
+    assert_int_equal(pg_connect_timeout_s(url), 0);
+}
+
 static void hosts_are_told_without_secrets(void **state) {
     (void)state;
     static const char *const urls[][2] = {
@@ -216,6 +234,7 @@ int main(void) {
         cmocka_unit_test(what_the_user_says_stays),
         cmocka_unit_test(several_hosts_lead_to_the_one_that_is_wanted),
         cmocka_unit_test(a_server_that_was_found_stands_for_all),
+        cmocka_unit_test(hosts_are_tried_one_by_one),
         cmocka_unit_test(hosts_are_told_without_secrets),
         cmocka_unit_test(a_malformed_url_is_the_users_mistake),
         cmocka_unit_test(names_and_texts_are_quoted),
