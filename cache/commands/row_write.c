@@ -346,7 +346,6 @@ static bool only_evicts(const struct command *command) {
 
 static void submit(struct command_context *ctx, struct write **write) {
     struct keyspace *keyspace = ctx->keyspace;
-    if (!keyspace->writer) keyspace->writer = writer_create(keyspace);
     (*write)->ticket = client_ticket(ctx);
     (*write)->client_id = client_id(ctx->client);
     ctx->n_pending++;
@@ -380,6 +379,9 @@ static enum row_write_verdict finish(struct command_context *ctx, const struct w
 
 static enum row_write_verdict check_keys(struct command_context *ctx,
                                          struct command_key_iter keys) {
+    /* Where nothing is written through there is no writer. */
+    if (only_evicts(ctx->command) && !(ctx->keyspace->writer && find_command(ctx->command)))
+        return ROW_WRITE_PLAIN;
     struct targets targets = look_at(ctx, ctx->argv, keys);
     const struct row_command *how = targets.through ? find_command(ctx->command) : NULL;
     if (only_evicts(ctx->command) && !how) return ROW_WRITE_PLAIN;

@@ -565,3 +565,18 @@ def test_partitioned_quoted_and_restricted_tables(db, freshet):
     assert f.row("subset:1") == {"id": 1, "shown": "s"}
     with pytest.raises(ResponseError, match='no column "hidden"'):
         f.redis.hset("subset:1", "hidden", "x")
+
+
+def test_a_table_that_is_altered_is_written_as_it_is(own_f, own):
+    own.execute("ALTER TABLE people DROP COLUMN score; ALTER TABLE people ADD COLUMN fresh text DEFAULT 'f'")
+
+    def written():
+        try:
+            return own_f.redis.hset("people:1", "fresh", "x") == 0
+        except ResponseError as error:
+            assert "42703" in str(error) or "no column" in str(error)
+
+    wait_until(written, what="the new column is written")
+    row = own_f.row("people:1")
+    assert row["fresh"] == "x" and "score" not in row
+    assert own_f.redis.hgetall("people:1")["fresh"] == "x"
