@@ -151,7 +151,7 @@ static bool take_message(struct topic_session *s, const rd_kafka_message_t *mess
         log_warn(s->log, "feed_broken", "feed=%s topic=%s cause=\"%s\"", s->sink.name,
                  s->config->topic->name, s->follower->broken);
     }
-    if (s->follower->attached && !was_attached) {
+    if (s->follower->attached && (!was_attached || s->follower->breaks != breaks)) {
         s->streamed = true;
         board_state(s->board, FEED_STREAMING, "");
         log_info(s->log, "feed_streaming", "feed=%s topic=%s lsn=" LSN_FMT, s->sink.name,

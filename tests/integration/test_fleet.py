@@ -306,10 +306,13 @@ def test_a_crash_of_the_database_clears_the_caches(make_postgres, fleet):
     assert c.row("customers:1")["name"] == "new"
 
 
-@pytest.mark.parametrize("fault", ["topic", "publisher"])
+SECONDS = os.environ.get("FRESHET_HUNT_SECONDS")
+
+
+@pytest.mark.parametrize("fault", ["topic", "publisher"] if SECONDS else ["publisher"])
 def test_no_stale_read_is_found_by_way_of_the_topic(workshop, postgres, kafka, fault):
     with Stage(workshop, postgres, kafka) as stage:
-        hunt = hunt_with(stage, FAULTS[fault], float(os.environ.get("FRESHET_HUNT_SECONDS", 4)))
+        hunt = hunt_with(stage, FAULTS[fault], float(SECONDS or 4))
     figures = hunt.figures()
     assert not hunt.violations, (hunt.violations[:10], figures)
     assert figures["reads"] > 100 and figures["commits"] > 20 and figures["waits"] > 0, figures
