@@ -19,10 +19,6 @@ from dataclasses import dataclass
 KEPT = 400  # events a name: a read that is judged by an older one would be a violation long since
 
 
-class Gone(int):
-    """The number of an event that leaves no row."""
-
-
 @dataclass(eq=False)
 class Event:
     name: str
@@ -44,13 +40,12 @@ class Ledger:
     def names(self, prefix=""):
         return [name for name in self._events if name.startswith(prefix)]
 
-    def intend(self, *versions):
-        """{name: its row's version, or None}; several where one transaction shows more than its end."""
+    def intend(self, versions):
+        """{name: its row's version, or None}."""
         events = []
         with self._lock:
-            for name, version in (pair for one in versions for pair in one.items()):
-                version = Gone(self.next()) if version is None else version
-                event = Event(name, version, isinstance(version, Gone))
+            for name, version in versions.items():
+                event = Event(name, self.next() if version is None else version, version is None)
                 known = self._events.setdefault(name, [])
                 known.append(event)
                 del known[:-KEPT]

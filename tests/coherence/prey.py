@@ -8,8 +8,6 @@
 
 import json
 
-from ledger import Gone
-
 ROWS = {"prey": 12, "seats": 8, "parts": 6, "cut": 6, "twins": 4}
 
 TABLES = f"""
@@ -172,16 +170,13 @@ def cut_now(connection):
 
 
 def cut_truncate(connection, dice, number):
-    """TRUNCATE is the one statement that PostgreSQL does not hide from older snapshots (its manual's chapter on caveats of
-    MVCC): an MGET over several tables, one REPEATABLE READ transaction, may find the table empty."""
     lock(connection, "cut", [0])
     connection.execute("TRUNCATE cut")
-    emptied = {f"cut/{i}": Gone(number()) for i in range(1, ROWS["cut"] + 1)}
     stays = dice.sample(range(1, ROWS["cut"] + 1), dice.choice([0, 3, ROWS["cut"]]))
     with connection.cursor().copy("COPY cut FROM STDIN") as rows:
         for i in stays:
             rows.write_row((i, number()))
-    return emptied, cut_now(connection)
+    return cut_now(connection)
 
 
 def cut_update(connection, dice, number):
