@@ -83,6 +83,8 @@ static const struct figure cache_figures[] = {
     {"read_through.coherence", "coherence", PLAIN, false},
     {"read_through.applied_lsn", "applied", PLAIN, false},
     {"read_through.trouble", "trouble", PLAIN, false},
+    {"read_through.verification.checked", "compared with the database", PLAIN, true},
+    {"read_through.verification.stale", "wrong", PLAIN, false},
     {NULL, NULL, PLAIN, false},
 };
 

@@ -170,6 +170,11 @@ static void tell_why(const struct core *core, struct explanation *out, const str
              xid);
     } else if (atomic_load(&state->n_fences) > 0) {
         tell(out, "why", "%s", tablestate_verdict_text(TABLESTATE_FENCED));
+    } else if (table->query) {
+        tell(out, "why",
+             "it has not been read since it was evicted, or ever, or it is larger than %" PRIu64
+             " bytes",
+             table->query->max_result_bytes);
     } else {
         tell(out, "why", "it has not been read since it was evicted, or ever");
     }

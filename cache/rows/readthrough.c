@@ -322,6 +322,16 @@ static const char *coherence_name(const struct core *core) {
     return !core->warden ? "none" : core_streams(core) ? "stream" : "ttl";
 }
 
+static void add_verification(const struct core *core, json_t *status) {
+    struct verify_report report;
+    verify_report(core->verify, &report);
+    json_object_set_new(status, "verification",
+                        json_pack("{s:b, s:I, s:I, s:I, s:I}", "running", report.running, "rate",
+                                  (json_int_t)(report.running ? report.rate : 0), "passes",
+                                  (json_int_t)report.passes, "checked", (json_int_t)report.checked,
+                                  "stale", (json_int_t)report.stale));
+}
+
 json_t *readthrough_status(struct readthrough *rt) {
     struct core *core = &rt->core;
     json_t *status = json_object();
@@ -343,6 +353,7 @@ json_t *readthrough_status(struct readthrough *rt) {
         json_object_set_new(status, "bound",
                             json_string("the TTL alone: rows are not evicted when they change"));
     }
+    add_verification(core, status);
     warden_status(core->warden, status);
     if (rt->n_replicas) {
         json_t *replicas = json_array();

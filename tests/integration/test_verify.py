@@ -58,6 +58,8 @@ def test_every_kind_of_entry_is_compared(shop, freshet):
     assert (found["state"], found["rate"]) == ("stopped", 20000)
     assert f.metric("freshet_verify_checked_total") == 8
     assert f.metric("freshet_verify_stale_total") == 0
+    told = f.status()["cache"]["read_through"]["verification"]
+    assert (told["running"], told["checked"], told["stale"]) == (False, 8, 0)
     assert state(f, "customers:1") == "resident"
     # Changes in between leave nothing wrong.
     shop.execute("UPDATE customers SET city = 'Ulm' WHERE id < 4")
