@@ -13,13 +13,12 @@
 #include "cache/rows/lines.h"
 #include "cache/rows/lsntimes.h"
 #include "cache/rows/pace.h"
+#include "cache/rows/packs.h"
 #include "cache/rows/pipe.h"
 #include "cache/rows/statement.h"
 #include "cache/rows/warden.h"
 
 enum {
-    MAX_STATEMENT_ROWS = 512,   /* of rows that need not be read together */
-    MAX_STATEMENT_RESULTS = 32, /* of named queries: they may be slow, and the last waits for all */
     MAX_SHAPE_ERRORS = 8,
     TICK_US = 20 * 1000,
     GATHER_ROWS = 64, /* for each statement in flight, before another goes out beside it */
@@ -27,25 +26,14 @@ enum {
     STANDBY_PATIENCE_US = 200 * 1000,
 };
 
-/* Fills that one snapshot has to show; of one, mostly. */
-struct pack {
-    struct pack *next;
-    int64_t not_before_us;
-    int64_t since_us;
-    bool of_primary; /* no standby's answer will do */
-    uint32_t n;
-    struct fill *fills[];
-};
-
 struct loader {
     struct keyspace *owner;
     struct core *core;
     struct loop *loop;
     struct lines *lines;
-    struct source *source;      /* the standby whose answers are being taken */
-    struct pack *first, **last; /* waiting */
-    uint32_t n_waiting;         /* their rows */
-    struct unit *units;         /* in flight, the oldest first */
+    struct source *source; /* the standby whose answers are being taken */
+    struct packs waiting;
+    struct unit *units; /* in flight, the oldest first */
     struct unit *newest;
     struct loop_timer timer;
     struct loop_timer gathered; /* the time is over for which rows gather */
@@ -96,35 +84,6 @@ static void unit_free(struct unit *unit) {
 
 /* ---- waiting ---- */
 
-static void append(struct loader *loader, struct pack *pack) {
-    pack->next = NULL;
-    pack->since_us = loop_now_us(loader->loop);
-    *loader->last = pack;
-    loader->last = &pack->next;
-    loader->n_waiting += pack->n;
-}
-
-static struct pack *pack_create(struct fill **fills, uint32_t n, int64_t not_before_us) {
-    struct pack *pack = mem_alloc(sizeof *pack + n * sizeof(struct fill *));
-    *pack = (struct pack){.not_before_us = not_before_us, .n = n};
-    memcpy(pack->fills, fills, n * sizeof(struct fill *));
-    return pack;
-}
-
-/* They go by table, key and form, so that a pack's fills stand together that go into one statement. */
-static int by_statement(const void *a, const void *b) {
-    const struct fill *left = *(struct fill *const *)a;
-    const struct fill *right = *(struct fill *const *)b;
-    if (left->table != right->table) return left->table < right->table ? -1 : 1;
-    if (left->row.unique != right->row.unique) return left->row.unique < right->row.unique ? -1 : 1;
-    return (int)left->form - (int)right->form;
-}
-
-static bool same_statement(const struct fill *a, const struct fill *b) {
-    if (a->table->query && a->table->query->single) return a == b;
-    return a->table == b->table && a->row.unique == b->row.unique && a->form == b->form;
-}
-
 /* What a standby cannot know, or has certainly not replayed yet. */
 static bool needs_primary(struct core *core, struct fill **fills, uint32_t n) {
     if (sources_count(core->sources) == 1) return true;
@@ -140,10 +99,10 @@ static bool needs_primary(struct core *core, struct fill **fills, uint32_t n) {
 
 void loader_submit_at(struct loader *loader, struct fill **fills, uint32_t n,
                       int64_t not_before_us) {
-    struct pack *pack = pack_create(fills, n, not_before_us);
-    pack->of_primary = needs_primary(loader->core, fills, n);
-    qsort(pack->fills, n, sizeof pack->fills[0], by_statement);
-    append(loader, pack);
+    packs_add(&loader->waiting, fills, n,
+              (struct pack_terms){.of_primary = needs_primary(loader->core, fills, n),
+                                  .not_before_us = not_before_us,
+                                  .since_us = loop_now_us(loader->loop)});
 }
 
 void loader_submit(struct loader *loader, struct fill **fills, uint32_t n) {
@@ -154,74 +113,6 @@ void loader_submit(struct loader *loader, struct fill **fills, uint32_t n) {
 static void submit_again(struct loader *loader, struct fill *fill, int64_t now_us) {
     int64_t due_us = fill->blocked ? 0 : pace_claim(loader->core->pace, fill->hash, now_us);
     loader_submit_at(loader, &fill, 1, due_us);
-}
-
-/* ---- composing units ---- */
-
-static bool is_single(const struct pack *pack) {
-    return same_statement(pack->fills[0], pack->fills[pack->n - 1]);
-}
-
-static struct unit *unit_create(struct fill **fills, uint32_t n) {
-    struct unit *unit = mem_zalloc(sizeof *unit);
-    unit->n_fills = n;
-    unit->fills = fills;
-    for (uint32_t i = 0; i < n; i++)
-        unit->n_batches += i == 0 || !same_statement(fills[i - 1], fills[i]);
-    unit->batches = mem_calloc(unit->n_batches, sizeof *unit->batches);
-    struct batch *batch = unit->batches - 1;
-    for (uint32_t i = 0; i < n; i++) {
-        if (i == 0 || !same_statement(fills[i - 1], fills[i])) {
-            batch++;
-            *batch = (struct batch){.table = fills[i]->table,
-                                    .unique = fills[i]->row.unique,
-                                    .form = fills[i]->form,
-                                    .fills = fills + i};
-        }
-        batch->n_fills++;
-    }
-    return unit;
-}
-
-static bool may_go(const struct pack *pack, int64_t now_us, bool standby) {
-    return pack->not_before_us <= now_us && standby == !pack->of_primary;
-}
-
-/* May this pack go into the statement that the head's rows make? */
-static bool fits(const struct pack *head, const struct pack *pack, uint32_t n, int64_t now_us,
-                 bool standby) {
-    return may_go(pack, now_us, standby) && is_single(pack) &&
-           same_statement(head->fills[0], pack->fills[0]) && !pack->fills[0]->alone &&
-           n + pack->n <=
-               (pack->fills[0]->table->query ? MAX_STATEMENT_RESULTS : MAX_STATEMENT_ROWS);
-}
-
-/* Takes the oldest pack that may go, and with it all others that fit into its statement. */
-static struct unit *compose(struct loader *loader, int64_t now_us, bool standby) {
-    struct pack **at = &loader->first;
-    while (*at && !may_go(*at, now_us, standby))
-        at = &(*at)->next;
-    struct pack *head = *at;
-    if (!head) return NULL;
-    bool gather = is_single(head) && !head->fills[0]->alone;
-    uint32_t cap = head->n > MAX_STATEMENT_ROWS ? head->n : MAX_STATEMENT_ROWS;
-    struct fill **fills = mem_calloc(gather ? cap : head->n, sizeof(struct fill *));
-    uint32_t n = 0;
-    while (*at) {
-        struct pack *pack = *at;
-        if (pack != head && !(gather && fits(head, pack, n, now_us, standby))) {
-            at = &pack->next;
-            continue;
-        }
-        memcpy(fills + n, pack->fills, pack->n * sizeof(struct fill *));
-        n += pack->n;
-        *at = pack->next;
-        if (pack != head) mem_free(pack);
-    }
-    loader->last = at;
-    loader->n_waiting -= n;
-    mem_free(head);
-    return unit_create(fills, n);
 }
 
 /* ---- answers ---- */
@@ -493,39 +384,6 @@ static void on_down(void *owner, struct pipe *pipe, const char *cause) {
 
 /* ---- sending ---- */
 
-/* Each fill by the description that is in force now: its statement's result must fit what the fill expects. */
-static void remap_head(struct loader *loader) {
-    struct tablemap *map = loader->owner->map;
-    for (struct pack *pack = loader->first; pack; pack = pack->next) {
-        bool moved = false;
-        for (uint32_t i = 0; i < pack->n; i++) {
-            struct fill *fill = pack->fills[i];
-            if (atomic_load(&fill->table->state->version) == fill->table->version) continue;
-            moved |= fill->map != map && fill_remap(fill, map);
-        }
-        if (moved) qsort(pack->fills, pack->n, sizeof pack->fills[0], by_statement);
-    }
-}
-
-/* What nobody waits for any more goes; its waiters have had their answer at their own deadlines. */
-static void drop_expired(struct loader *loader, int64_t now_us) {
-    for (struct pack **at = &loader->first; *at;) {
-        struct pack *pack = *at;
-        if (now_us < pack->fills[0]->deadline_us + TICK_US) {
-            at = &pack->next;
-            continue;
-        }
-        *at = pack->next;
-        for (uint32_t i = 0; i < pack->n; i++)
-            fail(loader, pack->fills[i], loader_trouble(loader));
-        loader->n_waiting -= pack->n;
-        mem_free(pack);
-    }
-    loader->last = &loader->first;
-    while (*loader->last)
-        loader->last = &(*loader->last)->next;
-}
-
 static void send(struct loader *loader, struct pipe *pipe, struct unit *unit, int64_t now_us) {
     enlist(loader, unit);
     unit->pipe = pipe;
@@ -559,7 +417,7 @@ static void watch(struct loader *loader, int64_t now_us) {
 }
 
 static void arm(struct loader *loader, int64_t now_us) {
-    bool busy = loader->first || loader->units || lines_are_connecting(loader->lines);
+    bool busy = loader->waiting.first || loader->units || lines_are_connecting(loader->lines);
     if (busy && !loader->ticking) loop_timer_set(loader->loop, &loader->timer, now_us + TICK_US);
     loader->ticking |= busy;
 }
@@ -568,25 +426,18 @@ static void arm(struct loader *loader, int64_t now_us) {
  * that do not come soon hold nobody back. */
 static bool gathers(struct loader *loader, uint32_t source, int64_t now_us) {
     uint32_t in_flight = lines_in_flight(loader->lines, source);
-    if (in_flight == 0 || loader->n_waiting >= in_flight * GATHER_ROWS) return false;
-    int64_t due_us = loader->first->since_us + GATHER_US;
+    if (in_flight == 0 || loader->waiting.n_fills >= in_flight * GATHER_ROWS) return false;
+    int64_t due_us = loader->waiting.first->terms.since_us + GATHER_US;
     if (now_us >= due_us) return false;
     loop_timer_set(loader->loop, &loader->gathered, due_us);
     return true;
 }
 
-static bool has_work(const struct loader *loader, int64_t now_us, bool standby) {
-    const struct pack *pack = loader->first;
-    while (pack && !may_go(pack, now_us, standby))
-        pack = pack->next;
-    return pack != NULL;
-}
-
 static void pump(struct loader *loader, uint32_t source, int64_t now_us) {
     struct pipe *pipe;
-    while (has_work(loader, now_us, source > 0) && !gathers(loader, source, now_us) &&
+    while (packs_any(&loader->waiting, now_us, source > 0) && !gathers(loader, source, now_us) &&
            (pipe = lines_pick(loader->lines, source, now_us)) != NULL) {
-        struct unit *unit = compose(loader, now_us, source > 0);
+        struct unit *unit = packs_compose(&loader->waiting, now_us, source > 0);
         if (!unit) return;
         send(loader, pipe, unit, now_us);
     }
@@ -614,7 +465,8 @@ static uint32_t next_standby(const struct loader *loader, const bool *used) {
 static bool pump_standbys(struct loader *loader, int64_t now_us) {
     bool used[1 + SOURCES_MAX_STANDBYS] = {false};
     bool up = false;
-    for (uint32_t i; has_work(loader, now_us, true) && (i = next_standby(loader, used));) {
+    for (uint32_t i;
+         packs_any(&loader->waiting, now_us, true) && (i = next_standby(loader, used));) {
         used[i] = true;
         pump(loader, i, now_us);
         up |= lines_are_up(loader->lines, i);
@@ -623,12 +475,11 @@ static bool pump_standbys(struct loader *loader, int64_t now_us) {
 }
 
 void loader_pump(struct loader *loader) {
-    if (!loader->first) return;
+    if (!loader->waiting.first) return;
     int64_t now_us = clock_mono_us();
-    remap_head(loader);
+    packs_remap(&loader->waiting, loader->owner->map);
     bool standby = pump_standbys(loader, now_us);
-    for (struct pack *pack = loader->first; pack && !standby; pack = pack->next)
-        pack->of_primary = true;
+    if (!standby) packs_go_to_primary(&loader->waiting, now_us);
     pump(loader, 0, now_us);
     arm(loader, now_us);
 }
@@ -637,7 +488,12 @@ static void on_tick(void *arg, int64_t now_us) {
     struct loader *loader = arg;
     loader->ticking = false;
     watch(loader, now_us);
-    drop_expired(loader, now_us);
+    struct pack *pack;
+    while ((pack = packs_take_expired(&loader->waiting, now_us - TICK_US)) != NULL) {
+        for (uint32_t i = 0; i < pack->n; i++)
+            fail(loader, pack->fills[i], loader_trouble(loader));
+        mem_free(pack);
+    }
     loader_pump(loader);
     arm(loader, now_us);
 }
@@ -665,7 +521,6 @@ struct loader *loader_create(struct keyspace *owner) {
     loader->owner = owner;
     loader->core = core;
     loader->loop = owner->loop;
-    loader->last = &loader->first;
     loader->timer = (struct loop_timer){.fire = on_tick, .arg = loader};
     loader->gathered = (struct loop_timer){.fire = on_gathered, .arg = loader};
     struct lines_events events = {on_up, on_down, on_done, loader};
@@ -688,12 +543,6 @@ void loader_destroy(struct loader **loader) {
         delist(old, unit);
         unit_free(unit);
     }
-    while (old->first) {
-        struct pack *pack = old->first;
-        old->first = pack->next;
-        for (uint32_t i = 0; i < pack->n; i++)
-            fill_destroy(&pack->fills[i]);
-        mem_free(pack);
-    }
+    packs_deinit(&old->waiting);
     mem_free(old);
 }
