@@ -316,6 +316,32 @@ static void links_lead_to_all_texts_of_a_row_once(void **state) {
     links_destroy(&links);
 }
 
+static void memory_is_told_and_bounded(void **state) {
+    (void)state;
+    struct recent *recent = recent_create(1000);
+    size_t empty = recent_bytes(recent);
+    for (uint64_t i = 1; i <= 2000; i++) {
+        bool noted = recent_note(recent, i << 32, 10, 1);
+        assert_true(noted == (i <= 1000));
+    }
+    assert_true(recent_bytes(recent) >= empty + 1000 * 24);
+    assert_true(recent_bytes(recent) < empty + 2000 * 96);
+    recent_clear(recent);
+    assert_int_equal(recent_bytes(recent), empty);
+    recent_destroy(&recent);
+    struct links *links = links_create(1000);
+    static char key[100000];
+    empty = links_bytes(links);
+    uint64_t n = 0;
+    while (links_add(links, n << 50, slice_make(key, sizeof key)))
+        n++;
+    assert_in_range(n, 1, 60); /* long keys take the room of many */
+    assert_true(links_bytes(links) > empty + n * sizeof key);
+    links_clear(links);
+    assert_int_equal(links_bytes(links), empty);
+    links_destroy(&links);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_snapshot_sees_what_is_over),
@@ -333,6 +359,7 @@ int main(void) {
         cmocka_unit_test(a_fence_holds_until_it_is_seen_and_forgotten),
         cmocka_unit_test(more_fences_than_fit_become_a_horizon),
         cmocka_unit_test(links_lead_to_all_texts_of_a_row_once),
+        cmocka_unit_test(memory_is_told_and_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
