@@ -86,7 +86,8 @@ static void touch_op(struct core *core, struct touched *touched, const struct wr
 }
 
 static void collect(struct core *core, const struct write *write, struct touched *touched) {
-    *touched = (struct touched){.max_keys = MAX_KEYS, .client_id = write->client_id};
+    *touched =
+        (struct touched){.max_keys = MAX_KEYS, .lsn = write->lsn, .client_id = write->client_id};
     for (uint32_t i = 0; i < write->n_ops; i++) {
         const struct write_op *op = &write->ops[i];
         if (op->result && op->changed) touch_op(core, touched, op);

@@ -6,6 +6,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "base/lsn.h"
 #include "base/mem.h"
 #include "base/pg.h"
 #include "cache/rows/statement.h"
@@ -34,7 +35,8 @@ struct expected {
         EXPECT_CHANGE,
         EXPECT_ROW,
         EXPECT_STORED,
-        EXPECT_COMMIT
+        EXPECT_COMMIT,
+        EXPECT_LSN
     } kind;
     uint32_t op;
     enum key_form form;
@@ -218,6 +220,9 @@ static void send_commit(struct writer *writer, struct line *line) {
             send_read(writer, line, EXPECT_STORED, i, FORM_HASH);
     }
     send_plain(line, "COMMIT", EXPECT_COMMIT);
+    /* Which standbys have replayed it is told by where it ends. */
+    if (writer->core->config->n_replicas > 0)
+        send_plain(line, "SELECT pg_current_wal_insert_lsn()", EXPECT_LSN);
     line->phase = PHASE_COMMIT;
 }
 
@@ -342,6 +347,9 @@ static void on_result(void *owner, struct wire *wire, PGresult **result) {
     case EXPECT_STORED:
         buf_append(&line->stored, &stored, sizeof stored);
         *result = NULL;
+        break;
+    case EXPECT_LSN:
+        if (!lsn_parse(PQgetvalue(*result, 0, 0), &line->write->lsn)) line->write->lsn = 0;
         break;
     case EXPECT_COMMIT: line->committed = strcmp(PQcmdStatus(*result), "COMMIT") == 0; break;
     }

@@ -275,3 +275,29 @@ def own_writes_hunt(db, start, seconds, config=CONFIG["cache"]):
 
 def test_no_read_is_older_than_a_write_that_was_answered(db, freshet):
     assert own_writes_hunt(db, freshet, float(os.environ.get("FRESHET_WRITE_HUNT_SECONDS", 2))) == []
+
+
+def test_a_standby_that_has_not_replayed_a_write_is_not_read(workshop, make_postgres, freshet):
+    """Also where the stream has not told of the write yet, and snapshots of the primary see it."""
+    server = make_postgres()
+    standby = server.create_standby()
+    db = server.create_database()
+    db.execute(TABLE)
+    db.execute(ROWS)
+    standby.catch_up()
+    try:
+        config = {"database": {"replicas": [standby.url(db.name)]}, "cache": CONFIG["cache"] | {"ttl": "1h"}}
+        f = freshet(db, config)
+        wait_until(lambda: f.metric("freshet_cache_replica_in_use") == 1, what="the replica is in use")
+        keep(f, "people:1")
+        standby.hold()
+        with walsender_stopped(db):
+            f.redis.hset("people:1", "name", "new")
+            samples = f.metric("freshet_cache_samples_total")
+            wait_until(lambda: f.metric("freshet_cache_samples_total") >= samples + 5, what="five pulses")
+            for _ in range(5):
+                f.redis.flushall()
+                assert name(f) == "new"
+    finally:
+        standby.release()
+        standby.remove()
