@@ -6,19 +6,25 @@ import time
 
 import pytest
 
+from support.postgres import Postgres
 from support.rows import in_background, keep
 from support.waiting import wait_until
 from test_lease import walsender_stopped
 
 
-@pytest.fixture
-def server(make_postgres):
-    return make_postgres(wal_sender_timeout="3s")
+@pytest.fixture(scope="module")
+def server(workshop):
+    server = Postgres(workshop, wal_sender_timeout="3s")
+    yield server
+    server.remove()
 
 
 @pytest.fixture
 def shop(server):
-    return server.create_shop()
+    shop = server.create_shop()
+    yield shop
+    server.set("synchronous_standby_names", None)
+    shop.drop()
 
 
 def standby(shop, state="sync", name="freshet_cache"):
