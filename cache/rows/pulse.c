@@ -206,8 +206,7 @@ static bool connected(void *self, PGconn *conn, struct error *err) {
         return error_set(err, ERROR_PROTOCOL, false, "the server tells no size of its WAL pages");
     /* Where the stream comes from, or would, there rows are read. */
     struct before before = look(pulse);
-    if (!before.foreign || !before.streams)
-        source_found(sources_at(pulse->core->sources, 0), conn);
+    if (!before.foreign || !before.streams) source_found(sources_at(pulse->core->sources, 0), conn);
     return true;
 }
 
