@@ -59,10 +59,7 @@ static void find_functions(const char *text, struct names *functions) {
     }
 }
 
-static void walk_plan(struct examined *examined, const json_t *node) {
-    const char *name;
-    json_t *value;
-    size_t i;
+static void walk_plan(struct examined *examined, json_t *node) {
     const char *relation = json_string_value(json_object_get(node, "Relation Name"));
     const char *schema = json_string_value(json_object_get(node, "Schema"));
     if (relation && schema) {
@@ -71,8 +68,10 @@ static void walk_plan(struct examined *examined, const json_t *node) {
         mem_free(qualified);
     }
     if (json_is_string(node)) find_functions(json_string_value(node), &examined->functions);
-    json_object_foreach((json_t *)(uintptr_t)node, name, value) walk_plan(examined, value);
-    json_array_foreach(node, i, value) walk_plan(examined, value);
+    for (void *at = json_object_iter(node); at; at = json_object_iter_next(node, at))
+        walk_plan(examined, json_object_iter_value(at));
+    for (size_t i = 0; i < json_array_size(node); i++)
+        walk_plan(examined, json_array_get(node, i));
 }
 
 static void put_number(void *arg, unsigned number, struct buf *out) {
