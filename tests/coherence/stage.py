@@ -31,6 +31,8 @@ class Stage:
 
     def __exit__(self, *exception):
         self.tidy()
+        if self.kafka:
+            self.kafka.stop()
         if self._own:
             if self._shared:
                 self._shared.remove()
@@ -63,7 +65,6 @@ class Stage:
     def broker(self):
         if not self.kafka:
             self.kafka = Kafka(self.workshop)
-            self.later(self.kafka.stop)
         return self.kafka
 
     def make_freshet(self, db, config, env):
