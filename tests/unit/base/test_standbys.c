@@ -43,7 +43,8 @@ static void what_a_list_means_to_one_of_it(void **state) {
 
 static void what_is_not_of_the_syntax_is_refused(void **state) {
     (void)state;
-    static const char *const wrong[] = {"(", "1 (", "FIRST (a)", "ANY 0 (a)", "1 (a,)", "a,", "\"a", "1 (a) b", "a b"};
+    static const char *const wrong[] = {"(",  "1 (", "FIRST (a)", "ANY 0 (a)", "1 (a,)",
+                                        "a,", "\"a", "1 (a) b",   "a b"};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         struct standbys standbys;
         assert_false(standbys_parse(wrong[i], &standbys));
