@@ -289,7 +289,7 @@ def test_a_standby_that_has_not_replayed_a_write_is_not_read(workshop, make_post
         config = {"database": {"replicas": [standby.url(db.name)]}, "cache": CONFIG["cache"] | {"ttl": "1h"}}
         f = freshet(db, config)
         wait_until(lambda: f.metric("freshet_cache_replica_in_use") == 1, what="the replica is in use")
-        keep(f, "people:1")
+        wait_until(lambda: f.redis.flushall() and name(f) and f.metric("freshet_cache_replica_fills_total") >= 3, what="the replica is read")
         standby.hold()
         with walsender_stopped(db):
             f.redis.hset("people:1", "name", "new")
