@@ -24,7 +24,7 @@ struct cli_command {
     int (*run)(const struct command_line *line);
     bool configured; /* takes -c, --set and the options' own flags */
     bool partial; /* uses some of the options alone: what is missing for a run is not its matter */
-    bool prints_json; /* takes --json */
+    bool prints_json;    /* takes --json */
     const char *subject; /* the one word that follows it, or NULL */
     const char *summary;
     const char *details; /* for `freshet help NAME` */

@@ -141,8 +141,8 @@ struct command_context {
     bool ran;                /* its function was called: else it was refused before */
     uint32_t unusual;        /* modes of client and process (gate.h); 0 nearly always */
     bool pushes;             /* what this command composes are pushes: never silenced */
-    uint32_t fetched_as;     /* an EXEC's command, as its rows are asked for: its place in the queue */
-    uint32_t n_pending;      /* reads that answered READ_PENDING in this run */
+    uint32_t fetched_as; /* an EXEC's command, as its rows are asked for: its place in the queue */
+    uint32_t n_pending;  /* reads that answered READ_PENDING in this run */
     struct fetched_rows
         *fetched; /* on a second run: the rows that were fetched for it; else NULL */
     /* Waiting for something else than rows (client.h, client_block): */
