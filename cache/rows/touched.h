@@ -20,7 +20,7 @@ struct touched_key {
 
 struct touched {
     size_t max_keys;
-    uint64_t lsn; /* where the commit ends; 0: not known yet */
+    uint64_t lsn;       /* where the commit ends; 0: not known yet */
     uint64_t client_id; /* an own write: whose; 0: nobody's */
     struct buf bytes;
     size_t n_keys, cap_keys;
