@@ -61,7 +61,7 @@ static enum keep_outcome put(struct core *core, const struct store_guard *guard,
         store_find(core->store, guard, row->key, row->hash, row->filled_at_us / 1000);
     struct entry *entry = make_entry(row, old, stamp);
     /* Where no stream tells of changes, who keeps the old row elsewhere is told that its life is over. */
-    if (row->renews && old && !core_streams(core))
+    if (row->renews && old && !core_follows(core, row->table))
         store_remove(core->store, guard, row->key, row->hash, REMOVED_EXPIRED);
     return store_put(core->store, guard, &entry) ? KEEP_STORED : KEEP_REFUSED;
 }
