@@ -10,6 +10,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "cache/rows/rowttl.h"
+#include "cache/rows/tablemap_build.h"
 
 enum { MAP_BLOCK_BYTES = 64 * 1024 };
 
@@ -30,7 +31,7 @@ struct tablemap {
 
 /* ---- building ---- */
 
-static bool names_table(const char *written, const struct catalog_table *table) {
+bool tablemap_names_table(const char *written, const struct catalog_table *table) {
     size_t schema_len = strlen(table->schema);
     if (strncmp(written, table->schema, schema_len) == 0 && written[schema_len] == '.' &&
         strcmp(written + schema_len + 1, table->name) == 0)
@@ -41,7 +42,7 @@ static bool names_table(const char *written, const struct catalog_table *table) 
 static const struct cache_table_config *find_config(const struct cache_config *config,
                                                     const struct catalog_table *table) {
     for (uint32_t i = 0; i < config->n_tables; i++) {
-        if (names_table(config->tables[i].table, table)) return &config->tables[i];
+        if (tablemap_names_table(config->tables[i].table, table)) return &config->tables[i];
     }
     return NULL;
 }
@@ -57,7 +58,7 @@ static const char *default_prefix(struct arena *arena, const struct catalog_tabl
     return prefix;
 }
 
-static bool is_collated(const struct tablemap_plan *plan, uint32_t table_oid, int16_t attnum) {
+bool tablemap_is_collated(const struct tablemap_plan *plan, uint32_t table_oid, int16_t attnum) {
     for (uint32_t i = 0; i < plan->n_collated; i++) {
         if (plan->collated[i].table_oid == table_oid && plan->collated[i].attnum == attnum)
             return true;
@@ -81,7 +82,7 @@ static struct key_column *make_columns(struct arena *arena, const struct tablema
         const char *cast = sql_type(plan, column->base_type_oid);
         columns[i].name = arena_strdup(arena, column->name);
         columns[i].type = keytype_find(column->base_type_name, column->base_typtype,
-                                       !is_collated(plan, from->oid, column->attnum));
+                                       !tablemap_is_collated(plan, from->oid, column->attnum));
         /* A name is cut at 63 bytes by its cast; as text it is compared whole. */
         bool is_name = strcmp(column->base_type_name, "name") == 0;
         columns[i].sql_type = arena_strdup(arena, is_name ? "pg_catalog.text"
@@ -177,8 +178,8 @@ static bool is_taken(const struct table *table, const struct unique_key *unique)
 }
 
 /* PostgreSQL leaves generated columns out of the stream, as a publication's column list does others. */
-static bool is_streamed(const struct tablemap_plan *plan, const struct catalog_table *from,
-                        uint16_t place) {
+bool tablemap_is_streamed(const struct tablemap_plan *plan, const struct catalog_table *from,
+                          uint16_t place) {
     if (from->columns[place].generated) return false;
     return !plan->streamed || plan->streamed(plan->arg, from, place);
 }
@@ -198,7 +199,8 @@ static void add_unique(struct arena *arena, const struct tablemap_plan *plan,
     unique.columns = make_columns(arena, plan, from, places, unique.n_columns);
     for (uint16_t i = 0; i < unique.n_columns; i++) {
         const struct keytype *type = unique.columns[i].type;
-        unique.exact &= type->exact && type->identity && is_streamed(plan, from, places[i]);
+        unique.exact &=
+            type->exact && type->identity && tablemap_is_streamed(plan, from, places[i]);
         if (!is_readable(config, unique.columns[i].name))
             unique.refusal = "is on a column that is not among the table's configured columns";
         if (!from->columns[places[i]].selectable)
@@ -221,8 +223,7 @@ static void fill_uniques(struct arena *arena, const struct tablemap_plan *plan,
     }
 }
 
-/* The stream's coverage is part of what a kept row depends on. */
-static void set_version(const struct tablemap_plan *plan, struct table *table) {
+void tablemap_set_version(const struct tablemap_plan *plan, struct table *table) {
     const struct table *before =
         plan->previous ? tablemap_find(plan->previous, table->schema, table->name) : NULL;
     bool same = before && before->fingerprint == table->fingerprint &&
@@ -247,9 +248,7 @@ static void refuse_unreadable(struct arena *arena, const struct catalog_table *f
     }
 }
 
-/* What the stream never tells of is kept for a time: for so long as the user has said of it, or else for what memory may be
- * behind the database in any case. */
-static void keep_by_ttl(const struct tablemap_plan *plan, bool configured, struct table *table) {
+void tablemap_keep_by_ttl(const struct tablemap_plan *plan, bool configured, struct table *table) {
     if (plan->config->coherence != COHERENCE_STREAM) return; /* so it is with all of them */
     table->by_ttl = true;
     if (!configured && (table->ttl_ms == 0 || table->ttl_ms > plan->config->max_staleness_ms))
@@ -277,194 +276,20 @@ static bool fill_table(struct arena *arena, const struct tablemap_plan *plan,
     const char *uncovered = plan->uncovered ? plan->uncovered(plan->arg, from) : NULL;
     table->uncovered = uncovered ? arena_strdup(arena, uncovered) : NULL;
     table->coverage = plan->coverage ? plan->coverage(plan->arg, from) : 0;
-    if (uncovered && from->unlogged) keep_by_ttl(plan, config && config->ttl_ms >= 0, table);
+    if (uncovered && from->unlogged)
+        tablemap_keep_by_ttl(plan, config && config->ttl_ms >= 0, table);
     fill_key(arena, plan, from, table);
     fill_uniques(arena, plan, config, from, table);
     fill_columns(arena, config, from, table);
-    set_version(plan, table);
+    tablemap_set_version(plan, table);
     return true;
 }
-
-/* ---- named queries ---- */
 
 const struct tablemap_type *tablemap_find_type(const struct tablemap_plan *plan, uint32_t oid) {
     for (uint32_t i = 0; i < plan->n_types; i++) {
         if (plan->types[i].oid == oid) return &plan->types[i];
     }
     return NULL;
-}
-
-static void fill_parameters(struct arena *arena, const struct tablemap_plan *plan,
-                            const struct tablemap_query *described, const struct named_key *key,
-                            struct table *table) {
-    struct key_column *columns = arena_zalloc(arena, key->n_parameters * sizeof *columns + 1);
-    table->keys = columns;
-    table->n_keys = key->n_parameters;
-    table->identified = true;
-    for (uint16_t i = 0; i < key->n_parameters; i++) {
-        const struct tablemap_type *type =
-            described->refusal ? NULL : tablemap_find_type(plan, described->type_oids[i]);
-        columns[i].name = arena_dup(arena, key->parameters[i]).data;
-        columns[i].type = keytype_find(type ? type->name : "", type ? type->typtype : 'd', true);
-        columns[i].sql_type = arena_strdup(arena, type ? type->sql_name : "pg_catalog.text");
-        columns[i].type_name = columns[i].sql_type;
-        /* The key of a result is its parameters, of which no stored row tells another spelling. */
-        table->identified &= columns[i].type->identity && columns[i].type->exact;
-    }
-    /* Who touches no single key touches all results, the absent ones among them. */
-    table->exact = true;
-}
-
-static uint16_t split_names(struct arena *arena, const char *text, const char **names) {
-    uint16_t n = 0;
-    while (*text && n < NAMED_MAX_PARAMETERS) {
-        text += strspn(text, ", ");
-        size_t len = strcspn(text, ",");
-        size_t kept = len;
-        while (kept > 0 && text[kept - 1] == ' ')
-            kept--;
-        if (kept) names[n++] = arena_dup(arena, slice_make(text, kept)).data;
-        text += len;
-    }
-    return n;
-}
-
-/* Does a column's value in the stream have the identity that the parameter's has in a fill? */
-static bool is_comparable(const struct tablemap_plan *plan, const struct catalog_table *from,
-                          const char *name, const struct keytype *parameter) {
-    for (uint16_t c = 0; c < from->n_columns; c++) {
-        const struct catalog_column *column = &from->columns[c];
-        if (strcmp(column->name, name) != 0) continue;
-        const struct keytype *type = keytype_find(column->base_type_name, column->base_typtype,
-                                                  !is_collated(plan, from->oid, column->attnum));
-        return type->exact && type->identity && parameter->identity &&
-               strcmp(type->identity, parameter->identity) == 0 &&
-               type->normalise == parameter->normalise && is_streamed(plan, from, c);
-    }
-    return false;
-}
-
-/* The columns in the order of the parameters: by their names where these are the parameters', else as they stand. */
-static const char *const *match_columns(struct arena *arena, const struct tablemap_plan *plan,
-                                        const struct table *query, const struct catalog_table *from,
-                                        const char *text) {
-    const char *names[NAMED_MAX_PARAMETERS];
-    if (strcmp(text, "all") == 0) return NULL;
-    uint16_t n = split_names(arena, text, names);
-    if (n == 0 || n != query->n_keys || !query->identified) return NULL;
-    const char **columns = arena_zalloc(arena, n * sizeof *columns);
-    bool by_name = true;
-    for (uint16_t i = 0; i < n; i++) {
-        for (uint16_t j = 0; j < n; j++) {
-            if (strcmp(names[j], query->keys[i].name) == 0) columns[i] = names[j];
-        }
-        by_name &= columns[i] != NULL;
-    }
-    for (uint16_t i = 0; i < n; i++) {
-        if (!by_name) columns[i] = names[i];
-        if (!is_comparable(plan, from, columns[i], query->keys[i].type)) return NULL;
-    }
-    return columns;
-}
-
-static void add_dependent(struct tablemap *map, const struct tablemap_plan *plan,
-                          struct table *table, const struct dependent *dependent) {
-    struct dependent *dependents = (struct dependent *)(uintptr_t)table->dependents;
-    if (!dependents)
-        table->dependents = dependents =
-            arena_zalloc(map->arena, plan->config->n_queries * sizeof *dependents);
-    for (uint16_t i = 0; i < table->n_dependents; i++) {
-        if (dependents[i].query == dependent->query) return;
-    }
-    dependents[table->n_dependents++] = *dependent;
-}
-
-/* Views, foreign and unlogged tables: no stream ever tells of them. */
-static bool is_unstreamed(const struct catalog *catalog, const char *written) {
-    for (uint32_t i = 0; i < catalog->n_tables; i++) {
-        const struct catalog_table *table = &catalog->tables[i];
-        if (names_table(written, table))
-            return table->unlogged || (table->kind != 'r' && table->kind != 'p');
-    }
-    return false;
-}
-
-static void fill_dependencies(struct tablemap *map, const struct catalog *catalog,
-                              const struct tablemap_plan *plan,
-                              const struct cache_query_config *config, struct table *query) {
-    for (uint32_t d = 0; d < config->n_dependencies; d++) {
-        const struct cache_dependency *dependency = &config->dependencies[d];
-        struct table *table = NULL;
-        for (uint32_t i = plan->config->n_queries; i < map->n_tables && !table; i++) {
-            const struct catalog_table named = {.schema = map->tables[i].schema,
-                                                .name = map->tables[i].name};
-            if (names_table(dependency->table, &named)) table = &map->tables[i];
-        }
-        if (is_unstreamed(catalog, dependency->table)) {
-            keep_by_ttl(plan, config->ttl_ms >= 0, query);
-            query->uncovered = "a table that it depends on is not in the change stream";
-            continue;
-        }
-        if (!table) {
-            query->uncovered = "a table that it depends on is not known, or has no primary key";
-            continue;
-        }
-        if (table->uncovered)
-            query->uncovered = "a table that it depends on is not covered by "
-                               "the change stream";
-        /* Described anew, so is the query: what was kept of it goes. */
-        uint64_t parts[] = {query->fingerprint, table->fingerprint, table->coverage, table->number};
-        query->fingerprint = XXH3_64bits(parts, sizeof parts);
-        const struct catalog_table *from = catalog_find(catalog, table->schema, table->name);
-        struct dependent dependent = {
-            query, match_columns(map->arena, plan, query, from, dependency->columns)};
-        add_dependent(map, plan, table, &dependent);
-    }
-}
-
-static const char *const *copy_names(struct arena *arena, const char *const *names, uint16_t n) {
-    const char **copies = arena_zalloc(arena, n * sizeof *copies + 1);
-    for (uint16_t i = 0; i < n; i++)
-        copies[i] = arena_strdup(arena, names[i]);
-    return copies;
-}
-
-static void fill_query(struct tablemap *map, const struct catalog *catalog,
-                       const struct tablemap_plan *plan, uint32_t i, struct table *table) {
-    struct arena *arena = map->arena;
-    const struct cache_query_config *config = &plan->config->queries[i];
-    const struct tablemap_query *described = &plan->queries[i];
-    struct named_query *query = arena_zalloc(arena, sizeof *query);
-    *query = (struct named_query){
-        .shape = config->shape,
-        .sql = config->sql,
-        .max_result_bytes = config->max_result_bytes,
-        .single = described->single,
-        .n_columns = described->n_columns,
-        .columns = copy_names(arena, described->columns, described->n_columns),
-    };
-    struct named_key key;
-    named_key_parse(config->key, &key);
-    table->query = query;
-    table->schema = "";
-    table->name = config->name;
-    table->prefix = arena_dup(arena, key.prefix).data;
-    table->ttl_ms = config->ttl_ms >= 0 ? config->ttl_ms : plan->config->ttl_ms;
-    table->refusal = described->refusal ? arena_strdup(arena, described->refusal) : NULL;
-    if (!table->refusal && described->n_parameters != key.n_parameters)
-        table->refusal = "its SQL has another number of parameters than its key";
-    struct tablemap_query fitting = *described;
-    fitting.refusal = table->refusal;
-    fill_parameters(arena, plan, &fitting, &key, table);
-    table->fingerprint =
-        XXH3_64bits_withSeed(table->refusal ? "refused" : "", table->refusal ? 7 : 0,
-                             described->columns_hash + described->single);
-    for (uint16_t k = 0; k < table->n_keys; k++)
-        table->fingerprint = XXH3_64bits_withSeed(
-            table->keys[k].sql_type, strlen(table->keys[k].sql_type), table->fingerprint);
-    fill_dependencies(map, catalog, plan, config, table);
-    table->by_ttl |= config->n_dependencies == 0;
-    set_version(plan, table);
 }
 
 /* In the order of their names, before all tables: no table's schema is "". */
@@ -558,8 +383,9 @@ struct tablemap *tablemap_build(const struct catalog *catalog, const struct tabl
         else
             memset(table, 0, sizeof *table);
     }
+    const struct tablemap_parts parts = {arena, catalog, map->n_tables, map->tables};
     for (uint32_t i = 0; i < n_queries; i++)
-        fill_query(map, catalog, plan, i, &map->tables[i]);
+        tablemap_fill_query(&parts, plan, i, &map->tables[i]);
     fill_leaves(map, catalog, plan);
     index_prefixes(map);
     return map;
