@@ -393,7 +393,7 @@ static bool is_enabled(const struct world *world, enum step step, int i) {
     const struct model *model = &world->model;
     const struct scenario *scenario = world->scenario;
     const struct tx *tx = &model->tx[i];
-    const struct fill_model *fill = &model->fills[i];
+    const struct fill_model *fill = &model->fills[i < MAX_FILLS ? i : 0];
     bool is_tx = i < scenario->n_tx;
     bool is_fill = i < scenario->n_fills;
     switch (step) {

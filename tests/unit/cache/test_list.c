@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "base/arena.h"
 #include "base/mem.h"
 #include "cache/store/store.h"
 #include "cache/values/elements.h"
@@ -69,10 +70,11 @@ enum { MODEL_MAX = 4000 };
 struct model {
     struct slice at[MODEL_MAX];
     size_t n;
+    struct arena *arena; /* of the elements */
 };
 
-static struct slice made(size_t len, uint32_t number) {
-    char *bytes = mem_alloc(len + 16);
+static struct slice made(struct arena *arena, size_t len, uint32_t number) {
+    char *bytes = arena_alloc(arena, len + 16);
     memset(bytes, 'a' + (int)(number % 26), len + 16);
     snprintf(bytes, 12, "%u", number % 50);
     return slice_make(bytes, len);
@@ -137,7 +139,7 @@ static void change(struct list *list, struct model *model, bool growing, uint32_
     uint32_t number = (uint32_t)lrand48();
     enum list_end where = lrand48() % 2 ? LIST_HEAD : LIST_TAIL;
     size_t i = model->n ? (size_t)lrand48() % model->n : 0;
-    struct slice element = made(some_length(large), number);
+    struct slice element = made(model->arena, some_length(large), number);
     long kind = lrand48() % 100;
     if (kind < (growing ? 70 : 30) && model->n < MODEL_MAX - 1) {
         list_push(list, where, element);
@@ -165,6 +167,7 @@ static void change(struct list *list, struct model *model, bool growing, uint32_
 static void run_model(uint32_t large) {
     static struct model model;
     model.n = 0;
+    model.arena = arena_create(64 * 1024);
     struct list *list = list_create();
     for (int i = 0; i < 30000; i++) {
         change(list, &model, i / 3000 % 3 != 2, large);
@@ -178,6 +181,7 @@ static void run_model(uint32_t large) {
     assert_int_equal(list_length(list), 0);
     list_destroy(list);
     list_destroy(copy);
+    arena_destroy(&model.arena);
 }
 
 static void a_list_answers_as_a_model_does(void **state) {
@@ -220,14 +224,16 @@ static void a_packed_list_and_an_object_read_the_same(void **state) {
     struct fixture *f = *state;
     static struct model model;
     model.n = 0;
+    model.arena = arena_create(64 * 1024);
     for (uint32_t i = 0; i < 2000; i++) {
-        struct slice element = made(i % 7, i);
+        struct slice element = made(model.arena, i % 7, i);
         enum list_end where = i % 3 ? LIST_TAIL : LIST_HEAD;
         push(f, where, element);
         model_insert(&model, where == LIST_HEAD ? 0 : model.n, element);
         struct list_view view = list_view_entry(entry_of(f));
         if (i % 13 == 0) assert_same(&view, &model);
     }
+    arena_destroy(&model.arena);
     assert_true(entry_of(f)->flags & ENTRY_OBJECT);
 }
 
@@ -279,15 +285,17 @@ static void an_edit_keeps_the_expiry(void **state) {
 static void an_element_of_any_length_reads_the_same_from_both_ends(void **state) {
     (void)state;
     static char bytes[20000];
+    struct arena *arena = arena_create(1024);
     for (size_t len = 0; len < 17000; len = len * 2 + 1) {
         size_t size = elements_size(len);
-        elements_write(bytes, made(len, 1));
+        elements_write(bytes, made(arena, len, 1));
         const char *at = bytes;
         assert_int_equal(elements_forward(&at).len, len);
         assert_ptr_equal(at, bytes + size);
         assert_int_equal(elements_backward(&at).len, len);
         assert_ptr_equal(at, bytes);
     }
+    arena_destroy(&arena);
 }
 
 int main(void) {
