@@ -20,19 +20,20 @@ class Stage:
 
     def __init__(self, workshop=None, shared=None, kafka=None):
         self.workshop = workshop or Workshop()
-        self._own = workshop is None  # else somebody else closes it, and the shared server
+        self._own = workshop is None  # else somebody else closes it, and what is shared
         self._shared = shared
         self._closers = []
         self.proxy = self.standby = self.publisher = None
         self.kafka = kafka
+        self._own_kafka = None
 
     def __enter__(self):
         return self
 
     def __exit__(self, *exception):
         self.tidy()
-        if self.kafka:
-            self.kafka.stop()
+        if self._own_kafka:
+            self._own_kafka.stop()
         if self._own:
             if self._shared:
                 self._shared.remove()
@@ -64,7 +65,7 @@ class Stage:
 
     def broker(self):
         if not self.kafka:
-            self.kafka = Kafka(self.workshop)
+            self.kafka = self._own_kafka = Kafka(self.workshop)
         return self.kafka
 
     def make_freshet(self, db, config, env):
