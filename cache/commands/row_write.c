@@ -183,15 +183,19 @@ static bool has_op(const struct write *write, uint32_t command, struct slice key
     return false;
 }
 
-/* Two that lock the same rows lock them in the same order. */
+/* Two that lock the same rows lock them in the same order; of one row's, the last one given is the last. */
 static int by_key(const void *a, const void *b) {
     const struct write_op *left = a;
     const struct write_op *right = b;
-    return left->hash < right->hash ? -1 : left->hash > right->hash;
+    if (left->hash != right->hash) return left->hash < right->hash ? -1 : 1;
+    return left->place < right->place ? -1 : left->place > right->place;
 }
 
 static void sort_ops(struct write *write, uint32_t from) {
-    qsort(write->ops + from, write->n_ops - from, sizeof *write->ops, by_key);
+    for (uint32_t i = from; i < write->n_ops; i++)
+        write->ops[i].place = i;
+    if (write->n_ops > from)
+        qsort(write->ops + from, write->n_ops - from, sizeof *write->ops, by_key);
 }
 
 /* Keys of other kinds are the command's own, once this is done. */

@@ -46,6 +46,7 @@ struct write_op {
     const struct table *table;
     struct slice key; /* as asked */
     uint64_t hash;
+    uint32_t place; /* as it was given, where several are sorted by their hashes */
     struct rowkey row;
     struct slice json; /* of JSON kinds, NUL-terminated */
     uint16_t n_fields;
