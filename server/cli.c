@@ -48,11 +48,36 @@ static const struct cli_command *find_command(const char *name) {
     return NULL;
 }
 
+/* Does it begin the name of a command of two words? */
+static bool is_first_word(const char *word) {
+    size_t len = strlen(word);
+    for (const struct cli_command *command = cli_commands; command->name; command++) {
+        if (strncmp(command->name, word, len) == 0 && command->name[len] == ' ') return true;
+    }
+    return false;
+}
+
+/* The place of a flag among the command's own, or -1. */
+static int find_flag(const struct cli_command *command, const char *name) {
+    for (int i = 0; command && command->flags && command->flags[i].name; i++) {
+        ASSERT(i < CLI_FLAGS_MAX);
+        if (strcmp(command->flags[i].name, name) == 0) return i;
+    }
+    return -1;
+}
+
+const char *cli_flag(const struct command_line *line, const char *name) {
+    int at = find_flag(line->command, name);
+    ASSERT(at >= 0);
+    return line->flag_values[at];
+}
+
 /* The arguments not yet looked at. */
 struct cursor {
     int argc;
     char **argv;
     int at;
+    const char *first_word; /* of a command of two; NULL: none was read */
     struct command_line *line;
     struct mistakes *mistakes;
 };
@@ -72,6 +97,9 @@ static void unknown_flag(struct cursor *cursor, const char *flag) {
     struct suggestion suggestion = {.word = flag};
     for (size_t i = 0; i < sizeof plain_flags / sizeof *plain_flags; i++)
         suggest(&suggestion, plain_flags[i]);
+    const struct cli_flag *own = cursor->line->command ? cursor->line->command->flags : NULL;
+    for (; own && own->name; own++)
+        suggest(&suggestion, own->name);
     for (const struct option *option = options; option->path; option++) {
         if (option->flag) suggest(&suggestion, option->flag);
     }
@@ -133,6 +161,17 @@ static bool set_value_flag(struct cursor *cursor, const char *flag, const char *
     return false;
 }
 
+/* One of the command's own. */
+static void set_own_flag(struct cursor *cursor, int at, const char *value) {
+    const struct cli_flag *flag = &cursor->line->command->flags[at];
+    if (flag->choices && choice_find(flag->choices, value, strlen(value)) < 0)
+        mistakes_add(cursor->mistakes, "command line", flag->name,
+                     "\"%.60s\" is not known, it takes %s", value, flag->choices);
+    else if (cursor->line->flag_values[at])
+        mistakes_add(cursor->mistakes, "command line", flag->name, "stands there twice");
+    cursor->line->flag_values[at] = value;
+}
+
 static bool set_plain_flag(struct command_line *line, const char *flag) {
     if (strcmp(flag, "--help") == 0 || strcmp(flag, "-h") == 0) return line->help = true;
     if (strcmp(flag, "--version") == 0) return line->version = true;
@@ -147,8 +186,9 @@ static void parse_flag(struct cursor *cursor) {
     if (set_plain_flag(cursor->line, argument)) return;
     size_t len = strcspn(argument, "=");
     const char *flag = arena_dup(cursor->line->arena, slice_make(argument, len)).data;
+    int own = find_flag(cursor->line->command, flag);
     bool configured = cursor->line->command && cursor->line->command->configured;
-    if (!configured || !takes_value(flag)) {
+    if (own < 0 && (!configured || !takes_value(flag))) {
         unknown_flag(cursor, flag);
         return;
     }
@@ -161,25 +201,52 @@ static void parse_flag(struct cursor *cursor) {
         mistakes_add(cursor->mistakes, "command line", flag, "needs a value");
         return;
     }
+    if (own >= 0) {
+        set_own_flag(cursor, own, value);
+        return;
+    }
     bool known = set_value_flag(cursor, flag, value);
     ASSERT(known);
+}
+
+/* "cdc" and "reset" as "cdc reset". */
+static const char *join_words(struct cursor *cursor, const char *first, const char *second) {
+    if (!first) return second;
+    char *both = mem_printf("%s %s", first, second);
+    const char *copy = arena_strdup(cursor->line->arena, both);
+    mem_free(both);
+    return copy;
+}
+
+static void parse_command(struct cursor *cursor, const char *word) {
+    const char *name = join_words(cursor, cursor->first_word, word);
+    cursor->line->command = find_command(name);
+    if (cursor->line->command) return;
+    if (!cursor->first_word && is_first_word(word)) {
+        cursor->first_word = word;
+        return;
+    }
+    struct suggestion suggestion = {.word = name};
+    for (const struct cli_command *command = cli_commands; command->name; command++)
+        suggest(&suggestion, command->name);
+    mistakes_add(cursor->mistakes, "command line", name, "is no command, %s%s%s",
+                 suggestion.best ? "did you mean \"" : "see freshet --help",
+                 suggestion.best ? suggestion.best : "", suggestion.best ? "\"?" : "");
+    cursor->at = cursor->argc; /* what follows cannot be judged */
+    cursor->first_word = NULL;
 }
 
 static void parse_word(struct cursor *cursor) {
     const char *word = cursor->argv[cursor->at++];
     struct command_line *line = cursor->line;
     if (!line->command) {
-        line->command = find_command(word);
-        if (line->command) return;
-        struct suggestion suggestion = {.word = word};
-        for (const struct cli_command *command = cli_commands; command->name; command++)
-            suggest(&suggestion, command->name);
-        mistakes_add(cursor->mistakes, "command line", word, "is no command, %s%s%s",
-                     suggestion.best ? "did you mean \"" : "see freshet --help",
-                     suggestion.best ? suggestion.best : "", suggestion.best ? "\"?" : "");
-        cursor->at = cursor->argc; /* what follows cannot be judged */
+        parse_command(cursor, word);
     } else if (line->command->run == cli_help && !line->topic) {
         line->topic = word;
+    } else if (line->command->run == cli_help && is_first_word(line->topic)) {
+        line->topic = join_words(cursor, line->topic, word);
+    } else if (line->command->operand && !line->operand) {
+        line->operand = word;
     } else if (line->command->subject && !line->topic) {
         line->topic = word;
         if (strcmp(word, line->command->subject) != 0)
@@ -187,6 +254,29 @@ static void parse_word(struct cursor *cursor) {
                          line->command->subject);
     } else {
         mistakes_add(cursor->mistakes, "command line", word, "is one word too many");
+    }
+}
+
+/* What the command cannot do without. */
+static void check_complete(struct cursor *cursor) {
+    const struct command_line *line = cursor->line;
+    const struct cli_command *command = line->command;
+    if (line->help) return;
+    if (!command && cursor->first_word)
+        mistakes_add(cursor->mistakes, "command line", cursor->first_word,
+                     "needs a second word, see freshet --help");
+    if (!command) return;
+    if (command->subject && !line->topic)
+        mistakes_add(cursor->mistakes, "command line", command->name, "of what? freshet %s %s",
+                     command->name, command->subject);
+    if (command->operand && !line->operand)
+        mistakes_add(cursor->mistakes, "command line", command->name, "of what? freshet %s %s",
+                     command->name, command->operand);
+    for (int i = 0; command->flags && command->flags[i].name; i++) {
+        const struct cli_flag *flag = &command->flags[i];
+        if (flag->required && !line->flag_values[i])
+            mistakes_add(cursor->mistakes, "command line", flag->name, "is missing: %s %s",
+                         flag->name, flag->choices ? flag->choices : flag->argument);
     }
 }
 
@@ -202,9 +292,7 @@ void cli_parse(struct command_line *line, int argc, char **argv, char *const *en
         else
             parse_word(&cursor);
     }
-    if (line->command && line->command->subject && !line->topic && !line->help)
-        mistakes_add(mistakes, "command line", line->command->name, "of what? freshet %s %s",
-                     line->command->name, line->command->subject);
+    check_complete(&cursor);
     /* What was not understood may be what seems to be missing. */
     line->sources.partial = (line->command && line->command->partial) || mistakes_count(mistakes);
 }

@@ -18,20 +18,33 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_MISUSED = 2 };
 
 struct command_line;
 
+/* A flag of one command alone, "--from snapshot". The last of a table has a NULL name. */
+struct cli_flag {
+    const char *name;
+    const char *argument; /* what the help calls its value */
+    const char *choices;  /* "snapshot|now"; NULL: any text */
+    bool required;
+    const char *help;
+};
+
 /* One row a command. */
 struct cli_command {
-    const char *name;
+    const char *name; /* one word, or two: "cdc reset" */
     int (*run)(const struct command_line *line);
     bool configured; /* takes -c, --set and the options' own flags */
     bool partial; /* uses some of the options alone: what is missing for a run is not its matter */
-    bool prints_json;    /* takes --json */
-    const char *subject; /* the one word that follows it, or NULL */
+    bool prints_json;             /* takes --json */
+    const char *subject;          /* the one word that follows it, or NULL */
+    const char *operand;          /* what must follow it, as the help calls it: "TABLE"; or NULL */
+    const struct cli_flag *flags; /* its own; NULL: none */
     const char *summary;
     const char *details; /* for `freshet help NAME` */
 };
 
 /* Ends with a NULL name. */
 extern const struct cli_command cli_commands[];
+
+enum { CLI_FLAGS_MAX = 8 };
 
 struct command_line {
     struct arena *arena;
@@ -41,7 +54,12 @@ struct command_line {
     bool version;
     bool json;
     const char *topic; /* `freshet help TOPIC` */
+    const char *operand;
+    const char *flag_values[CLI_FLAGS_MAX]; /* of command->flags, in their order; NULL: not given */
 };
+
+/* What was given with a flag of the command's own; NULL: nothing. */
+const char *cli_flag(const struct command_line *line, const char *name);
 
 void cli_parse(struct command_line *line, int argc, char **argv, char *const *environment,
                struct mistakes *mistakes);

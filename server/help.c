@@ -91,6 +91,12 @@ static void print_flags(FILE *out, const struct cli_command *command) {
             fprintf(out, "  %-22s %s\n", flag, option->path);
         }
     }
+    for (const struct cli_flag *own = command->flags; own && own->name; own++) {
+        char flag[64];
+        snprintf(flag, sizeof flag, "%s %s", own->name,
+                 own->choices ? own->choices : own->argument);
+        fprintf(out, "  %-22s %s%s\n", flag, own->help, own->required ? " (required)" : "");
+    }
     if (command->prints_json) fputs("  --json                 as JSON\n", out);
     fputs("  -h, --help             this\n", out);
 }
@@ -98,8 +104,8 @@ static void print_flags(FILE *out, const struct cli_command *command) {
 static void print_command(FILE *out, const struct cli_command *command) {
     fprintf(out, "freshet %s: %s\n", command->name, command->summary);
     if (command->details) fprintf(out, "\n%s\n", command->details);
-    fprintf(out, "\nUsage: freshet %s%s%s%s\n", command->name, command->subject ? " " : "",
-            command->subject ? command->subject : "",
+    const char *word = command->subject ? command->subject : command->operand;
+    fprintf(out, "\nUsage: freshet %s%s%s%s\n", command->name, word ? " " : "", word ? word : "",
             command->run == cli_help ? " [COMMAND]" : " [FLAGS]");
     print_flags(out, command);
     if (!command->configured) return;
@@ -126,7 +132,7 @@ void help_print(FILE *out, const struct cli_command *command) {
           "Usage: freshet COMMAND [FLAGS]\n\nCommands:\n",
           out);
     for (const struct cli_command *each = cli_commands; each->name; each++)
-        fprintf(out, "  %-10s %s\n", each->name, each->summary);
+        fprintf(out, "  %-11s %s\n", each->name, each->summary);
     fputs("\nFlags:\n"
           "  -h, --help   this; freshet COMMAND --help lists the command's flags and every option\n"
           "  --version    the version\n\n"

@@ -67,9 +67,15 @@ static void print_options(void) {
 
 static void print_cli(void) {
     fputs("\n## Command line\n\n| command | |\n|---|---|\n", stdout);
-    for (const struct cli_command *command = cli_commands; command->name; command++)
-        printf("| `freshet %s%s%s` | %s |\n", command->name, command->subject ? " " : "",
-               command->subject ? command->subject : "", command->summary);
+    for (const struct cli_command *command = cli_commands; command->name; command++) {
+        const char *word = command->subject ? command->subject : command->operand;
+        printf("| `freshet %s%s%s", command->name, word ? " " : "", word ? word : "");
+        for (const struct cli_flag *flag = command->flags; flag && flag->name; flag++) {
+            printf(" %s ", flag->name);
+            print_cell(flag->choices ? flag->choices : flag->argument);
+        }
+        printf("` | %s |\n", command->summary);
+    }
     fputs("\nExit codes: 0 done; 1 a failure; 2 a wrong command line or configuration.\n", stdout);
 }
 
