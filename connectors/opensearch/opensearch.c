@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/http.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "connectors/opensearch/bulk.h"
-#include "connectors/opensearch/http.h"
 #include "connectors/opensearch/search_index.h"
 
 /* A request that outlives its client must be over before the index forgets the tombstones of what was deleted

@@ -6,8 +6,8 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/http.h"
 #include "base/log.h"
-#include "connectors/opensearch/http.h"
 #include "connectors/shape.h"
 #include "connectors/sink.h"
 

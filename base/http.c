@@ -1,4 +1,4 @@
-#include "connectors/opensearch/http.h"
+#include "base/http.h"
 
 #include <curl/curl.h>
 #include <jansson.h>
@@ -7,13 +7,14 @@
 #include "base/assert.h"
 #include "base/mem.h"
 
-enum { RESPONSE_MAX_BYTES = 64 * 1024 * 1024, REASON_MAX_CHARS = 300 };
+enum { RESPONSE_MAX_BYTES = 64 * 1024 * 1024 };
 
 struct http {
     CURL *curl;
     char *url; /* without a slash at its end */
     char *user;
     char *password;
+    char *ca_file;
     int connect_timeout_ms;
     int timeout_ms;
     const _Atomic bool *stop;
@@ -29,7 +30,7 @@ static bool check_url(const char *url, struct error *err) {
     curl_free(scheme);
     curl_url_cleanup(parsed);
     if (fits) return true;
-    return error_set(err, ERROR_CONFIG, false, "url \"%s\": %s; write http://host:9200", url,
+    return error_set(err, ERROR_CONFIG, false, "url \"%s\": %s; write http://host:port", url,
                      code == CURLUE_OK ? "not http or https" : curl_url_strerror(code));
 }
 
@@ -49,6 +50,7 @@ struct http *http_create(const struct http_config *config, struct error *err) {
         http->url[--len] = '\0';
     http->user = config->user ? mem_strdup(config->user) : NULL;
     http->password = mem_strdup(config->password ? config->password : "");
+    http->ca_file = config->ca_file ? mem_strdup(config->ca_file) : NULL;
     http->connect_timeout_ms = config->connect_timeout_ms;
     http->timeout_ms = config->timeout_ms;
     http->stop = config->stop;
@@ -63,6 +65,7 @@ void http_destroy(struct http **http) {
     mem_free(old->url);
     mem_free(old->user);
     mem_free(old->password);
+    mem_free(old->ca_file);
     mem_free(old);
     curl_global_cleanup();
 }
@@ -104,6 +107,7 @@ static void set_options(struct http *http, const char *method, const char *url,
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, answer);
     curl_easy_setopt(curl, CURLOPT_ACCEPT_ENCODING, "");
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    if (http->ca_file) curl_easy_setopt(curl, CURLOPT_CAINFO, http->ca_file);
     if (http->user) {
         curl_easy_setopt(curl, CURLOPT_HTTPAUTH, CURLAUTH_BASIC);
         curl_easy_setopt(curl, CURLOPT_USERNAME, http->user);
@@ -160,17 +164,19 @@ bool http_request(struct http *http, const char *method, const char *path,
 
 void http_response_deinit(struct http_response *response) { buf_deinit(&response->body); }
 
-/* {"error":{"type":"...","reason":"..."}} or {"error":"..."}; some proxies answer plain text. */
-static void read_reason(const struct http_response *response, char *reason, size_t size) {
+/* {"error":{"type":"...","reason":"..."}}, {"error":"..."} or {"message":"..."}; some proxies answer plain text. */
+void http_reason(const struct http_response *response, char *reason, size_t size) {
     json_t *root =
         json_loadb(response->body.data ? response->body.data : "", response->body.len, 0, NULL);
     const json_t *error = json_object_get(root, "error");
     const char *type = json_string_value(json_object_get(error, "type"));
     const char *text = json_string_value(json_object_get(error, "reason"));
+    const char *message = json_string_value(json_object_get(root, "message"));
+    if (!message) message = json_string_value(error);
     if (type)
         snprintf(reason, size, "%s: %s", type, text ? text : "no reason given");
-    else if (json_is_string(error))
-        snprintf(reason, size, "%s", json_string_value(error));
+    else if (message)
+        snprintf(reason, size, "%s", message);
     else
         snprintf(reason, size, "%.*s", (int)response->body.len,
                  response->body.len ? response->body.data : "");
@@ -178,8 +184,8 @@ static void read_reason(const struct http_response *response, char *reason, size
 }
 
 bool http_refused(const struct http_response *response, const char *what, struct error *err) {
-    char reason[REASON_MAX_CHARS];
-    read_reason(response, reason, sizeof reason);
+    char reason[HTTP_REASON_MAX];
+    http_reason(response, reason, sizeof reason);
     long status = response->status;
     bool retriable = status == 404 || status == 429 || status >= 500;
     enum error_code code = status == 404 ? ERROR_NOT_FOUND

@@ -6,11 +6,12 @@
  *     http_response_deinit(&response);
  *
  * One thread. The connection is kept open between requests. */
-#ifndef FRESHET_CONNECTORS_OPENSEARCH_HTTP_H
-#define FRESHET_CONNECTORS_OPENSEARCH_HTTP_H
+#ifndef FRESHET_BASE_HTTP_H
+#define FRESHET_BASE_HTTP_H
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "base/buf.h"
 #include "base/error.h"
@@ -19,6 +20,7 @@ struct http_config {
     const char *url;      /* http://host:9200 or https://..., with a path prefix or none */
     const char *user;     /* NULL: none */
     const char *password; /* NULL: empty */
+    const char *ca_file;  /* PEM: who signs the server's certificate; NULL: the system's */
     int connect_timeout_ms;
     int timeout_ms;           /* of a whole request */
     const _Atomic bool *stop; /* while it is set, requests are given up within a second */
@@ -48,7 +50,10 @@ bool http_request(struct http *http, const char *method, const char *path,
                   struct error *err) MUST_CHECK;
 void http_response_deinit(struct http_response *response);
 
-/* Turns an answer that is not a success into an error with the server's own reason; returns false.
+/* The server's own reason of an answer that is not a success, as a string. */
+void http_reason(const struct http_response *response, char *reason, size_t size);
+enum { HTTP_REASON_MAX = 300 };
+/* Turns such an answer into an error with that reason; returns false.
  * 429 and 5xx are retriable, and so is 404 (ERROR_NOT_FOUND): what is gone can be made again. */
 bool http_refused(const struct http_response *response, const char *what, struct error *err);
 
