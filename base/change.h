@@ -107,18 +107,34 @@ struct transaction {
 struct feed_identity {
     uint64_t system_identifier;
     uint32_t timeline;
+    uint64_t timeline_lsn;   /* where it began; 0: with the cluster */
     int64_t server_start_us; /* pg_postmaster_start_time(), Unix epoch */
     const char *database;
     const char *slot;
     uint64_t slot_lsn; /* the slot's consistent point (new) or confirmed_flush_lsn (old) */
     bool slot_created; /* by this very start */
+    /* The stream begins here: the sink's position, or before it where that lies beyond what a promoted server has of the
+     * history in which it was made (and nothing was given between). */
+    uint64_t start_lsn;
+};
+
+/* How far a transaction that is being taken in parts has come. */
+struct change_part {
+    uint64_t commit_lsn; /* whose */
+    uint64_t changes;    /* so many of its changes are in the sink */
+    uint32_t number;     /* of parts; 0: none, and no such transaction */
 };
 
 /* A sink's durable position; zero for a sink that has none yet. */
 struct change_position {
-    uint64_t end_lsn; /* everything up to here is in the sink, nothing after */
+    uint64_t end_lsn; /* everything up to here is in the sink, nothing after but `part` */
     bool snapshot_done;
+    /* The history that these LSNs are of (cdc/lineage.h). */
     uint64_t system_identifier; /* 0: unknown */
+    uint32_t timeline;          /* 0: unknown */
+    uint64_t timeline_lsn;      /* where that began; 0: with the cluster */
+    uint64_t last_end_lsn;      /* of the last transaction in the sink; 0: unknown */
+    struct change_part part;    /* of the transaction after that */
 };
 
 struct change_sink;
@@ -128,6 +144,9 @@ struct change_sink;
 struct change_sink_ops {
     /* Before the feed connects its stream: make the publication, fence older processes, read the position. */
     bool (*prepare)(void *self, struct change_position *position, struct error *err);
+    /* What `prepare` would read, and nobody is fenced: asked after a refusal, before `prepare` is tried again. NULL: `prepare`
+     * hurts nobody. */
+    bool (*peek)(void *self, struct change_position *position, struct error *err);
     /* The slot exists and its stream, or the snapshot before it, is about to run / runs. */
     bool (*started)(void *self, const struct feed_identity *identity, struct error *err);
     /* The session is over (connection lost, sink failed, stop): an open transaction never came. Called once for

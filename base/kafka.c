@@ -22,9 +22,20 @@ static const struct owned_property {
     {"request.required.acks", "a record counts when all replicas have it"},
     {"enable.gapless.guarantee", "delivery guarantees rest on it"},
     {"partitioner", "records are placed as the Java client places them"},
+    {"partitioner_cb", "records are placed as the Java client places them"},
+    {"queue.buffering.max.messages", "cdc.kafka.queue bounds what is sent and not acknowledged"},
+    {"queue.buffering.max.kbytes", "cdc.kafka.queue bounds what is sent and not acknowledged"},
+    {"delivery.report.only.error", "each failure is looked at"},
+    {"dr_cb", "each failure is looked at"},
+    {"dr_msg_cb", "each failure is looked at"},
     {"isolation.level", "positions are read from committed transactions alone"},
     {"group.id", "Freshet reads its own topics without a group"},
     {"enable.auto.commit", "Freshet keeps its own positions"},
+    {"enable.auto.offset.store", "Freshet keeps its own positions"},
+    {"enable.partition.eof", "Freshet reads its own topics to their ends"},
+    {"auto.offset.reset", "a gap is never stepped over in silence"},
+    {"allow.auto.create.topics", "Freshet makes its topics itself"},
+    {"enabled_events", NULL},
     {"opaque", NULL},
 };
 
@@ -49,6 +60,13 @@ static bool set_user_property(rd_kafka_conf_t *conf, const struct kafka_property
         RD_KAFKA_CONF_OK)
         return true;
     return error_set(err, ERROR_CONFIG, false, "Kafka property \"%s\": %s", property->name, why);
+}
+
+bool kafka_property_check(const struct kafka_property *property, struct error *err) {
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    bool ok = set_user_property(conf, property, err);
+    rd_kafka_conf_destroy(conf);
+    return ok;
 }
 
 rd_kafka_conf_t *kafka_conf(const struct kafka_config *config, struct log *log, struct error *err) {
@@ -125,12 +143,49 @@ rd_kafka_t *kafka_open(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct error
     return NULL;
 }
 
+/* How much a cause explains: a client that cannot come in also reports that it is not connected. */
+static int weight(rd_kafka_resp_err_t code) {
+    switch (code) {
+    case RD_KAFKA_RESP_ERR__AUTHENTICATION:
+    case RD_KAFKA_RESP_ERR__SSL: return 3;
+    case RD_KAFKA_RESP_ERR__TRANSPORT:
+    case RD_KAFKA_RESP_ERR__RESOLVE: return 2;
+    case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN: return 0;
+    default: return 1;
+    }
+}
+
+void kafka_blame(rd_kafka_t *producer, struct error *err) {
+    rd_kafka_queue_t *queue = rd_kafka_queue_get_main(producer);
+    rd_kafka_event_t *event;
+    rd_kafka_resp_err_t cause = RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN;
+    char why[512] = "";
+    while ((event = rd_kafka_queue_poll(queue, 0))) {
+        rd_kafka_resp_err_t code = rd_kafka_event_error(event);
+        if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_ERROR && weight(code) > weight(cause)) {
+            cause = code;
+            snprintf(why, sizeof why, "%s", rd_kafka_event_error_string(event));
+        }
+        rd_kafka_event_destroy(event);
+    }
+    rd_kafka_queue_destroy(queue);
+    if (!why[0]) return;
+    char what[sizeof err->message];
+    snprintf(what, sizeof what, "%s", err->message);
+    bool retriable = err->retriable;
+    enum error_code code = err->code;
+    if (cause == RD_KAFKA_RESP_ERR__AUTHENTICATION || cause == RD_KAFKA_RESP_ERR__SSL)
+        code = classify(cause, &retriable);
+    error_set(err, code, retriable, "%s: %s", what, why);
+}
+
 static bool count_brokers(rd_kafka_t *handle, const char *brokers, int timeout_ms, int *n_brokers,
                           struct error *err) {
     const struct rd_kafka_metadata *metadata;
     rd_kafka_resp_err_t code = rd_kafka_metadata(handle, 0, NULL, &metadata, timeout_ms);
     if (code) {
         kafka_error_code(err, code, "asking for the cluster's brokers");
+        kafka_blame(handle, err);
         return error_prefix(err, "no broker answers at %s", brokers);
     }
     *n_brokers = metadata->broker_cnt;
@@ -147,6 +202,7 @@ bool kafka_probe(const struct kafka_config *config, int timeout_ms, struct log *
     char id[64];
     snprintf(id, sizeof id, "freshet-probe-%ld-%p", (long)getpid(), (void *)probe);
     kafka_conf_set(conf, "transactional.id", id);
+    rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_ERROR);
     rd_kafka_t *handle = kafka_open(RD_KAFKA_PRODUCER, conf, err);
     if (!handle) return false;
     bool there = count_brokers(handle, config->brokers, timeout_ms, &probe->n_brokers, err);

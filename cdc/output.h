@@ -59,6 +59,10 @@ struct output_ops {
      * position, now or, with others, at a later tick. */
     bool (*commit)(void *self, const struct change_position *position, int64_t now_us,
                    struct error *err);
+    /* Inside a transaction: has the batch become so large that it may end here? `part` then makes what was written
+     * durable with the position, which tells the part, soon; ready() is false until it is. NULL: never. */
+    bool (*part_due)(void *self);
+    void (*part)(void *self, const struct change_position *position);
     /* Nothing is to be published up to end_lsn. */
     bool (*progress)(void *self, uint64_t end_lsn, int64_t now_us, struct error *err);
     bool (*tick)(void *self, int64_t now_us, struct error *err);

@@ -20,23 +20,49 @@ void position_compose_key(const char *slot, struct buf *out) {
 void position_compose_value(const struct change_position *position, struct buf *out) {
     buf_printf(out,
                "{\"end_lsn\":%llu,\"lsn\":\"" LSN_FMT
-               "\",\"snapshot_done\":%s,\"system_identifier\":\"%llu\"}",
+               "\",\"snapshot_done\":%s,\"system_identifier\":\"%llu\",\"last_end_lsn\":%llu",
                (unsigned long long)position->end_lsn, LSN_ARG(position->end_lsn),
                position->snapshot_done ? "true" : "false",
-               (unsigned long long)position->system_identifier);
+               (unsigned long long)position->system_identifier,
+               (unsigned long long)position->last_end_lsn);
+    const struct change_part *part = &position->part;
+    if (part->number)
+        buf_printf(out, ",\"part\":{\"commit_lsn\":%llu,\"changes\":%llu,\"number\":%u}",
+                   (unsigned long long)part->commit_lsn, (unsigned long long)part->changes,
+                   part->number);
+    buf_append_char(out, '}');
+}
+
+/* What an older Freshet did not write is zero. */
+static bool parse_part(json_t *json, struct change_part *part) {
+    json_int_t commit_lsn = 0;
+    json_int_t changes = 0;
+    json_int_t number = 0;
+    json_t *object = json_object_get(json, "part");
+    if (!object) return true;
+    bool ok = json_unpack(object, "{s:I, s:I, s:I}", "commit_lsn", &commit_lsn, "changes", &changes,
+                          "number", &number) == 0 &&
+              commit_lsn >= 0 && changes >= 0 && number >= 0 && number <= UINT32_MAX;
+    *part = (struct change_part){.commit_lsn = (uint64_t)commit_lsn,
+                                 .changes = (uint64_t)changes,
+                                 .number = (uint32_t)number};
+    return ok;
 }
 
 bool position_parse(struct slice value, struct change_position *position) {
     json_int_t end_lsn;
+    json_int_t last_end_lsn = 0;
     int snapshot_done;
     const char *system;
     json_t *json = json_loadb(value.data, value.len, 0, NULL);
-    bool ok = json_unpack(json, "{s:I, s:b, s:s}", "end_lsn", &end_lsn, "snapshot_done",
-                          &snapshot_done, "system_identifier", &system) == 0 &&
-              end_lsn >= 0;
+    bool ok = json_unpack(json, "{s:I, s:b, s:s, s?I}", "end_lsn", &end_lsn, "snapshot_done",
+                          &snapshot_done, "system_identifier", &system, "last_end_lsn",
+                          &last_end_lsn) == 0 &&
+              end_lsn >= 0 && last_end_lsn >= 0 && parse_part(json, &position->part);
     if (ok) {
         char *end;
         errno = 0;
+        position->last_end_lsn = (uint64_t)last_end_lsn;
         position->end_lsn = (uint64_t)end_lsn;
         position->snapshot_done = snapshot_done;
         position->system_identifier = strtoull(system, &end, 10);
@@ -46,14 +72,14 @@ bool position_parse(struct slice value, struct change_position *position) {
     return ok;
 }
 
-static rd_kafka_t *open_consumer(const struct kafka_config *config, struct log *log,
-                                 struct error *err) {
+static rd_kafka_t *open_consumer(const struct kafka_config *config, const char *isolation,
+                                 struct log *log, struct error *err) {
     rd_kafka_conf_t *conf = kafka_conf(config, log, err);
     if (!conf) return NULL;
     kafka_conf_set(conf, "group.id", "freshet-positions"); /* never joined, never committed to */
     kafka_conf_set(conf, "enable.auto.commit", "false");
     kafka_conf_set(conf, "enable.partition.eof", "true");
-    kafka_conf_set(conf, "isolation.level", "read_committed");
+    kafka_conf_set(conf, "isolation.level", isolation);
     kafka_conf_set(conf, "auto.offset.reset", "earliest");
     kafka_conf_set(conf, "fetch.wait.max.ms", "10"); /* the end is told after as long a wait */
     kafka_conf_set(conf, "fetch.error.backoff.ms", "50");
@@ -76,21 +102,47 @@ static bool take(const rd_kafka_message_t *message, struct slice key,
         (int)key.len, key.data, rd_kafka_topic_name(message->rkt), (long long)message->offset);
 }
 
-static bool read_to_end(rd_kafka_t *consumer, struct slice key, int timeout_ms,
+/* The offset behind the topic's last record, committed or not. */
+static bool find_end(const struct kafka_config *config, const char *topic, struct log *log,
+                     int timeout_ms, int64_t *end, struct error *err) {
+    rd_kafka_t *client = open_consumer(config, "read_uncommitted", log, err);
+    if (!client) return false;
+    int64_t low;
+    rd_kafka_resp_err_t code =
+        rd_kafka_query_watermark_offsets(client, topic, 0, &low, end, timeout_ms);
+    rd_kafka_destroy(client);
+    return !code || kafka_error_code(err, code, "reading the stored position");
+}
+
+/* A reader of committed records gets no further than the first open transaction, whoever's it is; our record may stand behind
+ * it. So the end that counts is that of all records. */
+static bool read_to_end(rd_kafka_t *consumer, struct slice key, int64_t end, int timeout_ms,
                         struct change_position *position, struct error *err) {
     int64_t deadline_us = clock_mono_us() + (int64_t)timeout_ms * 1000;
+    int64_t held_at = -1;
     while (clock_mono_us() < deadline_us) {
         rd_kafka_message_t *message = rd_kafka_consumer_poll(consumer, POLL_MS);
         if (!message) continue;
         rd_kafka_resp_err_t code = message->err;
+        int64_t offset = message->offset;
         bool ok = code || take(message, key, position, err);
         rd_kafka_message_destroy(message);
         if (!ok) return false;
-        if (code == RD_KAFKA_RESP_ERR__PARTITION_EOF) return true;
-        if (code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
+        if (code == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+            if (offset >= end) return true;
+            held_at = offset;
+        }
+        if (code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED ||
+            code == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED)
             return kafka_error_code(err, code, "reading the stored position");
         /* Others pass: a topic just made, a broker on its way. */
     }
+    if (held_at >= 0)
+        return error_set(err, ERROR_TIMEOUT, true,
+                         "Kafka: the stored position is not known yet: a transaction of another "
+                         "process is open at offset %lld of the topic of positions; it is waited "
+                         "for until it ends or times out",
+                         (long long)held_at);
     return error_set(err, ERROR_TIMEOUT, true, "Kafka: the stored position was not read in %d ms",
                      timeout_ms);
 }
@@ -99,7 +151,9 @@ bool positions_read(const struct kafka_config *config, const char *topic, const 
                     struct log *log, int timeout_ms, struct change_position *position,
                     struct error *err) {
     *position = (struct change_position){0};
-    rd_kafka_t *consumer = open_consumer(config, log, err);
+    int64_t end;
+    if (!find_end(config, topic, log, timeout_ms, &end, err)) return false;
+    rd_kafka_t *consumer = open_consumer(config, "read_committed", log, err);
     if (!consumer) return false;
     struct buf key = {0};
     position_compose_key(slot, &key);
@@ -107,7 +161,7 @@ bool positions_read(const struct kafka_config *config, const char *topic, const 
     rd_kafka_topic_partition_list_add(partitions, topic, 0)->offset = RD_KAFKA_OFFSET_BEGINNING;
     rd_kafka_resp_err_t code = rd_kafka_assign(consumer, partitions);
     bool ok = code ? kafka_error_code(err, code, "reading the stored position")
-                   : read_to_end(consumer, buf_slice(&key), timeout_ms, position, err);
+                   : read_to_end(consumer, buf_slice(&key), end, timeout_ms, position, err);
     rd_kafka_topic_partition_list_destroy(partitions);
     rd_kafka_consumer_close(consumer);
     rd_kafka_destroy(consumer);

@@ -13,7 +13,8 @@
 
 /* {"slot":"freshet"} */
 void position_compose_key(const char *slot, struct buf *out);
-/* {"end_lsn":26734656,"lsn":"0/197F080","snapshot_done":true,"system_identifier":"7..."} */
+/* {"end_lsn":26734656,"lsn":"0/197F080","snapshot_done":true,"system_identifier":"7...","last_end_lsn":26734600}, and inside a
+ * split transaction "part":{"commit_lsn":26735000,"changes":50000,"number":1} */
 void position_compose_value(const struct change_position *position, struct buf *out);
 /* False: malformed. */
 bool position_parse(struct slice value, struct change_position *position) MUST_CHECK;

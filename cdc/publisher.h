@@ -38,6 +38,7 @@ struct publisher_config {
     int16_t topic_replication;       /* 0: the broker's default */
     int64_t transaction_interval_ms; /* a Kafka transaction is committed at the latest after this */
     uint64_t transaction_records;    /* or this many records */
+    uint64_t split_transactions;     /* one of more records lies in several; 0: never */
     uint64_t queue_bytes;            /* bound on records in flight */
     struct event_format format;
     bool invalidations;                 /* to <prefix>.invalidations, for caches that follow it */
@@ -46,6 +47,7 @@ struct publisher_config {
     uint32_t n_invalidation_columns;    /* that come along beside keys: "schema.table.column" */
     const char *const *invalidation_columns;
     const char *version; /* source.version */
+    const struct replay_source *replay; /* dead letters are published again; NULL: a slot's changes are */
 };
 
 struct publisher_deps {

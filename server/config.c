@@ -141,6 +141,17 @@ void config_destroy(struct config **config) {
     arena_destroy(&arena);
 }
 
+const char *config_pair_where(const struct config *config, const char *path, const char *name) {
+    size_t len = strlen(path);
+    for (uint32_t i = config->n_pairs; i-- > 0;) {
+        const struct config_pair *pair = &config->pairs[i];
+        if (strncmp(pair->path, path, len) == 0 && pair->path[len] == '.' &&
+            strcmp(pair->path + len + 1, name) == 0)
+            return pair->where;
+    }
+    return config_value(config, path)->where;
+}
+
 const struct config_value *config_value(const struct config *config, const char *path) {
     int at = option_find(path);
     ASSERT(at >= 0);

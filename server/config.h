@@ -30,6 +30,12 @@ struct config_value {
     const char *text;  /* as written, expanded; a secret's stays in memory alone */
 };
 
+/* Where a pair of a map was said last. */
+struct config_pair {
+    const char *path;
+    const char *where;
+};
+
 enum { ROLE_CACHE = 1, ROLE_CDC = 2, ROLE_CONNECTORS = 4 /* the order of the option's choices */ };
 
 struct config {
@@ -62,6 +68,8 @@ struct config {
     const char **user_places;
     const char **query_places;
     const char **connector_places;
+    uint32_t n_pairs; /* of the maps: "cdc.kafka.properties.acks" */
+    struct config_pair *pairs;
 };
 
 enum config_snapshot { CONFIG_SNAPSHOT_INITIAL, CONFIG_SNAPSHOT_NEVER };
@@ -104,6 +112,8 @@ void config_verify(const struct config *config, const struct catalog *catalog,
                    struct mistakes *mistakes);
 
 const struct config_value *config_value(const struct config *config, const char *path);
+/* Where the pair `name` of the map `path` was said. */
+const char *config_pair_where(const struct config *config, const char *path, const char *name);
 /* The text of a value as it may be shown: secrets and passwords in URLs are hidden. Into `out`. */
 void config_show(const struct option *option, const char *text, struct buf *out);
 

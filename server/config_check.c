@@ -236,15 +236,15 @@ static void check_pace(struct checker *c) {
 
 static void check_properties(struct checker *c, const struct kafka_config *kafka,
                              const char *path) {
-    if (!kafka->n_properties) return;
-    struct error err;
-    struct log *log = log_create(2, LOG_ERROR);
-    rd_kafka_conf_t *conf = kafka_conf(kafka, log, &err);
-    if (conf)
-        rd_kafka_conf_destroy(conf);
-    else
-        WRONG(c, path, "%s", err.message);
-    log_destroy(&log);
+    for (size_t i = 0; i < kafka->n_properties; i++) {
+        const struct kafka_property *property = &kafka->properties[i];
+        struct error err;
+        if (kafka_property_check(property, &err)) continue;
+        char *name = mem_printf("%s.%s", path, property->name);
+        mistakes_add(c->mistakes, config_pair_where(c->config, path, property->name), name, "%s",
+                     err.message);
+        mem_free(name);
+    }
 }
 
 static void check_kafka(struct checker *c) {

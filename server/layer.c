@@ -154,6 +154,15 @@ static void set_pair(const struct layer *layer, const struct option *option, voi
     option_set_array(option, base, pairs, at == n ? n + 1 : n);
 }
 
+static void note_pair(const struct layer *layer, const char *path, const char *where) {
+    struct config *config = layer->config;
+    struct config_pair *pairs = arena_alloc(arena_of(layer), (config->n_pairs + 1) * sizeof *pairs);
+    if (config->n_pairs) memcpy(pairs, config->pairs, config->n_pairs * sizeof *pairs);
+    pairs[config->n_pairs++] =
+        (struct config_pair){.path = arena_strdup(arena_of(layer), path), .where = where};
+    config->pairs = pairs;
+}
+
 /* A list as one text, with commas between; NULL: a mistake was told. */
 static const char *joined_text(const struct layer *layer, const struct option *option,
                                const char *path, const struct yaml_node *node) {
@@ -185,8 +194,10 @@ static void apply_pairs(const struct layer *layer, const struct option *option, 
         const char *text = option->joins && child->type == YAML_LIST
                                ? joined_text(layer, option, name, child)
                                : scalar_text(layer, option, name, child);
-        if (text && !is_repeated(layer, node, child, name))
+        if (text && !is_repeated(layer, node, child, name)) {
             set_pair(layer, option, base, child->key, text);
+            note_pair(layer, name, place(layer, child->key_line, child->key_column));
+        }
         mem_free(name);
     }
 }
@@ -476,6 +487,7 @@ void layer_setting(const struct layer *layer, const char *path, const char *text
         struct yaml_node scalar = {.type = YAML_SCALAR, .text = text};
         const char *value = scalar_text(layer, container, path, &scalar);
         if (value) set_pair(layer, container, layer->config, rest, value);
+        note_pair(layer, path, layer->name);
     } else if (container) {
         apply_record_field(layer, container, path, rest, text);
     } else {

@@ -316,8 +316,16 @@ const struct option options[] = {
     {"cdc.kafka.transaction_interval", DURATION, AT(cdc.transaction_interval_ms),
      .initial = "100ms", .min = 1, .max = 60 * 1000,
      .help = "A Kafka transaction is committed at the latest after this time."},
-    {"cdc.kafka.transaction_records", COUNT, AT(cdc.transaction_records), .initial = "100000",
-     .min = 1, .max = 100 * 1000 * 1000, .help = "And at the latest with this many records."},
+    {"cdc.kafka.transaction_records", COUNT, AT(cdc.transaction_records), .initial = "50000",
+     .min = 1, .max = 100 * 1000 * 1000,
+     .help = "And at the latest with this many records, once the PostgreSQL transaction in hand has "
+             "ended."},
+    {"cdc.kafka.split_transactions", COUNT, AT(cdc.split_transactions), .initial = "0",
+     .max = 100 * 1000 * 1000, .shown = "0: never",
+     .help = "A PostgreSQL transaction of more records than this is published in parts, each in a "
+             "Kafka transaction of its own: readers may then see its beginning before its end. "
+             "Records behind the first part carry the header `freshet.part`, and with transaction "
+             "metadata each part ends with PART."},
     {"cdc.kafka.queue", SIZE, AT(cdc.queue_bytes), .initial = "64MiB", .min = 1024 * 1024,
      .help =
          "Bound on what is sent and not acknowledged; while Kafka is away, reading stops there."},

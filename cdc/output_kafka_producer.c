@@ -1,0 +1,88 @@
+/* The producer of a session: see output_kafka_parts.h. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cdc/output_kafka_parts.h"
+
+/* Only failures come here (delivery.report.only.error). */
+static void on_delivery(rd_kafka_t *producer, const rd_kafka_message_t *message, void *opaque) {
+    (void)producer;
+    (void)opaque;
+    struct output_kafka *k = message->_private;
+    if (!message->err || message->err == RD_KAFKA_RESP_ERR__PURGE_QUEUE ||
+        message->err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT)
+        return;
+    metric_bump(k->failures, 1);
+    if (message->err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE)
+        oversize_note(&k->oversize, rd_kafka_topic_name(message->rkt),
+                      slice_make(message->key, message->key_len),
+                      slice_make(message->payload, message->len));
+    if (k->failure) return;
+    k->failure = message->err;
+    snprintf(k->failed_topic, sizeof k->failed_topic, "%s", rd_kafka_topic_name(message->rkt));
+}
+
+static bool has_property(const struct kafka_config *config, const char *name, const char *alias) {
+    for (size_t i = 0; i < config->n_properties; i++) {
+        if (strcmp(config->properties[i].name, name) == 0 ||
+            strcmp(config->properties[i].name, alias) == 0)
+            return true;
+    }
+    return false;
+}
+
+static rd_kafka_conf_t *producer_conf(struct output_kafka *k, struct error *err) {
+    rd_kafka_conf_t *conf = kafka_conf(&k->config->kafka, k->log, err);
+    if (!conf) return NULL;
+    static const struct {
+        const char *name;
+        const char *alias;
+        const char *value;
+    } defaults[] = {
+        {"compression.type", "compression.codec", "lz4"},
+        /* A batch's end flushes whatever lingers; shorter, the client's threads spin through its last
+         * millisecond over and over (twice the CPU a row). */
+        {"linger.ms", "queue.buffering.max.ms", "100"},
+        {"socket.nagle.disable", "socket.nagle.disable", "true"},
+        /* How long an unfinished transaction of a process that never comes back holds readers up, and how long
+         * the largest transaction may take: the most that brokers allow unless told otherwise. */
+        {"transaction.timeout.ms", "transaction.timeout.ms", "900000"},
+    };
+    for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++) {
+        if (!has_property(&k->config->kafka, defaults[i].name, defaults[i].alias))
+            kafka_conf_set(conf, defaults[i].name, defaults[i].value);
+    }
+    kafka_conf_set(conf, "enable.idempotence", "true");
+    if (k->exactly_once) kafka_conf_set(conf, "transactional.id", k->transactional_id);
+    kafka_conf_set(conf, "partitioner", "murmur2_random"); /* the Java client's placement */
+    kafka_conf_set(conf, "delivery.report.only.error", "true");
+    /* The bound is ours, in ready(); the client's own is the wall behind it. */
+    char text[32];
+    snprintf(text, sizeof text, "%llu", (unsigned long long)(k->config->queue_bytes / 512));
+    kafka_conf_set(conf, "queue.buffering.max.kbytes", text);
+    kafka_conf_set(conf, "queue.buffering.max.messages", "10000000");
+    if (k->oversize.alone) kafka_conf_set(conf, "batch.num.messages", "1");
+    rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_ERROR);
+    rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
+    return conf;
+}
+
+rd_kafka_t *output_kafka_open(struct output_kafka *k, struct error *err) {
+    rd_kafka_conf_t *conf = producer_conf(k, err);
+    return conf ? kafka_open(RD_KAFKA_PRODUCER, conf, err) : NULL;
+}
+
+bool output_kafka_check(struct output_kafka *k, struct error *err) {
+    char why[256];
+    rd_kafka_resp_err_t fatal = rd_kafka_fatal_error(k->producer, why, sizeof why);
+    if (fatal) {
+        kafka_error_code(err, fatal, why);
+        err->retriable = err->code != ERROR_REFUSED; /* fatal to this producer; the next may do */
+        return false;
+    }
+    if (!k->failure) return true;
+    kafka_error_code(err, k->failure, "a record was not delivered");
+    /* Known by then: the next session finds out which, the one after that goes on without it. */
+    if (k->failure == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE) err->retriable = true;
+    return error_prefix(err, "topic \"%s\"", k->failed_topic);
+}
