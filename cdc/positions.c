@@ -25,6 +25,9 @@ void position_compose_value(const struct change_position *position, struct buf *
                position->snapshot_done ? "true" : "false",
                (unsigned long long)position->system_identifier,
                (unsigned long long)position->last_end_lsn);
+    if (position->timeline)
+        buf_printf(out, ",\"timeline\":%u,\"timeline_lsn\":%llu", position->timeline,
+                   (unsigned long long)position->timeline_lsn);
     const struct change_part *part = &position->part;
     if (part->number)
         buf_printf(out, ",\"part\":{\"commit_lsn\":%llu,\"changes\":%llu,\"number\":%u}",
@@ -49,6 +52,17 @@ static bool parse_part(json_t *json, struct change_part *part) {
     return ok;
 }
 
+static bool parse_timeline(json_t *json, struct change_position *position) {
+    json_int_t timeline = 0;
+    json_int_t timeline_lsn = 0;
+    bool ok = json_unpack(json, "{s?I, s?I}", "timeline", &timeline, "timeline_lsn",
+                          &timeline_lsn) == 0 &&
+              timeline >= 0 && timeline <= UINT32_MAX && timeline_lsn >= 0;
+    position->timeline = (uint32_t)timeline;
+    position->timeline_lsn = (uint64_t)timeline_lsn;
+    return ok;
+}
+
 bool position_parse(struct slice value, struct change_position *position) {
     json_int_t end_lsn;
     json_int_t last_end_lsn = 0;
@@ -58,7 +72,8 @@ bool position_parse(struct slice value, struct change_position *position) {
     bool ok = json_unpack(json, "{s:I, s:b, s:s, s?I}", "end_lsn", &end_lsn, "snapshot_done",
                           &snapshot_done, "system_identifier", &system, "last_end_lsn",
                           &last_end_lsn) == 0 &&
-              end_lsn >= 0 && last_end_lsn >= 0 && parse_part(json, &position->part);
+              end_lsn >= 0 && last_end_lsn >= 0 && parse_part(json, &position->part) &&
+              parse_timeline(json, position);
     if (ok) {
         char *end;
         errno = 0;
