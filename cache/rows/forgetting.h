@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #include "cache/rows/core.h"
-#include "cache/rows/pgsnapshot.h"
+#include "base/pgsnapshot.h"
 
 /* All zero: nothing waits. */
 struct forgetting {

@@ -23,7 +23,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "cache/rows/pgsnapshot.h"
+#include "base/pgsnapshot.h"
 
 struct recent;
 

@@ -18,7 +18,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "cache/rows/pgsnapshot.h"
+#include "base/pgsnapshot.h"
 
 enum {
     TABLESTATES_MAX = 1 << 14, /* tables ever seen by one process */

@@ -10,7 +10,7 @@
 
 #include "cache/rows/lease.h"
 #include "cache/rows/links.h"
-#include "cache/rows/pgsnapshot.h"
+#include "base/pgsnapshot.h"
 #include "cache/rows/recent.h"
 #include "cache/rows/tablestate.h"
 

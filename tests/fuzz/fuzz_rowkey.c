@@ -7,7 +7,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
-#include "cache/rows/pgsnapshot.h"
+#include "base/pgsnapshot.h"
 #include "cache/rows/rowkey.h"
 #include "cache/rows/statement.h"
 

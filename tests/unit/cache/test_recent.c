@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "cache/rows/links.h"
-#include "cache/rows/pgsnapshot.h"
+#include "base/pgsnapshot.h"
 #include "cache/rows/recent.h"
 #include "cache/rows/tablestate.h"
 

@@ -7,8 +7,8 @@
  *
  * Transaction ids are 64-bit, epoch included. They are of use on a primary alone: on a standby transactions in progress look
  * finished. There the LSN tells: a commit is visible once it is replayed, and `standby` says that it is to be asked. */
-#ifndef FRESHET_CACHE_PGSNAPSHOT_H
-#define FRESHET_CACHE_PGSNAPSHOT_H
+#ifndef FRESHET_BASE_PGSNAPSHOT_H
+#define FRESHET_BASE_PGSNAPSHOT_H
 
 #include <stdatomic.h>
 #include <stdbool.h>

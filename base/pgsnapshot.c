@@ -1,4 +1,4 @@
-#include "cache/rows/pgsnapshot.h"
+#include "base/pgsnapshot.h"
 
 #include <string.h>
 
