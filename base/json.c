@@ -7,7 +7,8 @@
 #include <emmintrin.h>
 #endif
 
-static const char hex_digits[] = "0123456789ABCDEF";
+static const char upper_digits[] = "0123456789ABCDEF";
+static const char lower_digits[] = "0123456789abcdef";
 
 /* What stands behind the backslash: 0 as it is, 'u' for \u00XX. */
 static const char escapes[256] = {
@@ -39,18 +40,18 @@ static size_t plain_run(const char *at, size_t len, unsigned char limit) {
     return i;
 }
 
-static void append_unit(struct buf *out, uint32_t unit) {
+static void append_unit(struct buf *out, uint32_t unit, const char *digits) {
     char *to = buf_reserve(out, 6);
     to[0] = '\\';
     to[1] = 'u';
     for (int i = 0; i < 4; i++)
-        to[2 + i] = hex_digits[unit >> (12 - 4 * i) & 15];
+        to[2 + i] = digits[unit >> (12 - 4 * i) & 15];
     out->len += 6;
 }
 
-static void append_escape(struct buf *out, unsigned char c) {
+static void append_escape(struct buf *out, unsigned char c, const char *digits) {
     if (escapes[c] == 'u') {
-        append_unit(out, c);
+        append_unit(out, c, digits);
         return;
     }
     char *to = buf_reserve(out, 2);
@@ -70,14 +71,15 @@ static size_t append_astral(struct buf *out, const unsigned char *at, size_t lef
     uint32_t point = (uint32_t)(at[0] & 7) << 18 | (uint32_t)(at[1] & 63) << 12 |
                      (uint32_t)(at[2] & 63) << 6 | (at[3] & 63);
     point -= 0x10000;
-    append_unit(out, 0xd800 + (point >> 10 & 0x3ff));
-    append_unit(out, 0xdc00 + (point & 0x3ff));
+    append_unit(out, 0xd800 + (point >> 10 & 0x3ff), upper_digits);
+    append_unit(out, 0xdc00 + (point & 0x3ff), upper_digits);
     return 4;
 }
 
 enum { NO_LIMIT = 0xff /* no byte of UTF-8 */, ASTRAL = 0xf0 };
 
-static void append_text(struct buf *out, struct slice text, unsigned char limit) {
+static void append_text(struct buf *out, struct slice text, unsigned char limit,
+                        const char *digits) {
     const char *at = text.data;
     size_t left = text.len;
     for (;;) {
@@ -89,7 +91,7 @@ static void append_text(struct buf *out, struct slice text, unsigned char limit)
         unsigned char c = (unsigned char)*at;
         size_t taken = 1;
         if (escapes[c])
-            append_escape(out, c);
+            append_escape(out, c, digits);
         else if (limit == ASTRAL)
             taken = append_astral(out, (const unsigned char *)at, left);
         else
@@ -99,20 +101,28 @@ static void append_text(struct buf *out, struct slice text, unsigned char limit)
     }
 }
 
-void json_append_escaped(struct buf *out, struct slice text) { append_text(out, text, NO_LIMIT); }
+void json_append_escaped(struct buf *out, struct slice text) {
+    append_text(out, text, NO_LIMIT, upper_digits);
+}
 
-void json_append_string(struct buf *out, struct slice text) {
+static void append_quoted(struct buf *out, struct slice text, unsigned char limit,
+                          const char *digits) {
     buf_reserve(out, text.len + 2); /* one growth where nothing needs escaping */
     buf_append_char(out, '"');
-    append_text(out, text, NO_LIMIT);
+    append_text(out, text, limit, digits);
     buf_append_char(out, '"');
 }
 
+void json_append_string(struct buf *out, struct slice text) {
+    append_quoted(out, text, NO_LIMIT, upper_digits);
+}
+
 void json_append_string_java(struct buf *out, struct slice text) {
-    buf_reserve(out, text.len + 2);
-    buf_append_char(out, '"');
-    append_text(out, text, ASTRAL);
-    buf_append_char(out, '"');
+    append_quoted(out, text, ASTRAL, upper_digits);
+}
+
+void json_append_string_postgres(struct buf *out, struct slice text) {
+    append_quoted(out, text, NO_LIMIT, lower_digits);
 }
 
 void base64_append(struct buf *out, const void *data, size_t len) {
@@ -134,4 +144,31 @@ void base64_append(struct buf *out, const void *data, size_t len) {
         *to++ = '=';
     }
     out->len = (size_t)(to - out->data);
+}
+
+static int base64_digit(char c) {
+    if (c >= 'A' && c <= 'Z') return c - 'A';
+    if (c >= 'a' && c <= 'z') return c - 'a' + 26;
+    if (c >= '0' && c <= '9') return c - '0' + 52;
+    return c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
+bool base64_decode(struct buf *out, struct slice text) {
+    if (text.len % 4) return false;
+    size_t padding = text.len && text.data[text.len - 1] == '=';
+    if (padding && text.data[text.len - 2] == '=') padding = 2;
+    char *to = buf_reserve(out, text.len / 4 * 3);
+    for (size_t at = 0; at < text.len; at += 4) {
+        size_t given = at + 4 == text.len ? 4 - padding : 4;
+        uint32_t bits = 0;
+        for (size_t i = 0; i < 4; i++) {
+            int digit = i < given ? base64_digit(text.data[at + i]) : 0;
+            if (digit < 0) return false;
+            bits = bits << 6 | (uint32_t)digit;
+        }
+        for (size_t i = 0; i + 1 < given; i++)
+            *to++ = (char)(bits >> (16 - 8 * i));
+    }
+    out->len = (size_t)(to - out->data);
+    return true;
 }
