@@ -41,9 +41,13 @@ struct board {
 
 const char *feed_state_name(enum feed_state state) {
     static const char *const names[] = {
-        [FEED_STOPPED] = "stopped",           [FEED_CONNECTING] = "connecting",
-        [FEED_SNAPSHOTTING] = "snapshotting", [FEED_STREAMING] = "streaming",
-        [FEED_WAITING] = "waiting",           [FEED_FAILED] = "failed",
+        [FEED_STOPPED] = "stopped",
+        [FEED_CONNECTING] = "connecting",
+        [FEED_SNAPSHOTTING] = "snapshotting",
+        [FEED_STREAMING] = "streaming",
+        [FEED_WAITING] = "waiting",
+        [FEED_STANDBY] = "standby",
+        [FEED_FAILED] = "failed",
     };
     return names[state];
 }
@@ -119,10 +123,18 @@ void board_state(struct board *board, enum feed_state state, const char *cause) 
     pthread_mutex_lock(&board->lock);
     enum feed_state before = board->status.state;
     board->status.state = state;
+    board->status.looks_again = false;
     snprintf(board->status.cause, sizeof board->status.cause, "%s", cause);
     pthread_mutex_unlock(&board->lock);
     metric_set(board->states[before], 0);
     metric_set(board->states[state], 1);
+}
+
+void board_refused(struct board *board, const char *cause) {
+    board_state(board, FEED_FAILED, cause);
+    pthread_mutex_lock(&board->lock);
+    board->status.looks_again = true;
+    pthread_mutex_unlock(&board->lock);
 }
 
 void board_reconnect(struct board *board) { metric_bump(board->reconnects, 1); }

@@ -20,6 +20,8 @@
 enum {
     BACKOFF_FIRST_MS = 100,
     BACKOFF_MAX_MS = 10000,
+    REFUSED_PAUSE_MS = 2000,
+    REFUSED_TELL_US = 60000000, /* and it is logged again */
     WELL_US = 10000000, /* a session that streamed so long makes the next failure a first one */
 };
 
@@ -54,6 +56,7 @@ static void copy_config(struct feed_config *to, const struct feed_config *from) 
     to->slot = copy(from->slot);
     to->publication = copy(from->publication);
     to->server_options = copy(from->server_options);
+    to->way_on = copy(from->way_on);
     to->patterns = copy_patterns(from->n_patterns, from->patterns);
 }
 
@@ -73,6 +76,7 @@ static void free_config(struct feed_config *config) {
     free_text(config->slot);
     free_text(config->publication);
     free_text(config->server_options);
+    free_text(config->way_on);
     for (uint32_t i = 0; i < config->n_patterns; i++)
         free_text(config->patterns[i]);
     mem_free((void *)(uintptr_t)config->patterns);
@@ -127,13 +131,8 @@ static bool may_retry(const struct error *err, bool streamed) {
            (err->code == ERROR_REFUSED || err->code == ERROR_LIMIT || err->code == ERROR_NOT_FOUND);
 }
 
-/* False: stopped meanwhile. The delay doubles; half of it is drawn by lot. */
-static bool back_off(struct feed *feed, unsigned attempt) {
-    int64_t delay_ms = BACKOFF_FIRST_MS;
-    for (unsigned i = 1; i < attempt && delay_ms < BACKOFF_MAX_MS; i++)
-        delay_ms *= 2;
-    if (delay_ms > BACKOFF_MAX_MS) delay_ms = BACKOFF_MAX_MS;
-    delay_ms = delay_ms / 2 + (int64_t)(random_u64() % (uint64_t)(delay_ms / 2 + 1));
+/* False: stopped meanwhile. */
+static bool pause_for(struct feed *feed, int64_t delay_ms) {
     struct pollfd fd = {.fd = feed->stop_fd, .events = POLLIN};
     int64_t deadline_us = clock_mono_us() + delay_ms * 1000;
     int64_t left_us;
@@ -141,6 +140,15 @@ static bool back_off(struct feed *feed, unsigned attempt) {
         if (poll(&fd, 1, (int)(left_us / 1000) + 1) > 0) return false;
     }
     return true;
+}
+
+/* False: stopped meanwhile. The delay doubles; half of it is drawn by lot. */
+static bool back_off(struct feed *feed, unsigned attempt) {
+    int64_t delay_ms = BACKOFF_FIRST_MS;
+    for (unsigned i = 1; i < attempt && delay_ms < BACKOFF_MAX_MS; i++)
+        delay_ms *= 2;
+    if (delay_ms > BACKOFF_MAX_MS) delay_ms = BACKOFF_MAX_MS;
+    return pause_for(feed, delay_ms / 2 + (int64_t)(random_u64() % (uint64_t)(delay_ms / 2 + 1)));
 }
 
 static void follow_topic(struct feed *feed, bool *streamed, struct error *err) {
@@ -155,8 +163,8 @@ static void follow_topic(struct feed *feed, bool *streamed, struct error *err) {
 }
 
 /* One session. *streamed: it got as far as the stream. */
-static void run_session(struct feed *feed, bool *streamed, struct error *err) {
-    board_state(feed->board, FEED_CONNECTING, "");
+static void run_session(struct feed *feed, bool refused, bool *streamed, struct error *err) {
+    if (!refused) board_state(feed->board, FEED_CONNECTING, "");
     if (feed->config.topic) {
         follow_topic(feed, streamed, err);
         return;
@@ -167,36 +175,73 @@ static void run_session(struct feed *feed, bool *streamed, struct error *err) {
                               .board = feed->board,
                               .log = feed->log,
                               .stop_fd = feed->stop_fd,
-                              .random = random_u64()};
+                              .random = random_u64(),
+                              .refused = refused};
     session_run(&session, err);
     *streamed = session.streamed;
 }
 
+/* What the last sessions came to. */
+struct course {
+    bool streamed_once;
+    bool refused; /* the last one contradicted the sink's position: an operator has to choose */
+    int64_t told_us;
+    char told[sizeof((struct error){0}.message)];
+    unsigned attempt;
+};
+
+/* Until somebody has mended it, the state stays what it is. */
+static void tell_refusal(struct feed *feed, struct course *course, const struct error *err) {
+    int64_t now_us = clock_mono_us();
+    board_refused(feed->board, err->message);
+    bool new = !course->refused || strcmp(course->told, err->message) != 0;
+    if (!new &&now_us - course->told_us < REFUSED_TELL_US) return;
+    course->told_us = now_us;
+    memcpy(course->told, err->message, sizeof course->told);
+    log_error(feed->log, "feed_failed", "feed=%s code=%s cause=\"%s\"", feed->sink.name,
+              error_code_name(err->code), err->message);
+}
+
+/* False: there will be no other session. */
+static bool wait_for_next(struct feed *feed, struct course *course, const struct error *err) {
+    if (err->code == ERROR_CONFLICT && !err->retriable) {
+        tell_refusal(feed, course, err);
+        course->refused = true;
+        return pause_for(feed, REFUSED_PAUSE_MS);
+    }
+    /* The server away, or the broker: what was refused is still. */
+    if (course->refused && err->retriable) return pause_for(feed, REFUSED_PAUSE_MS);
+    course->refused = false;
+    if (!may_retry(err, course->streamed_once)) {
+        board_state(feed->board, FEED_FAILED, err->message);
+        log_error(feed->log, "feed_failed", "feed=%s code=%s cause=\"%s\"", feed->sink.name,
+                  error_code_name(err->code), err->message);
+        return false;
+    }
+    board_reconnect(feed->board);
+    board_state(feed->board, FEED_WAITING, err->message);
+    log_warn(feed->log, "feed_waiting", "feed=%s attempt=%u code=%s cause=\"%s\"", feed->sink.name,
+             course->attempt, error_code_name(err->code), err->message);
+    return back_off(feed, course->attempt);
+}
+
 static void *feed_main(void *arg) {
     struct feed *feed = arg;
-    bool streamed_once = false;
-    unsigned attempt = 0;
-    while (true) {
+    struct course course = {0};
+    struct error err;
+    do {
         bool streamed = false;
-        struct error err = {0};
+        err = (struct error){0};
         int64_t began_us = clock_mono_us();
-        run_session(feed, &streamed, &err);
-        if (err.code == ERROR_STOPPED) break;
-        streamed_once |= streamed;
+        run_session(feed, course.refused, &streamed, &err);
+        course.streamed_once |= streamed;
+        course.refused &= !streamed;
         bool was_well = streamed && clock_mono_us() - began_us > WELL_US;
-        attempt = was_well ? 1 : attempt + 1;
-        if (!may_retry(&err, streamed_once)) {
-            board_state(feed->board, FEED_FAILED, err.message);
-            log_error(feed->log, "feed_failed", "feed=%s code=%s cause=\"%s\"", feed->sink.name,
-                      error_code_name(err.code), err.message);
-            return NULL;
-        }
-        board_reconnect(feed->board);
-        board_state(feed->board, FEED_WAITING, err.message);
-        log_warn(feed->log, "feed_waiting", "feed=%s attempt=%u code=%s cause=\"%s\"",
-                 feed->sink.name, attempt, error_code_name(err.code), err.message);
-        if (!back_off(feed, attempt)) break;
-    }
+        course.attempt = was_well ? 1 : course.attempt + 1;
+    } while (err.code != ERROR_STOPPED && wait_for_next(feed, &course, &err));
+    struct feed_status status;
+    board_read(feed->board, &status);
+    if (status.state == FEED_FAILED) return NULL;
     board_state(feed->board, FEED_STOPPED, "");
     log_info(feed->log, "feed_stopped", "feed=%s", feed->sink.name);
     return NULL;

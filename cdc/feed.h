@@ -7,7 +7,12 @@
  * It connects, makes the slot where it must (temporary: at each session; permanent: once), runs the initial
  * snapshot on the slot's exported snapshot where the sink has none yet, streams, confirms what the sink
  * confirms, and after a retriable error starts over with a jittered backoff. A slot that is lost, or ahead
- * of the sink's position, or another system's, is a fatal error and never a silent gap.
+ * of the sink's position, or another system's, is a loud error and never a silent gap: the feed has FAILED, and looks
+ * again at intervals whether somebody has mended it.
+ *
+ * A permanent slot is one process's at a time. A feed that finds it taken is its STANDBY: it asks for it a few times a
+ * second, and takes over when the other's connection is gone. Who has the slot is said by a lock in the database, which is
+ * held by the connection that streams; so it covers the time before the stream too, and two cannot fence each other in turn.
  *
  * A topic is followed from its end on: a sink with a position of its own is not for it. See follower.h. */
 #ifndef FRESHET_CDC_FEED_H
@@ -47,6 +52,8 @@ struct feed_config {
     bool messages;              /* logical messages are wanted */
     const char *server_options; /* for the session, e.g. "-c logical_decoding_work_mem=1MB"; NULL */
     int64_t status_interval_ms; /* of standby status updates; default 1000 */
+    bool failover; /* a permanent slot may be kept by standbys too, where the server can (17+) */
+    const char *way_on; /* what an operator may choose after a refusal; NULL: the general words */
 };
 
 struct feed_deps {
@@ -60,6 +67,7 @@ enum feed_state {
     FEED_SNAPSHOTTING,
     FEED_STREAMING,
     FEED_WAITING,
+    FEED_STANDBY, /* another process has the slot: when that one goes, this one goes on */
     FEED_FAILED
 };
 
@@ -73,7 +81,8 @@ struct feed_status {
     uint64_t transactions;
     uint64_t changes; /* snapshot rows too */
     int64_t lag_us;   /* age of the oldest commit that the sink has not confirmed; 0: none */
-    char cause[512];  /* of WAITING and FAILED; else "" */
+    char cause[512];  /* of WAITING, STANDBY and FAILED; else "" */
+    bool looks_again; /* FAILED, and it goes on by itself once an operator has mended the cause */
 };
 
 struct feed;

@@ -20,6 +20,16 @@ static bool turn(const struct pgwait *wait, int64_t began_us, struct error *err)
     return !wait->turn || wait->turn(wait->arg, clock_mono_us() - began_us, err);
 }
 
+bool pgwait_pause(const struct pgwait *wait, int ms, struct error *err) {
+    int64_t began_us = clock_mono_us();
+    int64_t left_ms;
+    while ((left_ms = ms - (clock_mono_us() - began_us) / 1000) > 0) {
+        int timeout_ms = left_ms < PGWAIT_TURN_MS ? (int)left_ms : PGWAIT_TURN_MS;
+        if (!pgwait_poll(wait, -1, 0, timeout_ms, err) || !turn(wait, began_us, err)) return false;
+    }
+    return true;
+}
+
 /* The steps of PQconnectPoll under a deadline of our own: libpq's connect_timeout is for its blocking call. */
 static bool finish_connect(const struct pgwait *wait, PGconn *conn, int timeout_s,
                            struct error *err) {

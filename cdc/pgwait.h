@@ -31,6 +31,9 @@ PGconn *pgwait_connect(const struct pgwait *wait, const char *url, const struct 
  * PGRES_COPY_BOTH is then a success. */
 PGresult *pgwait_query(const struct pgwait *wait, PGconn *conn, const char *sql, struct error *err);
 
+/* Waits so long, with turns. False: a stop. */
+bool pgwait_pause(const struct pgwait *wait, int ms, struct error *err) MUST_CHECK;
+
 /* Waits until the descriptor has one of `events` (poll(2)), it is time for a turn, or a stop. False: a stop. */
 bool pgwait_poll(const struct pgwait *wait, int fd, short events, int timeout_ms,
                  struct error *err) MUST_CHECK;

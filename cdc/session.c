@@ -104,19 +104,39 @@ static bool snapshot_turn(void *arg, int64_t waited_us, struct error *err) {
 
 /* ---- connecting ---- */
 
+/* Of the first timeline there is none. */
+static bool read_history(struct session *s, struct error *err) {
+    if (s->lineage.timeline <= 1) return true;
+    char sql[48];
+    snprintf(sql, sizeof sql, "TIMELINE_HISTORY %u", s->lineage.timeline);
+    PGresult *rows = pgwait_query(&s->wait, s->conn, sql, err);
+    if (!rows) return error_prefix(err, "the server's history");
+    bool ok = PQntuples(rows) == 1 && PQnfields(rows) >= 2 &&
+              lineage_parse(slice_make(PQgetvalue(rows, 0, 1), (size_t)PQgetlength(rows, 0, 1)),
+                            &s->lineage);
+    PQclear(rows);
+    return ok || error_set(err, ERROR_PROTOCOL, false, "unexpected answer of TIMELINE_HISTORY");
+}
+
 /* IDENTIFY_SYSTEM: systemid, timeline, xlogpos, dbname. */
 static bool identify_system(struct session *s, struct error *err) {
     PGresult *rows = pgwait_query(&s->wait, s->conn, "IDENTIFY_SYSTEM", err);
     if (!rows) return false;
     bool ok = PQntuples(rows) == 1 && PQnfields(rows) >= 4;
     if (ok) {
-        s->identity.system_identifier = strtoull(PQgetvalue(rows, 0, 0), NULL, 10);
-        s->identity.timeline = (uint32_t)strtoul(PQgetvalue(rows, 0, 1), NULL, 10);
-        ok = lsn_parse(PQgetvalue(rows, 0, 2), &s->wal_lsn);
+        s->lineage.system_identifier = strtoull(PQgetvalue(rows, 0, 0), NULL, 10);
+        s->lineage.timeline = (uint32_t)strtoul(PQgetvalue(rows, 0, 1), NULL, 10);
+        ok = lsn_parse(PQgetvalue(rows, 0, 2), &s->lineage.wal_lsn);
         snprintf(s->database, sizeof s->database, "%s", PQgetvalue(rows, 0, 3));
     }
     PQclear(rows);
-    return ok || error_set(err, ERROR_PROTOCOL, false, "unexpected answer of IDENTIFY_SYSTEM");
+    if (!ok) return error_set(err, ERROR_PROTOCOL, false, "unexpected answer of IDENTIFY_SYSTEM");
+    if (!read_history(s, err)) return false;
+    s->identity.system_identifier = s->lineage.system_identifier;
+    s->identity.timeline = s->lineage.timeline;
+    s->identity.timeline_lsn = lineage_begin_lsn(&s->lineage);
+    s->identity.database = s->database;
+    return true;
 }
 
 static void set_status_interval(struct session *s, int64_t wal_sender_timeout_ms) {
@@ -160,11 +180,19 @@ static bool check_publication(struct session *s, struct error *err) {
 static bool connect_walsender(struct session *s, struct error *err) {
     struct pg_options options = connection_options(s, true);
     s->conn = pgwait_connect(&s->wait, s->config->database_url, &options, err);
-    if (!s->conn) return false;
-    if (!identify_system(s, err) || !read_server(s, err) || !check_publication(s, err))
-        return false;
-    s->identity.database = s->database;
-    return true;
+    return s->conn && identify_system(s, err) && read_server(s, err);
+}
+
+/* What was refused is not tried again before it seems to be mended: `prepare` may fence a process that works. */
+static bool look_first(struct session *s, struct error *err) {
+    if (!s->refused || !s->sink.ops->peek) return true;
+    return s->sink.ops->peek(s->sink.self, &s->position, err) && session_may_attach(s, err);
+}
+
+static bool attach(struct session *s, struct error *err) {
+    return connect_walsender(s, err) && session_hold_slot(s, err) && look_first(s, err) &&
+           s->sink.ops->prepare(s->sink.self, &s->position, err) && check_publication(s, err) &&
+           session_attach_slot(s, err);
 }
 
 /* ---- snapshot, START_REPLICATION ---- */
@@ -250,9 +278,9 @@ bool session_run(struct session *s, struct error *err) {
     s->server_options = mem_printf("%s %s", session_settings,
                                    s->config->server_options ? s->config->server_options : "");
     bool started = false;
-    if (s->sink.ops->prepare(s->sink.self, &s->position, err) && connect_walsender(s, err) &&
-        session_attach_slot(s, err)) {
+    if (attach(s, err)) {
         s->identity.slot = s->slot;
+        s->identity.start_lsn = s->start_lsn;
         board_slot(s->board, s->slot);
         started = s->sink.ops->started(s->sink.self, &s->identity, err);
     }

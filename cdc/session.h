@@ -15,6 +15,7 @@
 #include "cdc/board.h"
 #include "cdc/delivery.h"
 #include "cdc/feed.h"
+#include "cdc/lineage.h"
 #include "cdc/pgwait.h"
 #include "cdc/snapshot.h"
 #include "cdc/standin.h"
@@ -29,6 +30,8 @@ struct session {
     struct log *log;
     int stop_fd;
     uint64_t random; /* for a temporary slot's name */
+    bool
+        refused; /* the last session was: the sink is asked, and nobody fenced, before it is tried again */
 
     /* Told to the feed: the stream ran, so what stands in the way later may well go away by itself. */
     bool streamed;
@@ -53,7 +56,7 @@ struct session {
     uint64_t bytes_before_snapshot;
     int64_t status_every_us;
     uint64_t xid_reference;
-    uint64_t wal_lsn;        /* the server's flush position at the start */
+    struct lineage lineage;
     int64_t tell_blocker_us; /* when to say what the slot's creation waits for; 0: not now */
 
     uint64_t received_lsn;
@@ -78,8 +81,10 @@ struct session {
 bool session_run(struct session *session, struct error *err);
 
 /* Parts of it, each in a file of its own. */
-bool session_attach_slot(struct session *session,
-                         struct error *err) MUST_CHECK;          /* session_slot.c */
+/* session_slot.c: waits until the slot is this process's; would it be attached? attaches it. */
+bool session_hold_slot(struct session *session, struct error *err) MUST_CHECK;
+bool session_may_attach(struct session *session, struct error *err) MUST_CHECK;
+bool session_attach_slot(struct session *session, struct error *err) MUST_CHECK;
 bool session_stream(struct session *session, struct error *err); /* session_stream.c */
 void session_publish(struct session *session);
 bool session_tick(struct session *session, int64_t now_us, struct error *err) MUST_CHECK;

@@ -2,8 +2,10 @@
  * is told with the choices and never papered over: START_REPLICATION itself would go on silently from the
  * slot's position where that is ahead of ours. */
 #include <stdio.h>
-#include <string.h>
+#include <stdlib.h>
 
+#include "base/assert.h"
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/lsn.h"
 #include "cdc/session.h"
@@ -11,13 +13,11 @@
 
 enum { TELL_BLOCKER_AFTER_US = 1000000 };
 
-#define CHOICES                                                                                    \
-    "Choose: remove %s's stored position and the slot, to start over with a new snapshot; or "     \
-    "restore the slot and position that belong together"
-
 static bool create_slot(struct session *s, bool temporary, struct error *err) {
-    struct slot_plan plan = {
-        .name = s->slot, .temporary = temporary, .export_snapshot = s->snapshot_due};
+    struct slot_plan plan = {.name = s->slot,
+                             .temporary = temporary,
+                             .export_snapshot = s->snapshot_due,
+                             .failover = s->config->failover && !temporary};
     struct slot_made made;
     log_info(s->log, "slot_creating", "feed=%s slot=%s temporary=%s", s->sink.name, s->slot,
              temporary ? "yes" : "no");
@@ -42,86 +42,156 @@ static bool attach_temporary(struct session *s, struct error *err) {
     return create_slot(s, true, err);
 }
 
-static bool check_slot(struct session *s, const struct slot_info *slot, struct error *err) {
-    const char *name = s->slot;
-    if (!slot->logical || strcmp(slot->plugin, "pgoutput") != 0)
-        return error_set(err, ERROR_CONFLICT, false,
-                         "slot \"%s\" is not ours: it is %s%s. Name another slot", name,
-                         slot->logical ? "of the plugin " : "a physical one", slot->plugin);
-    if (!slot->in_this_database)
-        return error_set(err, ERROR_CONFLICT, false,
-                         "slot \"%s\" belongs to database \"%s\", not to \"%s\". Name another slot",
-                         name, slot->database, s->database);
-    if (slot->lost)
-        return error_set(err, ERROR_CONFLICT, false,
-                         "slot \"%s\" is lost (%s): the server has removed WAL that it still "
-                         "needed, so changes are missing. " CHOICES,
-                         name, slot->status, s->sink.name);
-    if (slot->active_pid)
-        return error_set(err, ERROR_UNAVAILABLE, true,
-                         "slot \"%s\" is active for PID %d: another process streams from it", name,
-                         slot->active_pid);
+/* ---- one process at a time ---- */
+
+enum {
+    LOCK_CLASS = 0x66727368, /* of advisory locks: "frsh" */
+    STANDBY_POLL_MS = 200,
+};
+
+/* FNV-1a. Slots whose hashes are equal, in one database, would wait for each other: to be told by the names. */
+static int32_t lock_key(const char *slot) {
+    uint32_t hash = 2166136261u;
+    for (const char *c = slot; *c; c++)
+        hash = (hash ^ (unsigned char)*c) * 16777619u;
+    return (int32_t)hash;
+}
+
+/* *pid: who has the slot; 0: we do. `locked`: the lock is ours already. */
+static bool try_hold(struct session *s, bool *locked, int *pid, struct error *err) {
+    struct buf sql = {0};
+    int32_t key = lock_key(s->config->slot);
+    if (*locked)
+        buf_append_text(&sql, "SELECT true,");
+    else
+        buf_printf(&sql, "SELECT pg_try_advisory_lock(%d, %d),", LOCK_CLASS, (int)key);
+    buf_append_text(&sql,
+                    " coalesce((SELECT active_pid FROM pg_replication_slots WHERE slot_name = ");
+    pg_quote_literal(&sql, s->config->slot);
+    buf_printf(&sql,
+               "), 0), coalesce((SELECT min(pid) FROM pg_locks WHERE locktype = 'advisory' AND "
+               "classid = %u AND objid = %u AND objsubid = 2 AND granted AND database = (SELECT "
+               "oid FROM pg_database WHERE datname = current_database())), 0)",
+               (unsigned)LOCK_CLASS, (unsigned)(uint32_t)key);
+    PGresult *rows = pgwait_query(&s->wait, s->conn, buf_text(&sql), err);
+    buf_deinit(&sql);
+    if (!rows) return error_prefix(err, "asking for slot \"%s\"", s->config->slot);
+    *locked = PQgetvalue(rows, 0, 0)[0] == 't';
+    int active_pid = atoi(PQgetvalue(rows, 0, 1));
+    *pid = active_pid || *locked ? active_pid : atoi(PQgetvalue(rows, 0, 2));
+    PQclear(rows);
     return true;
 }
 
-static bool resume(struct session *s, const struct slot_info *slot, struct error *err) {
-    uint64_t ours = s->position.end_lsn;
-    if (ours && slot->confirmed_lsn > ours)
-        return error_set(err, ERROR_CONFLICT, false,
-                         "slot \"%s\" is ahead of %s's position: it has confirmed " LSN_FMT
-                         ", the position is " LSN_FMT
-                         "; the changes between were given to somebody else. " CHOICES,
-                         s->slot, s->sink.name, LSN_ARG(slot->confirmed_lsn), LSN_ARG(ours),
-                         s->sink.name);
-    if (ours > s->wal_lsn)
-        return error_set(err, ERROR_CONFLICT, false,
-                         "%s's position " LSN_FMT
-                         " is beyond the server's WAL, which ends at " LSN_FMT
-                         ": the server was set back to an earlier point. " CHOICES,
-                         s->sink.name, LSN_ARG(ours), LSN_ARG(s->wal_lsn), s->sink.name);
-    s->identity.slot_lsn = slot->confirmed_lsn;
-    s->start_lsn = ours ? ours : slot->confirmed_lsn;
+static void tell_standby(struct session *s, int pid) {
+    char cause[256];
+    snprintf(cause, sizeof cause,
+             "slot \"%s\" is active for PID %d: another process streams from it, and this one "
+             "takes over when that one goes",
+             s->config->slot, pid);
+    board_slot(s->board, s->config->slot);
+    board_state(s->board, FEED_STANDBY, cause);
+    log_info(s->log, "feed_standby", "feed=%s slot=%s cause=\"%s\"", s->sink.name, s->config->slot,
+             cause);
+}
+
+/* A slot that two took in turn would have them fence each other for ever. */
+bool session_hold_slot(struct session *s, struct error *err) {
+    if (s->config->temporary || s->config->disposable) return true;
+    bool locked = false;
+    int told_pid = 0;
+    while (true) {
+        int pid;
+        if (!try_hold(s, &locked, &pid, err)) return false;
+        if (locked && !pid) break;
+        if (pid && pid != told_pid) tell_standby(s, pid);
+        if (pid) told_pid = pid;
+        if (!pgwait_pause(&s->wait, STANDBY_POLL_MS, err)) return false;
+    }
+    if (!told_pid) return true;
+    board_state(s->board, FEED_CONNECTING, "");
+    log_info(s->log, "feed_takes_over", "feed=%s slot=%s", s->sink.name, s->config->slot);
     return true;
+}
+
+/* ---- the permanent slot ---- */
+
+static bool judge(struct session *s, struct slot_info *slot, struct attach_answer *answer,
+                  struct error *err) {
+    if (!slot_lookup(&s->wait, s->conn, s->config->slot, slot, err)) return false;
+    struct attach_question question = {
+        .sink = s->sink.name,
+        .slot_name = s->config->slot,
+        .database = s->database,
+        .way_on = s->config->way_on,
+        .snapshot = s->config->snapshot == FEED_SNAPSHOT_INITIAL,
+        .disposable = s->config->disposable,
+        .lineage = &s->lineage,
+        .slot = slot,
+        .position = &s->position,
+    };
+    return attach_judge(&question, answer, err);
 }
 
 static bool recreate(struct session *s, const struct slot_info *slot, struct error *err) {
-    log_warn(s->log, "slot_recreating",
-             "feed=%s slot=%s confirmed=" LSN_FMT
-             " cause=\"the sink's initial snapshot is not complete: it starts over\"",
-             s->sink.name, s->slot, LSN_ARG(slot->confirmed_lsn));
+    log_warn(s->log, "slot_recreating", "feed=%s slot=%s confirmed=" LSN_FMT " cause=\"%s\"",
+             s->sink.name, s->slot, LSN_ARG(slot->confirmed_lsn),
+             s->snapshot_due ? "the sink's initial snapshot is not complete: it starts over"
+                             : "the server has given it up, and nothing is lost with it");
     return slot_drop(&s->wait, s->conn, s->slot, err) && create_slot(s, false, err);
 }
 
+/* One that was made by an older Freshet, or by hand. Nothing depends on it until a failover. */
+static void let_standbys_keep(struct session *s, const struct slot_info *slot) {
+    struct error err;
+    if (!s->config->failover || slot->failover || PQserverVersion(s->conn) < 170000) return;
+    if (!slot_set_failover(&s->wait, s->conn, s->slot, &err))
+        log_warn(s->log, "slot_without_failover", "feed=%s slot=%s cause=\"%s\"", s->sink.name,
+                 s->slot, err.message);
+}
+
+static bool resume(struct session *s, const struct slot_info *slot, uint64_t start_lsn,
+                   struct error *err) {
+    if (slot->active_pid)
+        return error_set(err, ERROR_UNAVAILABLE, true,
+                         "slot \"%s\" is active for PID %d: another process streams from it",
+                         s->slot, slot->active_pid);
+    let_standbys_keep(s, slot);
+    s->identity.slot_lsn = slot->confirmed_lsn;
+    s->start_lsn = start_lsn;
+    if (s->position.timeline && s->position.timeline != s->lineage.timeline)
+        log_warn(s->log, "timeline_changed",
+                 "feed=%s slot=%s from=%u to=%u position=" LSN_FMT " lsn=" LSN_FMT
+                 " cause=\"another server was promoted; the stream goes on there\"",
+                 s->sink.name, s->slot, s->position.timeline, s->lineage.timeline,
+                 LSN_ARG(s->position.end_lsn), LSN_ARG(start_lsn));
+    return true;
+}
+
 static bool attach_permanent(struct session *s, struct error *err) {
+    struct slot_info slot;
+    struct attach_answer answer;
     snprintf(s->slot, sizeof s->slot, "%s", s->config->slot);
     if (!slot_name_valid(s->config->slot))
         return error_set(err, ERROR_CONFIG, false,
                          "slot name \"%s\": only a-z, 0-9 and _ are allowed, 63 at the most",
                          s->config->slot);
-    s->snapshot_due = s->config->snapshot == FEED_SNAPSHOT_INITIAL && !s->position.snapshot_done;
-    struct slot_info slot;
-    if (!slot_lookup(&s->wait, s->conn, s->slot, &slot, err)) return false;
-    if (slot.exists && (s->snapshot_due || s->config->disposable) && slot.lost && slot.in_this_database && !slot.active_pid)
-        return recreate(s, &slot, err); /* nothing of it is needed */
-    if (slot.exists) {
-        if (!check_slot(s, &slot, err)) return false;
-        return s->snapshot_due ? recreate(s, &slot, err) : resume(s, &slot, err);
+    if (!judge(s, &slot, &answer, err)) return false;
+    s->snapshot_due = answer.snapshot_due;
+    switch (answer.action) {
+    case ATTACH_CREATE: return create_slot(s, false, err);
+    case ATTACH_RECREATE: return recreate(s, &slot, err);
+    case ATTACH_RESUME: return resume(s, &slot, answer.start_lsn, err);
     }
-    if (s->position.end_lsn && !s->snapshot_due)
-        return error_set(err, ERROR_CONFLICT, false,
-                         "slot \"%s\" is gone, and %s has a position (" LSN_FMT
-                         "): the changes since then are lost. " CHOICES,
-                         s->slot, s->sink.name, LSN_ARG(s->position.end_lsn), s->sink.name);
-    return create_slot(s, false, err);
+    ASSERT_UNREACHABLE();
+}
+
+bool session_may_attach(struct session *s, struct error *err) {
+    struct slot_info slot;
+    struct attach_answer answer;
+    return s->config->temporary || judge(s, &slot, &answer, err);
 }
 
 bool session_attach_slot(struct session *s, struct error *err) {
-    uint64_t known = s->position.system_identifier;
-    if (!s->config->temporary && known && known != s->identity.system_identifier)
-        return error_set(err, ERROR_CONFLICT, false,
-                         "%s's position was made on PostgreSQL system %llu, and this is %llu: "
-                         "another cluster, in which that position means nothing. " CHOICES,
-                         s->sink.name, (unsigned long long)known,
-                         (unsigned long long)s->identity.system_identifier, s->sink.name);
     return s->config->temporary ? attach_temporary(s, err) : attach_permanent(s, err);
 }

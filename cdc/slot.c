@@ -6,7 +6,9 @@
 #include "base/buf.h"
 #include "base/lsn.h"
 
-/* invalidation_reason came with 17, conflicting with 16; to_jsonb asks for a column that may not be there. */
+enum { FIRST_WITH_FAILOVER = 170000 };
+
+/* failover and invalidation_reason came with 17, conflicting with 16; to_jsonb asks for a column that may not be there. */
 static const char lookup_sql[] =
     "SELECT s.slot_type = 'logical', coalesce(s.database = current_database(), false),"
     " coalesce(s.plugin, ''), coalesce(s.database, ''), s.temporary, coalesce(s.active_pid, 0),"
@@ -16,7 +18,8 @@ static const char lookup_sql[] =
     " coalesce(to_jsonb(s)->>'invalidation_reason', s.wal_status, ''),"
     " coalesce(s.confirmed_flush_lsn, '0/0'), coalesce(s.restart_lsn, '0/0'),"
     " coalesce(pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()"
-    "  ELSE pg_current_wal_lsn() END, s.restart_lsn), 0)::bigint"
+    "  ELSE pg_current_wal_lsn() END, s.restart_lsn), 0)::bigint,"
+    " coalesce((to_jsonb(s)->>'failover')::bool, false)"
     " FROM pg_replication_slots s WHERE s.slot_name = ";
 
 static bool is_true(const PGresult *rows, int column) {
@@ -34,6 +37,7 @@ static bool read_info(const PGresult *rows, struct slot_info *info) {
     info->lost = is_true(rows, 6);
     snprintf(info->status, sizeof info->status, "%s", PQgetvalue(rows, 0, 7));
     info->retained_bytes = atoll(PQgetvalue(rows, 0, 10));
+    info->failover = is_true(rows, 11);
     return lsn_parse(PQgetvalue(rows, 0, 8), &info->confirmed_lsn) &&
            lsn_parse(PQgetvalue(rows, 0, 9), &info->restart_lsn);
 }
@@ -61,7 +65,11 @@ bool slot_create(const struct pgwait *wait, PGconn *walsender, const struct slot
     buf_append_text(&sql, "CREATE_REPLICATION_SLOT ");
     pg_quote_ident(&sql, plan->name);
     buf_append_text(&sql, plan->temporary ? " TEMPORARY LOGICAL pgoutput" : " LOGICAL pgoutput");
-    buf_append_text(&sql, plan->export_snapshot ? " EXPORT_SNAPSHOT" : " NOEXPORT_SNAPSHOT");
+    if (plan->failover && PQserverVersion(walsender) >= FIRST_WITH_FAILOVER)
+        buf_printf(&sql, " (SNAPSHOT '%s', FAILOVER)",
+                   plan->export_snapshot ? "export" : "nothing");
+    else
+        buf_append_text(&sql, plan->export_snapshot ? " EXPORT_SNAPSHOT" : " NOEXPORT_SNAPSHOT");
     PGresult *rows = pgwait_query(wait, walsender, buf_text(&sql), err);
     buf_deinit(&sql);
     if (!rows) return error_prefix(err, "creating slot \"%s\"", plan->name);
@@ -85,6 +93,18 @@ bool slot_drop(const struct pgwait *wait, PGconn *conn, const char *name, struct
     buf_deinit(&sql);
     PQclear(rows);
     return rows || error_prefix(err, "dropping slot \"%s\"", name);
+}
+
+bool slot_set_failover(const struct pgwait *wait, PGconn *walsender, const char *name,
+                       struct error *err) {
+    struct buf sql = {0};
+    buf_append_text(&sql, "ALTER_REPLICATION_SLOT ");
+    pg_quote_ident(&sql, name);
+    buf_append_text(&sql, " (FAILOVER true)");
+    PGresult *rows = pgwait_query(wait, walsender, buf_text(&sql), err);
+    buf_deinit(&sql);
+    PQclear(rows);
+    return rows || error_prefix(err, "letting standbys keep slot \"%s\"", name);
 }
 
 bool slot_name_valid(const char *name) {

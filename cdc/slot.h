@@ -29,6 +29,7 @@ struct slot_info {
     uint64_t confirmed_lsn;
     uint64_t restart_lsn;
     int64_t retained_bytes; /* of WAL, from restart_lsn to now */
+    bool failover;          /* standbys may keep a copy in step (17+) */
 };
 
 bool slot_lookup(const struct pgwait *wait, PGconn *conn, const char *name, struct slot_info *info,
@@ -38,6 +39,7 @@ struct slot_plan {
     const char *name;
     bool temporary;
     bool export_snapshot;
+    bool failover; /* where the server has it (17+): standbys may keep a copy in step */
 };
 
 struct slot_made {
@@ -51,6 +53,10 @@ bool slot_create(const struct pgwait *wait, PGconn *walsender, const struct slot
                  struct slot_made *made, struct error *err) MUST_CHECK;
 bool slot_drop(const struct pgwait *wait, PGconn *conn, const char *name,
                struct error *err) MUST_CHECK;
+
+/* Lets standbys keep a copy of a slot that nobody streams from. 17+. */
+bool slot_set_failover(const struct pgwait *wait, PGconn *walsender, const char *name,
+                       struct error *err) MUST_CHECK;
 
 /* What a name may be: 1 to 63 of a-z, 0-9 and _. */
 bool slot_name_valid(const char *name);

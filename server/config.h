@@ -54,6 +54,7 @@ struct config {
 
     struct publisher_config cdc;
     uint32_t cdc_snapshot; /* enum config_snapshot */
+    bool cdc_failover;
 
     const char *admin_listen;
     bool admin_allow_remote;
@@ -71,6 +72,11 @@ struct config {
     uint32_t n_pairs; /* of the maps: "cdc.kafka.properties.acks" */
     struct config_pair *pairs;
 };
+
+/* What an operator may choose where the publisher's position and the slot do not fit. */
+#define CDC_WAY_ON                                                                                 \
+    "`freshet cdc reset --from snapshot` publishes all rows anew; `freshet cdc reset --from now` " \
+    "goes on without the changes in between"
 
 enum config_snapshot { CONFIG_SNAPSHOT_INITIAL, CONFIG_SNAPSHOT_NEVER };
 

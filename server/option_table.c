@@ -286,6 +286,10 @@ const struct option options[] = {
      .help = "The tables whose changes are published: `public.*`, `sales.orders`."},
     {"cdc.slot", STRING, AT(cdc.slot), .initial = "freshet",
      .help = "The permanent replication slot, made if absent."},
+    {"cdc.failover", BOOL, AT(cdc_failover), .initial = "true",
+     .help =
+         "From PostgreSQL 17 on: permanent slots are marked so that standbys with "
+         "`sync_replication_slots` keep a copy, from which the stream goes on after a promotion."},
     {"cdc.publication", STRING, AT(cdc.publication), .initial = "freshet",
      .help = "Made if absent and allowed; `freshet check` prints the SQL otherwise."},
     {"cdc.snapshot", CHOICE, AT(cdc_snapshot), .initial = "initial", .choices = "initial|never",
@@ -318,8 +322,9 @@ const struct option options[] = {
      .help = "A Kafka transaction is committed at the latest after this time."},
     {"cdc.kafka.transaction_records", COUNT, AT(cdc.transaction_records), .initial = "50000",
      .min = 1, .max = 100 * 1000 * 1000,
-     .help = "And at the latest with this many records, once the PostgreSQL transaction in hand has "
-             "ended."},
+     .help =
+         "And at the latest with this many records, once the PostgreSQL transaction in hand has "
+         "ended."},
     {"cdc.kafka.split_transactions", COUNT, AT(cdc.split_transactions), .initial = "0",
      .max = 100 * 1000 * 1000, .shown = "0: never",
      .help = "A PostgreSQL transaction of more records than this is published in parts, each in a "

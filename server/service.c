@@ -93,6 +93,8 @@ static bool create_publisher(struct service *s, struct error *err) {
         .patterns = config->cdc.tables,
         .messages = true,
         .status_interval_ms = 1000,
+        .failover = config->cdc_failover,
+        .way_on = CDC_WAY_ON,
     };
     pump_init(&s->cdc_pump, s, "cdc", "cdc", &feed, publisher_sink(s->publisher));
     return true;
@@ -113,6 +115,7 @@ static bool create_connector(struct service *s, uint32_t i, struct error *err) {
         .n_patterns = 1,
         .patterns = &config->table,
         .status_interval_ms = 1000,
+        .failover = s->config->cdc_failover,
     };
     pump_init(&s->connector_pumps[i], s, "connectors", config->name, &feed,
               connector_sink(s->connectors[i]));
@@ -211,7 +214,7 @@ static void supervise_pump(struct service *s, struct pump *pump, int64_t now_us)
     struct feed_status status;
     feed_status(pump->feed, &status);
     rate_pump(pump, &status, now_us);
-    bool restarts = status.state == FEED_FAILED && pump == &s->cache_pump;
+    bool restarts = status.state == FEED_FAILED && !status.looks_again && pump == &s->cache_pump;
     if (!restarts) {
         pump->restart_us = 0;
     } else if (!pump->restart_us) {
@@ -235,7 +238,7 @@ void service_supervise(struct service *s, int64_t now_us) {
 static bool has_failed(struct pump *pump) {
     struct feed_status status;
     feed_status(pump->feed, &status);
-    return status.state == FEED_FAILED;
+    return status.state == FEED_FAILED && !status.looks_again;
 }
 
 bool service_failed(struct service *s) {
@@ -257,7 +260,9 @@ static void judge_pump(struct service *s, struct pump *pump, struct service_heal
     if (!pump->feed) return;
     struct feed_status status;
     feed_status(pump->feed, &status);
-    bool well = status.state == FEED_STREAMING || status.state == FEED_SNAPSHOTTING;
+    /* A standby is well: it is what it was started for. */
+    bool well = status.state == FEED_STREAMING || status.state == FEED_SNAPSHOTTING ||
+                status.state == FEED_STANDBY;
     if (well) return;
     if (s->cache) {
         note(health->degraded, sizeof health->degraded, pump->name, &status);
