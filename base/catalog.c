@@ -15,11 +15,11 @@ enum {
         180000, /* UPDATE fails where a generated column is not published with its identity */
 };
 
-/* The tables that we look at; every query below starts from it. */
+/* The tables that we look at; every query below starts from it. %s: nothing, or of one of them alone. */
 #define SUBJECTS                                                                                   \
     "pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "              \
     "WHERE c.relkind IN ('r','p','f','v','m') AND NOT c.relispartition "                           \
-    "AND c.relpersistence <> 't' AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_' "
+    "AND c.relpersistence <> 't' AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_' %s"
 
 /* In a partition: is there an identity that PostgreSQL would use? (RelationGetReplicaIndex's rule.) */
 #define PARTITION_LACKS_IDENTITY                                                                   \
@@ -112,7 +112,7 @@ enum column_field {
     C_SELECTABLE,
 };
 
-/* %s: indnullsnotdistinct where the server has it. */
+/* First %s: indnullsnotdistinct where the server has it. */
 static const char indexes_sql[] =
     "WITH RECURSIVE " DOMAINS "SELECT i.indrelid, x.relname, i.indisprimary, "
     "i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL, "
@@ -160,6 +160,7 @@ enum index_field {
 struct builder {
     struct catalog *catalog;
     struct arena *arena;
+    char only[32]; /* " AND c.oid = 16384 ", or "" */
     struct catalog_table *tables;
 };
 
@@ -198,8 +199,17 @@ static int by_table_oid(const void *a, const void *b, void *arg) {
     return (left > right) - (left < right);
 }
 
+static PGresult *query_subjects(const struct builder *b, PGconn *conn, const char *format,
+                                struct error *err) {
+    struct buf sql = {0};
+    buf_printf(&sql, format, b->only);
+    PGresult *rows = pg_query(conn, buf_text(&sql), err);
+    buf_deinit(&sql);
+    return rows;
+}
+
 static bool load_tables(struct builder *b, PGconn *conn, struct error *err) {
-    PGresult *rows = pg_query(conn, tables_sql, err);
+    PGresult *rows = query_subjects(b, conn, tables_sql, err);
     if (!rows) return false;
     uint32_t n = (uint32_t)PQntuples(rows);
     b->tables = arena_zalloc(b->arena, (n + 1) * sizeof *b->tables);
@@ -267,7 +277,7 @@ static bool load_columns(struct builder *b, PGconn *conn, struct error *err) {
         C_NAME,        C_ATTNUM,    C_TYPE,        C_TYPMOD,     C_BASE,
         C_BASE_TYPMOD, C_GENERATED, C_TYPE_DETAIL, C_SELECTABLE,
     };
-    PGresult *rows = pg_query(conn, columns_sql, err);
+    PGresult *rows = query_subjects(b, conn, columns_sql, err);
     if (!rows) return false;
     for (int row = 0, n; row < PQntuples(rows); row += n) {
         n = run_length(rows, row);
@@ -332,7 +342,8 @@ static bool load_indexes(struct builder *b, PGconn *conn, struct error *err) {
     struct buf sql = {0};
     buf_printf(&sql, indexes_sql,
                PQserverVersion(conn) >= FIRST_NULLS_NOT_DISTINCT ? "i.indnullsnotdistinct"
-                                                                 : "false");
+                                                                 : "false",
+               b->only);
     PGresult *rows = pg_query(conn, buf_text(&sql), err);
     buf_deinit(&sql);
     if (!rows) return false;
@@ -380,7 +391,8 @@ static bool load_all(struct builder *b, PGconn *conn, struct error *err) {
     return true;
 }
 
-struct catalog *catalog_load(PGconn *conn, struct error *err) {
+/* oid 0: all of them. */
+static struct catalog *load(PGconn *conn, uint32_t oid, struct error *err) {
     bool own_transaction = PQtransactionStatus(conn) == PQTRANS_IDLE;
     if (own_transaction && !pg_exec(conn, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", err))
         return NULL;
@@ -391,12 +403,21 @@ struct catalog *catalog_load(PGconn *conn, struct error *err) {
     catalog->database = arena_strdup(arena, PQdb(conn));
     catalog->server_version = PQserverVersion(conn);
     struct builder builder = {.catalog = catalog, .arena = arena};
+    if (oid) snprintf(builder.only, sizeof builder.only, "AND c.oid = %u ", (unsigned)oid);
     bool loaded = load_all(&builder, conn, err);
 
     /* A failed COMMIT of a reading transaction means a lost connection, which the next call reports. */
     if (own_transaction) PQclear(PQexec(conn, loaded ? "COMMIT" : "ROLLBACK"));
     if (!loaded) catalog_destroy(&catalog);
     return catalog;
+}
+
+struct catalog *catalog_load(PGconn *conn, struct error *err) {
+    return load(conn, 0, err);
+}
+
+struct catalog *catalog_load_table(PGconn *conn, uint32_t oid, struct error *err) {
+    return load(conn, oid, err);
 }
 
 void catalog_destroy(struct catalog **catalog) {

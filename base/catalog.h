@@ -92,6 +92,8 @@ struct catalog {
 
 /* NULL on error. Reads one snapshot, in a transaction of its own unless one is open. */
 struct catalog *catalog_load(PGconn *conn, struct error *err);
+/* Of this one table alone: n_tables is 1, or 0 where it is gone. */
+struct catalog *catalog_load_table(PGconn *conn, uint32_t oid, struct error *err);
 void catalog_destroy(struct catalog **catalog);
 const struct catalog_table *catalog_find(const struct catalog *catalog, const char *schema,
                                          const char *name);

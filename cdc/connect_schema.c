@@ -177,3 +177,17 @@ const struct connect_schema connect_transaction_value = {
     .name = "io.debezium.connector.common.TransactionMetadataValue",
     .version = 1,
 };
+
+static const struct connect_field heartbeat_key_fields[] = {FIELD("serverName", STRING, false)};
+const struct connect_schema connect_heartbeat_key = {
+    STRUCT(heartbeat_key_fields),
+    .name = "io.debezium.connector.common.ServerNameKey",
+    .version = 1,
+};
+
+static const struct connect_field heartbeat_value_fields[] = {FIELD("ts_ms", INT64, false)};
+const struct connect_schema connect_heartbeat_value = {
+    STRUCT(heartbeat_value_fields),
+    .name = "io.debezium.connector.common.Heartbeat",
+    .version = 1,
+};

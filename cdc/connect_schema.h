@@ -66,5 +66,6 @@ extern const struct connect_schema connect_transaction_block;
 extern const struct connect_schema connect_message_key, connect_message_value,
     connect_text_message_value; /* the content in hex, say */
 extern const struct connect_schema connect_transaction_key, connect_transaction_value;
+extern const struct connect_schema connect_heartbeat_key, connect_heartbeat_value;
 
 #endif

@@ -67,7 +67,12 @@ struct encode_tally {
 };
 
 /* Payloads that are made elsewhere, as JSON. */
-enum event_frame { FRAME_TRANSACTION_KEY, FRAME_TRANSACTION };
+enum event_frame {
+    FRAME_TRANSACTION_KEY,
+    FRAME_TRANSACTION,
+    FRAME_HEARTBEAT_KEY,
+    FRAME_HEARTBEAT
+};
 
 struct event_encoder {
     const char *name;

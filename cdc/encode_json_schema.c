@@ -102,6 +102,8 @@ static void schema_frame(enum event_frame frame, struct slice payload, struct bu
     static const struct connect_schema *const schemas[] = {
         [FRAME_TRANSACTION_KEY] = &connect_transaction_key,
         [FRAME_TRANSACTION] = &connect_transaction_value,
+        [FRAME_HEARTBEAT_KEY] = &connect_heartbeat_key,
+        [FRAME_HEARTBEAT] = &connect_heartbeat_value,
     };
     append_framed_head(schemas[frame], out);
     buf_append_slice(out, payload);

@@ -11,6 +11,8 @@ enum format_intervals { INTERVALS_NUMERIC, INTERVALS_STRING };
 enum format_hstore { HSTORE_JSON, HSTORE_MAP };
 /* NaN and infinities of a numeric in precise mode. */
 enum format_non_finite { NON_FINITE_NULL, NON_FINITE_STRING, NON_FINITE_ERROR };
+/* A TOASTed value that an update did not touch, and that no old row holds. */
+enum format_unchanged { UNCHANGED_PLACEHOLDER, UNCHANGED_REREAD };
 
 struct event_format {
     const char *encoding; /* the name of a row of the encoder table */
@@ -22,6 +24,7 @@ struct event_format {
     enum format_intervals intervals;
     enum format_hstore hstore;
     enum format_non_finite non_finite;
+    enum format_unchanged unchanged;
 };
 
 #endif

@@ -20,6 +20,13 @@ enum publisher_output { OUTPUT_KAFKA, OUTPUT_STDOUT };
 enum publisher_delivery { DELIVERY_EXACTLY_ONCE, DELIVERY_AT_LEAST_ONCE };
 /* What becomes of a record that is larger than the brokers take. */
 enum publisher_oversize { OVERSIZE_DEAD_LETTER, OVERSIZE_SKIP, OVERSIZE_FAIL };
+
+/* cdc.message_key: one entry of the map. */
+struct message_key {
+    const char *table;   /* a pattern */
+    const char *columns; /* with commas between them */
+};
+
 struct publisher_config {
     const char *database_url; /* for the catalog */
     const char *database;     /* its name: source.db */
@@ -29,6 +36,9 @@ struct publisher_config {
     uint32_t n_tables;
     const char *const *tables;   /* patterns */
     const char *skip_operations; /* letters of c, u, d, t */
+    uint32_t n_message_keys;
+    const struct message_key *message_keys; /* the first that matches is the table's */
+    int64_t heartbeat_interval_ms; /* of the records that say that the stream is alive; 0: none */
     enum publisher_output output;
     int output_fd; /* OUTPUT_STDOUT writes here */
     enum publisher_delivery delivery;
