@@ -98,9 +98,12 @@ struct transaction {
     uint64_t
         end_lsn; /* end of the commit record: the transaction's position. Known from commit on; 0 before */
     int64_t commit_time_us; /* Unix epoch */
-    /* Rows of CHANGE_READ, all tables in this one transaction; commit_lsn = end_lsn = the slot's consistent point,
-     * commit_time_us = when it began. */
+    /* Rows of CHANGE_READ. Of the initial snapshot: all tables in one such transaction, or for a sink that keeps notes in several;
+     * commit_lsn = end_lsn = the slot's consistent point, commit_time_us = when it began. Of a table that is read beside the
+     * stream (`incremental`): a chunk of it, between two transactions of the stream; end_lsn and xid are those of the one
+     * before. Only a sink that keeps notes is given such. */
     bool snapshot;
+    bool incremental;
 };
 
 /* What the feed is attached to. A sink compares it with what its position was made under. */
@@ -135,6 +138,9 @@ struct change_position {
     uint64_t timeline_lsn;      /* where that began; 0: with the cluster */
     uint64_t last_end_lsn;      /* of the last transaction in the sink; 0: unknown */
     struct change_part part;    /* of the transaction after that */
+    /* The sink has `note`, and what it was given last. NULL: nothing. Valid until the next `prepare`. */
+    bool keeps_notes;
+    const char *note;
 };
 
 struct change_sink;
@@ -159,6 +165,9 @@ struct change_sink_ops {
     /* A relation was described: for the first time in this session, or anew. Compare `version`: it grows only
      * when something differs, across sessions too. NULL allowed. */
     bool (*relation)(void *self, const struct relation *relation, struct error *err);
+    /* A relation was described once more in this session, with no difference: something else of the table may be altered, a
+     * default, NOT NULL, an index. NULL allowed. */
+    bool (*described_again)(void *self, const struct relation *relation, struct error *err);
 
     /* Where the feed is a topic: a begin, or progress, without a commit before it: what came since the last begin never
      * happened, or comes again. */
@@ -174,8 +183,11 @@ struct change_sink_ops {
     /* subxid equal to xid: all of it. What is told of may not have been given at all. */
     bool (*open_abort)(void *self, uint64_t xid, uint64_t subxid, struct error *err);
     bool (*open_commit)(void *self, const struct transaction *tx, struct error *err);
-    /* The snapshot's rows have all been given. NULL allowed. */
+    /* The initial snapshot's rows have all been given; the stream goes on from slot_lsn, or has got that far. NULL allowed. */
     bool (*snapshot_done)(void *self, uint64_t slot_lsn, struct error *err);
+    /* A text to keep beside the position, in the place of the last one: between `begin` and `commit` of a snapshot's transaction,
+     * and durable with that or not at all. Empty: none any more. See change_position.keeps_notes. NULL: it cannot. */
+    bool (*note)(void *self, struct slice text, struct error *err);
 
     /* The server has sent everything before wal_end_lsn, and no transaction is open. NULL allowed. */
     bool (*progress)(void *self, uint64_t wal_end_lsn, struct error *err);
