@@ -153,6 +153,9 @@ struct change_sink_ops {
     /* What `prepare` would read, and nobody is fenced: asked after a refusal, before `prepare` is tried again. NULL: `prepare`
      * hurts nobody. */
     bool (*peek)(void *self, struct change_position *position, struct error *err);
+    /* Between `prepare` and `started`: this is the position from now on, when it returns true; zero: none. Somebody has asked
+     * for it. NULL: the sink cannot. */
+    bool (*reset)(void *self, const struct change_position *position, struct error *err);
     /* The slot exists and its stream, or the snapshot before it, is about to run / runs. */
     bool (*started)(void *self, const struct feed_identity *identity, struct error *err);
     /* The session is over (connection lost, sink failed, stop): an open transaction never came. Called once for

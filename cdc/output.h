@@ -46,6 +46,9 @@ struct output_ops {
     /* Fences older processes and reads the position. slot_exists: for an output without a store of its own. */
     bool (*prepare)(void *self, bool slot_exists, struct change_position *position,
                     struct error *err);
+    /* As the sink's functions of these names (base/change.h). */
+    bool (*peek)(void *self, struct change_position *position, struct error *err);
+    bool (*reset)(void *self, const struct change_position *position, struct error *err);
     bool (*started)(void *self, const struct feed_identity *identity, struct error *err);
     void (*ended)(void *self);
 

@@ -159,10 +159,30 @@ static bool prepare(void *arg, bool slot_exists, struct change_position *positio
     return true;
 }
 
+static bool peek(void *arg, struct change_position *position, struct error *err) {
+    const struct output_kafka *k = arg;
+    return positions_read(&k->config->kafka, k->positions->name, k->config->slot, k->log,
+                          PREPARE_TIMEOUT_MS, position, err) ||
+           error_prefix(err, "Kafka at %s", k->config->kafka.brokers);
+}
+
+static bool reset(void *arg, const struct change_position *position, struct error *err) {
+    struct output_kafka *k = arg;
+    k->next = *position;
+    return output_kafka_store(k, PREPARE_TIMEOUT_MS, err) ||
+           error_prefix(err, "Kafka at %s", k->config->kafka.brokers);
+}
+
 static bool started(void *arg, const struct feed_identity *identity, struct error *err) {
     (void)err;
     struct output_kafka *k = arg;
     k->next.system_identifier = identity->system_identifier;
+    k->next.timeline = identity->timeline;
+    k->next.timeline_lsn = identity->timeline_lsn;
+    if (k->next.end_lsn > identity->start_lsn && !identity->slot_created) {
+        k->next.end_lsn = identity->start_lsn;
+        atomic_store(&k->confirmed_lsn, identity->start_lsn);
+    }
     return true;
 }
 
@@ -240,6 +260,8 @@ const struct output_ops output_kafka = {
     .create = create,
     .destroy = destroy,
     .prepare = prepare,
+    .peek = peek,
+    .reset = reset,
     .started = started,
     .ended = ended,
     .topic = topic,

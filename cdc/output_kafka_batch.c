@@ -217,6 +217,18 @@ void output_kafka_finish(struct output_kafka *k, int timeout_ms) {
         worth_it = close_batch(k, &err);
 }
 
+bool output_kafka_store(struct output_kafka *k, int timeout_ms, struct error *err) {
+    int64_t deadline_us = clock_mono_us() + (int64_t)timeout_ms * 1000;
+    if (!open_batch(k, err)) return false;
+    k->state = BATCH_CLOSING;
+    while (k->state == BATCH_CLOSING && clock_mono_us() < deadline_us) {
+        if (!close_batch(k, err)) return false;
+    }
+    return k->state == BATCH_IDLE ||
+           error_set(err, ERROR_TIMEOUT, true, "the position was not acknowledged in %d ms",
+                     timeout_ms);
+}
+
 /* ---- what the publisher calls ---- */
 
 bool output_kafka_commit(void *arg, const struct change_position *position, int64_t now_us,

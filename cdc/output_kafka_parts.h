@@ -103,6 +103,8 @@ void output_kafka_part(void *self, const struct change_position *position);
 bool output_kafka_progress(void *self, uint64_t end_lsn, int64_t now_us, struct error *err);
 bool output_kafka_tick(void *self, int64_t now_us, struct error *err);
 bool output_kafka_ready(void *self);
+/* Makes the position in `next` durable, and nothing else. */
+bool output_kafka_store(struct output_kafka *k, int timeout_ms, struct error *err) MUST_CHECK;
 /* Closes what is whole, if Kafka lets us in this time; what is cut short is left to be dropped. */
 void output_kafka_finish(struct output_kafka *k, int timeout_ms);
 

@@ -62,6 +62,18 @@ static bool prepare(void *arg, bool slot_exists, struct change_position *positio
     return true;
 }
 
+/* The slot is the position, and is judged by itself. */
+static bool peek(void *arg, struct change_position *position, struct error *err) {
+    return prepare(arg, true, position, err);
+}
+
+static bool reset(void *arg, const struct change_position *position, struct error *err) {
+    (void)arg;
+    (void)position;
+    (void)err;
+    return true;
+}
+
 static bool started(void *arg, const struct feed_identity *identity, struct error *err) {
     (void)err;
     struct output_stdout *self = arg;
@@ -189,6 +201,8 @@ const struct output_ops output_stdout = {
     .create = create,
     .destroy = destroy,
     .prepare = prepare,
+    .peek = peek,
+    .reset = reset,
     .started = started,
     .ended = ended,
     .topic = topic,

@@ -79,11 +79,9 @@ static bool read_catalog(struct tables *t, struct error *err) {
 static bool read_slot(struct tables *t, struct tables_facts *facts, struct error *err) {
     const char *params[] = {t->config->slot};
     PGresult *rows = pg_query_params(
-        t->conn, "SELECT coalesce(active_pid, 0) FROM pg_replication_slots WHERE slot_name = $1", 1,
-        params, err);
+        t->conn, "SELECT FROM pg_replication_slots WHERE slot_name = $1", 1, params, err);
     if (!rows) return false;
     facts->slot_exists = PQntuples(rows) == 1;
-    facts->slot_active_pid = facts->slot_exists ? atoi(PQgetvalue(rows, 0, 0)) : 0;
     PQclear(rows);
     return true;
 }

@@ -17,7 +17,6 @@ struct tables;
 
 struct tables_facts {
     bool slot_exists;
-    int slot_active_pid; /* 0: nobody streams from it */
 };
 
 /* `config` must outlive it. */
