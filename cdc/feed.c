@@ -31,6 +31,7 @@ struct feed {
     struct log *log;
     struct board *board;
     struct delivery delivery; /* of the thread, while it runs; of a slot */
+    struct spool *spool;      /* NULL: none; of the thread, but for figures */
     struct feed_topic topic;  /* copies, as config's */
     struct follower follower; /* of the thread; of a topic */
     int stop_fd;
@@ -82,6 +83,18 @@ static void free_config(struct feed_config *config) {
     mem_free((void *)(uintptr_t)config->patterns);
 }
 
+static void use_spool(struct feed *feed, const struct feed_spool *from, struct metrics *metrics) {
+    feed->config.spool = NULL; /* the caller's */
+    if (!from || feed->sink.ops->open_change) return;
+    struct spool_config config = {.directory = from->directory,
+                                  .name = feed->config.slot,
+                                  .feed = feed->sink.name,
+                                  .memory_bytes = from->memory_bytes,
+                                  .limit_bytes = from->limit_bytes};
+    feed->spool = spool_create(&config, metrics);
+    delivery_use_spool(&feed->delivery, feed->spool);
+}
+
 struct feed *feed_create(const struct feed_config *config, struct change_sink sink,
                          const struct feed_deps *deps) {
     ASSERT(config->topic || (config->database_url && config->slot));
@@ -92,6 +105,7 @@ struct feed *feed_create(const struct feed_config *config, struct change_sink si
     feed->log = deps->log;
     feed->board = board_create(sink.name, deps->metrics);
     delivery_init(&feed->delivery, sink);
+    use_spool(feed, config->spool, deps->metrics);
     copy_topic(feed, config->topic);
     follower_init(&feed->follower, sink);
     feed->follower.topic = feed->topic.name;
@@ -106,6 +120,7 @@ void feed_destroy(struct feed **feed) {
     if (!self) return;
     feed_stop(self);
     delivery_deinit(&self->delivery);
+    spool_destroy(&self->spool);
     follower_deinit(&self->follower);
     free_text(self->topic.name);
     free_text(self->topic.database);
@@ -289,4 +304,25 @@ void feed_stop(struct feed *feed) {
     feed->running = false;
 }
 
-void feed_status(struct feed *feed, struct feed_status *status) { board_read(feed->board, status); }
+bool feed_reset(const struct feed_config *config, struct change_sink sink, enum feed_reset from,
+                const struct feed_deps *deps, struct error *err) {
+    struct board *board = board_create(sink.name, deps->metrics);
+    struct session session = {.config = config,
+                              .sink = sink,
+                              .board = board,
+                              .log = deps->log,
+                              .stop_fd = -1,
+                              .random = random_u64()};
+    bool ok = session_reset(&session, from == FEED_RESET_NOW, err);
+    board_destroy(&board);
+    return ok;
+}
+
+void feed_status(struct feed *feed, struct feed_status *status) {
+    board_read(feed->board, status);
+    struct spool_figures figures = {0};
+    if (feed->spool) spool_read_figures(feed->spool, &figures);
+    status->open_transactions = figures.transactions;
+    status->spool_memory_bytes = figures.memory_bytes;
+    status->spool_disk_bytes = figures.disk_bytes;
+}

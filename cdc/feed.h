@@ -37,6 +37,13 @@ struct feed_topic {
     /* and feed_config.publication, by which they must have come */
 };
 
+/* See cdc/spool.h. */
+struct feed_spool {
+    const char *directory;
+    uint64_t memory_bytes;
+    uint64_t limit_bytes; /* 0: the disk's */
+};
+
 struct feed_config {
     const struct feed_topic *topic; /* NULL: a slot. The next five are a slot's */
     const char *database_url;
@@ -52,6 +59,11 @@ struct feed_config {
     bool messages;              /* logical messages are wanted */
     const char *server_options; /* for the session, e.g. "-c logical_decoding_work_mem=1MB"; NULL */
     int64_t status_interval_ms; /* of standby status updates; default 1000 */
+    bool
+        streaming; /* transactions are sent while they are open, where the sink or a spool takes them */
+    bool
+        two_phase; /* prepared ones when they are prepared; wants a spool. For good: the slot keeps it */
+    const struct feed_spool *spool; /* for a sink that takes only whole transactions; NULL: none */
     bool failover; /* a permanent slot may be kept by standbys too, where the server can (17+) */
     const char *way_on; /* what an operator may choose after a refusal; NULL: the general words */
 };
@@ -83,6 +95,10 @@ struct feed_status {
     int64_t lag_us;   /* age of the oldest commit that the sink has not confirmed; 0: none */
     char cause[512];  /* of WAITING, STANDBY and FAILED; else "" */
     bool looks_again; /* FAILED, and it goes on by itself once an operator has mended the cause */
+    /* What the server has sent of transactions that have not committed. */
+    uint64_t open_transactions;
+    uint64_t spool_memory_bytes;
+    uint64_t spool_disk_bytes;
 };
 
 struct feed;
@@ -94,6 +110,12 @@ bool feed_start(struct feed *feed, struct error *err) MUST_CHECK;
 /* Ends the session after the transaction in hand, confirms, joins the thread. */
 void feed_stop(struct feed *feed);
 void feed_destroy(struct feed **feed);
+
+enum feed_reset { FEED_RESET_SNAPSHOT, FEED_RESET_NOW };
+/* Without a feed, and while no feed has the slot: its slot and the sink's position are given up. What follows is a snapshot
+ * of all rows, or the stream from this moment on. The sink must know `reset`. */
+bool feed_reset(const struct feed_config *config, struct change_sink sink, enum feed_reset from,
+                const struct feed_deps *deps, struct error *err) MUST_CHECK;
 
 /* Any thread. */
 void feed_status(struct feed *feed, struct feed_status *status);

@@ -177,7 +177,7 @@ static bool check_publication(struct session *s, struct error *err) {
                                s->config->publication, s->database);
 }
 
-static bool connect_walsender(struct session *s, struct error *err) {
+bool session_connect(struct session *s, struct error *err) {
     struct pg_options options = connection_options(s, true);
     s->conn = pgwait_connect(&s->wait, s->config->database_url, &options, err);
     return s->conn && identify_system(s, err) && read_server(s, err);
@@ -190,7 +190,7 @@ static bool look_first(struct session *s, struct error *err) {
 }
 
 static bool attach(struct session *s, struct error *err) {
-    return connect_walsender(s, err) && session_hold_slot(s, err) && look_first(s, err) &&
+    return session_connect(s, err) && session_hold_slot(s, err) && look_first(s, err) &&
            s->sink.ops->prepare(s->sink.self, &s->position, err) && check_publication(s, err) &&
            session_attach_slot(s, err);
 }
@@ -238,16 +238,41 @@ static void append_option(struct buf *sql, const char *name, const char *value) 
     buf_append_char(sql, '\'');
 }
 
+/* The newest protocol that the server has, and what it may send by that. */
+static void append_protocol(const struct session *s, struct buf *sql) {
+    int version = PQserverVersion(s->conn);
+    int protocol = version >= 160000 ? 4 : version >= 150000 ? 3 : version >= 140000 ? 2 : 1;
+    buf_printf(sql, "proto_version '%d', ", protocol);
+    if (protocol >= 2 && s->streaming) buf_append_text(sql, "streaming 'on', ");
+    if (s->config->two_phase) buf_append_text(sql, "two_phase 'on', ");
+}
+
+/* Where the spool cannot be had, the server keeps open transactions itself and sends them at their commits. */
+static bool prepare_spool(struct session *s, struct error *err) {
+    if (s->config->two_phase && PQserverVersion(s->conn) < 150000)
+        return error_set(err, ERROR_CONFIG, false,
+                         "cdc.two_phase needs PostgreSQL 15 or newer: turn it off");
+    struct spool *spool = s->delivery->spool;
+    struct error cause = {.message = "it failed in the last session"};
+    s->streaming = s->config->streaming && delivery_wants_open(s->delivery);
+    if (!spool) return true;
+    bool failed = spool_failed(spool);
+    if (spool_open(spool, &cause) && !failed) return true;
+    log_warn(s->log, "spool_unusable",
+             "feed=%s cause=\"%s\" consequence=\"open transactions come at their commits\"",
+             s->sink.name, cause.message);
+    s->streaming = false;
+    return true;
+}
+
 static bool start_replication(struct session *s, struct error *err) {
     struct buf publication = {0};
     pg_quote_ident(&publication, s->config->publication);
     struct buf sql = {0};
     buf_append_text(&sql, "START_REPLICATION SLOT ");
     pg_quote_ident(&sql, s->slot);
-    /* Open transactions are streamed from 14 on. */
-    bool open = delivery_wants_open(s->delivery) && PQserverVersion(s->conn) >= 140000;
-    buf_printf(&sql, " LOGICAL " LSN_FMT " (proto_version '%s', %s", LSN_ARG(s->start_lsn),
-               open ? "2" : "1", open ? "streaming 'on', " : "");
+    buf_printf(&sql, " LOGICAL " LSN_FMT " (", LSN_ARG(s->start_lsn));
+    append_protocol(s, &sql);
     append_option(&sql, "publication_names", buf_text(&publication));
     if (s->config->messages) buf_append_text(&sql, ", messages 'true'");
     buf_append_char(&sql, ')');
@@ -270,17 +295,30 @@ static bool start_replication(struct session *s, struct error *err) {
 static bool run_started(struct session *s, struct error *err) {
     if (s->snapshot_due && !take_snapshot(s, err)) return false;
     delivery_new_session(s->delivery, s->xid_reference);
-    return start_replication(s, err) && session_stream(s, err);
+    delivery_skip(s->delivery, s->skip_lsn);
+    return prepare_spool(s, err) && start_replication(s, err) && session_stream(s, err);
 }
 
-bool session_run(struct session *s, struct error *err) {
+void session_begin(struct session *s) {
     s->wait = (struct pgwait){.stop_fd = s->stop_fd, .turn = attach_turn, .arg = s};
     s->server_options = mem_printf("%s %s", session_settings,
                                    s->config->server_options ? s->config->server_options : "");
+}
+
+void session_end(struct session *s) {
+    standin_close(&s->standin);
+    stream_close(&s->stream);
+    if (s->conn) PQfinish(s->conn);
+    s->conn = NULL;
+    mem_free(s->server_options);
+}
+
+bool session_run(struct session *s, struct error *err) {
+    session_begin(s);
     bool started = false;
     if (attach(s, err)) {
         s->identity.slot = s->slot;
-        s->identity.start_lsn = s->start_lsn;
+        s->identity.start_lsn = s->skip_lsn > s->start_lsn ? s->skip_lsn : s->start_lsn;
         board_slot(s->board, s->slot);
         started = s->sink.ops->started(s->sink.self, &s->identity, err);
     }
@@ -289,10 +327,6 @@ bool session_run(struct session *s, struct error *err) {
         session_publish(s);
         if (s->sink.ops->ended) s->sink.ops->ended(s->sink.self, err);
     }
-    standin_close(&s->standin);
-    stream_close(&s->stream);
-    if (s->conn) PQfinish(s->conn);
-    s->conn = NULL;
-    mem_free(s->server_options);
+    session_end(s);
     return false;
 }

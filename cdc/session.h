@@ -49,6 +49,9 @@ struct session {
     char slot[64];
     struct change_position position;
     uint64_t start_lsn;
+    uint64_t
+        skip_lsn; /* transactions that committed before it the sink has; 0: none of those that come */
+    bool streaming; /* open transactions are asked for */
     bool snapshot_due;
     char exported_snapshot[64];
     struct snapshot_counts snapshot_counts;
@@ -79,6 +82,13 @@ struct session {
 
 /* Always false: a session ends by its cause. */
 bool session_run(struct session *session, struct error *err);
+/* In its place: the slot and the sink's position are given up, and the next session begins with a snapshot, or `now`. */
+bool session_reset(struct session *session, bool now, struct error *err) MUST_CHECK;
+
+/* Of both. */
+void session_begin(struct session *session);
+bool session_connect(struct session *session, struct error *err) MUST_CHECK;
+void session_end(struct session *session);
 
 /* Parts of it, each in a file of its own. */
 /* session_slot.c: waits until the slot is this process's; would it be attached? attaches it. */

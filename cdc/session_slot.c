@@ -3,6 +3,7 @@
  * slot's position where that is ahead of ours. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/assert.h"
 #include "base/buf.h"
@@ -159,6 +160,10 @@ static bool resume(struct session *s, const struct slot_info *slot, uint64_t sta
     let_standbys_keep(s, slot);
     s->identity.slot_lsn = slot->confirmed_lsn;
     s->start_lsn = start_lsn;
+    if (slot->two_phase) { /* see delivery_spool.h */
+        s->start_lsn = slot->confirmed_lsn;
+        s->skip_lsn = start_lsn;
+    }
     if (s->position.timeline && s->position.timeline != s->lineage.timeline)
         log_warn(s->log, "timeline_changed",
                  "feed=%s slot=%s from=%u to=%u position=" LSN_FMT " lsn=" LSN_FMT
@@ -194,4 +199,65 @@ bool session_may_attach(struct session *s, struct error *err) {
 
 bool session_attach_slot(struct session *s, struct error *err) {
     return s->config->temporary ? attach_temporary(s, err) : attach_permanent(s, err);
+}
+
+/* ---- starting over on purpose ---- */
+
+/* A feed that was refused has the slot for a moment now and then, when it looks again. */
+static bool hold_soon(struct session *s, struct error *err) {
+    enum { TRIES = 25 };
+    bool locked = false;
+    int pid = 0;
+    for (int i = 0; i < TRIES; i++) {
+        if (!try_hold(s, &locked, &pid, err)) return false;
+        if (locked && !pid) return true;
+        if (!pgwait_pause(&s->wait, STANDBY_POLL_MS, err)) return false;
+    }
+    return error_set(err, ERROR_CONFLICT, false,
+                     "slot \"%s\" is active for PID %d: stop the process that streams from it, and "
+                     "its standbys, first",
+                     s->config->slot, pid);
+}
+
+static bool drop_slot(struct session *s, struct error *err) {
+    struct slot_info slot;
+    if (!slot_lookup(&s->wait, s->conn, s->config->slot, &slot, err)) return false;
+    if (!slot.exists) return true;
+    if (!slot.logical || strcmp(slot.plugin, "pgoutput") != 0 || !slot.in_this_database)
+        return error_set(err, ERROR_CONFLICT, false,
+                         "slot \"%s\" is not a pgoutput slot of database \"%s\". Name another slot",
+                         s->config->slot, s->database);
+    log_warn(s->log, "slot_dropped", "feed=%s slot=%s confirmed=" LSN_FMT, s->sink.name,
+             s->config->slot, LSN_ARG(slot.confirmed_lsn));
+    return slot_drop(&s->wait, s->conn, s->config->slot, err);
+}
+
+/* The slot first: cut short between the two, the next start finds that they do not fit and says so. */
+static bool start_over(struct session *s, bool now, struct error *err) {
+    struct change_position old;
+    struct change_position fresh = {0};
+    snprintf(s->slot, sizeof s->slot, "%s", s->config->slot);
+    if (!s->sink.ops->prepare(s->sink.self, &old, err) || !drop_slot(s, err)) return false;
+    if (now) {
+        if (!create_slot(s, false, err)) return false;
+        fresh = (struct change_position){.end_lsn = s->start_lsn,
+                                         .last_end_lsn = s->start_lsn,
+                                         .snapshot_done = true,
+                                         .system_identifier = s->identity.system_identifier,
+                                         .timeline = s->identity.timeline,
+                                         .timeline_lsn = s->identity.timeline_lsn};
+    }
+    if (!s->sink.ops->reset(s->sink.self, &fresh, err)) return false;
+    log_warn(s->log, "position_reset",
+             "feed=%s slot=%s from=" LSN_FMT " to=" LSN_FMT " snapshot=%s", s->sink.name, s->slot,
+             LSN_ARG(old.end_lsn), LSN_ARG(fresh.end_lsn), now ? "no" : "yes");
+    return true;
+}
+
+bool session_reset(struct session *s, bool now, struct error *err) {
+    ASSERT(s->sink.ops->reset && !s->config->temporary);
+    session_begin(s);
+    bool ok = session_connect(s, err) && hold_soon(s, err) && start_over(s, now, err);
+    session_end(s);
+    return ok;
 }

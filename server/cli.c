@@ -8,6 +8,11 @@
 #include "server/commands.h"
 #include "server/suggest.h"
 
+static const struct cli_flag reset_flags[] = {
+    {"--from", NULL, .choices = "snapshot|now", .required = true, .help = "where to begin"},
+    {0},
+};
+
 const struct cli_command cli_commands[] = {
     {"run", cli_run, .configured = true,
      .summary = "Run the cache, the change stream and the connectors, in the foreground.",
@@ -35,6 +40,16 @@ const struct cli_command cli_commands[] = {
                 "HOST:PORT) or cache.unix_socket. Exit 0: nothing is wrong; 1: something is, or it "
                 "could not\n"
                 "be told."},
+    {"cdc reset", cli_cdc_reset, .configured = true, .flags = reset_flags,
+     .summary = "Give up the publisher's slot and position, and begin anew on purpose.",
+     .details =
+         "Where the slot is lost, was made anew, or belongs to another history than the position,\n"
+         "the publisher refuses to go on: changes would be missing unnoticed. `--from snapshot` "
+         "has\n"
+         "`run` publish all rows anew, and then the stream; `--from now` leaves out what was "
+         "changed\n"
+         "since the position. No process may stream from the slot meanwhile; one that was refused\n"
+         "may run, and goes on by itself."},
     {"reference", cli_reference,
      .summary = "Print the reference of options and commands, in Markdown."},
     {"help", cli_help, .summary = "Print the help of a command: freshet help run."},

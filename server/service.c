@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "server/fleet.h"
+#include "server/publishing.h"
 
 enum { FEED_RESTART_US = 5 * 1000 * 1000, RATE_INTERVAL_US = 1000 * 1000 };
 
@@ -63,6 +64,7 @@ static void create_cache_feed(struct service *s) {
         .publication = config->cache.publication,
         .snapshot = FEED_SNAPSHOT_NEVER,
         /* A transaction is streamed while it is open once its changes pass this. */
+        .streaming = true,
         .server_options = "-c logical_decoding_work_mem=1MB",
         .status_interval_ms = 1000,
     };
@@ -82,20 +84,7 @@ static bool create_publisher(struct service *s, struct error *err) {
     struct publisher_deps deps = {.log = s->log, .metrics = s->metrics};
     s->publisher = publisher_create(&config->cdc, &deps, err);
     if (!s->publisher) return error_prefix(err, "cdc");
-    struct feed_config feed = {
-        .database_url = config->database_url,
-        .application_name = "freshet_cdc",
-        .slot = config->cdc.slot,
-        .publication = config->cdc.publication,
-        .snapshot = config->cdc_snapshot == CONFIG_SNAPSHOT_INITIAL ? FEED_SNAPSHOT_INITIAL
-                                                                    : FEED_SNAPSHOT_NEVER,
-        .n_patterns = config->cdc.n_tables,
-        .patterns = config->cdc.tables,
-        .messages = true,
-        .status_interval_ms = 1000,
-        .failover = config->cdc_failover,
-        .way_on = CDC_WAY_ON,
-    };
+    struct feed_config feed = publishing_feed(config);
     pump_init(&s->cdc_pump, s, "cdc", "cdc", &feed, publisher_sink(s->publisher));
     return true;
 }
@@ -115,6 +104,8 @@ static bool create_connector(struct service *s, uint32_t i, struct error *err) {
         .n_patterns = 1,
         .patterns = &config->table,
         .status_interval_ms = 1000,
+        .streaming = s->config->cdc_streaming,
+        .spool = &s->config->cdc_spool,
         .failover = s->config->cdc_failover,
     };
     pump_init(&s->connector_pumps[i], s, "connectors", config->name, &feed,
@@ -309,6 +300,10 @@ static json_t *feed_json(struct pump *pump) {
         "lag_seconds", (double)status.lag_us / 1e6);
     json_object_set_new(json, "changes_per_second",
                         json_integer((json_int_t)atomic_load(&pump->changes_per_second)));
+    json_object_set_new(json, "open_transactions",
+                        json_pack("{s:I, s:I, s:I}", "count", (json_int_t)status.open_transactions,
+                                  "memory_bytes", (json_int_t)status.spool_memory_bytes,
+                                  "disk_bytes", (json_int_t)status.spool_disk_bytes));
     if (silent_us >= 0)
         json_object_set_new(json, "silent_seconds", json_real((double)silent_us / 1e6));
     json_object_set_new(json, "cause", *status.cause ? json_string(status.cause) : json_null());

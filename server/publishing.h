@@ -1,0 +1,11 @@
+/* publishing.h: the feed that `cdc` of a configuration asks for, in one place for whoever makes one.
+ *
+ *     struct feed_config feed = publishing_feed(config);     its strings are the configuration's */
+#ifndef FRESHET_SERVER_PUBLISHING_H
+#define FRESHET_SERVER_PUBLISHING_H
+
+#include "server/config.h"
+
+struct feed_config publishing_feed(const struct config *config);
+
+#endif
