@@ -394,3 +394,11 @@ void codec_schema(const struct codec *codec, bool optional, const char *default_
 void codec_placeholder(const struct codec *codec, struct buf *out) {
     codec->rule->placeholder(codec, out);
 }
+
+enum codec_form codec_form(const struct codec *codec) {
+    codec_function *encode = codec->rule->encode;
+    if (encode == codec_text) return FORM_TEXT;
+    if (encode == codec_integer) return FORM_INTEGER;
+    if (encode == codec_boolean) return FORM_BOOLEAN;
+    return encode == codec_bytea && codec->format->bytes == BYTES_BASE64 ? FORM_HEX : FORM_JSON;
+}

@@ -28,6 +28,16 @@ struct codec;
 /* Appends the value. *out is as it was on CODEC_REFUSED. */
 enum codec_result codec_encode(const struct codec *codec, struct slice text, struct buf *out);
 
+/* What an encoder other than JSON's need not read back from JSON. */
+enum codec_form {
+    FORM_JSON,    /* as codec_encode writes it */
+    FORM_TEXT,    /* a string: PostgreSQL's text as it is */
+    FORM_INTEGER, /* digits, with a minus or none */
+    FORM_BOOLEAN, /* t, f */
+    FORM_HEX,     /* bytes: \x and two digits each */
+};
+enum codec_form codec_form(const struct codec *codec);
+
 /* Never fails: an unknown type's codec writes text. `format` must outlive the codec. */
 const struct codec *codec_resolve(const struct types *types, uint32_t type_oid, int32_t typmod,
                                   const struct event_format *format, struct arena *arena);

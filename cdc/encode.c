@@ -4,8 +4,8 @@
 
 #include "base/json.h"
 
-static const struct event_encoder *const encoders[] = {&encode_json, &encode_json_schema,
-                                                       &encode_plain, &encode_cloudevents};
+static const struct event_encoder *const encoders[] = {
+    &encode_json, &encode_json_schema, &encode_plain, &encode_cloudevents, &encode_avro};
 
 const struct event_encoder *event_encoder_find(const char *name) {
     for (size_t i = 0; i < sizeof encoders / sizeof *encoders; i++) {

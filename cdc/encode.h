@@ -14,6 +14,10 @@
 #include "base/buf.h"
 #include "base/change.h"
 #include "cdc/event_table.h"
+#include "cdc/schema_registry.h"
+
+/* Topics that are no table's. */
+enum event_side { SIDE_MESSAGE, SIDE_TRANSACTION, SIDE_HEARTBEAT, SIDE_COUNT };
 
 /* The part of `source` that is the same for each event of a transaction, as bytes to copy: made by
  * event_source_begin when one begins. */
@@ -23,6 +27,11 @@ struct event_source {
     const char *prefix;
     const char *database;
     const struct event_format *format;
+    struct schema_registry *registry; /* NULL: the encoder has no use for one */
+    struct {
+        bool known;
+        uint32_t key_id, value_id;
+    } sides[SIDE_COUNT]; /* their schemas, once prepare_side has been called */
     /* Of the transaction. */
     bool snapshot;
     uint64_t xid;      /* 0: null */
@@ -63,31 +72,32 @@ struct event {
 /* What happened on the way, for the metrics and dead letters. */
 struct encode_tally {
     uint64_t as_text;    /* values written as text for want of a rule */
-    const char *refused; /* the column whose value is not wanted; NULL: none */
+    const char *refused; /* the column whose value is not wanted, as name_json; NULL: none */
+    const char *why;     /* of such a column: "holds ..." */
 };
 
 /* Payloads that are made elsewhere, as JSON. */
-enum event_frame {
-    FRAME_TRANSACTION_KEY,
-    FRAME_TRANSACTION,
-    FRAME_HEARTBEAT_KEY,
-    FRAME_HEARTBEAT
-};
+enum event_frame { FRAME_TRANSACTION_KEY, FRAME_TRANSACTION, FRAME_HEARTBEAT_KEY, FRAME_HEARTBEAT };
 
 struct event_encoder {
     const char *name;
     /* Values are rows alone: a header tells the operation, and a delete is its tombstone. */
     bool rows_only;
-    /* Once for a table: what its records share (event_table.key_head, value_head). NULL: nothing. */
-    void (*prepare)(struct event_table *table);
+    /* Its schemas have ids: a registry is made for it. */
+    bool registers;
+    /* Once for a table: what its records share (event_table.key_head, value_head, avro). NULL: nothing. */
+    bool (*prepare)(struct event_table *table, struct schema_registry *registry, struct error *err);
+    /* Before the first record of a topic that is no table's, and again: it knows. NULL: nothing to do. */
+    bool (*prepare_side)(struct event_source *source, enum event_side side, struct error *err);
     /* Appends the table's key of `row` (unchanged values from old_whole). False: see tally->refused. */
     bool (*key)(const struct event_table *table, const struct value *row,
                 const struct value *old_whole, struct encode_tally *tally, struct buf *out);
     bool (*value)(const struct event_source *source, const struct event *event,
                   struct encode_tally *tally, struct buf *out);
-    void (*message_key)(struct slice prefix, struct buf *out);
+    void (*message_key)(const struct event_source *source, struct slice prefix, struct buf *out);
     /* Appends the payload with what goes around it. */
-    void (*frame)(enum event_frame frame, struct slice payload, struct buf *out);
+    void (*frame)(const struct event_source *source, enum event_frame frame, struct slice payload,
+                  struct buf *out);
 };
 
 /* NULL: there is none of that name. */
@@ -95,6 +105,7 @@ const struct event_encoder *event_encoder_find(const char *name);
 /* "json, ..." for an error's text. */
 void event_encoder_names(struct buf *out);
 
-extern const struct event_encoder encode_json, encode_json_schema, encode_plain, encode_cloudevents;
+extern const struct event_encoder encode_json, encode_json_schema, encode_plain, encode_cloudevents,
+    encode_avro;
 
 #endif

@@ -41,6 +41,7 @@ static bool append_value(const struct event_column *column, const struct value *
     case CODEC_REFUSED: break;
     }
     tally->refused = column->name_json.data;
+    tally->why = "holds a value that format.non_finite refuses";
     return false;
 }
 
@@ -186,13 +187,17 @@ static bool json_value(const struct event_source *source, const struct event *ev
     return true;
 }
 
-void encode_json_message_key(struct slice prefix, struct buf *out) {
+void encode_json_message_key(const struct event_source *source, struct slice prefix,
+                             struct buf *out) {
+    (void)source;
     APPEND(out, "{\"prefix\":");
     json_append_string_java(out, prefix);
     buf_append_char(out, '}');
 }
 
-void encode_json_frame(enum event_frame frame, struct slice payload, struct buf *out) {
+void encode_json_frame(const struct event_source *source, enum event_frame frame,
+                       struct slice payload, struct buf *out) {
+    (void)source;
     (void)frame;
     buf_append_slice(out, payload);
 }

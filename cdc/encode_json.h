@@ -15,8 +15,10 @@ bool encode_json_images(const struct event *event, struct encode_tally *tally, s
 
 bool encode_json_key(const struct event_table *table, const struct value *row,
                      const struct value *old_whole, struct encode_tally *tally, struct buf *out);
-void encode_json_message_key(struct slice prefix, struct buf *out);
-void encode_json_frame(enum event_frame frame, struct slice payload, struct buf *out);
+void encode_json_message_key(const struct event_source *source, struct slice prefix,
+                             struct buf *out);
+void encode_json_frame(const struct event_source *source, enum event_frame frame,
+                       struct slice payload, struct buf *out);
 /* {"prefix":...,"content":...} */
 void encode_json_message(const struct event_source *source, const struct event *event,
                          struct buf *out);

@@ -1,6 +1,7 @@
 /* Debezium's envelope with its schema, as Kafka Connect's JSON converter writes both: {"schema":...,"payload":...}. The schemas
  * of a table's records are made once; the payload is the plain encoder's. */
 #include "cdc/encode.h"
+#include "cdc/event_schema.h"
 
 static struct slice make_head(const struct connect_schema *schema, struct arena *arena) {
     struct buf text = {0};
@@ -12,56 +13,17 @@ static struct slice make_head(const struct connect_schema *schema, struct arena 
     return head;
 }
 
-static const char *named(const struct event_table *table, const char *suffix, struct buf *text) {
-    text->len = 0;
-    buf_printf(text, "%s.%s", table->topic, suffix);
-    return buf_text(text);
-}
-
-static void prepare_key(struct event_table *table, struct buf *text) {
-    struct connect_field *fields = arena_alloc(table->arena, (table->n_key + 1u) * sizeof *fields);
-    for (uint16_t i = 0; i < table->n_key; i++)
-        fields[i] = table->columns[table->key[i]].field;
-    struct connect_schema key = {.kind = CONNECT_STRUCT,
-                                 .name = named(table, "Key", text),
-                                 .n_fields = table->n_key,
-                                 .fields = fields};
+static bool schema_prepare(struct event_table *table, struct schema_registry *registry,
+                           struct error *err) {
+    (void)registry;
+    (void)err;
+    const struct connect_field *columns = event_schema_columns(table, table->arena);
+    struct connect_schema key = event_schema_key(table, table->topic, columns, table->arena);
+    struct connect_schema envelope =
+        event_schema_envelope(table, table->topic, columns, table->arena);
     table->key_head = make_head(&key, table->arena);
-}
-
-static void prepare_value(struct event_table *table, struct buf *text) {
-    struct connect_field *columns =
-        arena_alloc(table->arena, (table->n_columns + 1u) * sizeof *columns);
-    for (uint16_t i = 0; i < table->n_columns; i++)
-        columns[i] = table->columns[i].field;
-    struct connect_schema row = {.kind = CONNECT_STRUCT,
-                                 .optional = true,
-                                 .name = arena_strdup(table->arena, named(table, "Value", text)),
-                                 .n_fields = table->n_columns,
-                                 .fields = columns};
-    const struct connect_field fields[] = {
-        {"before", row},
-        {"after", row},
-        {"source", connect_source},
-        {"transaction", connect_transaction_block},
-        {"op", {.kind = CONNECT_STRING}},
-        {"ts_ms", {.kind = CONNECT_INT64, .optional = true}},
-        {"ts_us", {.kind = CONNECT_INT64, .optional = true}},
-        {"ts_ns", {.kind = CONNECT_INT64, .optional = true}},
-    };
-    struct connect_schema envelope = {.kind = CONNECT_STRUCT,
-                                      .name = named(table, "Envelope", text),
-                                      .version = 2,
-                                      .n_fields = sizeof fields / sizeof *fields,
-                                      .fields = fields};
     table->value_head = make_head(&envelope, table->arena);
-}
-
-static void schema_prepare(struct event_table *table) {
-    struct buf text = {0};
-    prepare_key(table, &text);
-    prepare_value(table, &text);
-    buf_deinit(&text);
+    return true;
 }
 
 static bool schema_key(const struct event_table *table, const struct value *row,
@@ -92,13 +54,16 @@ static bool schema_value(const struct event_source *source, const struct event *
     return true;
 }
 
-static void schema_message_key(struct slice prefix, struct buf *out) {
+static void schema_message_key(const struct event_source *source, struct slice prefix,
+                               struct buf *out) {
     append_framed_head(&connect_message_key, out);
-    encode_json.message_key(prefix, out);
+    encode_json.message_key(source, prefix, out);
     buf_append_char(out, '}');
 }
 
-static void schema_frame(enum event_frame frame, struct slice payload, struct buf *out) {
+static void schema_frame(const struct event_source *source, enum event_frame frame,
+                         struct slice payload, struct buf *out) {
+    (void)source;
     static const struct connect_schema *const schemas[] = {
         [FRAME_TRANSACTION_KEY] = &connect_transaction_key,
         [FRAME_TRANSACTION] = &connect_transaction_value,

@@ -7,6 +7,7 @@
 struct heartbeat {
     const struct publisher_config *config;
     const struct event_encoder *encoder;
+    struct event_source *source;
     const struct output_ops *output_ops;
     void *output;
     struct arena *names;
@@ -20,12 +21,13 @@ struct heartbeat {
 
 struct heartbeat *heartbeat_create(const struct publisher_config *config,
                                    const struct publisher_deps *deps,
-                                   const struct event_encoder *encoder,
+                                   const struct event_encoder *encoder, struct event_source *source,
                                    const struct output_ops *output_ops, void *output) {
     if (!config->heartbeat_interval_ms) return NULL;
     struct heartbeat *heartbeat = mem_zalloc(sizeof *heartbeat);
     heartbeat->config = config;
     heartbeat->encoder = encoder;
+    heartbeat->source = source;
     heartbeat->output_ops = output_ops;
     heartbeat->output = output;
     heartbeat->names = arena_create(256);
@@ -57,7 +59,7 @@ bool heartbeat_is_due(const struct heartbeat *heartbeat, int64_t now_us) {
 
 static void frame(struct heartbeat *heartbeat, enum event_frame kind, struct buf *out) {
     out->len = 0;
-    heartbeat->encoder->frame(kind, buf_slice(&heartbeat->bare), out);
+    heartbeat->encoder->frame(heartbeat->source, kind, buf_slice(&heartbeat->bare), out);
 }
 
 static void compose(struct heartbeat *heartbeat) {
@@ -82,6 +84,9 @@ bool heartbeat_write(struct heartbeat *heartbeat, int64_t now_us, struct error *
         heartbeat->topic = heartbeat->output_ops->topic(heartbeat->output, name, &kind, err);
         if (!heartbeat->topic) return false;
     }
+    const struct event_encoder *encoder = heartbeat->encoder;
+    if (encoder->prepare_side && !encoder->prepare_side(heartbeat->source, SIDE_HEARTBEAT, err))
+        return false;
     compose(heartbeat);
     struct record record = {.topic = heartbeat->topic,
                             .key = buf_slice(&heartbeat->key),

@@ -15,7 +15,7 @@ struct heartbeat;
 /* NULL where the configuration asks for none; each function but `write` takes it so. `config` must outlive it. */
 struct heartbeat *heartbeat_create(const struct publisher_config *config,
                                    const struct publisher_deps *deps,
-                                   const struct event_encoder *encoder,
+                                   const struct event_encoder *encoder, struct event_source *source,
                                    const struct output_ops *output_ops, void *output);
 void heartbeat_destroy(struct heartbeat **heartbeat);
 

@@ -13,6 +13,7 @@
 
 struct tables {
     const struct publisher_config *config;
+    struct schema_registry *registry; /* the encoder's, or NULL */
     struct log *log;
     PGconn *conn;
     struct types *types;
@@ -26,9 +27,11 @@ struct tables {
     uint32_t counted_cap;
 };
 
-struct tables *tables_create(const struct publisher_config *config, struct log *log) {
+struct tables *tables_create(const struct publisher_config *config,
+                             struct schema_registry *registry, struct log *log) {
     struct tables *tables = mem_zalloc(sizeof *tables);
     tables->config = config;
+    tables->registry = registry;
     tables->log = log;
     tables->types = types_create();
     tables->n_slots = 256;
@@ -187,42 +190,86 @@ static bool catalog_knows(const struct tables *t, const struct relation *relatio
     return true;
 }
 
-static struct event_table *make(struct tables *t, const struct relation *relation, bool renewed,
-                                struct error *err) {
-    if ((renewed || !catalog_knows(t, relation)) && !read_catalog(t, err)) {
-        error_prefix(err, "table %s.%s", relation->schema, relation->name);
-        return NULL;
+static const char *message_key_of(const struct publisher_config *config,
+                                  const struct relation *relation) {
+    for (uint32_t i = 0; i < config->n_message_keys; i++) {
+        const struct message_key *entry = &config->message_keys[i];
+        if (pattern_match(entry->table, relation->schema, relation->name)) return entry->columns;
     }
+    return NULL;
+}
+
+/* NULL: no registry takes its schemas. */
+static struct event_table *make(struct tables *t, const struct relation *relation,
+                                struct error *err) {
     struct event_table_plan plan = {.relation = relation,
                                     .catalog = catalog_find_oid(t->catalog, relation->oid),
                                     .types = t->types,
                                     .format = &t->config->format,
-                                    .prefix = t->config->prefix};
+                                    .prefix = t->config->prefix,
+                                    .message_key = message_key_of(t->config, relation)};
     struct event_table *table = event_table_create(&plan);
     const struct event_encoder *encoder = event_encoder_find(t->config->format.encoding);
-    if (encoder->prepare) encoder->prepare(table);
+    if (encoder->prepare && !encoder->prepare(table, t->registry, err)) event_table_destroy(&table);
     return table;
+}
+
+/* The open transaction's counts outlive a change of the table in it. */
+static void replace(struct tables *t, struct event_table **slot, struct event_table *made) {
+    made->transaction_events = (*slot)->transaction_events;
+    for (uint32_t i = 0; i < t->n_counted; i++) {
+        if (t->counted[i] == *slot) t->counted[i] = made;
+    }
+    event_table_destroy(slot);
+    *slot = made;
 }
 
 struct event_table *tables_find(struct tables *t, const struct relation *relation,
                                 struct error *err) {
     struct event_table **slot = place(t, relation->oid);
     if (*slot && (*slot)->version == relation->version) return *slot;
-    struct event_table *made = make(t, relation, *slot != NULL, err);
+    if ((*slot || !catalog_knows(t, relation)) && !read_catalog(t, err)) {
+        error_prefix(err, "table %s.%s", relation->schema, relation->name);
+        return NULL;
+    }
+    struct event_table *made = make(t, relation, err);
     if (!made) return NULL;
     if (*slot) {
-        /* The open transaction's counts outlive a change of the table in it. */
-        made->transaction_events = (*slot)->transaction_events;
-        for (uint32_t i = 0; i < t->n_counted; i++) {
-            if (t->counted[i] == *slot) t->counted[i] = made;
-        }
-        event_table_destroy(slot);
-        *slot = made;
+        replace(t, slot, made);
         return made;
     }
     *slot = made;
     if (++t->used * 2 > t->n_slots) grow(t);
     return made;
+}
+
+static uint64_t facts_of(const struct catalog *catalog, uint32_t oid) {
+    return event_table_facts(catalog_find_oid(catalog, oid));
+}
+
+/* One table's catalog is read in a moment, all of it in many: as often as an ANALYZE is what describes a table again. */
+static bool facts_hold(struct tables *t, const struct event_table *table, bool *hold,
+                       struct error *err) {
+    if (!connect_database(t, err)) return false;
+    struct catalog *one = catalog_load_table(t->conn, table->oid, err);
+    if (!one) return false;
+    *hold = facts_of(one, table->oid) == table->facts;
+    catalog_destroy(&one);
+    return true;
+}
+
+bool tables_look_again(struct tables *t, const struct relation *relation, bool again,
+                       struct error *err) {
+    struct event_table **slot = place(t, relation->oid);
+    if (!*slot || (*slot)->version != relation->version) return tables_find(t, relation, err);
+    bool hold = false;
+    if (again && !facts_hold(t, *slot, &hold, err)) return false;
+    if (hold || (again && !read_catalog(t, err))) return hold;
+    uint64_t facts = facts_of(t->catalog, relation->oid);
+    if (!facts || facts == (*slot)->facts) return true; /* 0: dropped since */
+    struct event_table *made = make(t, relation, err);
+    if (made) replace(t, slot, made);
+    return made != NULL;
 }
 
 /* ---- transaction metadata ---- */

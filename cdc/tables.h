@@ -14,13 +14,15 @@
 #include "cdc/publisher.h"
 
 struct tables;
+struct schema_registry;
 
 struct tables_facts {
     bool slot_exists;
 };
 
-/* `config` must outlive it. */
-struct tables *tables_create(const struct publisher_config *config, struct log *log);
+/* `config` and `registry` (NULL: the encoder has no use for one) must outlive it. */
+struct tables *tables_create(const struct publisher_config *config,
+                             struct schema_registry *registry, struct log *log);
 void tables_destroy(struct tables **tables);
 
 /* Makes the publication, or adds to it what the patterns name and lacks; a role that may not is told the SQL,
@@ -31,6 +33,11 @@ bool tables_prepare(struct tables *tables, struct tables_facts *facts,
 /* Valid until the relation's version grows. NULL on error. */
 struct event_table *tables_find(struct tables *tables, const struct relation *relation,
                                 struct error *err);
+
+/* What was described once more may have changed where the stream does not show it: looks, and makes the table anew where it
+ * has. `again`: within the session; else the catalog was read at its start. */
+bool tables_look_again(struct tables *tables, const struct relation *relation, bool again,
+                       struct error *err) MUST_CHECK;
 
 /* As the catalog was when it was last read; NULL: not in it. */
 const struct catalog_table *tables_catalog(const struct tables *tables, uint32_t oid);

@@ -28,6 +28,7 @@ struct check_context {
     const char *check; /* the row that runs */
     PGconn *conn;      /* NULL: no database, or none that answers */
     struct catalog *catalog;
+    bool kafka_failed; /* the brokers do not answer, or not well */
     unsigned failures;
     unsigned warnings;
     unsigned mistakes; /* failures of the configuration's own */
@@ -53,6 +54,8 @@ void check_wal_level(struct check_context *context);
 void check_replication_right(struct check_context *context);
 void check_slots(struct check_context *context);
 void check_senders(struct check_context *context);
+/* checks_position.c */
+void check_position(struct check_context *context);
 /* checks_replicas.c */
 void check_replicas(struct check_context *context);
 void check_pooler(struct check_context *context);
@@ -69,9 +72,11 @@ void check_standbys(struct check_context *context);
 void check_deletions(struct check_context *context);
 /* checks_outside.c */
 void check_kafka(struct check_context *context);
+void check_schema_registry(struct check_context *context);
 void check_fleet(struct check_context *context); /* checks_fleet.c */
 void check_connectors(struct check_context *context);
 void check_state_dir(struct check_context *context);
+void check_spool(struct check_context *context);
 void check_listeners(struct check_context *context);
 void check_certificates(struct check_context *context);
 void check_acl_file(struct check_context *context);

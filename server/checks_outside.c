@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "cache/access/acl.h"
 #include "cache/front/tls.h"
+#include "cdc/encode.h"
 #include "server/checks.h"
 
 enum { PROBE_TIMEOUT_MS = 10 * 1000 };
@@ -21,6 +22,7 @@ void check_kafka(struct check_context *context) {
     struct log *log = log_create(STDERR_FILENO, LOG_ERROR);
     struct kafka_probe probe;
     struct error err;
+    unsigned failures = context->failures;
     static const char mend[] = "start Kafka, or correct cdc.kafka.brokers (--kafka); the cache "
                                "runs without it all the same";
     if (!kafka_probe(&cdc->kafka, PROBE_TIMEOUT_MS, log, &probe, &err))
@@ -35,7 +37,28 @@ void check_kafka(struct check_context *context) {
         check_report(context, CHECK_OK, NULL, "%s: %d broker%s%s", cdc->kafka.brokers,
                      probe.n_brokers, probe.n_brokers == 1 ? "" : "s",
                      probe.transactional ? ", transactional" : "");
+    context->kafka_failed = context->failures > failures;
     log_destroy(&log);
+}
+
+void check_schema_registry(struct check_context *context) {
+    const struct publisher_config *cdc = &context->config->cdc;
+    const struct event_encoder *encoder = event_encoder_find(cdc->format.encoding);
+    if (!(context->config->roles & ROLE_CDC) || !encoder || !encoder->registers) return;
+    if (!cdc->registry.url) {
+        check_report(context, CHECK_OK, NULL, "%u ids of schemas in cdc.schema_registry.ids",
+                     (unsigned)cdc->registry.n_ids);
+        return;
+    }
+    char *subject = mem_printf("%s.transaction-value", cdc->prefix);
+    struct error err;
+    if (schema_registry_probe(&cdc->registry, subject, &err))
+        check_report(context, CHECK_OK, NULL, "the registry answers");
+    else
+        check_report(context, CHECK_FAIL,
+                     "start it, or correct cdc.schema_registry; until it answers the stream waits",
+                     "%s", err.message);
+    mem_free(subject);
 }
 
 /* libcurl says what the parameters are. NOLINTNEXTLINE(readability-non-const-parameter) */
@@ -79,10 +102,9 @@ void check_connectors(struct check_context *context) {
         check_target(context, &config->connectors[i]);
 }
 
-/* The folder itself, or the nearest one above it that exists: it is made at the start. */
-void check_state_dir(struct check_context *context) {
-    if (!(context->config->roles & ROLE_CONNECTORS)) return;
-    char *path = mem_strdup(context->config->state_dir);
+/* The folder itself, or the nearest one above it that exists: it is made at the start. False: *cause, to be freed. */
+static bool is_writable(const char *folder, char **cause) {
+    char *path = mem_strdup(folder);
     while (access(path, F_OK) < 0 && errno == ENOENT) {
         char *slash = strrchr(path, '/');
         if (!slash || slash == path) {
@@ -91,13 +113,35 @@ void check_state_dir(struct check_context *context) {
         }
         *slash = '\0';
     }
-    if (access(path, W_OK | X_OK) < 0)
-        check_report(context, CHECK_FAIL, "set state_dir to a folder that Freshet may write",
-                     "\"%s\" cannot be written: %s: %s", context->config->state_dir, path,
-                     strerror(errno));
-    else
-        check_report(context, CHECK_OK, NULL, "\"%s\" can be written", context->config->state_dir);
+    bool writable = access(path, W_OK | X_OK) == 0;
+    if (!writable)
+        *cause = mem_printf("\"%s\" cannot be written: %s: %s", folder, path, strerror(errno));
     mem_free(path);
+    return writable;
+}
+
+static void check_folder(struct check_context *context, const char *folder,
+                         enum check_result failure, const char *mend) {
+    char *cause = NULL;
+    if (is_writable(folder, &cause))
+        check_report(context, CHECK_OK, NULL, "\"%s\" can be written", folder);
+    else
+        check_report(context, failure, mend, "%s", cause);
+    mem_free(cause);
+}
+
+void check_state_dir(struct check_context *context) {
+    if (!(context->config->roles & ROLE_CONNECTORS)) return;
+    check_folder(context, context->config->state_dir, CHECK_FAIL,
+                 "set state_dir to a folder that Freshet may write");
+}
+
+void check_spool(struct check_context *context) {
+    const struct config *config = context->config;
+    if (!(config->roles & (ROLE_CDC | ROLE_CONNECTORS)) || !config->cdc_streaming) return;
+    check_folder(context, config->cdc_spool.directory, CHECK_WARN,
+                 "set cdc.spool to a folder that Freshet may write; until then large transactions "
+                 "come at their commits, by way of the server's own disk");
 }
 
 /* Bound for a moment, and given back. 0 or an errno. */
