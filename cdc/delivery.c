@@ -2,7 +2,9 @@
 
 #include "base/assert.h"
 #include "base/lsn.h"
+#include "base/mem.h"
 #include "cdc/delivery_open.h"
+#include "cdc/delivery_spool.h"
 #include "cdc/xid.h"
 
 void delivery_init(struct delivery *delivery, struct change_sink sink) {
@@ -13,8 +15,15 @@ void delivery_init(struct delivery *delivery, struct change_sink sink) {
 
 void delivery_deinit(struct delivery *delivery) {
     open_pieces_destroy(&delivery->pieces);
+    mem_free(delivery->prepared);
     pgoutput_destroy(&delivery->decoder);
     relations_destroy(&delivery->relations);
+}
+
+void delivery_use_spool(struct delivery *delivery, struct spool *spool) {
+    ASSERT(!delivery->sink.ops->open_change);
+    delivery->spool = spool;
+    delivery->pieces = open_pieces_create();
 }
 
 void delivery_new_session(struct delivery *delivery, uint64_t xid_reference) {
@@ -22,7 +31,9 @@ void delivery_new_session(struct delivery *delivery, uint64_t xid_reference) {
     relations_new_session(delivery->relations);
     if (delivery->pieces) open_pieces_reset(delivery->pieces);
     delivery->xid_reference = xid_reference;
-    delivery->open = false;
+    delivery->open = delivery->replaying = delivery->skipping = false;
+    delivery->skip_lsn = 0;
+    delivery->n_prepared = 0;
     delivery->last_end_lsn = 0;
 }
 
@@ -45,13 +56,21 @@ static bool on_begin(struct delivery *d, const struct frame *frame,
                                  .commit_time_us = m->begin.commit_time_us};
     d->next_index = 0;
     d->open = true;
-    return d->sink.ops->begin(d->sink.self, &d->tx, err);
+    d->skipping = d->tx.commit_lsn < d->skip_lsn;
+    return d->skipping || d->sink.ops->begin(d->sink.self, &d->tx, err);
 }
 
 void delivery_count_commit(struct delivery *d) {
-    d->transactions++;
+    if (!d->skipping) d->transactions++;
     d->last_end_lsn = d->tx.end_lsn;
     d->last_commit_time_us = d->tx.commit_time_us;
+}
+
+bool delivery_end_transaction(struct delivery *d, struct error *err) {
+    if (!d->skipping && !d->sink.ops->commit(d->sink.self, &d->tx, err)) return false;
+    delivery_count_commit(d);
+    d->open = d->skipping = false;
+    return true;
 }
 
 static bool on_commit(struct delivery *d, const struct frame *frame,
@@ -60,44 +79,54 @@ static bool on_commit(struct delivery *d, const struct frame *frame,
     d->tx.commit_lsn = m->commit.commit_lsn;
     d->tx.end_lsn = m->commit.end_lsn;
     d->tx.commit_time_us = m->commit.commit_time_us;
-    if (!d->sink.ops->commit(d->sink.self, &d->tx, err)) return false;
-    d->open = false;
-    delivery_count_commit(d);
-    return true;
+    return delivery_end_transaction(d, err);
 }
 
 bool delivery_describe(struct delivery *d, const struct relation_draft *draft, struct error *err) {
     bool announce;
     const struct relation *relation = relations_put(d->relations, draft, &announce);
-    bool ok =
-        !announce || !d->sink.ops->relation || d->sink.ops->relation(d->sink.self, relation, err);
+    bool (*tell)(void *, const struct relation *, struct error *) =
+        announce ? d->sink.ops->relation : d->sink.ops->described_again;
+    bool ok = !tell || tell(d->sink.self, relation, err);
     relations_sweep(d->relations);
     return ok;
 }
 
-static bool on_relation(struct delivery *d, const struct frame *frame,
-                        const struct pgoutput_message *m, struct error *err) {
-    (void)frame;
-    struct relation_draft draft = {.oid = m->relation.oid,
+struct relation_draft delivery_draft(const struct pgoutput_message *m) {
+    return (struct relation_draft){.oid = m->relation.oid,
                                    .schema = m->relation.schema,
                                    .name = m->relation.name,
                                    .replica_identity = m->relation.replica_identity,
                                    .n_columns = m->relation.n_columns,
                                    .columns = m->relation.columns};
-    if (open_pieces_inside(d->pieces)) return open_pieces_relation(d->pieces, &draft);
+}
+
+static bool on_relation(struct delivery *d, const struct frame *frame,
+                        const struct pgoutput_message *m, struct error *err) {
+    (void)frame;
+    struct relation_draft draft = delivery_draft(m);
+    if (open_pieces_inside(d->pieces)) {
+        open_pieces_note(d->pieces, open_pieces_xid(d->pieces), &draft);
+        return true;
+    }
+    if (d->spool) open_pieces_forget(d->pieces, draft.oid);
     return delivery_describe(d, &draft, err);
 }
 
 /* Of the transaction in hand, or of the open one that a piece has come of. */
-static const struct relation *find_relation(const struct delivery *d, uint32_t oid) {
-    return open_pieces_inside(d->pieces) ? open_pieces_find(d->pieces, oid)
-                                         : relations_find(d->relations, oid);
+static bool find_relation(struct delivery *d, const struct frame *frame, uint32_t oid,
+                          const struct relation **relation, struct error *err) {
+    bool inside = open_pieces_inside(d->pieces);
+    if (!inside && d->spool && !delivery_describe_early(d, oid, err)) return false;
+    *relation = inside ? open_pieces_find(d->pieces, oid) : relations_find(d->relations, oid);
+    return *relation || delivery_invalid(d, frame, err, "a relation that was never described");
 }
 
 static bool is_inside(const struct delivery *d) { return d->open || open_pieces_inside(d->pieces); }
 
 static bool give_change(struct delivery *d, const struct pgoutput_message *m, struct change *change,
                         struct error *err) {
+    if (d->skipping) return true;
     d->changes++;
     if (open_pieces_inside(d->pieces)) return delivery_give_open(d, m, change, err);
     change->index = d->next_index++;
@@ -113,8 +142,8 @@ static bool on_row(struct delivery *d, const struct frame *frame, const struct p
         [PGOUTPUT_DELETE] = CHANGE_DELETE,
     };
     if (!is_inside(d)) return delivery_invalid(d, frame, err, "a row outside a transaction");
-    const struct relation *relation = find_relation(d, m->row.relation_oid);
-    if (!relation) return delivery_invalid(d, frame, err, "a relation that was never described");
+    const struct relation *relation;
+    if (!find_relation(d, frame, m->row.relation_oid, &relation, err)) return false;
     const struct pgoutput_row *old_row = &m->row.old_row;
     const struct pgoutput_row *new_row = &m->row.new_row;
     if ((old_row->values && old_row->n_values != relation->n_columns) ||
@@ -134,9 +163,8 @@ static bool on_truncate(struct delivery *d, const struct frame *frame,
                         const struct pgoutput_message *m, struct error *err) {
     if (!is_inside(d)) return delivery_invalid(d, frame, err, "a truncate outside a transaction");
     for (uint32_t i = 0; i < m->truncate.n_relations; i++) {
-        const struct relation *relation = find_relation(d, pgoutput_truncated(m, i));
-        if (!relation)
-            return delivery_invalid(d, frame, err, "a relation that was never described");
+        const struct relation *relation;
+        if (!find_relation(d, frame, pgoutput_truncated(m, i), &relation, err)) return false;
         struct change change = {.operation = CHANGE_TRUNCATE,
                                 .relation = relation,
                                 .row_lsn = frame->start_lsn,
@@ -151,6 +179,7 @@ static bool on_truncate(struct delivery *d, const struct frame *frame,
  * commit before it, since it has none. */
 static bool give_lone_message(struct delivery *d, const struct pgoutput_message *m,
                               struct change *change, struct error *err) {
+    if (change->row_lsn <= d->skip_lsn) return true;
     d->tx = (struct transaction){.commit_lsn = change->row_lsn,
                                  .end_lsn = change->row_lsn,
                                  .commit_time_us = d->last_commit_time_us};
@@ -160,6 +189,11 @@ static bool give_lone_message(struct delivery *d, const struct pgoutput_message 
         return false;
     delivery_count_commit(d);
     return true;
+}
+
+static bool is_own(struct slice prefix) {
+    static const char own[] = DELIVERY_OWN_MESSAGES;
+    return prefix.len >= sizeof own - 1 && memcmp(prefix.data, own, sizeof own - 1) == 0;
 }
 
 static bool on_message(struct delivery *d, const struct frame *frame,
@@ -172,6 +206,7 @@ static bool on_message(struct delivery *d, const struct frame *frame,
     if (m->message.transactional != is_inside(d))
         return delivery_invalid(d, frame, err,
                                 "a logical message on the wrong side of a transaction");
+    if (is_own(m->message.prefix)) return true;
     return is_inside(d) ? give_change(d, m, &change, err) : give_lone_message(d, m, &change, err);
 }
 
@@ -188,7 +223,7 @@ static bool on_ignored(struct delivery *d, const struct frame *frame,
 typedef bool message_handler(struct delivery *d, const struct frame *frame,
                              const struct pgoutput_message *m, struct error *err);
 
-/* The STREAM kinds come only when START_REPLICATION asks for them. */
+/* The STREAM kinds come only when START_REPLICATION asks for them; the PREPARE kinds of a slot with two_phase. */
 static message_handler *const handlers[] = {
     [PGOUTPUT_BEGIN] = on_begin,
     [PGOUTPUT_COMMIT] = on_commit,
@@ -204,15 +239,40 @@ static message_handler *const handlers[] = {
     [PGOUTPUT_STREAM_STOP] = delivery_on_stream_stop,
     [PGOUTPUT_STREAM_COMMIT] = delivery_on_stream_commit,
     [PGOUTPUT_STREAM_ABORT] = delivery_on_stream_abort,
+    [PGOUTPUT_BEGIN_PREPARE] = delivery_on_begin_prepare,
+    [PGOUTPUT_PREPARE] = delivery_on_prepare,
+    [PGOUTPUT_COMMIT_PREPARED] = delivery_on_commit_prepared,
+    [PGOUTPUT_ROLLBACK_PREPARED] = delivery_on_rollback_prepared,
+    [PGOUTPUT_STREAM_PREPARE] = delivery_on_stream_prepare,
 };
+
+static bool is_content(enum pgoutput_kind kind) {
+    switch (kind) {
+    case PGOUTPUT_RELATION:
+    case PGOUTPUT_INSERT:
+    case PGOUTPUT_UPDATE:
+    case PGOUTPUT_DELETE:
+    case PGOUTPUT_TRUNCATE:
+    case PGOUTPUT_MESSAGE: return true;
+    default: return false;
+    }
+}
+
+bool delivery_message(struct delivery *d, const struct frame *frame,
+                      const struct pgoutput_message *m, struct error *err) {
+    return handlers[m->kind](d, frame, m, err);
+}
 
 bool delivery_frame(struct delivery *delivery, const struct frame *frame, struct error *err) {
     ASSERT(frame->kind == FRAME_DATA);
     struct pgoutput_message message;
     if (!pgoutput_decode(delivery->decoder, frame->payload, &message))
         return delivery_invalid(delivery, frame, err, "cannot be decoded");
-    message_handler *handler = handlers[message.kind];
     if (message.kind >= PGOUTPUT_STREAM_START && !delivery->pieces)
         return delivery_invalid(delivery, frame, err, "streaming of open transactions is off");
-    return handler(delivery, frame, &message, err);
+    if (message.kind >= PGOUTPUT_BEGIN_PREPARE && !delivery->spool)
+        return delivery_invalid(delivery, frame, err, "two-phase commit is off");
+    if (delivery->spool && open_pieces_inside(delivery->pieces) && is_content(message.kind))
+        return delivery_keep(delivery, frame, &message, err);
+    return delivery_message(delivery, frame, &message, err);
 }

@@ -5,8 +5,10 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/pg.h"
+#include "cdc/delivery.h"
 #include "cdc/tables.h"
 
 enum { POLL_MS = 1000, FINGERPRINT_BYTES = 64 };
@@ -22,6 +24,7 @@ struct keeper {
     _Atomic uint64_t generation;
     /* The thread's own. */
     PGconn *conn;
+    int64_t beaten_us;
     char fingerprint[FINGERPRINT_BYTES]; /* of the catalog that the publication was brought to */
 };
 
@@ -66,20 +69,34 @@ static bool read_fingerprint(struct keeper *keeper, char out[FINGERPRINT_BYTES],
     return true;
 }
 
+/* So that the slot moves on in a database in which nothing else changes. */
+static bool beat(struct keeper *keeper, struct error *err) {
+    int64_t now_us = clock_mono_us();
+    int64_t every_us = keeper->config->wal_heartbeat_ms * 1000;
+    if (!every_us || now_us - keeper->beaten_us < every_us) return true;
+    keeper->beaten_us = now_us;
+    PGresult *rows = pg_query(
+        keeper->conn,
+        "SELECT pg_logical_emit_message(false, '" DELIVERY_OWN_MESSAGES "heartbeat', '')", err);
+    PQclear(rows);
+    return rows != NULL;
+}
+
 static bool look(struct keeper *keeper, struct error *err) {
     if (!keeper->conn) {
         struct pg_options options = {.application_name = "freshet_cdc_keeper"};
         keeper->conn = pg_connect(keeper->config->database_url, &options, err);
         if (!keeper->conn) return false;
     }
+    if (!beat(keeper, err)) return false;
     char now[FINGERPRINT_BYTES];
     if (!read_fingerprint(keeper, now, err)) return false;
     if (strcmp(now, keeper->fingerprint) == 0) return true;
     atomic_fetch_add(&keeper->generation, 1);
     struct catalog *catalog = catalog_load(keeper->conn, err);
     if (!catalog) return false;
-    uint32_t n_tables;
-    bool ok = tables_publish(keeper->conn, keeper->config, keeper->log, catalog, &n_tables, err);
+    bool as_planned;
+    bool ok = tables_publish(keeper->conn, keeper->config, keeper->log, catalog, &as_planned, err);
     catalog_destroy(&catalog);
     /* A catalog that moved on meanwhile has another fingerprint at the next look. */
     if (ok) memcpy(keeper->fingerprint, now, sizeof now);
@@ -88,9 +105,10 @@ static bool look(struct keeper *keeper, struct error *err) {
 
 /* True: asked to stop. */
 static bool wait_a_while(struct keeper *keeper) {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += POLL_MS / 1000;
+    int64_t heartbeat_ms = keeper->config->wal_heartbeat_ms;
+    int64_t wait_ms = heartbeat_ms && heartbeat_ms < POLL_MS ? heartbeat_ms : POLL_MS;
+    int64_t until_us = clock_mono_us() + wait_ms * 1000;
+    struct timespec until = {.tv_sec = until_us / 1000000, .tv_nsec = until_us % 1000000 * 1000};
     pthread_mutex_lock(&keeper->mutex);
     while (!keeper->stop && pthread_cond_timedwait(&keeper->wake, &keeper->mutex, &until) == 0) {
     }

@@ -2,7 +2,7 @@
  * patterns name, join by themselves.
  *
  * A thread with a connection of its own, which polls the catalog's fingerprint; what it cannot do it logs and
- * tries again. Start and stop as often as sessions come and go. */
+ * tries again. It also writes the heartbeats of `cdc.wal_heartbeat`. Start and stop as often as sessions come and go. */
 #ifndef FRESHET_CDC_KEEPER_H
 #define FRESHET_CDC_KEEPER_H
 

@@ -1,7 +1,7 @@
 /* lineage.h: may a stream go on from a sink's position on this server, with this slot? The one place that says so, for a
- * session and for `freshet check`. Pure.
+ * session and for `freshet check`. Pure, but for lineage_read.
  *
- *     lineage_parse(file, &lineage)               the answer of TIMELINE_HISTORY; none is asked for on timeline 1
+ *     lineage_read(&wait, walsender, &lineage, err)
  *     attach_judge(&question, &answer, err)       what to do with the slot, and where the stream begins; or why not
  *
  * A position is an LSN in one history of one cluster. A promotion begins a new timeline, which shares the history of the old one up
@@ -41,6 +41,10 @@ struct lineage {
 bool lineage_parse(struct slice file, struct lineage *lineage) MUST_CHECK;
 /* Where the server's timeline begins; 0: with the cluster. */
 uint64_t lineage_begin_lsn(const struct lineage *lineage);
+
+/* lineage_read.c: asks the server, on a replication connection. */
+bool lineage_read(const struct pgwait *wait, PGconn *walsender, struct lineage *lineage,
+                  struct error *err) MUST_CHECK;
 
 enum attach_action {
     ATTACH_CREATE,   /* there is no slot, and nothing is lost by that */

@@ -104,34 +104,9 @@ static bool snapshot_turn(void *arg, int64_t waited_us, struct error *err) {
 
 /* ---- connecting ---- */
 
-/* Of the first timeline there is none. */
-static bool read_history(struct session *s, struct error *err) {
-    if (s->lineage.timeline <= 1) return true;
-    char sql[48];
-    snprintf(sql, sizeof sql, "TIMELINE_HISTORY %u", s->lineage.timeline);
-    PGresult *rows = pgwait_query(&s->wait, s->conn, sql, err);
-    if (!rows) return error_prefix(err, "the server's history");
-    bool ok = PQntuples(rows) == 1 && PQnfields(rows) >= 2 &&
-              lineage_parse(slice_make(PQgetvalue(rows, 0, 1), (size_t)PQgetlength(rows, 0, 1)),
-                            &s->lineage);
-    PQclear(rows);
-    return ok || error_set(err, ERROR_PROTOCOL, false, "unexpected answer of TIMELINE_HISTORY");
-}
-
-/* IDENTIFY_SYSTEM: systemid, timeline, xlogpos, dbname. */
 static bool identify_system(struct session *s, struct error *err) {
-    PGresult *rows = pgwait_query(&s->wait, s->conn, "IDENTIFY_SYSTEM", err);
-    if (!rows) return false;
-    bool ok = PQntuples(rows) == 1 && PQnfields(rows) >= 4;
-    if (ok) {
-        s->lineage.system_identifier = strtoull(PQgetvalue(rows, 0, 0), NULL, 10);
-        s->lineage.timeline = (uint32_t)strtoul(PQgetvalue(rows, 0, 1), NULL, 10);
-        ok = lsn_parse(PQgetvalue(rows, 0, 2), &s->lineage.wal_lsn);
-        snprintf(s->database, sizeof s->database, "%s", PQgetvalue(rows, 0, 3));
-    }
-    PQclear(rows);
-    if (!ok) return error_set(err, ERROR_PROTOCOL, false, "unexpected answer of IDENTIFY_SYSTEM");
-    if (!read_history(s, err)) return false;
+    if (!lineage_read(&s->wait, s->conn, &s->lineage, err)) return false;
+    snprintf(s->database, sizeof s->database, "%s", PQdb(s->conn));
     s->identity.system_identifier = s->lineage.system_identifier;
     s->identity.timeline = s->lineage.timeline;
     s->identity.timeline_lsn = lineage_begin_lsn(&s->lineage);

@@ -125,25 +125,24 @@ static int check_slot(struct check_context *context, const char *slot) {
         return 0;
     }
     int missing = PQntuples(row) == 0;
-    struct buf mend = {0};
-    buf_printf(&mend, "SELECT pg_drop_replication_slot('%s');  -- it is made anew, with a snapshot",
-               slot);
     if (missing) {
         check_report(context, CHECK_OK, NULL, "\"%s\" does not exist yet; it will be made", slot);
     } else if (strcmp(PQgetvalue(row, 0, 0), "pgoutput") != 0 || *PQgetvalue(row, 0, 1) != 't') {
         check_report(context, CHECK_FAIL, "choose another name, or drop that slot",
                      "\"%s\" is not a pgoutput slot of this database", slot);
-    } else if (strcmp(PQgetvalue(row, 0, 3), "lost") == 0) {
-        check_report(context, CHECK_FAIL, buf_text(&mend),
-                     "\"%s\" is lost: the server removed WAL that it needed", slot);
     } else if (*PQgetvalue(row, 0, 2) == 't') {
-        check_report(context, CHECK_WARN, "stop the other process, or give this one its own slot",
-                     "\"%s\" is being read by another (server process %s)", slot,
-                     PQgetvalue(row, 0, 4));
+        check_report(context, CHECK_OK, NULL,
+                     "\"%s\" exists, and is active for PID %s: `freshet run` would be that one's "
+                     "standby",
+                     slot, PQgetvalue(row, 0, 4));
+    } else if (strcmp(PQgetvalue(row, 0, 3), "lost") == 0) {
+        check_report(
+            context, CHECK_WARN,
+            "freshet cdc reset --from snapshot   # the publisher's; a connector's: drop it",
+            "\"%s\" is lost: the server removed WAL that it needed", slot);
     } else {
         check_report(context, CHECK_OK, NULL, "\"%s\" exists", slot);
     }
-    buf_deinit(&mend);
     PQclear(row);
     return missing;
 }

@@ -54,7 +54,11 @@ struct config {
 
     struct publisher_config cdc;
     uint32_t cdc_snapshot; /* enum config_snapshot */
+    bool cdc_streaming;
+    bool cdc_two_phase;
+    struct feed_spool cdc_spool;
     bool cdc_failover;
+    uint64_t retained_wal_alarm_bytes; /* 0: half of what the server allows */
 
     const char *admin_listen;
     bool admin_allow_remote;
@@ -116,6 +120,14 @@ void config_check(struct config *config, const struct config_sources *sources,
 /* Tables and columns that are named but not there. */
 void config_verify(const struct config *config, const struct catalog *catalog,
                    struct mistakes *mistakes);
+
+/* Its part of the encoding and its schema registry. `file`: NULL, there is none. */
+void config_check_registry(const struct config *config, const char *file,
+                           struct mistakes *mistakes);
+/* Their parts of cdc.message_key. */
+void config_check_message_keys(const struct config *config, struct mistakes *mistakes);
+void config_verify_message_keys(const struct config *config, const struct catalog *catalog,
+                                struct mistakes *mistakes);
 
 const struct config_value *config_value(const struct config *config, const char *path);
 /* Where the pair `name` of the map `path` was said. */

@@ -290,6 +290,16 @@ const struct option options[] = {
      .help =
          "From PostgreSQL 17 on: permanent slots are marked so that standbys with "
          "`sync_replication_slots` keep a copy, from which the stream goes on after a promotion."},
+    {"cdc.retained_wal_alarm", SIZE, AT(retained_wal_alarm_bytes),
+     .shown = "half of the server's `max_slot_wal_keep_size`, where that is set",
+     .help = "A slot that retains more WAL than this is an alarm: in the log, `freshet status` and "
+             "`freshet_slot_alarm`."},
+    {"cdc.wal_heartbeat", DURATION, AT(cdc.wal_heartbeat_ms), .initial = "0s",
+     .max = 24 * 60 * 60 * 1000, .shown = "none",
+     .help =
+         "How often a logical message is written into the database's WAL, so that its slot moves "
+         "on although nothing else changes there. It is not published. Keepalives do the same "
+         "without writing, unless something between swallows them."},
     {"cdc.publication", STRING, AT(cdc.publication), .initial = "freshet",
      .help = "Made if absent and allowed; `freshet check` prints the SQL otherwise."},
     {"cdc.snapshot", CHOICE, AT(cdc_snapshot), .initial = "initial", .choices = "initial|never",
@@ -298,9 +308,34 @@ const struct option options[] = {
     {"cdc.skip_operations", LETTERS, AT(cdc.skip_operations), .initial = "", .choices = "c|u|d|t",
      .shown = "none",
      .help = "Operations that are not published: create, update, delete, truncate."},
+    {"cdc.message_key", OPTION_PAIRS, AT(cdc.message_keys), COUNTED(cdc.n_message_keys),
+     .joins = true, .shown = "a table's primary key",
+     .help = "The columns that make the key of a table's records: `public.orders: [region, id]`. "
+             "They should be part of its replica identity, or a delete lacks them."},
+    {"cdc.heartbeat_interval", DURATION, AT(cdc.heartbeat_interval_ms), .initial = "0s",
+     .max = 24 * 60 * 60 * 1000, .shown = "none",
+     .help = "How often a record on the topic `__debezium-heartbeat.PREFIX` says that the stream "
+             "is alive."},
     {"cdc.on_oversize", CHOICE, AT(cdc.on_oversize), .initial = "dead-letter",
      .choices = "dead-letter|skip|fail",
      .help = "What becomes of an event that is larger than Kafka takes."},
+    {"cdc.streaming", BOOL, AT(cdc_streaming), .initial = "true",
+     .help = "A large transaction (larger than the server's `logical_decoding_work_mem`) is sent "
+             "while it is open and kept in `cdc.spool` until it commits, connectors' too; `false`: "
+             "the server keeps it on its own disk and sends it at its commit."},
+    {"cdc.spool", STRING, AT(cdc_spool.directory), .shown = "`spool` in `state_dir`",
+     .help = "The folder for what was sent of open transactions. Nothing in it outlives the "
+             "process. Where it cannot be written, transactions come at their commits."},
+    {"cdc.spool_memory", SIZE, AT(cdc_spool.memory_bytes), .initial = "16MiB", .min = 64 * 1024,
+     .help = "So much of all open transactions is kept in memory, and the rest in the folder."},
+    {"cdc.spool_limit", SIZE, AT(cdc_spool.limit_bytes), .initial = "16GiB",
+     .help =
+         "And so much at the most there (0: what the disk has). Beyond it, and when the disk is "
+         "full, the server is asked to keep them itself; nothing is lost by it."},
+    {"cdc.two_phase", BOOL, AT(cdc_two_phase), .initial = "false",
+     .help =
+         "Transactions are sent when they are prepared, not only at COMMIT PREPARED (15+). They "
+         "are published at COMMIT PREPARED all the same. The slot keeps it once it was on."},
     {"cdc.output", CHOICE, AT(cdc.output), .initial = "kafka", .choices = "kafka|stdout",
      .help = "`stdout`: events as JSON, one a line, on standard output; no broker."},
     {"cdc.kafka.brokers", STRING, AT(cdc.kafka.brokers), .joins = true, .flag = "--kafka",
@@ -334,6 +369,12 @@ const struct option options[] = {
     {"cdc.kafka.queue", SIZE, AT(cdc.queue_bytes), .initial = "64MiB", .min = 1024 * 1024,
      .help =
          "Bound on what is sent and not acknowledged; while Kafka is away, reading stops there."},
+    {"cdc.kafka.position_header", CHOICE, AT(cdc.position_header), .initial = "at-least-once",
+     .choices = "at-least-once|always|never",
+     .help =
+         "Which records carry the header `freshet.position`: "
+         "`COMMIT_LSN:CHANGE_IN_TRANSACTION:RECORD_OF_CHANGE`, the same where a restart repeats "
+         "a record. `at-least-once`: those of that delivery."},
     {"cdc.invalidations", BOOL, AT(cdc.invalidations), .initial = "false",
      .help =
          "Publish the keys of what each transaction touched to `PREFIX.invalidations`, for "
@@ -349,8 +390,8 @@ const struct option options[] = {
      .help = "Columns that come along beside the unique ones and those that `cache.queries` of "
              "this configuration depend on: `public.orders.user_id`."},
     {"cdc.format.encoding", OPTION_WORD, AT(cdc.format.encoding), .initial = "json",
-     .choices = "json|json-schema|plain|cloudevents", .later = "avro",
-     .help = "How an event is written."},
+     .choices = "json|json-schema|plain|cloudevents|avro",
+     .help = "How an event is written. `avro` wants `cdc.schema_registry`."},
     {"cdc.format.tombstones", BOOL, AT(cdc.format.tombstones), .initial = "true",
      .help = "A record with a null value after each delete, for compacted topics."},
     {"cdc.format.transaction_metadata", BOOL, AT(cdc.format.transaction_metadata),
@@ -370,6 +411,30 @@ const struct option options[] = {
      .choices = "numeric|string", .help = "How `interval` is written."},
     {"cdc.format.hstore", CHOICE, AT(cdc.format.hstore), .initial = "json", .choices = "json|map",
      .help = "How `hstore` is written."},
+    {"cdc.format.unchanged", CHOICE, AT(cdc.format.unchanged), .initial = "placeholder",
+     .choices = "placeholder|reread",
+     .help = "A large value that an update did not touch, which PostgreSQL leaves out of the "
+             "stream: `__debezium_unavailable_value`, or what the table holds when the event is "
+             "made (a query a row)."},
+
+    {"cdc.schema_registry.url", URL, AT(cdc.registry.url),
+     .help =
+         "Where schemas get their ids: a registry with Confluent's API, `http://registry:8081`, "
+         "or Apicurio's `http://registry:8080/apis/ccompat/v7`. Subjects are `TOPIC-key` and "
+         "`TOPIC-value`."},
+    {"cdc.schema_registry.user", STRING, AT(cdc.registry.user), .help = "For the registry."},
+    {"cdc.schema_registry.password", SECRET, AT(cdc.registry.password),
+     .help = "For the registry."},
+    {"cdc.schema_registry.ca", STRING, AT(cdc.registry.ca_file), .shown = "the system's",
+     .help = "The certificates, in one PEM file, that sign the registry's."},
+    {"cdc.schema_registry.register", BOOL, AT(cdc.registry.register_schemas), .initial = "true",
+     .help =
+         "Schemas that the registry does not have are registered; `false`: they must be there."},
+    {"cdc.schema_registry.ids", OPTION_PAIRS, AT(cdc.registry.ids), COUNTED(cdc.registry.n_ids),
+     .shown = "none",
+     .help = "In place of a registry: the id of each subject's schema, `shop.public.orders-value: "
+             "7`. After a table has changed, the new schema wants an id of its own, with the "
+             "fingerprint that Freshet logs: `shop.public.orders-value@1f6bd1a0: 8`."},
 
     {"connectors", OPTION_RECORDS, AT(connectors), COUNTED(n_connectors),
      .items = connector_options, .item_size = sizeof(struct connector_config),

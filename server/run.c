@@ -67,6 +67,7 @@ static void create_sampler(struct daemon *daemon) {
     struct sampler_deps deps = {.log = daemon->log,
                                 .metrics = daemon->metrics,
                                 .interval_ms = SAMPLE_INTERVAL_MS,
+                                .alarm_bytes = config->retained_wal_alarm_bytes,
                                 .n_slots = n,
                                 .slots = slots};
     daemon->sampler = sampler_create(config->database_url, &deps);

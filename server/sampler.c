@@ -9,12 +9,15 @@
 #include "base/mem.h"
 #include "base/pg.h"
 
-enum { STATEMENT_TIMEOUT_S = 5 };
+enum { STATEMENT_TIMEOUT_S = 5, ALARM_EVERY_US = 60 * 1000 * 1000 };
 
 struct watched {
     const char *slot;
     struct metric *retained;
     struct metric *active;
+    struct metric *limit;
+    struct metric *alarm;
+    int64_t alarmed_us; /* when the alarm was last told; 0: there is none */
 };
 
 struct sampler {
@@ -22,6 +25,7 @@ struct sampler {
     struct log *log;
     struct metrics *metrics;
     int64_t interval_ms;
+    uint64_t alarm_bytes;
     uint32_t n_watched;
     struct watched *watched; /* the sampler's thread */
     pthread_t thread;
@@ -35,7 +39,9 @@ struct sampler {
 static const char slots_sql[] =
     "SELECT slot_name, active, temporary, coalesce(wal_status, 'lost'), "
     "coalesce(greatest(0, pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() "
-    "THEN pg_last_wal_receive_lsn() ELSE pg_current_wal_lsn() END, restart_lsn)), 0)::bigint "
+    "THEN pg_last_wal_receive_lsn() ELSE pg_current_wal_lsn() END, restart_lsn)), 0)::bigint, "
+    "(SELECT greatest(setting::bigint, 0) * 1048576 FROM pg_catalog.pg_settings "
+    "WHERE name = 'max_slot_wal_keep_size') "
     "FROM pg_catalog.pg_replication_slots "
     "WHERE slot_type = 'logical' AND database = current_database() "
     "AND (slot_name = ANY ($1::text[]) OR (temporary AND slot_name LIKE 'freshet\\_cache%')) "
@@ -67,12 +73,75 @@ static void publish(struct sampler *sampler, json_t *slots) {
     json_decref(old);
 }
 
-static void set_metrics(struct sampler *sampler, const char *slot, int64_t retained, bool active) {
-    for (uint32_t i = 0; i < sampler->n_watched; i++) {
-        if (strcmp(sampler->watched[i].slot, slot) != 0) continue;
-        metric_set(sampler->watched[i].retained, retained);
-        metric_set(sampler->watched[i].active, active);
+/* What a row of slots_sql tells. */
+struct seen {
+    const char *slot;
+    bool active;
+    bool temporary;
+    const char *wal_status;
+    int64_t retained_bytes;
+    int64_t limit_bytes; /* of the server; 0: none */
+};
+
+static struct seen read_row(const PGresult *rows, int row) {
+    return (struct seen){.slot = PQgetvalue(rows, row, 0),
+                         .active = *PQgetvalue(rows, row, 1) == 't',
+                         .temporary = *PQgetvalue(rows, row, 2) == 't',
+                         .wal_status = PQgetvalue(rows, row, 3),
+                         .retained_bytes = strtoll(PQgetvalue(rows, row, 4), NULL, 10),
+                         .limit_bytes = strtoll(PQgetvalue(rows, row, 5), NULL, 10)};
+}
+
+/* Why the slot is cause for alarm, to `why`; "": it is none. */
+static void judge(const struct sampler *sampler, const struct seen *seen, char *why, size_t size) {
+    int64_t alarm_bytes =
+        sampler->alarm_bytes ? (int64_t)sampler->alarm_bytes : seen->limit_bytes / 2;
+    why[0] = '\0';
+    if (strcmp(seen->wal_status, "lost") == 0) {
+        snprintf(why, size, "the server has given the slot up: WAL that it needed is gone");
+    } else if (alarm_bytes && seen->retained_bytes > alarm_bytes) {
+        int used = snprintf(why, size, "the slot retains %lld MiB of WAL, more than %lld MiB",
+                            (long long)seen->retained_bytes >> 20, (long long)alarm_bytes >> 20);
+        if (seen->limit_bytes)
+            snprintf(why + used, size - (size_t)used,
+                     "; at %lld MiB (max_slot_wal_keep_size) the server gives it up",
+                     (long long)seen->limit_bytes >> 20);
     }
+}
+
+static void tell(struct sampler *sampler, struct watched *watched, const struct seen *seen,
+                 const char *alarm) {
+    int64_t now_us = clock_mono_us();
+    metric_set(watched->retained, seen->retained_bytes);
+    metric_set(watched->active, seen->active);
+    metric_set(watched->limit, seen->limit_bytes);
+    metric_set(watched->alarm, *alarm != '\0');
+    if (!*alarm) {
+        if (watched->alarmed_us)
+            log_info(sampler->log, "slot_retains_less", "slot=%s retained_bytes=%lld", seen->slot,
+                     (long long)seen->retained_bytes);
+        watched->alarmed_us = 0;
+    } else if (!watched->alarmed_us || now_us - watched->alarmed_us >= ALARM_EVERY_US) {
+        watched->alarmed_us = now_us;
+        log_warn(sampler->log, "slot_alarm", "slot=%s active=%s retained_bytes=%lld cause=\"%s\"",
+                 seen->slot, seen->active ? "yes" : "no", (long long)seen->retained_bytes, alarm);
+    }
+}
+
+static json_t *take_row(struct sampler *sampler, const struct seen *seen) {
+    char alarm[200];
+    judge(sampler, seen, alarm, sizeof alarm);
+    for (uint32_t i = 0; i < sampler->n_watched; i++) {
+        if (strcmp(sampler->watched[i].slot, seen->slot) == 0)
+            tell(sampler, &sampler->watched[i], seen, alarm);
+    }
+    json_t *json = json_pack("{s:s, s:b, s:b, s:s, s:I}", "slot", seen->slot, "active",
+                             seen->active, "temporary", seen->temporary, "wal_status",
+                             seen->wal_status, "retained_bytes", (json_int_t)seen->retained_bytes);
+    json_object_set_new(json, "limit_bytes",
+                        seen->limit_bytes ? json_integer(seen->limit_bytes) : json_null());
+    json_object_set_new(json, "alarm", *alarm ? json_string(alarm) : json_null());
+    return json;
 }
 
 static bool sample(struct sampler *sampler, PGconn *conn, struct error *err) {
@@ -87,14 +156,8 @@ static bool sample(struct sampler *sampler, PGconn *conn, struct error *err) {
     if (!rows) return false;
     json_t *slots = json_array();
     for (int row = 0; row < PQntuples(rows); row++) {
-        bool active = *PQgetvalue(rows, row, 1) == 't';
-        int64_t retained = strtoll(PQgetvalue(rows, row, 4), NULL, 10);
-        set_metrics(sampler, PQgetvalue(rows, row, 0), retained, active);
-        json_array_append_new(slots, json_pack("{s:s, s:b, s:b, s:s, s:I}", "slot",
-                                               PQgetvalue(rows, row, 0), "active", active,
-                                               "temporary", *PQgetvalue(rows, row, 2) == 't',
-                                               "wal_status", PQgetvalue(rows, row, 3),
-                                               "retained_bytes", (json_int_t)retained));
+        struct seen seen = read_row(rows, row);
+        json_array_append_new(slots, take_row(sampler, &seen));
     }
     PQclear(rows);
     publish(sampler, slots);
@@ -129,6 +192,14 @@ static void watch(struct sampler *sampler, uint32_t i, const char *slot) {
                                   "WAL that the server keeps for the slot.", labels),
         .active = metrics_gauge(sampler->metrics, "freshet_slot_active",
                                 "1 while the slot is being read.", labels),
+        .limit = metrics_gauge(sampler->metrics, "freshet_slot_wal_limit_bytes",
+                               "WAL at which the server gives the slot up "
+                               "(max_slot_wal_keep_size); 0: none.",
+                               labels),
+        .alarm = metrics_gauge(sampler->metrics, "freshet_slot_alarm",
+                               "1 while the slot retains more WAL than cdc.retained_wal_alarm, or "
+                               "is lost.",
+                               labels),
     };
     mem_free(labels);
 }
@@ -139,6 +210,7 @@ struct sampler *sampler_create(const char *database_url, const struct sampler_de
     sampler->log = deps->log;
     sampler->metrics = deps->metrics;
     sampler->interval_ms = deps->interval_ms;
+    sampler->alarm_bytes = deps->alarm_bytes;
     sampler->n_watched = deps->n_slots;
     sampler->watched = mem_calloc(deps->n_slots + 1, sizeof *sampler->watched);
     for (uint32_t i = 0; i < deps->n_slots; i++)

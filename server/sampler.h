@@ -3,7 +3,8 @@
  *     struct sampler *sampler = sampler_create(url, &deps);      its thread runs
  *     json_t *slots = sampler_slots(sampler);                    [{"slot": "freshet", "retained_bytes": ...}, ...]
  *
- * A slot that nobody reads retains WAL until the disk is full, so this is asked also while the feeds are down. */
+ * A slot that nobody reads retains WAL until the disk is full, or until max_slot_wal_keep_size, when the server gives it up.
+ * So this is asked also while the feeds are down, and there is an alarm well before: in the log, the status and a metric. */
 #ifndef FRESHET_SERVER_SAMPLER_H
 #define FRESHET_SERVER_SAMPLER_H
 
@@ -17,7 +18,8 @@ struct sampler_deps {
     struct log *log;
     struct metrics *metrics;
     int64_t interval_ms;
-    uint32_t n_slots; /* permanent ones; the cache's temporary ones are found by their prefix */
+    uint64_t alarm_bytes; /* of WAL that a slot retains; 0: half of what the server allows */
+    uint32_t n_slots;     /* permanent ones; the cache's temporary ones are found by their prefix */
     const char *const *slots;
 };
 

@@ -130,6 +130,8 @@ static const struct figure slot_figures[] = {
     {"wal_status", "status", PLAIN, false},
     {"active", "active", PLAIN, false},
     {"temporary", "temporary", PLAIN, false},
+    {"limit_bytes", "given up at", BYTES, false},
+    {"alarm", "ALARM:", PLAIN, true},
     {NULL, NULL, PLAIN, false},
 };
 
