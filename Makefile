@@ -207,6 +207,22 @@ check-coherence-rules: $(B)/freshet-rules build/venv/.complete   ## the hunter f
 	@FRESHET_BINARY=$< build/venv/bin/python tests/coherence/hunt --seconds $(SECONDS) --without $(or $(RULES),all) \
 	  $(if $(SEED),--seed $(SEED))
 
+# Exactly once; and at least once, where the same audit must find the repeats.
+.PHONY: check-exactly-once
+check-exactly-once: $(B)/freshet build/venv/.complete   ## kills and cuts of all kinds, and each change once (SECONDS=120, FAULTS="kill zombie", SEED)
+	@tests/deps test
+	@tests/maven/fetch kafka
+	@FRESHET_BINARY=$< build/venv/bin/python tests/delivery/storm --seconds $(SECONDS) --faults "$(FAULTS)" \
+	  $(if $(SEED),--seed $(SEED)) --json build/check-exactly-once.json
+	@FRESHET_BINARY=$< build/venv/bin/python tests/delivery/storm --delivery at-least-once --seconds 15 --faults kill \
+	  $(if $(SEED),--seed $(SEED))
+
+.PHONY: check-debezium
+check-debezium: $(B)/freshet build/venv/.complete   ## a long SQL script through Debezium and Freshet in every mode, event by event (ARGS for pytest)
+	@tests/deps test
+	@tests/maven/fetch
+	@FRESHET_BINARY=$< build/venv/bin/python -m pytest -v tests/integration/debezium_long.py $(ARGS)
+
 .PHONY: check-clients
 check-clients: $(B)/freshet   ## clients of other languages: ioredis, node-redis, go-redis, Jedis
 	@tests/deps clients
