@@ -1,11 +1,12 @@
 #include "cdc/delivery_open.h"
 
 #include "base/mem.h"
+#include "cdc/delivery_spool.h"
 #include "cdc/xid.h"
 
 /* An open transaction has described a relation. */
 struct described {
-    uint64_t xid;
+    uint64_t xid; /* 0: for all, but nobody has used it yet */
     uint32_t oid;
 };
 
@@ -41,21 +42,36 @@ void open_pieces_reset(struct open_pieces *pieces) {
 
 bool open_pieces_inside(const struct open_pieces *pieces) { return pieces && pieces->xid; }
 
-bool open_pieces_relation(struct open_pieces *pieces, const struct relation_draft *draft) {
+uint64_t open_pieces_xid(const struct open_pieces *pieces) { return pieces->xid; }
+
+void open_pieces_enter(struct open_pieces *pieces, uint64_t xid) { pieces->xid = xid; }
+
+void open_pieces_note(struct open_pieces *pieces, uint64_t xid,
+                      const struct relation_draft *draft) {
     bool announce;
     relations_put(pieces->relations, draft, &announce); /* what it replaces lives on to the reset */
     for (size_t i = 0; i < pieces->n_described; i++) {
-        if (pieces->described[i].xid == pieces->xid && pieces->described[i].oid == draft->oid)
-            return true;
+        if (pieces->described[i].xid == xid && pieces->described[i].oid == draft->oid) return;
     }
     if (pieces->n_described == pieces->cap_described) {
         pieces->cap_described = pieces->cap_described ? pieces->cap_described * 2 : 16;
         pieces->described =
             mem_realloc(pieces->described, pieces->cap_described * sizeof *pieces->described);
     }
-    pieces->described[pieces->n_described++] = (struct described){pieces->xid, draft->oid};
-    return true;
+    pieces->described[pieces->n_described++] = (struct described){xid, draft->oid};
 }
+
+static bool take_early(struct open_pieces *pieces, uint32_t oid) {
+    for (size_t i = 0; i < pieces->n_described; i++) {
+        struct described *described = &pieces->described[i];
+        if (described->xid || described->oid != oid) continue;
+        *described = pieces->described[--pieces->n_described];
+        return true;
+    }
+    return false;
+}
+
+void open_pieces_forget(struct open_pieces *pieces, uint32_t oid) { take_early(pieces, oid); }
 
 const struct relation *open_pieces_find(struct open_pieces *pieces, uint32_t oid) {
     return relations_find(pieces->relations, oid);
@@ -103,6 +119,11 @@ static bool describe_again(struct delivery *d, const struct relation *relation, 
     return delivery_describe(d, &draft, err);
 }
 
+bool delivery_describe_early(struct delivery *d, uint32_t oid, struct error *err) {
+    if (!d->pieces->n_described || !take_early(d->pieces, oid)) return true;
+    return describe_again(d, relations_find(d->pieces->relations, oid), err);
+}
+
 /* Forgets what the transaction has described; `keep`: it has committed. */
 static bool end_described(struct delivery *d, uint64_t xid, bool keep, struct error *err) {
     struct open_pieces *pieces = d->pieces;
@@ -124,11 +145,12 @@ bool delivery_on_stream_commit(struct delivery *d, const struct frame *frame,
     if (d->open || d->pieces->xid)
         return delivery_invalid(d, frame, err, "a commit within a piece of an open transaction");
     uint64_t xid = xid_extend(d->xid_reference, m->xid);
-    if (!end_described(d, xid, true, err)) return false;
     d->tx = (struct transaction){.xid = xid,
                                  .commit_lsn = m->commit.commit_lsn,
                                  .end_lsn = m->commit.end_lsn,
                                  .commit_time_us = m->commit.commit_time_us};
+    if (d->spool) return delivery_begin_replay(d, err);
+    if (!end_described(d, xid, true, err)) return false;
     if (!d->sink.ops->open_commit(d->sink.self, &d->tx, err)) return false;
     delivery_count_commit(d);
     return true;
@@ -140,6 +162,13 @@ bool delivery_on_stream_abort(struct delivery *d, const struct frame *frame,
         return delivery_invalid(d, frame, err, "an abort within a piece of an open transaction");
     uint64_t xid = xid_extend(d->xid_reference, m->xid);
     uint64_t subxid = xid_extend(d->xid_reference, m->stream_abort.subxid);
+    if (d->spool) {
+        if (xid == subxid)
+            spool_drop(d->spool, xid);
+        else
+            spool_abort_part(d->spool, xid, m->stream_abort.subxid);
+        return true;
+    }
     if (xid == subxid && !end_described(d, xid, false, err)) return false;
     return d->sink.ops->open_abort(d->sink.self, xid, subxid, err);
 }

@@ -207,6 +207,51 @@ static void decode_stream_abort(struct pgoutput_decoder *decoder, struct reader 
     if (reader_left(in) == 16) reader_bytes(in, 16);
 }
 
+/* The global id names a prepared transaction to people; to us its xid does. */
+static void read_gid(struct reader *in, struct pgoutput_message *m) {
+    m->xid = reader_u32(in);
+    reader_cstring(in);
+}
+
+static void read_prepare(struct reader *in, struct pgoutput_message *m) {
+    m->prepare.prepare_lsn = reader_u64(in);
+    m->prepare.end_lsn = reader_u64(in);
+    m->prepare.prepare_time_us = read_time_us(in);
+    read_gid(in, m);
+}
+
+static void decode_begin_prepare(struct pgoutput_decoder *decoder, struct reader *in,
+                                 struct pgoutput_message *m) {
+    (void)decoder;
+    read_prepare(in, m);
+}
+
+static void decode_prepare(struct pgoutput_decoder *decoder, struct reader *in,
+                           struct pgoutput_message *m) {
+    (void)decoder;
+    reader_u8(in); /* flags: none are defined */
+    read_prepare(in, m);
+}
+
+static void decode_commit_prepared(struct pgoutput_decoder *decoder, struct reader *in,
+                                   struct pgoutput_message *m) {
+    (void)decoder;
+    read_commit(in, m);
+    read_gid(in, m);
+}
+
+static void decode_rollback_prepared(struct pgoutput_decoder *decoder, struct reader *in,
+                                     struct pgoutput_message *m) {
+    (void)decoder;
+    reader_u8(in); /* flags: none are defined */
+    m->prepare.prepare_lsn = 0;
+    m->prepare.end_lsn = reader_u64(in);
+    reader_u64(in); /* end of the rollback's record */
+    m->prepare.prepare_time_us = read_time_us(in);
+    reader_u64(in); /* time of the rollback */
+    read_gid(in, m);
+}
+
 /* Where a message may stand, and whether a stream puts an xid in front of it. */
 static const struct message_type {
     char byte;
@@ -229,6 +274,11 @@ static const struct message_type {
     {'E', PGOUTPUT_STREAM_STOP, false, decode_stream_stop, "stream stop"},
     {'c', PGOUTPUT_STREAM_COMMIT, false, decode_stream_commit, "stream commit"},
     {'A', PGOUTPUT_STREAM_ABORT, false, decode_stream_abort, "stream abort"},
+    {'b', PGOUTPUT_BEGIN_PREPARE, false, decode_begin_prepare, "begin prepare"},
+    {'P', PGOUTPUT_PREPARE, false, decode_prepare, "prepare"},
+    {'K', PGOUTPUT_COMMIT_PREPARED, false, decode_commit_prepared, "commit prepared"},
+    {'r', PGOUTPUT_ROLLBACK_PREPARED, false, decode_rollback_prepared, "rollback prepared"},
+    {'p', PGOUTPUT_STREAM_PREPARE, false, decode_prepare, "stream prepare"},
 };
 enum { N_TYPES = sizeof types / sizeof types[0] };
 
@@ -239,17 +289,22 @@ static const struct message_type *find_type(uint8_t byte) {
     return NULL;
 }
 
-bool pgoutput_decode(struct pgoutput_decoder *decoder, struct slice payload,
-                     struct pgoutput_message *message) {
+bool pgoutput_decode_kept(struct pgoutput_decoder *decoder, struct slice payload, bool in_stream,
+                          struct pgoutput_message *message) {
     struct reader in = reader_make(payload);
     const struct message_type *type = find_type(reader_u8(&in));
     if (!type) return false;
     message->kind = type->kind;
-    message->xid = decoder->in_stream && type->in_stream ? reader_u32(&in) : 0;
+    message->xid = in_stream && type->in_stream ? reader_u32(&in) : 0;
     type->decode(decoder, &in, message);
-    if (!reader_done(&in)) return false;
-    if (type->kind == PGOUTPUT_STREAM_START) decoder->in_stream = true;
-    if (type->kind == PGOUTPUT_STREAM_STOP) decoder->in_stream = false;
+    return reader_done(&in);
+}
+
+bool pgoutput_decode(struct pgoutput_decoder *decoder, struct slice payload,
+                     struct pgoutput_message *message) {
+    if (!pgoutput_decode_kept(decoder, payload, decoder->in_stream, message)) return false;
+    if (message->kind == PGOUTPUT_STREAM_START) decoder->in_stream = true;
+    if (message->kind == PGOUTPUT_STREAM_STOP) decoder->in_stream = false;
     return true;
 }
 

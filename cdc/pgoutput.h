@@ -37,6 +37,11 @@ enum pgoutput_kind {
     PGOUTPUT_STREAM_STOP,
     PGOUTPUT_STREAM_COMMIT,
     PGOUTPUT_STREAM_ABORT,
+    PGOUTPUT_BEGIN_PREPARE,
+    PGOUTPUT_PREPARE,
+    PGOUTPUT_COMMIT_PREPARED,
+    PGOUTPUT_ROLLBACK_PREPARED,
+    PGOUTPUT_STREAM_PREPARE,
 };
 
 struct pgoutput_column {
@@ -53,14 +58,14 @@ struct pgoutput_row {
 
 struct pgoutput_message {
     enum pgoutput_kind kind;
-    /* Of the (sub)transaction: in BEGIN and the STREAM kinds; within a stream in every kind; else 0. */
+    /* Of the (sub)transaction: in BEGIN, the STREAM and the PREPARE kinds; within a stream in every kind; else 0. */
     uint32_t xid;
     union {
         struct {
             uint64_t final_lsn;     /* start of the commit record */
             int64_t commit_time_us; /* Unix epoch */
         } begin;
-        struct { /* COMMIT, STREAM_COMMIT */
+        struct { /* COMMIT, STREAM_COMMIT, COMMIT_PREPARED */
             uint64_t commit_lsn;
             uint64_t end_lsn;
             int64_t commit_time_us;
@@ -106,6 +111,11 @@ struct pgoutput_message {
         struct {
             uint32_t subxid; /* equal to xid: all of it is aborted */
         } stream_abort;
+        struct {                  /* BEGIN_PREPARE, PREPARE, STREAM_PREPARE, ROLLBACK_PREPARED */
+            uint64_t prepare_lsn; /* start of its record; of ROLLBACK_PREPARED 0 */
+            uint64_t end_lsn;     /* end of its record */
+            int64_t prepare_time_us;
+        } prepare;
     };
 };
 
@@ -119,6 +129,10 @@ void pgoutput_reset(struct pgoutput_decoder *decoder);
 /* False: the message is invalid; the decoder is as before the call. */
 bool pgoutput_decode(struct pgoutput_decoder *decoder, struct slice payload,
                      struct pgoutput_message *message) MUST_CHECK;
+
+/* The same for a message that was kept, apart from the stream that it came in: `in_stream` as it was then. */
+bool pgoutput_decode_kept(struct pgoutput_decoder *decoder, struct slice payload, bool in_stream,
+                          struct pgoutput_message *message) MUST_CHECK;
 
 /* OID of the i-th truncated relation. */
 uint32_t pgoutput_truncated(const struct pgoutput_message *message, uint32_t i);

@@ -48,6 +48,12 @@ static bool handle_frame(struct session *s, const struct frame *frame, struct er
 /* Once stopped, the transaction in hand is read to its end, and nothing behind it. */
 static bool is_drained(const struct session *s) { return s->stopping && !s->delivery->open; }
 
+/* A committed transaction that was kept while it was open comes before whatever the server has sent behind its commit. */
+static bool replay(struct session *s, int64_t now_us, struct error *err) {
+    s->last_message_us = now_us;
+    return delivery_replay(s->delivery, err);
+}
+
 /* Gives the sink all that is here, as long as it has room and the time allows. */
 static bool receive(struct session *s, int64_t now_us, struct error *err) {
     struct frame frame;
@@ -55,13 +61,17 @@ static bool receive(struct session *s, int64_t now_us, struct error *err) {
     for (unsigned n = 1; !is_drained(s); n++) {
         s->sink_full = !is_sink_ready(s);
         if (s->sink_full) return true;
-        switch (stream_next(s->stream, &frame, err)) {
-        case STREAM_ERROR: return false;
-        case STREAM_EMPTY: s->backlog = false; return true;
-        case STREAM_FRAME: break;
+        if (delivery_is_replaying(s->delivery)) {
+            if (!replay(s, now_us, err)) return false;
+        } else {
+            switch (stream_next(s->stream, &frame, err)) {
+            case STREAM_ERROR: return false;
+            case STREAM_EMPTY: s->backlog = false; return true;
+            case STREAM_FRAME: break;
+            }
+            s->last_message_us = now_us;
+            if (!handle_frame(s, &frame, err)) return false;
         }
-        s->last_message_us = now_us;
-        if (!handle_frame(s, &frame, err)) return false;
         if (n % FRAMES_PER_CLOCK == 0 && clock_mono_us() - now_us > RECEIVE_US) return true;
     }
     s->backlog = false;
@@ -83,7 +93,8 @@ static bool is_question_due(struct session *s, int64_t now_us) {
 }
 
 static bool tell_server(struct session *s, int64_t now_us, struct error *err) {
-    uint64_t confirmed_lsn = s->sink.ops->confirmed_lsn(s->sink.self);
+    uint64_t confirmed_lsn =
+        delivery_may_confirm(s->delivery, s->sink.ops->confirmed_lsn(s->sink.self));
     bool moved = confirmed_lsn > s->confirmed_lsn;
     bool ask = is_question_due(s, now_us);
     if (moved) s->confirmed_lsn = confirmed_lsn;
@@ -146,7 +157,8 @@ static bool take_turn(struct session *s, int64_t now_us, struct error *err) {
 }
 
 static bool wait_for_bytes(struct session *s, struct error *err) {
-    bool reading = !s->sink_full && !is_drained(s);
+    /* With a backlog it is not read on: libpq's buffer would grow by all that the sink is slower than the server. */
+    bool reading = !s->sink_full && !s->backlog && !is_drained(s);
     int timeout_ms = s->sink_full ? FULL_WAIT_MS : s->backlog ? 0 : IDLE_WAIT_MS;
     short events = reading ? POLLIN : 0;
     if (stream_wants_write(s->stream)) events |= POLLOUT;

@@ -8,7 +8,7 @@
 
 enum { FIRST_WITH_FAILOVER = 170000 };
 
-/* failover and invalidation_reason came with 17, conflicting with 16; to_jsonb asks for a column that may not be there. */
+/* failover and invalidation_reason came with 17, conflicting with 16, two_phase with 14; to_jsonb asks for a column that may not be there. */
 static const char lookup_sql[] =
     "SELECT s.slot_type = 'logical', coalesce(s.database = current_database(), false),"
     " coalesce(s.plugin, ''), coalesce(s.database, ''), s.temporary, coalesce(s.active_pid, 0),"
@@ -19,7 +19,8 @@ static const char lookup_sql[] =
     " coalesce(s.confirmed_flush_lsn, '0/0'), coalesce(s.restart_lsn, '0/0'),"
     " coalesce(pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()"
     "  ELSE pg_current_wal_lsn() END, s.restart_lsn), 0)::bigint,"
-    " coalesce((to_jsonb(s)->>'failover')::bool, false)"
+    " coalesce((to_jsonb(s)->>'failover')::bool, false),"
+    " coalesce((to_jsonb(s)->>'two_phase')::bool, false)"
     " FROM pg_replication_slots s WHERE s.slot_name = ";
 
 static bool is_true(const PGresult *rows, int column) {
@@ -38,6 +39,7 @@ static bool read_info(const PGresult *rows, struct slot_info *info) {
     snprintf(info->status, sizeof info->status, "%s", PQgetvalue(rows, 0, 7));
     info->retained_bytes = atoll(PQgetvalue(rows, 0, 10));
     info->failover = is_true(rows, 11);
+    info->two_phase = is_true(rows, 12);
     return lsn_parse(PQgetvalue(rows, 0, 8), &info->confirmed_lsn) &&
            lsn_parse(PQgetvalue(rows, 0, 9), &info->restart_lsn);
 }

@@ -30,6 +30,7 @@ struct slot_info {
     uint64_t restart_lsn;
     int64_t retained_bytes; /* of WAL, from restart_lsn to now */
     bool failover;          /* standbys may keep a copy in step (17+) */
+    bool two_phase;         /* prepared transactions are sent when they are prepared */
 };
 
 bool slot_lookup(const struct pgwait *wait, PGconn *conn, const char *name, struct slot_info *info,

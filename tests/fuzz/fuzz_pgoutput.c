@@ -76,10 +76,11 @@ static bool deliver_copy(struct delivery *delivery, struct slice message) {
     struct error err;
     bool ok = delivery_frame(delivery, &frame, &err);
     free(copy);
+    while (ok && delivery_is_replaying(delivery))
+        ok = delivery_replay(delivery, &err);
     return ok;
 }
 
-/* Streams of open transactions are not delivered yet: the decoder alone sees them. */
 static void decode_all(struct slice file) {
     struct pgoutput_decoder *decoder = pgoutput_create();
     struct pgoutput_message message;
@@ -92,12 +93,12 @@ static void decode_all(struct slice file) {
     pgoutput_destroy(&decoder);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    struct slice file = slice_make(data, size);
-    decode_all(file);
+/* With a spool open and prepared transactions are kept and replayed; without, they are an error. */
+static void deliver_all(struct slice file, struct spool *spool) {
     struct checker checker = {0};
     struct delivery delivery;
     delivery_init(&delivery, (struct change_sink){.ops = &ops, .self = &checker, .name = "fuzz"});
+    if (spool) delivery_use_spool(&delivery, spool);
     delivery_new_session(&delivery, 1000);
     struct reader in = reader_make(file);
     /* A sink that is done with a session after an error, as the feed is. */
@@ -106,5 +107,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         if (in.failed || !deliver_copy(&delivery, message)) break;
     }
     delivery_deinit(&delivery);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    struct slice file = slice_make(data, size);
+    decode_all(file);
+    deliver_all(file, NULL);
+    struct metrics *metrics = metrics_create();
+    struct spool_config config = {.directory = "/tmp/freshet-fuzz-spool",
+                                  .name = "fuzz",
+                                  .feed = "fuzz",
+                                  .memory_bytes = 2048};
+    struct spool *spool = spool_create(&config, metrics);
+    deliver_all(file, spool);
+    spool_destroy(&spool);
+    metrics_destroy(&metrics);
     return 0;
 }

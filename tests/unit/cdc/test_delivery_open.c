@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "cdc/delivery.h"
+#include "tests/unit/cdc/messages.h"
 
 /* What the sink was told, as text. */
 struct told {
@@ -75,86 +76,6 @@ static const struct change_sink_ops open_ops = {.relation = on_relation,
                                                 .open_change = on_open_change,
                                                 .open_abort = on_open_abort,
                                                 .open_commit = on_open_commit};
-
-/* ---- messages, as pgoutput writes them ---- */
-
-static void put(struct buf *out, uint64_t value, int bytes) {
-    for (int i = bytes - 1; i >= 0; i--)
-        buf_append_char(out, (char)(value >> (8 * i)));
-}
-
-static bool give(struct delivery *delivery, struct buf *message) {
-    struct error err = {0};
-    struct frame frame = {.kind = FRAME_DATA, .start_lsn = 1, .payload = buf_slice(message)};
-    bool ok = delivery_frame(delivery, &frame, &err);
-    buf_deinit(message);
-    return ok;
-}
-
-static bool give_numbers(struct delivery *delivery, char type, const uint64_t *values,
-                         const int *bytes, int n) {
-    struct buf message = {0};
-    buf_append_char(&message, type);
-    for (int i = 0; i < n; i++)
-        put(&message, values[i], bytes[i]);
-    return give(delivery, &message);
-}
-
-static bool start(struct delivery *delivery, uint32_t xid) {
-    return give_numbers(delivery, 'S', (uint64_t[]){xid, 1}, (int[]){4, 1}, 2);
-}
-
-static bool stop(struct delivery *delivery) { return give_numbers(delivery, 'E', NULL, NULL, 0); }
-
-static bool stream_commit(struct delivery *delivery, uint32_t xid, uint64_t end_lsn) {
-    return give_numbers(delivery, 'c', (uint64_t[]){xid, 0, end_lsn - 1, end_lsn, 0},
-                        (int[]){4, 1, 8, 8, 8}, 5);
-}
-
-static bool stream_abort(struct delivery *delivery, uint32_t xid, uint32_t subxid) {
-    return give_numbers(delivery, 'A', (uint64_t[]){xid, subxid}, (int[]){4, 4}, 2);
-}
-
-static bool begin(struct delivery *delivery, uint32_t xid) {
-    return give_numbers(delivery, 'B', (uint64_t[]){7, 0, xid}, (int[]){8, 8, 4}, 3);
-}
-
-static bool commit(struct delivery *delivery) {
-    return give_numbers(delivery, 'C', (uint64_t[]){0, 7, 8, 0}, (int[]){1, 8, 8, 8}, 4);
-}
-
-/* xid 0: not within a piece. */
-static bool describe(struct delivery *delivery, uint32_t xid, int n_columns) {
-    struct buf message = {0};
-    buf_append_char(&message, 'R');
-    if (xid) put(&message, xid, 4);
-    put(&message, 16384, 4);
-    buf_append(&message, "public\0t\0d", 10);
-    put(&message, (uint64_t)n_columns, 2);
-    for (int i = 0; i < n_columns; i++) {
-        put(&message, i == 0, 1);
-        buf_printf(&message, "c%d", i);
-        put(&message, 0, 1);
-        put(&message, 23, 4);
-        put(&message, UINT32_MAX, 4);
-    }
-    return give(delivery, &message);
-}
-
-static bool insert(struct delivery *delivery, uint32_t xid, int n_columns) {
-    struct buf message = {0};
-    buf_append_char(&message, 'I');
-    if (xid) put(&message, xid, 4);
-    put(&message, 16384, 4);
-    buf_append_char(&message, 'N');
-    put(&message, (uint64_t)n_columns, 2);
-    for (int i = 0; i < n_columns; i++)
-        buf_append(&message,
-                   "t\0\0\0\001"
-                   "1",
-                   6);
-    return give(delivery, &message);
-}
 
 static void assert_told(struct told *told, const char *expected) {
     assert_string_equal(buf_text(&told->text), expected);

@@ -223,7 +223,7 @@ static void within_a_stream_messages_carry_their_own_xid(void **state) {
 /* ---- recorded messages ---- */
 
 static void every_recorded_message_decodes(void **state) {
-    unsigned seen[PGOUTPUT_STREAM_ABORT + 1] = {0};
+    unsigned seen[PGOUTPUT_STREAM_PREPARE + 1] = {0};
     for (size_t i = 0; i < N_RECORDED; i++) {
         struct buf file = recorded_load(recorded_names[i]);
         struct slice message;
