@@ -54,7 +54,9 @@ struct feed_config {
         disposable; /* nothing is lost with a permanent slot: one that the server has given up is made anew */
     const char *publication;
     enum feed_snapshot snapshot;
-    uint32_t n_patterns; /* of tables for the snapshot: "public.*", "sales.orders" */
+    uint32_t snapshot_readers;    /* connections that read the initial one; 0: one */
+    uint64_t snapshot_part_bytes; /* about so many of rows are read at a time; 0: 2 MiB */
+    uint32_t n_patterns;          /* of tables for the snapshot: "public.*", "sales.orders" */
     const char *const *patterns;
     bool messages;              /* logical messages are wanted */
     const char *server_options; /* for the session, e.g. "-c logical_decoding_work_mem=1MB"; NULL */

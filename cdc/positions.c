@@ -16,6 +16,12 @@ void position_compose_key(const char *slot, struct buf *out) {
     buf_append_char(out, '}');
 }
 
+void position_compose_note_key(const char *slot, struct buf *out) {
+    buf_append_text(out, "{\"slot\":");
+    json_append_string(out, slice_from(slot));
+    buf_append_text(out, ",\"note\":\"snapshot\"}");
+}
+
 /* The identifier is a string: it does not fit the integers of every JSON reader. */
 void position_compose_value(const struct change_position *position, struct buf *out) {
     buf_printf(out,
@@ -103,9 +109,24 @@ static rd_kafka_t *open_consumer(const struct kafka_config *config, const char *
     return consumer;
 }
 
+/* What is looked for, and where it goes. */
+struct search {
+    struct slice key;
+    struct slice note_key;
+    struct change_position *position;
+    struct buf *note; /* NULL: not wanted */
+};
+
 /* Takes the record in if it is the slot's. */
-static bool take(const rd_kafka_message_t *message, struct slice key,
-                 struct change_position *position, struct error *err) {
+static bool take(const rd_kafka_message_t *message, const struct search *search,
+                 struct error *err) {
+    struct slice key = search->key;
+    struct change_position *position = search->position;
+    if (search->note && slice_equal(slice_make(message->key, message->key_len), search->note_key)) {
+        search->note->len = 0;
+        if (message->payload) buf_append(search->note, message->payload, message->len);
+        return true;
+    }
     if (!slice_equal(slice_make(message->key, message->key_len), key)) return true;
     *position = (struct change_position){0};
     if (!message->payload) return true; /* deleted on purpose: a new start */
@@ -131,8 +152,8 @@ static bool find_end(const struct kafka_config *config, const char *topic, struc
 
 /* A reader of committed records gets no further than the first open transaction, whoever's it is; our record may stand behind
  * it. So the end that counts is that of all records. */
-static bool read_to_end(rd_kafka_t *consumer, struct slice key, int64_t end, int timeout_ms,
-                        struct change_position *position, struct error *err) {
+static bool read_to_end(rd_kafka_t *consumer, const struct search *search, int64_t end,
+                        int timeout_ms, struct error *err) {
     int64_t deadline_us = clock_mono_us() + (int64_t)timeout_ms * 1000;
     int64_t held_at = -1;
     while (clock_mono_us() < deadline_us) {
@@ -140,7 +161,7 @@ static bool read_to_end(rd_kafka_t *consumer, struct slice key, int64_t end, int
         if (!message) continue;
         rd_kafka_resp_err_t code = message->err;
         int64_t offset = message->offset;
-        bool ok = code || take(message, key, position, err);
+        bool ok = code || take(message, search, err);
         rd_kafka_message_destroy(message);
         if (!ok) return false;
         if (code == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
@@ -164,22 +185,30 @@ static bool read_to_end(rd_kafka_t *consumer, struct slice key, int64_t end, int
 
 bool positions_read(const struct kafka_config *config, const char *topic, const char *slot,
                     struct log *log, int timeout_ms, struct change_position *position,
-                    struct error *err) {
+                    struct buf *note, struct error *err) {
     *position = (struct change_position){0};
+    if (note) note->len = 0;
     int64_t end;
     if (!find_end(config, topic, log, timeout_ms, &end, err)) return false;
     rd_kafka_t *consumer = open_consumer(config, "read_committed", log, err);
     if (!consumer) return false;
     struct buf key = {0};
+    struct buf note_key = {0};
     position_compose_key(slot, &key);
+    position_compose_note_key(slot, &note_key);
+    struct search search = {.key = buf_slice(&key),
+                            .note_key = buf_slice(&note_key),
+                            .position = position,
+                            .note = note};
     rd_kafka_topic_partition_list_t *partitions = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(partitions, topic, 0)->offset = RD_KAFKA_OFFSET_BEGINNING;
     rd_kafka_resp_err_t code = rd_kafka_assign(consumer, partitions);
     bool ok = code ? kafka_error_code(err, code, "reading the stored position")
-                   : read_to_end(consumer, buf_slice(&key), end, timeout_ms, position, err);
+                   : read_to_end(consumer, &search, end, timeout_ms, err);
     rd_kafka_topic_partition_list_destroy(partitions);
     rd_kafka_consumer_close(consumer);
     rd_kafka_destroy(consumer);
     buf_deinit(&key);
+    buf_deinit(&note_key);
     return ok;
 }

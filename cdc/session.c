@@ -10,6 +10,7 @@
 
 enum {
     DEFAULT_STATUS_INTERVAL_MS = 1000,
+    DEFAULT_PART_BYTES = 2 * 1024 * 1024,
     BLOCKER_EVERY_US = 5000000,
     DEFAULT_SILENCE_MS = 60000,
     STANDIN_AFTER_US = 300000, /* so long a slot may take to make */
@@ -186,7 +187,11 @@ static bool take_snapshot(struct session *s, struct error *err) {
         .patterns = s->config->patterns,
         .exported = s->exported_snapshot,
         .consistent_lsn = s->identity.slot_lsn,
+        .n_readers = s->config->snapshot_readers,
+        .part_bytes =
+            s->config->snapshot_part_bytes ? s->config->snapshot_part_bytes : DEFAULT_PART_BYTES,
         .sink = s->sink,
+        .keeps_notes = s->position.keeps_notes && s->sink.ops->note,
         .relations = s->delivery->relations,
         .wait = &wait,
         .log = s->log,

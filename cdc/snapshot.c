@@ -1,18 +1,21 @@
 #include "cdc/snapshot.h"
 
 #include <poll.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/lsn.h"
 #include "base/mem.h"
 #include "cdc/copytext.h"
+#include "cdc/snapshot_readers.h"
+#include "cdc/snapshot_state.h"
 #include "cdc/snapshot_tables.h"
 
 enum { PROGRESS_EVERY_US = 10000000, ROWS_PER_CLOCK = 256, NOT_READY_WAIT_MS = 2 };
 
-/* A row as COPY gave it, and where its values lie. */
+/* A row as COPY gave it: its values lie in the bytes of a piece. */
 struct row {
-    char *bytes; /* NULL: none */
+    bool any;
     const struct relation *relation;
     bool first_in_table;
     bool first_of_all;
@@ -22,16 +25,82 @@ struct row {
 struct snapshot {
     const struct snapshot_plan *plan;
     struct snapshot_counts *counts;
-    PGconn *conn;
+    PGconn *conn; /* keeps the exported snapshot alive, and knows the catalog as of it */
+    struct snapshot_tables *tables;
+    struct snapshot_readers *readers;
     struct transaction tx;
     uint64_t next_index;
+
+    uint32_t table; /* in hand; n: none yet */
+    uint32_t n_announced;
+    const struct relation *relation; /* its */
+    bool first_row;                  /* none of its rows has come */
+    bool any_table;                  /* a row of any table has come */
     struct row held; /* the row of which it is not known yet whether it is a last one */
     struct row read;
+    struct snapshot_piece *piece;      /* holds `read` */
+    struct snapshot_piece *held_piece; /* holds `held`, where that is another one */
+
+    /* What is noted. A part is done when its last row has been given, which may be held. */
+    struct snapshot_state *state;
+    struct snapshot_task **tasks; /* of each table */
+    bool part_due;                /* this one is done but for the held row */
+    uint32_t due_table, due_from, due_to;
+    uint32_t n_done; /* the tasks of the tables before are off the list */
+
+    uint64_t all_pages;
+    uint64_t pages;
     int64_t began_us;
     int64_t last_turn_us;
     int64_t last_progress_us;
     uint64_t last_progress_rows;
 };
+
+/* ---- keeping everybody alive between rows ---- */
+
+static void tell_progress(struct snapshot *s, int64_t now_us) {
+    const struct snapshot_counts *counts = s->counts;
+    int64_t since_us = now_us - s->last_progress_us;
+    double all_us = (double)(now_us - s->began_us);
+    double left_s = counts->share > 0 ? all_us * (1 - counts->share) / counts->share / 1e6 : 0;
+    log_info(
+        s->plan->log, "snapshot_progress",
+        "feed=%s table=%s.%s tables=%llu/%llu rows=%llu bytes=%llu percent=%.1f "
+        "rows_per_second=%llu seconds_left=%.0f",
+        s->plan->sink.name, counts->schema ? counts->schema : "",
+        counts->table ? counts->table : "", (unsigned long long)counts->tables,
+        (unsigned long long)counts->all_tables, (unsigned long long)counts->rows,
+        (unsigned long long)counts->bytes, counts->share * 100,
+        (unsigned long long)((counts->rows - s->last_progress_rows) * 1000000 / (uint64_t)since_us),
+        left_s);
+    s->last_progress_us = now_us;
+    s->last_progress_rows = counts->rows;
+}
+
+static bool take_turn(struct snapshot *s, int64_t now_us, struct error *err) {
+    s->last_turn_us = now_us;
+    const struct pgwait *wait = s->plan->wait;
+    if (!pgwait_poll(wait, -1, 0, 0, err)) return false;
+    if (wait->turn && !wait->turn(wait->arg, now_us - s->began_us, err)) return false;
+    if (now_us - s->last_progress_us >= PROGRESS_EVERY_US) tell_progress(s, now_us);
+    return true;
+}
+
+static bool turn_when_due(struct snapshot *s, struct error *err) {
+    int64_t now_us = clock_mono_us();
+    return now_us - s->last_turn_us <= 5000 || take_turn(s, now_us, err);
+}
+
+/* Until the sink has room. The readers wait with us once they are as far ahead as they may. */
+static bool wait_for_sink(struct snapshot *s, struct error *err) {
+    const struct change_sink *sink = &s->plan->sink;
+    while (sink->ops->ready && !sink->ops->ready(sink->self)) {
+        if (!pgwait_poll(s->plan->wait, -1, 0, NOT_READY_WAIT_MS, err) ||
+            !take_turn(s, clock_mono_us(), err))
+            return false;
+    }
+    return true;
+}
 
 /* ---- markers ---- */
 
@@ -46,7 +115,7 @@ static enum snapshot_marker marker_of(const struct row *row, enum next_row next)
 }
 
 static bool give_held(struct snapshot *s, enum next_row next, struct error *err) {
-    if (!s->held.bytes) return true;
+    if (!s->held.any) return true;
     struct change change = {.operation = CHANGE_READ,
                             .relation = s->held.relation,
                             .row_lsn = s->plan->consistent_lsn,
@@ -54,100 +123,106 @@ static bool give_held(struct snapshot *s, enum next_row next, struct error *err)
                             .new_row = s->held.values,
                             .marker = marker_of(&s->held, next)};
     bool ok = s->plan->sink.ops->change(s->plan->sink.self, &s->tx, &change, err);
-    PQfreemem(s->held.bytes);
-    s->held.bytes = NULL;
+    s->held.any = false;
+    snapshot_piece_destroy(&s->held_piece);
     return ok;
 }
 
-/* ---- keeping everybody alive between rows ---- */
+/* ---- transactions and notes ---- */
 
-static bool take_turn(struct snapshot *s, int64_t now_us, struct error *err) {
-    s->last_turn_us = now_us;
-    const struct pgwait *wait = s->plan->wait;
-    if (!pgwait_poll(wait, -1, 0, 0, err)) return false;
-    if (wait->turn && !wait->turn(wait->arg, now_us - s->began_us, err)) return false;
-    int64_t since_us = now_us - s->last_progress_us;
-    if (since_us < PROGRESS_EVERY_US) return true;
-    log_info(s->plan->log, "snapshot_progress",
-             "feed=%s table=%s.%s rows=%llu bytes=%llu rows_per_second=%llu", s->plan->sink.name,
-             s->read.relation->schema, s->read.relation->name, (unsigned long long)s->counts->rows,
-             (unsigned long long)s->counts->bytes,
-             (unsigned long long)((s->counts->rows - s->last_progress_rows) * 1000000 /
-                                  (uint64_t)since_us));
-    s->last_progress_us = now_us;
-    s->last_progress_rows = s->counts->rows;
-    return true;
+static bool begin(struct snapshot *s, struct error *err) {
+    s->next_index = 0;
+    return s->plan->sink.ops->begin(s->plan->sink.self, &s->tx, err);
 }
 
-/* Until the sink has room. The server waits with us: nothing is read meanwhile. */
-static bool wait_for_sink(struct snapshot *s, struct error *err) {
-    const struct change_sink *sink = &s->plan->sink;
-    while (sink->ops->ready && !sink->ops->ready(sink->self)) {
-        if (!pgwait_poll(s->plan->wait, -1, 0, NOT_READY_WAIT_MS, err) ||
-            !take_turn(s, clock_mono_us(), err))
-            return false;
+static bool note(struct snapshot *s, struct error *err) {
+    struct buf text = {0};
+    snapshot_state_compose(s->state, &text);
+    bool ok = s->plan->sink.ops->note(s->plan->sink.self, buf_slice(&text), err);
+    buf_deinit(&text);
+    return ok;
+}
+
+/* Tables before the one in hand are done, since nothing of them is held any more. */
+static void strike_done(struct snapshot *s, uint32_t end) {
+    for (; s->n_done < end; s->n_done++) {
+        snapshot_state_remove(s->state, s->tasks[s->n_done]);
+        s->tasks[s->n_done] = NULL;
     }
-    return true;
 }
 
-/* ---- one table ---- */
+/* The held row has been given: the part that it ended is whole, and so is its transaction. */
+static bool close_part(struct snapshot *s, struct error *err) {
+    if (!s->part_due) return true;
+    s->part_due = false;
+    if (!s->plan->keeps_notes) return true;
+    snapshot_task_pages_done(s->tasks[s->due_table], s->due_from, s->due_to);
+    strike_done(s, s->table);
+    return note(s, err) && s->plan->sink.ops->commit(s->plan->sink.self, &s->tx, err) &&
+           begin(s, err);
+}
 
-static bool accept_row(struct snapshot *s, char *bytes, int len, bool *first_row, bool first_table,
-                       struct error *err) {
+/* ---- rows ---- */
+
+static bool accept_row(struct snapshot *s, char *bytes, size_t len, struct error *err) {
     struct row *row = &s->read;
-    row->bytes = bytes;
-    row->first_in_table = *first_row;
-    row->first_of_all = *first_row && first_table;
-    *first_row = false;
+    *row = (struct row){.any = true,
+                        .relation = s->relation,
+                        .first_in_table = s->first_row,
+                        .first_of_all = s->first_row && s->table == 0,
+                        .values = row->values};
+    enum next_row next = s->first_row ? NEXT_OTHER_TABLE : NEXT_SAME_TABLE;
+    s->first_row = false;
     s->counts->rows++;
-    s->counts->bytes += (uint64_t)len;
-    if (!copytext_parse(bytes, (size_t)len, row->relation->n_columns, row->values)) {
-        PQfreemem(bytes);
-        row->bytes = NULL;
+    s->counts->bytes += len;
+    if (!copytext_parse(bytes, len, row->relation->n_columns, row->values))
         return error_set(err, ERROR_PROTOCOL, true, "snapshot of %s.%s: malformed COPY row",
                          row->relation->schema, row->relation->name);
-    }
-    enum next_row next = row->first_in_table ? NEXT_OTHER_TABLE : NEXT_SAME_TABLE;
-    bool ok = give_held(s, next, err);
+    if (!give_held(s, next, err) || !close_part(s, err)) return false;
     struct row given = s->held;
     s->held = s->read;
-    s->read.values = given.values;
-    s->read.bytes = NULL;
-    return ok;
+    s->read = (struct row){.values = given.values};
+    return true;
 }
 
-/* The COPY's end: an error, or done. */
-static bool finish_copy(struct snapshot *s, struct error *err) {
-    bool ok = true;
-    PGresult *result;
-    while ((result = PQgetResult(s->conn)) != NULL) {
-        if (ok && PQresultStatus(result) != PGRES_COMMAND_OK)
-            ok = pg_error(err, s->conn, result, "snapshot");
-        PQclear(result);
-    }
-    return ok;
-}
-
-static bool read_rows(struct snapshot *s, bool first_table, struct error *err) {
-    bool first_row = true;
-    while (true) {
+/* Raw newlines end rows: those in values are escaped. */
+static bool give_rows(struct snapshot *s, struct error *err) {
+    struct buf *rows = &s->piece->rows;
+    for (size_t at = 0; at < rows->len;) {
         if (!wait_for_sink(s, err)) return false;
-        char *bytes;
-        int len = PQgetCopyData(s->conn, &bytes, 1);
-        if (len > 0) {
-            if (!accept_row(s, bytes, len, &first_row, first_table, err)) return false;
-            if (s->counts->rows % ROWS_PER_CLOCK) continue;
-        } else if (len == 0) {
-            if (!pgwait_poll(s->plan->wait, PQsocket(s->conn), POLLIN, PGWAIT_TURN_MS, err))
-                return false;
-            if (!PQconsumeInput(s->conn)) return pg_error(err, s->conn, NULL, "snapshot");
-        } else {
-            return finish_copy(s, err);
-        }
-        int64_t now_us = clock_mono_us();
-        if (now_us - s->last_turn_us > 5000 && !take_turn(s, now_us, err)) return false;
+        char *newline = memchr(rows->data + at, '\n', rows->len - at);
+        size_t end = newline ? (size_t)(newline - rows->data) + 1 : rows->len;
+        if (!accept_row(s, rows->data + at, end - at, err)) return false;
+        at = end;
+        if (s->counts->rows % ROWS_PER_CLOCK == 0 && !turn_when_due(s, err)) return false;
     }
+    return true;
 }
+
+static void count_pages(struct snapshot *s, const struct snapshot_piece *part) {
+    uint32_t n = s->tables->tables[part->table].n_pages;
+    uint32_t to = part->to < n ? part->to : n;
+    if (to > part->from) s->pages += to - part->from;
+    s->counts->share = s->all_pages ? (double)s->pages / (double)s->all_pages : 1;
+}
+
+/* A part without rows is done as soon as it has been seen; one whose last row is held, later. */
+static bool end_part(struct snapshot *s, const struct snapshot_piece *part, struct error *err) {
+    count_pages(s, part);
+    if (!s->held.any || s->part_due) {
+        if (s->plan->keeps_notes)
+            snapshot_task_pages_done(s->tasks[part->table], part->from, part->to);
+        return true;
+    }
+    s->part_due = true;
+    s->due_table = part->table;
+    s->due_from = part->from;
+    s->due_to = part->to;
+    (void)err;
+    return true;
+}
+
+/* ---- tables ---- */
 
 static void warn_of_row_security(struct snapshot *s, const struct snapshot_table *table) {
     log_warn(s->plan->log, "snapshot_row_security",
@@ -156,64 +231,148 @@ static void warn_of_row_security(struct snapshot *s, const struct snapshot_table
              s->plan->sink.name, table->schema, table->name);
 }
 
-static bool read_table(struct snapshot *s, const struct snapshot_table *table, bool first_table,
-                       struct error *err) {
+static bool announce(struct snapshot *s, const struct snapshot_table *table, struct error *err) {
+    const struct change_sink *sink = &s->plan->sink;
+    bool due;
     if (table->row_security) warn_of_row_security(s, table);
-    struct buf sql = {0};
-    snapshot_tables_copy_sql(table, &sql);
-    PGresult *result = pgwait_query(s->plan->wait, s->conn, buf_text(&sql), err);
-    buf_deinit(&sql);
-    bool ok = result && read_rows(s, first_table, err);
-    PQclear(result);
-    if (!ok) return error_prefix(err, "table %s.%s", table->schema, table->name);
-    s->counts->tables++;
+    s->relation = relations_put(s->plan->relations, &table->draft, &due);
+    bool ok = !due || !sink->ops->relation || sink->ops->relation(sink->self, s->relation, err);
+    /* A row that is held points to another table's relation, which is not replaced by this one. */
+    relations_sweep(s->plan->relations);
+    return ok;
+}
+
+/* Up to the table; the empty ones before it are told of, too. */
+static bool enter_table(struct snapshot *s, uint32_t table, struct error *err) {
+    for (; s->n_announced <= table && s->n_announced < s->tables->n; s->n_announced++) {
+        const struct snapshot_table *entered = &s->tables->tables[s->n_announced];
+        if (!announce(s, entered, err)) return false;
+        s->counts->schema = entered->schema;
+        s->counts->table = entered->name;
+        s->counts->tables = s->n_announced;
+        s->table = s->n_announced;
+        s->first_row = true;
+    }
     return true;
 }
 
-/* ---- all of them ---- */
-
-static const struct relation *announce(struct snapshot *s, const struct snapshot_table *table,
-                                       struct error *err) {
-    const struct change_sink *sink = &s->plan->sink;
-    bool due;
-    const struct relation *relation = relations_put(s->plan->relations, &table->draft, &due);
-    bool ok = !due || !sink->ops->relation || sink->ops->relation(sink->self, relation, err);
-    relations_sweep(s->plan->relations);
-    return ok ? relation : NULL;
-}
-
-static bool read_tables(struct snapshot *s, const struct snapshot_tables *tables,
-                        struct error *err) {
-    const struct change_sink *sink = &s->plan->sink;
-    s->tx = (struct transaction){.commit_lsn = s->plan->consistent_lsn,
-                                 .end_lsn = s->plan->consistent_lsn,
-                                 .commit_time_us = clock_wall_us(),
-                                 .snapshot = true};
-    if (!sink->ops->begin(sink->self, &s->tx, err)) return false;
-    for (uint32_t i = 0; i < tables->n; i++) {
-        s->read.relation = announce(s, &tables->tables[i], err);
-        if (!s->read.relation || !read_table(s, &tables->tables[i], i == 0, err)) return false;
+static bool give_piece(struct snapshot *s, struct error *err) {
+    if (!enter_table(s, s->piece->table, err) || !give_rows(s, err)) return false;
+    if (s->piece->ends_part && !end_part(s, s->piece, err)) return false;
+    /* The last row that was parsed lies in this piece; what was held before it has been given. */
+    if (s->held.any && s->piece->rows.len) {
+        snapshot_piece_destroy(&s->held_piece);
+        s->held_piece = s->piece;
+        s->piece = NULL;
     }
-    if (!give_held(s, NEXT_NONE, err) || !sink->ops->commit(sink->self, &s->tx, err)) return false;
-    return !sink->ops->snapshot_done ||
-           sink->ops->snapshot_done(sink->self, s->plan->consistent_lsn, err);
+    snapshot_piece_destroy(&s->piece);
+    return true;
 }
 
-static bool run(const struct pgwait *wait, PGconn *conn, const char *sql, struct error *err) {
-    PGresult *result = pgwait_query(wait, conn, sql, err);
+static bool give_all(struct snapshot *s, struct error *err) {
+    while (true) {
+        switch (snapshot_readers_next(s->readers, &s->piece, err)) {
+        case GOT_PIECE:
+            if (!give_piece(s, err)) return false;
+            break;
+        case GOT_NOTHING_YET:
+            if (!pgwait_poll(s->plan->wait, snapshot_readers_fd(s->readers), POLLIN, PGWAIT_TURN_MS,
+                             err))
+                return false;
+            break;
+        case GOT_ALL: return enter_table(s, s->tables->n, err);
+        case GOT_ERROR: return false;
+        }
+        if (!turn_when_due(s, err)) return false;
+    }
+}
+
+/* ---- all of it ---- */
+
+static bool run_sql(const struct snapshot *s, const char *sql, struct error *err) {
+    PGresult *result = pgwait_query(s->plan->wait, s->conn, sql, err);
     PQclear(result);
     return result != NULL;
 }
 
 static bool adopt_snapshot(struct snapshot *s, struct error *err) {
-    const struct pgwait *wait = s->plan->wait;
     struct buf sql = {0};
     buf_append_text(&sql, "SET TRANSACTION SNAPSHOT ");
     pg_quote_literal(&sql, s->plan->exported);
-    bool ok = run(wait, s->conn, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", err) &&
-              run(wait, s->conn, buf_text(&sql), err);
+    bool ok = run_sql(s, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", err) &&
+              run_sql(s, buf_text(&sql), err);
     buf_deinit(&sql);
     return ok;
+}
+
+/* Which transactions the exported snapshot saw, and which tables the publication lists by name. */
+static bool read_facts(struct snapshot *s, struct error *err) {
+    PGresult *rows = pgwait_query(s->plan->wait, s->conn, "SELECT pg_current_snapshot()", err);
+    if (!rows) return false;
+    s->state->exported = mem_strdup(PQgetvalue(rows, 0, 0));
+    s->state->consistent_lsn = s->plan->consistent_lsn;
+    PQclear(rows);
+    uint32_t n;
+    uint32_t *oids;
+    if (!snapshot_tables_members(s->plan->wait, s->conn, s->plan->publication, &oids, &n, err))
+        return false;
+    snapshot_state_know(s->state, &oids, n);
+    return true;
+}
+
+static bool plan_tables(struct snapshot *s, struct error *err) {
+    struct snapshot_choice choice = {.publication = s->plan->publication,
+                                     .n_patterns = s->plan->n_patterns,
+                                     .patterns = s->plan->patterns};
+    s->tables = snapshot_tables_load(s->plan->wait, s->conn, &choice, err);
+    if (!s->tables || !read_facts(s, err)) return false;
+    s->tasks = mem_calloc(s->tables->n + 1, sizeof(struct snapshot_task *));
+    for (uint32_t i = 0; i < s->tables->n; i++) {
+        const struct snapshot_table *table = &s->tables->tables[i];
+        s->tasks[i] = snapshot_state_add(s->state, table->schema, table->name, TASK_INITIAL);
+        mem_free(s->tasks[i]->filenode);
+        s->tasks[i]->filenode = mem_strdup(table->filenode);
+        s->all_pages += table->n_pages;
+    }
+    s->counts->all_tables = s->tables->n;
+    return true;
+}
+
+static bool start_readers(struct snapshot *s, struct error *err) {
+    struct readers_plan plan = {.database_url = s->plan->database_url,
+                                .options = &s->plan->options,
+                                .exported = s->plan->exported,
+                                .tables = s->tables,
+                                .n_readers = s->plan->n_readers,
+                                .part_bytes = s->plan->part_bytes,
+                                .by_pages = PQserverVersion(s->conn) >= 140000};
+    s->readers = snapshot_readers_start(&plan, err);
+    return s->readers != NULL;
+}
+
+static bool finish(struct snapshot *s, struct error *err) {
+    const struct change_sink *sink = &s->plan->sink;
+    if (!give_held(s, NEXT_NONE, err)) return false;
+    s->part_due = false;
+    s->counts->tables = s->tables->n;
+    s->counts->share = 1;
+    if (s->plan->keeps_notes) {
+        strike_done(s, s->tables->n);
+        if (!note(s, err)) return false;
+    }
+    if (!sink->ops->commit(sink->self, &s->tx, err)) return false;
+    return !sink->ops->snapshot_done ||
+           sink->ops->snapshot_done(sink->self, s->plan->consistent_lsn, err);
+}
+
+static bool read_all(struct snapshot *s, struct error *err) {
+    s->tx = (struct transaction){.commit_lsn = s->plan->consistent_lsn,
+                                 .end_lsn = s->plan->consistent_lsn,
+                                 .commit_time_us = clock_wall_us(),
+                                 .snapshot = true};
+    s->conn = pgwait_connect(s->plan->wait, s->plan->database_url, &s->plan->options, err);
+    return s->conn && adopt_snapshot(s, err) && plan_tables(s, err) && start_readers(s, err) &&
+           begin(s, err) && give_all(s, err) && finish(s, err);
 }
 
 bool snapshot_run(const struct snapshot_plan *plan, struct snapshot_counts *counts,
@@ -225,21 +384,19 @@ bool snapshot_run(const struct snapshot_plan *plan, struct snapshot_counts *coun
                          .last_turn_us = now_us,
                          .last_progress_us = now_us};
     *counts = (struct snapshot_counts){0};
-    s.conn = pgwait_connect(plan->wait, plan->database_url, &plan->options, err);
-    if (!s.conn) return error_prefix(err, "snapshot");
+    s.state = snapshot_state_create();
     s.held.values = mem_calloc(PGOUTPUT_MAX_COLUMNS, sizeof(struct value));
     s.read.values = mem_calloc(PGOUTPUT_MAX_COLUMNS, sizeof(struct value));
-    struct snapshot_tables *tables = NULL;
-    bool ok = adopt_snapshot(&s, err);
-    if (ok) {
-        tables = snapshot_tables_load(plan->wait, s.conn, plan->publication, plan->n_patterns,
-                                      plan->patterns, err);
-        ok = tables && read_tables(&s, tables, err);
-    }
-    snapshot_tables_destroy(&tables);
-    PQfreemem(s.held.bytes);
+    bool ok = read_all(&s, err);
+    snapshot_readers_stop(&s.readers);
+    counts->schema = counts->table = NULL;
+    snapshot_tables_destroy(&s.tables);
+    snapshot_state_destroy(&s.state);
+    snapshot_piece_destroy(&s.piece);
+    snapshot_piece_destroy(&s.held_piece);
+    mem_free(s.tasks);
     mem_free(s.held.values);
     mem_free(s.read.values);
-    PQfinish(s.conn);
+    if (s.conn) PQfinish(s.conn);
     return ok || error_prefix(err, "snapshot");
 }

@@ -1,10 +1,14 @@
-/* snapshot.h: the initial snapshot: every published table that a pattern names, read by COPY under the snapshot
- * that the slot's creation exported, given to the sink as one transaction of CHANGE_READ.
+/* snapshot.h: the initial snapshot: every published table that a pattern names, read by COPY in parts, by several connections
+ * under the snapshot that the slot's creation exported, and given to the sink as CHANGE_READ.
  *
- *     if (!snapshot_run(&plan, &counts, err)) ...     interrupted: it starts over with a new slot
+ *     if (!snapshot_run(&plan, &counts, err)) ...
  *
- * The rows are exactly what was committed before the slot's consistent point; the stream has the rest. Rows
- * come in the order of schema and table name; each carries its marker, for which one row is kept back. */
+ * The rows are exactly what was committed before the slot's consistent point; the stream has the rest. Tables come in the
+ * order of schema and table name; each row carries its marker, for which one row is kept back.
+ *
+ * A sink that keeps notes gets each part as a transaction of its own, with a note of what is done (cdc/snapshot_state.h): an
+ * interrupted snapshot goes on from there, beside the stream (cdc/increment.h), since the exported snapshot is gone. For any
+ * other it starts over with a new slot. */
 #ifndef FRESHET_CDC_SNAPSHOT_H
 #define FRESHET_CDC_SNAPSHOT_H
 
@@ -25,7 +29,10 @@ struct snapshot_plan {
     const char *const *patterns;
     const char *exported;    /* the snapshot's name */
     uint64_t consistent_lsn; /* the slot's */
+    uint32_t n_readers;
+    uint64_t part_bytes; /* of rows, about */
     struct change_sink sink;
+    bool keeps_notes; /* the sink does */
     struct relations *relations;
     /* Its turn is called at least each PGWAIT_TURN_MS, between rows too: it ticks the sink. */
     const struct pgwait *wait;
@@ -33,12 +40,15 @@ struct snapshot_plan {
 };
 
 struct snapshot_counts {
-    uint64_t tables;
+    uint64_t tables; /* read */
     uint64_t rows;
     uint64_t bytes;
+    uint64_t all_tables;
+    double share;               /* of all pages that are read: 0 to 1 */
+    const char *schema, *table; /* in hand; NULL: none. Valid while the snapshot runs */
 };
 
-/* Calls begin, change..., commit and snapshot_done of the sink. counts are kept up while it runs. */
+/* Calls begin, change, note, commit and snapshot_done of the sink. counts are kept up while it runs. */
 bool snapshot_run(const struct snapshot_plan *plan, struct snapshot_counts *counts,
                   struct error *err) MUST_CHECK;
 

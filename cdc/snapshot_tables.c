@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "base/pattern.h"
 
 /* A row a column, tables in the order in which they are read. The publication's column lists and row filters
@@ -19,6 +20,7 @@ enum {
     COL_TYPE,
     COL_TYPMOD,
     COL_IN_IDENTITY,
+    COL_TOASTS,
 };
 
 static const char load_sql[] =
@@ -26,7 +28,8 @@ static const char load_sql[] =
     " c.relreplident, coalesce(to_jsonb(p)->>'rowfilter', ''), a.attname, a.atttypid, a.atttypmod,"
     " CASE c.relreplident WHEN 'f' THEN true WHEN 'n' THEN false ELSE EXISTS ("
     "  SELECT FROM pg_index i WHERE i.indrelid = c.oid AND a.attnum = ANY (i.indkey)"
-    "  AND CASE c.relreplident WHEN 'd' THEN i.indisprimary ELSE i.indisreplident END) END"
+    "  AND CASE c.relreplident WHEN 'd' THEN i.indisprimary ELSE i.indisreplident END) END,"
+    " a.attstorage <> 'p' AND c.relreplident <> 'f'"
     " FROM pg_publication_tables p JOIN pg_namespace n ON n.nspname = p.schemaname"
     " JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename"
     " LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
@@ -36,11 +39,29 @@ static const char load_sql[] =
 static const char load_order_sql[] =
     " ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\", a.attnum";
 
-static PGresult *query(const struct pgwait *wait, PGconn *conn, const char *publication,
-                       struct error *err) {
+/* How large they are, of partitioned ones the files of all partitions. */
+enum { SIZE_OID, SIZE_PAGES, SIZE_ROWS, SIZE_FILENODE };
+
+static const char sizes_sql[] =
+    "SELECT c.oid, coalesce(max(pg_relation_size(l.oid)), 0)"
+    "  / current_setting('block_size')::bigint,"
+    " coalesce(sum(greatest(l.reltuples, 0)), 0),"
+    " md5(coalesce(string_agg(pg_relation_filenode(l.oid)::text, ',' ORDER BY l.oid), ''))"
+    " FROM pg_class c LEFT JOIN LATERAL (SELECT c.oid AS leaf WHERE c.relkind <> 'p'"
+    "  UNION ALL SELECT relid FROM pg_partition_tree(c.oid) WHERE isleaf AND c.relkind = 'p') t"
+    "  ON true LEFT JOIN pg_class l ON l.oid = t.leaf WHERE c.oid = ANY ('{";
+
+static PGresult *query_columns(const struct pgwait *wait, PGconn *conn,
+                               const struct snapshot_choice *choice, struct error *err) {
     struct buf sql = {0};
     buf_append_text(&sql, load_sql);
-    pg_quote_literal(&sql, publication);
+    pg_quote_literal(&sql, choice->publication);
+    if (choice->schema) {
+        buf_append_text(&sql, " AND n.nspname = ");
+        pg_quote_literal(&sql, choice->schema);
+        buf_append_text(&sql, " AND c.relname = ");
+        pg_quote_literal(&sql, choice->name);
+    }
     buf_append_text(&sql, load_order_sql);
     PGresult *rows = pgwait_query(wait, conn, buf_text(&sql), err);
     buf_deinit(&sql);
@@ -77,6 +98,8 @@ static void add_columns(struct snapshot_tables *tables, struct snapshot_table *t
             .type_oid = number(rows, row + i, COL_TYPE),
             .typmod = atoi(text(rows, row + i, COL_TYPMOD)),
             .identity = text(rows, row + i, COL_IN_IDENTITY)[0] == 't'};
+    for (int i = 0; i < n; i++)
+        table->toasts |= text(rows, row + i, COL_TOASTS)[0] == 't';
     bool none = n == 1 && PQgetisnull(rows, row, COL_NAME);
     table->draft.n_columns = none ? 0 : (uint16_t)n;
     table->draft.columns = columns;
@@ -96,14 +119,48 @@ static void add_table(struct snapshot_tables *tables, const PGresult *rows, int 
         .name = name.data,
         .partitioned = text(rows, row, COL_PARTITIONED)[0] == 't',
         .row_security = text(rows, row, COL_ROW_SECURITY)[0] == 't',
-        .row_filter = arena_strdup(arena, text(rows, row, COL_ROW_FILTER))};
+        .row_filter = arena_strdup(arena, text(rows, row, COL_ROW_FILTER)),
+        .filenode = ""};
     add_columns(tables, table, rows, row, n);
 }
 
+static struct snapshot_table *find_oid(struct snapshot_tables *tables, uint32_t oid) {
+    for (uint32_t i = 0; i < tables->n; i++) {
+        if (tables->tables[i].draft.oid == oid) return &tables->tables[i];
+    }
+    return NULL;
+}
+
+static bool load_sizes(const struct pgwait *wait, PGconn *conn, struct snapshot_tables *tables,
+                       struct error *err) {
+    if (!tables->n) return true;
+    struct buf sql = {0};
+    buf_append_text(&sql, sizes_sql);
+    for (uint32_t i = 0; i < tables->n; i++)
+        buf_printf(&sql, "%s%u", i ? "," : "", tables->tables[i].draft.oid);
+    buf_append_text(&sql, "}') GROUP BY c.oid");
+    PGresult *rows = pgwait_query(wait, conn, buf_text(&sql), err);
+    buf_deinit(&sql);
+    if (!rows) return false;
+    for (int row = 0; row < PQntuples(rows); row++) {
+        struct snapshot_table *table = find_oid(tables, number(rows, row, SIZE_OID));
+        if (!table) continue;
+        table->n_pages = number(rows, row, SIZE_PAGES);
+        table->estimated_rows = strtod(text(rows, row, SIZE_ROWS), NULL);
+        table->filenode = arena_strdup(tables->arena, text(rows, row, SIZE_FILENODE));
+    }
+    PQclear(rows);
+    return true;
+}
+
+static bool is_chosen(const struct snapshot_choice *choice, const char *schema, const char *name) {
+    return choice->schema || pattern_match_any(choice->n_patterns, choice->patterns, schema, name);
+}
+
 struct snapshot_tables *snapshot_tables_load(const struct pgwait *wait, PGconn *conn,
-                                             const char *publication, uint32_t n_patterns,
-                                             const char *const *patterns, struct error *err) {
-    PGresult *rows = query(wait, conn, publication, err);
+                                             const struct snapshot_choice *choice,
+                                             struct error *err) {
+    PGresult *rows = query_columns(wait, conn, choice, err);
     if (!rows) return NULL;
     struct arena *arena = arena_create(64 * 1024);
     struct snapshot_tables *tables = arena_zalloc(arena, sizeof *tables);
@@ -112,11 +169,11 @@ struct snapshot_tables *snapshot_tables_load(const struct pgwait *wait, PGconn *
     tables->tables = arena_zalloc(arena, (n_rows + 1) * sizeof *tables->tables);
     for (int row = 0, n; row < (int)n_rows; row += n) {
         n = count_rows(rows, row);
-        if (pattern_match_any(n_patterns, patterns, text(rows, row, COL_SCHEMA),
-                              text(rows, row, COL_TABLE)))
+        if (is_chosen(choice, text(rows, row, COL_SCHEMA), text(rows, row, COL_TABLE)))
             add_table(tables, rows, row, n);
     }
     PQclear(rows);
+    if (!load_sizes(wait, conn, tables, err)) snapshot_tables_destroy(&tables);
     return tables;
 }
 
@@ -128,17 +185,39 @@ void snapshot_tables_destroy(struct snapshot_tables **tables) {
 }
 
 /* Children of plain inheritance are tables of their own in a publication, hence ONLY. */
-void snapshot_tables_copy_sql(const struct snapshot_table *table, struct buf *sql) {
+void snapshot_tables_from_sql(const struct snapshot_table *table, const char *condition,
+                              struct buf *sql) {
+    buf_append_text(sql, table->partitioned ? " FROM " : " FROM ONLY ");
+    pg_quote_table(sql, table->schema, table->name);
+    if (table->row_filter[0]) buf_printf(sql, " WHERE (%s)", table->row_filter);
+    if (*condition) buf_printf(sql, " %s %s", table->row_filter[0] ? "AND" : "WHERE", condition);
+}
+
+void snapshot_tables_copy_sql(const struct snapshot_table *table, const char *condition,
+                              const char *tail, struct buf *sql) {
     buf_append_text(sql, "COPY (SELECT ");
     for (uint16_t i = 0; i < table->draft.n_columns; i++) {
         if (i) buf_append_text(sql, ", ");
         pg_quote_ident(sql, table->draft.columns[i].name.data);
     }
-    buf_append_text(sql, table->partitioned ? " FROM " : " FROM ONLY ");
-    pg_quote_table(sql, table->schema, table->name);
-    if (table->row_filter[0]) {
-        buf_append_text(sql, " WHERE ");
-        buf_append_text(sql, table->row_filter);
-    }
+    snapshot_tables_from_sql(table, condition, sql);
+    buf_append_text(sql, tail);
     buf_append_text(sql, ") TO STDOUT");
+}
+
+bool snapshot_tables_members(const struct pgwait *wait, PGconn *conn, const char *publication,
+                             uint32_t **oids, uint32_t *n, struct error *err) {
+    struct buf sql = {0};
+    buf_append_text(&sql, "SELECT r.prrelid FROM pg_publication_rel r"
+                          " JOIN pg_publication p ON p.oid = r.prpubid WHERE p.pubname = ");
+    pg_quote_literal(&sql, publication);
+    PGresult *rows = pgwait_query(wait, conn, buf_text(&sql), err);
+    buf_deinit(&sql);
+    if (!rows) return false;
+    *n = (uint32_t)PQntuples(rows);
+    *oids = mem_calloc((size_t)*n + 1, sizeof **oids);
+    for (uint32_t i = 0; i < *n; i++)
+        (*oids)[i] = number(rows, (int)i, 0);
+    PQclear(rows);
+    return true;
 }

@@ -1,8 +1,8 @@
-/* snapshot_tables.h: which tables and columns an initial snapshot reads: those of the publication that a
- * pattern names, described as pgoutput will describe them, so that the stream's Relation messages find nothing
- * new.
+/* snapshot_tables.h: which tables and columns a snapshot reads: those of the publication that a pattern names, described as
+ * pgoutput will describe them, so that the stream's Relation messages find nothing new.
  *
- *     struct snapshot_tables *tables = snapshot_tables_load(wait, conn, publication, n, patterns, err); */
+ *     struct snapshot_choice choice = {.publication = "freshet", .n_patterns = n, .patterns = patterns};
+ *     struct snapshot_tables *tables = snapshot_tables_load(wait, conn, &choice, err); */
 #ifndef FRESHET_CDC_SNAPSHOT_TABLES_H
 #define FRESHET_CDC_SNAPSHOT_TABLES_H
 
@@ -20,7 +20,19 @@ struct snapshot_table {
     const char *name;
     bool partitioned;       /* a root: its partitions are read through it */
     bool row_security;      /* in force for our role */
+    bool toasts;            /* an update may leave values of it out of the stream */
     const char *row_filter; /* the publication's; "": none */
+    uint32_t n_pages;       /* of its longest file */
+    double estimated_rows;  /* as of its last ANALYZE; 0: unknown */
+    const char *filenode;   /* another one after a rewrite, of any of its files */
+};
+
+struct snapshot_choice {
+    const char *publication;
+    uint32_t n_patterns; /* 0: every table of the publication */
+    const char *const *patterns;
+    const char *schema; /* this table alone; NULL: the patterns count */
+    const char *name;
 };
 
 struct snapshot_tables {
@@ -31,11 +43,19 @@ struct snapshot_tables {
 
 /* Within a transaction on `conn`. NULL on error. */
 struct snapshot_tables *snapshot_tables_load(const struct pgwait *wait, PGconn *conn,
-                                             const char *publication, uint32_t n_patterns,
-                                             const char *const *patterns, struct error *err);
+                                             const struct snapshot_choice *choice,
+                                             struct error *err);
 void snapshot_tables_destroy(struct snapshot_tables **tables);
 
-/* COPY (SELECT ...) TO STDOUT for one of them. */
-void snapshot_tables_copy_sql(const struct snapshot_table *table, struct buf *sql);
+/* COPY (SELECT its columns WHERE the row filter and `condition`, if there are any) TO STDOUT; `tail` (" ORDER BY ...") may be "". */
+void snapshot_tables_copy_sql(const struct snapshot_table *table, const char *condition,
+                              const char *tail, struct buf *sql);
+/* FROM [ONLY] table [WHERE ...], of the same. */
+void snapshot_tables_from_sql(const struct snapshot_table *table, const char *condition,
+                              struct buf *sql);
+
+/* The tables that the publication lists one by one: those may join it later than they were made. The list is the caller's. */
+bool snapshot_tables_members(const struct pgwait *wait, PGconn *conn, const char *publication,
+                             uint32_t **oids, uint32_t *n, struct error *err) MUST_CHECK;
 
 #endif
