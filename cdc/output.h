@@ -9,7 +9,7 @@
 #include "base/change.h"
 #include "cdc/publisher.h"
 
-enum { RECORD_HEADERS_MAX = 3 };
+enum { RECORD_HEADERS_MAX = 8 };
 
 struct record_header {
     const char *name;
@@ -21,6 +21,8 @@ struct record {
     void *topic;        /* of output_ops.topic */
     struct slice key;   /* data NULL: null */
     struct slice value; /* data NULL: a tombstone */
+    /* Its partition is theirs, by the Java client's hash; data NULL: the key's. */
+    struct slice placed_by;
     unsigned n_headers;
     struct record_header headers[RECORD_HEADERS_MAX];
 };
@@ -66,6 +68,8 @@ struct output_ops {
      * durable with the position, which tells the part, soon; ready() is false until it is. NULL: never. */
     bool (*part_due)(void *self);
     void (*part)(void *self, const struct change_position *position);
+    /* A note to keep beside the position, from the next commit on; it is copied. NULL: there is no place for one. */
+    void (*note)(void *self, struct slice text);
     /* Nothing is to be published up to end_lsn. */
     bool (*progress)(void *self, uint64_t end_lsn, int64_t now_us, struct error *err);
     bool (*tick)(void *self, int64_t now_us, struct error *err);

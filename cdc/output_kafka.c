@@ -96,6 +96,7 @@ static void destroy(void *arg) {
         topic = next;
     }
     kafka_topics_destroy(&k->cluster);
+    buf_deinit(&k->note);
     mem_free(k->transactional_id);
     mem_free(k);
 }
@@ -124,8 +125,10 @@ static bool read_position(struct output_kafka *k, struct change_position *positi
     *position = (struct change_position){0};
     if (k->config->replay) return true;
     if (!positions_read(&k->config->kafka, k->positions->name, k->config->slot, k->log,
-                        PREPARE_TIMEOUT_MS, position, err))
+                        PREPARE_TIMEOUT_MS, position, &k->note, err))
         return false;
+    position->keeps_notes = true;
+    position->note = k->note.len ? buf_text(&k->note) : NULL;
     log_info(k->log, "position_read", "slot=%s lsn=" LSN_FMT " snapshot_done=%s delivery=%s",
              k->config->slot, LSN_ARG(position->end_lsn), position->snapshot_done ? "yes" : "no",
              k->exactly_once ? "exactly-once" : "at-least-once");
@@ -149,6 +152,7 @@ static bool prepare(void *arg, bool slot_exists, struct change_position *positio
         return error_prefix(err, "Kafka at %s", k->config->kafka.brokers);
     }
     k->next = *position;
+    k->note_due = false;
     k->failure = RD_KAFKA_RESP_ERR_NO_ERROR;
     k->average_bytes = 1024;
     unsigned n_brokers = kafka_topics_brokers(k->cluster);
@@ -162,7 +166,7 @@ static bool prepare(void *arg, bool slot_exists, struct change_position *positio
 static bool peek(void *arg, struct change_position *position, struct error *err) {
     const struct output_kafka *k = arg;
     return positions_read(&k->config->kafka, k->positions->name, k->config->slot, k->log,
-                          PREPARE_TIMEOUT_MS, position, err) ||
+                          PREPARE_TIMEOUT_MS, position, NULL, err) ||
            error_prefix(err, "Kafka at %s", k->config->kafka.brokers);
 }
 
@@ -192,10 +196,12 @@ static void *topic(void *arg, const char *name, const struct topic_kind *kind, s
 }
 
 static struct kafka_topic_spec topic_spec(const struct output_kafka *k, const struct topic *to) {
-    return (struct kafka_topic_spec){.partitions =
-                                         to->kind.ordered ? 1 : (int)k->config->topic_partitions,
-                                     .replication = k->config->topic_replication,
-                                     .retention_ms = to->kind.retention_ms};
+    struct kafka_topic_spec spec = {.partitions =
+                                        to->kind.ordered ? 1 : (int)k->config->topic_partitions,
+                                    .replication = k->config->topic_replication,
+                                    .retention_ms = to->kind.retention_ms};
+    if (to->kind.ordered || to == k->positions) return spec; /* ours to know */
+    return topic_rules_spec(k->config->n_topics, k->config->topics, to->name, spec);
 }
 
 /* Makes the topic while the feed goes on with its other duties; ready() is false meanwhile. */
@@ -270,6 +276,7 @@ const struct output_ops output_kafka = {
     .commit = output_kafka_commit,
     .part_due = output_kafka_part_due,
     .part = output_kafka_part,
+    .note = output_kafka_note,
     .progress = output_kafka_progress,
     .tick = output_kafka_tick,
     .ready = output_kafka_ready,

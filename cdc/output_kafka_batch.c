@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "cdc/murmur2.h"
 #include "cdc/output_kafka_parts.h"
 #include "cdc/positions.h"
 #include "cdc/replay_source.h"
@@ -38,6 +39,13 @@ static bool open_batch(struct output_kafka *k, struct error *err) {
     return true;
 }
 
+/* What the partitioner is told of the record; NULL: nothing, its key decides. */
+static void *placement(const struct record *record) {
+    if (!record->placed_by.data) return NULL;
+    uint32_t hash = murmur2(record->placed_by) & INT32_MAX;
+    return (void *)(uintptr_t)(OUTPUT_KAFKA_PLACED | hash);
+}
+
 static rd_kafka_resp_err_t produce_with_headers(struct output_kafka *k, const struct topic *to,
                                                 const struct record *record) {
     rd_kafka_headers_t *headers = rd_kafka_headers_new(record->n_headers);
@@ -48,7 +56,7 @@ static rd_kafka_resp_err_t produce_with_headers(struct output_kafka *k, const st
         k->producer, RD_KAFKA_V_RKT(to->handle), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
         RD_KAFKA_V_KEY((void *)(uintptr_t)record->key.data, record->key.len),
         RD_KAFKA_V_VALUE((void *)(uintptr_t)record->value.data, record->value.len),
-        RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_OPAQUE(k), RD_KAFKA_V_END);
+        RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_OPAQUE(placement(record)), RD_KAFKA_V_END);
     if (code) rd_kafka_headers_destroy(headers); /* on success they are the message's */
     return code;
 }
@@ -59,7 +67,7 @@ static rd_kafka_resp_err_t produce(struct output_kafka *k, const struct topic *t
     int32_t partition = to->kind.ordered ? 0 : RD_KAFKA_PARTITION_UA;
     if (rd_kafka_produce(to->handle, partition, RD_KAFKA_MSG_F_COPY,
                          (void *)(uintptr_t)record->value.data, record->value.len, record->key.data,
-                         record->key.len, k) == 0)
+                         record->key.len, placement(record)) == 0)
         return RD_KAFKA_RESP_ERR_NO_ERROR;
     return rd_kafka_last_error();
 }
@@ -102,6 +110,18 @@ enum write_result output_kafka_write(void *arg, const struct record *record, str
 
 /* ---- closing ---- */
 
+static bool write_note(struct output_kafka *k, struct error *err) {
+    if (!k->note_due) return true;
+    struct buf key = {0};
+    position_compose_note_key(k->config->slot, &key);
+    struct record record = {.topic = k->positions, .key = buf_slice(&key)};
+    if (k->note.len) record.value = buf_slice(&k->note);
+    bool ok = output_kafka_write(k, &record, err) == WRITE_DONE;
+    buf_deinit(&key);
+    k->note_due = !ok;
+    return ok;
+}
+
 static bool write_position(struct output_kafka *k, struct error *err) {
     if (k->config->replay) {
         k->position_written =
@@ -114,7 +134,7 @@ static bool write_position(struct output_kafka *k, struct error *err) {
     position_compose_value(&k->next, &value);
     struct record record = {
         .topic = k->positions, .key = buf_slice(&key), .value = buf_slice(&value)};
-    bool ok = output_kafka_write(k, &record, err) == WRITE_DONE;
+    bool ok = output_kafka_write(k, &record, err) == WRITE_DONE && write_note(k, err);
     buf_deinit(&key);
     buf_deinit(&value);
     k->partial = false;
@@ -188,8 +208,8 @@ static bool is_due(const struct output_kafka *k, int64_t now_us) {
     if (k->partial) return false;
     if (k->split) return true;
     if (k->state == BATCH_IDLE)
-        return k->next.end_lsn > atomic_load(&k->confirmed_lsn) &&
-               now_us - k->closed_us >= PROGRESS_EVERY_US;
+        return k->note_due || (k->next.end_lsn > atomic_load(&k->confirmed_lsn) &&
+                               now_us - k->closed_us >= PROGRESS_EVERY_US);
     return k->batch_records >= k->config->transaction_records ||
            now_us - k->opened_us >= k->config->transaction_interval_ms * 1000;
 }
@@ -246,6 +266,13 @@ bool output_kafka_part_due(void *arg) {
 }
 
 /* Closed at the next tick; until then nothing more is taken in. */
+void output_kafka_note(void *arg, struct slice text) {
+    struct output_kafka *k = arg;
+    k->note.len = 0;
+    buf_append_slice(&k->note, text);
+    k->note_due = true;
+}
+
 void output_kafka_part(void *arg, const struct change_position *position) {
     struct output_kafka *k = arg;
     uint64_t end_lsn = k->next.end_lsn; /* keepalives may have brought it further */

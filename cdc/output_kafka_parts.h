@@ -28,6 +28,9 @@
 #include "cdc/output.h"
 #include "cdc/oversize.h"
 
+/* In a record's opaque, beside the hash that tells its partition. */
+#define OUTPUT_KAFKA_PLACED (UINT64_C(1) << 32)
+
 enum batch_state { BATCH_IDLE, BATCH_OPEN, BATCH_CLOSING };
 
 /* A topic's name, and its handle in the session's producer. */
@@ -60,6 +63,8 @@ struct output_kafka {
     int64_t told_us;             /* when it was last said that this takes long */
     int64_t closed_us;           /* when the last batch was done */
     struct change_position next; /* what the next batch makes durable */
+    struct buf note;             /* beside it: the last one given, or found at the start */
+    bool note_due;               /* it is not in a batch yet */
     rd_kafka_resp_err_t failure; /* of a delivery; 0: none */
     char failed_topic[256];
     struct oversize oversize;
@@ -100,6 +105,7 @@ bool output_kafka_commit(void *self, const struct change_position *position, int
                          struct error *err);
 bool output_kafka_part_due(void *self);
 void output_kafka_part(void *self, const struct change_position *position);
+void output_kafka_note(void *self, struct slice text);
 bool output_kafka_progress(void *self, uint64_t end_lsn, int64_t now_us, struct error *err);
 bool output_kafka_tick(void *self, int64_t now_us, struct error *err);
 bool output_kafka_ready(void *self);
