@@ -56,6 +56,7 @@ from support.process import Process, Workshop, free_port
 
 # The hunter of stale reads is a program of its own, and a library of the tests.
 sys.path.append(str(Path(__file__).parents[1] / "coherence"))
+sys.path.append(str(Path(__file__).parents[1] / "delivery"))  # and so are the storms
 
 _names = itertools.count(1)
 

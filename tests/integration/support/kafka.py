@@ -6,7 +6,16 @@ import uuid
 from dataclasses import dataclass
 
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import (
+    AclBinding,
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    NewTopic,
+    ResourcePatternType,
+    ResourceType,
+)
 
 from .process import Process, free_port
 from .waiting import PATIENCE, wait_until
@@ -15,10 +24,10 @@ SERVER = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{sasl},SASL_SSL://127.0.0.1:{tls},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{sasl},SASL_SSL://127.0.0.1:{tls}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL
 log.dirs={folder}/data
 num.partitions=3
 group.initial.rebalance.delay.ms=0
@@ -30,6 +39,21 @@ transaction.state.log.num.partitions=4
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 """
+
+# Two more doors, for who has a password; the plain one is for superusers.
+DOORS = """\
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
+sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256
+ssl.keystore.type=PEM
+ssl.keystore.location={folder}/broker.pem
+"""
+
+DOOR = """\
+listener.name.{door}.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_plain="{password}";
+listener.name.{door}.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+"""
+PASSWORD = "open sesame"
 
 LOGGING = """\
 Configuration:
@@ -85,20 +109,29 @@ class Kafka:
     kafka.create_topic(name, partitions=1, **config), kafka.produce(topic, key, value)
     kafka.stop(), kafka.start(), kafka.kill9()       it keeps its data and port
     kafka.pause(), kafka.resume()                    SIGSTOP, SIGCONT
+    kafka.door("scram", tls=True)                    the brokers, and librdkafka's properties, for the user plain or scram
+    kafka.allow("scram", "topic", f"{unique}.", "WRITE")      by prefix, with the broker's authorizer; deny(...) takes it back
     """
 
     def __init__(self, workshop, **settings):
         self._workshop = workshop
         self._folder = workshop.make_folder("kafka", unprivileged=True)
-        self.port = free_port()
+        self.port, self.sasl_port, self.tls_port = free_port(), free_port(), free_port()
         self.brokers = f"127.0.0.1:{self.port}"
         self.process = None
-        config = SERVER.format(port=self.port, controller=free_port(), folder=self._folder)
+        self.certificate = self._folder / "broker.crt"
+        self._make_certificate()
+        config = SERVER.format(
+            port=self.port, sasl=self.sasl_port, tls=self.tls_port, controller=free_port(), folder=self._folder
+        )
+        config += DOORS.format(folder=self._folder)
+        config += "".join(DOOR.format(door=door, password=PASSWORD) for door in ("sasl_plaintext", "sasl_ssl"))
         config += "".join(f"{name.replace('__', '.')}={value}\n" for name, value in settings.items())
         (self._folder / "server.properties").write_text(config)
         (self._folder / "log4j2.yaml").write_text(LOGGING)
         workshop.run(
-            self._java("kafka.tools.StorageTool", "format", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c", "server.properties"),
+            self._java("kafka.tools.StorageTool", "format", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c", "server.properties",
+                       "--add-scram", f"SCRAM-SHA-256=[name=scram,password={PASSWORD}]"),
             unprivileged=True,
             cwd=self._folder,
         )
@@ -108,6 +141,49 @@ class Kafka:
         jars = self._workshop.part("kafka")
         return ["java", "-Xmx512m", "-Xms256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
                 f"-Dlog4j2.configurationFile={self._folder}/log4j2.yaml", "-cp", f"{jars}/*", main, *args]
+
+    def _make_certificate(self):
+        """One that signs itself, and with its key in a file for the broker."""
+        key = self._folder / "broker.key"
+        self._workshop.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", 2, "-subj", "/CN=broker",
+                            "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", self.certificate])
+        pem = self._folder / "broker.pem"
+        pem.write_text(key.read_text() + self.certificate.read_text())
+        for path in (pem, self.certificate):
+            path.chmod(0o644)
+
+    def door(self, user, tls=False, password=PASSWORD):
+        properties = {
+            "security.protocol": "sasl_ssl" if tls else "sasl_plaintext",
+            "sasl.mechanism": {"plain": "PLAIN", "scram": "SCRAM-SHA-256"}[user],
+            "sasl.username": user,
+            "sasl.password": password,
+        }
+        if tls:
+            properties["ssl.ca.location"] = str(self.certificate)
+        return f"127.0.0.1:{self.tls_port if tls else self.sasl_port}", properties
+
+    def _binding(self, user, kind, prefix, operation):
+        return AclBinding(
+            ResourceType[kind.upper()], prefix, ResourcePatternType.PREFIXED, f"User:{user}", "*", AclOperation[operation],
+            AclPermissionType.ALLOW,
+        )
+
+    def allow(self, user, kind, prefix, *operations):
+        admin = self.admin()
+        for done in admin.create_acls([self._binding(user, kind, prefix, each) for each in operations]).values():
+            done.result()
+
+    def deny(self, user, kind, prefix, *operations):
+        """Takes back what was allowed."""
+        admin = self.admin()
+        for each in operations:
+            allowed = AclBindingFilter(
+                ResourceType[kind.upper()], prefix, ResourcePatternType.PREFIXED, f"User:{user}", None, AclOperation[each],
+                AclPermissionType.ANY,
+            )
+            for done in admin.delete_acls([allowed]).values():
+                done.result()
 
     def start(self):
         self.process = Process(
