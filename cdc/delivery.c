@@ -49,7 +49,8 @@ bool delivery_invalid(struct delivery *delivery, const struct frame *frame, stru
 
 static bool on_begin(struct delivery *d, const struct frame *frame,
                      const struct pgoutput_message *m, struct error *err) {
-    if (d->open) return delivery_invalid(d, frame, err, "a transaction is open already");
+    if (d->open || open_pieces_inside(d->pieces))
+        return delivery_invalid(d, frame, err, "a transaction is open already");
     d->xid_reference = xid_extend(d->xid_reference, m->xid);
     d->tx = (struct transaction){.xid = d->xid_reference,
                                  .commit_lsn = m->begin.final_lsn,

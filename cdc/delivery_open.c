@@ -85,7 +85,7 @@ bool delivery_give_open(struct delivery *d, const struct pgoutput_message *m,
 
 bool delivery_on_stream_start(struct delivery *d, const struct frame *frame,
                               const struct pgoutput_message *m, struct error *err) {
-    if (d->open || m->xid == 0)
+    if (d->open || d->pieces->xid || m->xid == 0)
         return delivery_invalid(d, frame, err, "a piece of an open transaction within another");
     d->pieces->xid = xid_extend(d->xid_reference, m->xid);
     return true;
