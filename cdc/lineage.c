@@ -146,17 +146,17 @@ static bool judge_position(const struct attach_question *q, uint64_t *start_lsn,
                       q->sink, (unsigned long long)ours->system_identifier,
                       (unsigned long long)q->lineage->system_identifier);
     if (!judge_timeline(q, &limit_lsn, err)) return false;
+    uint64_t event_lsn = last_event(ours);
+    if (event_lsn > limit_lsn)
+        return REFUSE(q, err,
+                      "%s has changes up to " LSN_FMT
+                      ", and the promoted server has timeline %u only up to " LSN_FMT
+                      ": what lies between was lost with the old primary "
+                      "(synchronized_standby_slots on a primary prevents it)",
+                      q->sink, LSN_ARG(event_lsn), ours->timeline, LSN_ARG(limit_lsn));
     if (ours->end_lsn > limit_lsn) {
-        uint64_t event_lsn = last_event(ours);
         *start_lsn = limit_lsn;
-        return event_lsn <= limit_lsn ||
-               REFUSE(
-                   q, err,
-                   "%s has changes up to " LSN_FMT
-                   ", and the promoted server has timeline %u only up to " LSN_FMT
-                   ": what lies between was lost with the old primary (synchronized_standby_slots "
-                   "on a primary prevents it)",
-                   q->sink, LSN_ARG(event_lsn), ours->timeline, LSN_ARG(limit_lsn));
+        return true;
     }
     if (ours->end_lsn <= q->lineage->wal_lsn) return true;
     return REFUSE(q, err,
