@@ -11,8 +11,14 @@
 #include "base/buf.h"
 #include "cdc/reader.h"
 
-static const char *const recorded_names[] = {"rows", "identities", "toast",  "truncate", "messages",
-                                             "ddl",  "origin",     "binary", "streamed"};
+static const char *const recorded_names[] = {
+    /* PostgreSQL 15, protocol 1 to 3 */
+    "rows", "kinds", "kinds_binary", "identities", "toast", "truncate", "messages", "ddl", "origin",
+    "binary", "streamed", "prepared", "streamed_prepared",
+    /* 18, protocol 1 to 4 */
+    "18_rows", "18_kinds", "18_kinds_binary", "18_identities", "18_toast", "18_truncate",
+    "18_messages", "18_ddl", "18_origin", "18_binary", "18_streamed", "18_prepared",
+    "18_streamed_prepared", "18_parallel", "18_parallel_prepared", "18_generated"};
 enum { N_RECORDED = sizeof recorded_names / sizeof recorded_names[0] };
 
 static inline struct buf recorded_load(const char *name) {

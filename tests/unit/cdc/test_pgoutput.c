@@ -237,7 +237,7 @@ static void every_recorded_message_decodes(void **state) {
         }
         buf_deinit(&file);
     }
-    for (size_t kind = 0; kind <= PGOUTPUT_STREAM_ABORT; kind++)
+    for (size_t kind = 0; kind <= PGOUTPUT_STREAM_PREPARE; kind++)
         assert_true(seen[kind] > 0);
 }
 
@@ -258,8 +258,10 @@ static void every_recorded_message_cut_at_any_byte_is_invalid(void **state) {
         pgoutput_reset(*state);
         for (size_t at = 0; at < file.len;) {
             assert_true(recorded_next(buf_slice(&file), &at, &message));
+            /* Protocol 4 adds 16 bytes to an older protocol's message. */
+            size_t older = *message.data == 'A' && message.len == 25 ? 9 : message.len;
             for (size_t len = 0; len < message.len; len++)
-                assert_false(decode_cut(*state, message, len));
+                assert_int_equal(decode_cut(*state, message, len), len == older);
             assert_true(decode_cut(*state, message, message.len));
         }
         buf_deinit(&file);
