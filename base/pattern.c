@@ -45,17 +45,21 @@ static const char *next(const char *at, const char *end, bool *quoted) {
 }
 
 /* Greedy match with one point to come back to: the last star. Linear in practice, never recursive. */
-static bool match_part(struct part part, const char *name) {
+static bool match_part(struct part part, const char *name, struct pattern_stars *stars) {
     const char *at = part.at;
     bool quoted = false;
     const char *star = NULL;
     const char *star_name = NULL;
+    struct slice unused;
+    struct slice *text = &unused; /* of the last star */
     while (true) {
         const char *c = next(at, part.end, &quoted);
         if (c < part.end && *c == '*' && !quoted) {
             star = c + 1;
             star_name = name;
             at = star;
+            text = stars->n < PATTERN_MAX_STARS ? &stars->texts[stars->n++] : &unused;
+            *text = slice_make(name, 0);
             continue;
         }
         if (c == part.end && *name == '\0') return true;
@@ -67,6 +71,7 @@ static bool match_part(struct part part, const char *name) {
         if (!star || *star_name == '\0') return false;
         at = star;
         name = ++star_name;
+        text->len++;
         quoted = false; /* a star always stands outside quotes */
     }
 }
@@ -77,11 +82,33 @@ bool pattern_valid(const char *pattern) {
     return split(pattern, &schema, &table);
 }
 
-bool pattern_match(const char *pattern, const char *schema, const char *table) {
+bool pattern_capture(const char *pattern, const char *schema, const char *table,
+                     struct pattern_stars *stars) {
     struct part schema_part;
     struct part table_part;
-    return split(pattern, &schema_part, &table_part) && match_part(schema_part, schema) &&
-           match_part(table_part, table);
+    stars->n = 0;
+    return split(pattern, &schema_part, &table_part) && match_part(schema_part, schema, stars) &&
+           match_part(table_part, table, stars);
+}
+
+bool pattern_match(const char *pattern, const char *schema, const char *table) {
+    struct pattern_stars unused;
+    return pattern_capture(pattern, schema, table, &unused);
+}
+
+bool pattern_match_name(const char *pattern, const char *name) {
+    struct pattern_stars unused = {0};
+    return match_part((struct part){pattern, pattern + strlen(pattern)}, name, &unused);
+}
+
+uint32_t pattern_count_stars(const char *pattern) {
+    uint32_t n = 0;
+    bool quoted = false;
+    for (; *pattern; pattern++) {
+        if (*pattern == '"') quoted = !quoted;
+        n += *pattern == '*' && !quoted;
+    }
+    return n;
 }
 
 bool pattern_match_any(uint32_t n, const char *const *patterns, const char *schema,

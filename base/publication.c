@@ -42,7 +42,7 @@ static bool load_members(PGconn *conn, const char *name, struct publication *pub
                "SELECT r.prrelid, %s FROM pg_catalog.pg_publication_rel r "
                "JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid WHERE p.pubname = $1 "
                "ORDER BY r.prrelid",
-               lists ? "r.prqual IS NOT NULL, r.prattrs" : "false, NULL");
+               lists ? "pg_get_expr(r.prqual, r.prrelid), r.prattrs" : "NULL, NULL");
     PGresult *rows = query_with_name(conn, buf_text(&sql), name, err);
     buf_deinit(&sql);
     if (!rows) return false;
@@ -51,7 +51,8 @@ static bool load_members(PGconn *conn, const char *name, struct publication *pub
         arena_zalloc(publication->arena, (n + 1) * sizeof *members);
     for (uint32_t i = 0; i < n; i++) {
         members[i].oid = (uint32_t)strtoul(PQgetvalue(rows, (int)i, 0), NULL, 10);
-        members[i].row_filter = is_true(rows, (int)i, 1);
+        if (!PQgetisnull(rows, (int)i, 1))
+            members[i].row_filter = arena_strdup(publication->arena, PQgetvalue(rows, (int)i, 1));
         read_attnums(publication->arena, PQgetvalue(rows, (int)i, 2), &members[i]);
     }
     PQclear(rows);
@@ -118,6 +119,7 @@ const struct publication_member *publication_find(const struct publication *publ
 
 /* One comparison of plan and publication; its statements are composed into `sql`. */
 struct difference {
+    PGconn *conn;
     const struct publication_plan *plan;
     const struct publication *now;
     const struct catalog *catalog; /* for the tables that are in but not in the plan */
@@ -152,11 +154,15 @@ static void append_only(struct buf *sql, const struct catalog_table *table) {
     pg_quote_table(sql, table->schema, table->name);
 }
 
-/* ONLY "schema"."table" ("a", "b"), the list in the table's own order. `member`'s columns are kept where given. */
-static void append_table(struct difference *d, const struct publication_table *planned,
-                         const struct publication_member *member) {
+static void append_filter(struct difference *d, const struct publication_table *planned) {
+    if (planned->row_filter && d->column_lists)
+        buf_printf(d->sql, " WHERE (%s)", planned->row_filter);
+}
+
+/* ("a", "b"), in the table's own order. `member`'s columns are kept where given. */
+static void append_list(struct difference *d, const struct publication_table *planned,
+                        const struct publication_member *member) {
     const struct catalog_table *table = planned->table;
-    append_only(d->sql, table);
     if (planned->n_columns == 0 || !d->column_lists) return;
     if (member && member->n_columns == 0) return;
     const char *separator = " (";
@@ -166,6 +172,14 @@ static void append_table(struct difference *d, const struct publication_table *p
             append_column(d->sql, &separator, column->name);
     }
     buf_append_text(d->sql, ")");
+}
+
+/* ONLY "schema"."table" ("a", "b") WHERE (...) */
+static void append_table(struct difference *d, const struct publication_table *planned,
+                         const struct publication_member *member) {
+    append_only(d->sql, planned->table);
+    append_list(d, planned, member);
+    append_filter(d, planned);
 }
 
 static void append_name(struct difference *d, const char *statement) {
@@ -187,10 +201,57 @@ static void append_create(struct difference *d) {
     buf_append_text(d->sql, " WITH " PUBLISH_OPTIONS);
 }
 
+/* The server's own wording of a filter: of a publication that is gone again at once. NULL: it cannot be had. */
+static char *reword(struct difference *d, const struct publication_table *planned) {
+    struct buf sql = {0};
+    char name[64];
+    snprintf(name, sizeof name, "freshet_probe_%d", PQbackendPID(d->conn));
+    buf_printf(&sql, "BEGIN; CREATE PUBLICATION %s FOR TABLE ", name);
+    struct difference probe = {.column_lists = true, .sql = &sql};
+    append_only(&sql, planned->table);
+    append_filter(&probe, planned);
+    PGresult *made = PQexec(d->conn, buf_text(&sql));
+    sql.len = 0;
+    buf_printf(&sql,
+               "SELECT pg_get_expr(r.prqual, r.prrelid) FROM pg_catalog.pg_publication_rel r JOIN "
+               "pg_catalog.pg_publication p ON p.oid = r.prpubid WHERE p.pubname = '%s'",
+               name);
+    PGresult *row =
+        PQresultStatus(made) == PGRES_COMMAND_OK ? PQexec(d->conn, buf_text(&sql)) : NULL;
+    char *text = row && PQntuples(row) == 1 ? mem_strdup(PQgetvalue(row, 0, 0)) : NULL;
+    PQclear(row);
+    PQclear(made);
+    PQclear(PQexec(d->conn, "ROLLBACK"));
+    buf_deinit(&sql);
+    return text;
+}
+
+static bool same_filter(struct difference *d, const struct publication_table *planned,
+                        const struct publication_member *member) {
+    if (!planned->row_filter || !member->row_filter)
+        return !planned->row_filter == !member->row_filter;
+    char *text = reword(d, planned);
+    bool same = text && strcmp(text, member->row_filter) == 0;
+    mem_free(text);
+    return same;
+}
+
+/* Is the table in with exactly what the plan narrows it to? A plan that does not leaves alone what a user has set. */
+static bool narrowed_so(struct difference *d, const struct publication_table *planned,
+                        const struct publication_member *member) {
+    if (!d->column_lists || (planned->n_columns == 0 && !planned->row_filter)) return true;
+    if (planned->n_columns != member->n_columns || !same_filter(d, planned, member)) return false;
+    for (uint16_t i = 0; i < planned->n_columns; i++) {
+        if (!lists_attnum(member, planned->table->columns[planned->columns[i]].attnum))
+            return false;
+    }
+    return true;
+}
+
 /* Does the member bring what the plan asks of the table? */
-static bool suffices(const struct difference *d, const struct publication_table *planned,
+static bool suffices(struct difference *d, const struct publication_table *planned,
                      const struct publication_member *member) {
-    if (!d->plan->unfiltered) return true;
+    if (!d->plan->unfiltered) return narrowed_so(d, planned, member);
     if (member->row_filter) return false;
     if (member->n_columns == 0) return true;
     if (planned->n_columns == 0) return false;
@@ -294,6 +355,7 @@ bool publication_sql(PGconn *conn, const struct publication_plan *plan, struct b
     bool done = false;
     if (catalog) {
         struct difference difference = {
+            .conn = conn,
             .plan = plan,
             .now = now,
             .catalog = catalog,

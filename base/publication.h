@@ -22,6 +22,7 @@ struct publication_table {
     /* Column list (15+), as places in table->columns; 0: all columns. Must hold the replica identity. */
     uint16_t n_columns;
     const uint16_t *columns;
+    const char *row_filter; /* SQL (15+); NULL: all rows */
 };
 
 struct publication_plan {
@@ -32,7 +33,7 @@ struct publication_plan {
      * only grows. False: its tables become the plan's. */
     bool shared;
     /* All rows and at least the plan's columns must come: row filters and narrower column lists are taken
-     * away. False: what a user has set on a table that is in stays. */
+     * away. False: a table that the plan narrows is narrowed to just that; of another what a user has set stays. */
     bool unfiltered;
 };
 
@@ -46,9 +47,9 @@ bool publication_sql(PGconn *conn, const struct publication_plan *plan, struct b
                      struct error *err) MUST_CHECK;
 
 struct publication_member {
-    uint32_t oid; /* of the table */
-    bool row_filter;
-    uint16_t n_columns; /* of the column list; 0: all */
+    uint32_t oid;           /* of the table */
+    const char *row_filter; /* as the server words it; NULL: none */
+    uint16_t n_columns;     /* of the column list; 0: all */
     const int16_t *attnums;
 };
 

@@ -83,14 +83,26 @@ static bool append_key_row(const struct event_table *table, const struct value *
     return true;
 }
 
-bool encode_json_key(const struct event_table *table, const struct value *row,
-                     const struct value *old_whole, struct encode_tally *tally, struct buf *out) {
-    for (uint16_t i = 0; i < table->n_key; i++) {
-        const struct event_column *column = &table->columns[table->key[i]];
+bool encode_json_columns(const struct event_table *table, uint16_t n, const uint16_t *places,
+                         const struct value *row, const struct value *old_whole,
+                         struct encode_tally *tally, struct buf *out) {
+    for (uint16_t i = 0; i < n; i++) {
+        const struct event_column *column = &table->columns[places[i]];
         buf_append_char(out, i ? ',' : '{');
         buf_append_slice(out, column->name_json);
-        if (!append_value(column, whole(row, old_whole, table->key[i]), tally, out)) return false;
+        if (!append_value(column, whole(row, old_whole, places[i]), tally, out)) return false;
     }
+    buf_append_char(out, '}');
+    return true;
+}
+
+bool encode_json_key(const struct event_table *table, const struct value *row,
+                     const struct value *old_whole, struct encode_tally *tally, struct buf *out) {
+    if (!encode_json_columns(table, table->n_key, table->key, row, old_whole, tally, out))
+        return false;
+    if (!table->key_field) return true;
+    out->len--; /* the bracket comes behind one more field */
+    buf_append_slice(out, table->key_more);
     buf_append_char(out, '}');
     return true;
 }

@@ -13,6 +13,11 @@ bool encode_json_row(const struct event_table *table, const struct value *row,
 /* "before":...,"after":... */
 bool encode_json_images(const struct event *event, struct encode_tally *tally, struct buf *out);
 
+/* Some columns of a row as an object. */
+bool encode_json_columns(const struct event_table *table, uint16_t n, const uint16_t *places,
+                         const struct value *row, const struct value *old_whole,
+                         struct encode_tally *tally, struct buf *out);
+/* The key's, and the field that tells tables of one topic apart where there is one. */
 bool encode_json_key(const struct event_table *table, const struct value *row,
                      const struct value *old_whole, struct encode_tally *tally, struct buf *out);
 void encode_json_message_key(const struct event_source *source, struct slice prefix,

@@ -18,11 +18,13 @@ enum {
 /* A relation, as the records describe it. */
 struct carried {
     uint32_t oid;
-    uint32_t version; /* 0: to be made anew */
-    uint64_t record;  /* the last record that it was written into, */
-    uint32_t place;   /* and where there */
+    uint32_t version;       /* 0: to be made anew */
+    uint64_t record;        /* the last record that it was written into, */
+    uint32_t place;         /* and where there */
+    uint64_t coarse_record; /* the last in which a change stands for the whole table */
     uint16_t n_columns;
     uint16_t *places; /* of its columns in the relation's */
+    bool hidden;      /* one of them must not be shown: a row stands for the whole table */
     struct buf description;
 };
 
@@ -204,19 +206,22 @@ static void describe(const struct relation *relation, const uint16_t *places, ui
 }
 
 static void make_carried(const struct invalidations *inv, struct carried *carried,
-                         const struct relation *relation, const struct catalog_table *table) {
+                         const struct relation *relation, const struct catalog_table *table,
+                         const struct table_shape *shape) {
     ASSERT(relation->n_columns <= INVALIDATION_MAX_COLUMNS);
     carried->oid = relation->oid;
     carried->version = relation->version;
     carried->record = 0;
     carried->n_columns = 0;
+    carried->hidden = false;
     mem_free(carried->places);
     carried->places = mem_calloc(relation->n_columns + 1u, sizeof *carried->places);
     for (uint16_t i = 0; i < relation->n_columns; i++) {
         const struct relation_column *column = &relation->columns[i];
         bool wanted = table ? is_unique(table, column->name) : column->identity;
-        if (wanted || is_declared(inv->config, relation, column->name))
-            carried->places[carried->n_columns++] = i;
+        if (!wanted && !is_declared(inv->config, relation, column->name)) continue;
+        carried->places[carried->n_columns++] = i;
+        carried->hidden |= shape && (shape->excluded || (i < shape->n_hidden && shape->hidden[i]));
     }
     carried->description.len = 0;
     describe(relation, NULL, relation->n_columns, 0, &carried->description);
@@ -231,7 +236,8 @@ bool invalidations_knows(struct invalidations *inv, const struct relation *relat
 }
 
 static struct carried *find_carried(struct invalidations *inv, const struct relation *relation,
-                                    const struct catalog_table *table) {
+                                    const struct catalog_table *table,
+                                    const struct table_shape *shape) {
     struct carried **slot = find_slot(inv, relation->oid);
     struct carried *carried = *slot;
     if (carried && carried->version == relation->version) return carried;
@@ -242,7 +248,7 @@ static struct carried *find_carried(struct invalidations *inv, const struct rela
             grow(inv);
         }
     }
-    make_carried(inv, carried, relation, table);
+    make_carried(inv, carried, relation, table, shape);
     return carried;
 }
 
@@ -311,9 +317,9 @@ static const struct value *carry(const struct carried *carried, const struct val
     return out;
 }
 
-static void write_change(struct invalidations *inv, const struct carried *carried,
+static void write_change(struct invalidations *inv, struct carried *carried,
                          const struct change *change) {
-    bool fits = true;
+    bool fits = !carried->hidden;
     struct invalidation_change written = {
         .operation = change->operation,
         .relation = carried->place,
@@ -322,16 +328,19 @@ static void write_change(struct invalidations *inv, const struct carried *carrie
         .old_row = carry(carried, change->old_row, inv->values, &fits),
         .new_row = carry(carried, change->new_row, inv->values + INVALIDATION_MAX_COLUMNS, &fits),
     };
-    if (!fits)
+    if (!fits && carried->coarse_record == inv->record) return; /* said of it already */
+    if (!fits) {
+        carried->coarse_record = inv->record;
         written =
             (struct invalidation_change){.operation = CHANGE_TRUNCATE, .relation = carried->place};
+    }
     invalidation_write_change(&inv->changes, &written);
     inv->n_changes++;
 }
 
 bool invalidations_change(struct invalidations *inv, const struct transaction *tx,
                           const struct change *change, const struct catalog_table *table,
-                          struct error *err) {
+                          const struct table_shape *shape, struct error *err) {
     bool of_row = change->operation == CHANGE_INSERT || change->operation == CHANGE_UPDATE ||
                   change->operation == CHANGE_DELETE;
     if (!of_row && change->operation != CHANGE_TRUNCATE) return true;
@@ -341,7 +350,7 @@ bool invalidations_change(struct invalidations *inv, const struct transaction *t
         inv->head.part++;
         metric_bump(inv->parts, 1);
     }
-    struct carried *carried = find_carried(inv, change->relation, table);
+    struct carried *carried = find_carried(inv, change->relation, table, shape);
     if (carried->record != inv->record) {
         carried->record = inv->record;
         carried->place = inv->n_relations++;

@@ -14,6 +14,7 @@
 #include "base/change.h"
 #include "cdc/output.h"
 #include "cdc/publisher.h"
+#include "cdc/shape.h"
 
 struct invalidations;
 
@@ -31,10 +32,11 @@ void invalidations_columns_changed(struct invalidations *inv);
 
 /* Does the relation need its catalog_table at the next change? Of one that is known already it is not looked at. */
 bool invalidations_knows(struct invalidations *inv, const struct relation *relation);
-/* `table` NULL: not in the catalog (any more): all columns of the identity are carried. */
+/* `table` NULL: not in the catalog (any more): all columns of the identity are carried. `shape`: of its events, or NULL; where
+ * it hides a column that would be carried, each change is one of the whole table. */
 bool invalidations_change(struct invalidations *inv, const struct transaction *tx,
                           const struct change *change, const struct catalog_table *table,
-                          struct error *err) MUST_CHECK;
+                          const struct table_shape *shape, struct error *err) MUST_CHECK;
 bool invalidations_commit(struct invalidations *inv, const struct transaction *tx,
                           struct error *err) MUST_CHECK;
 

@@ -80,6 +80,13 @@ static rd_kafka_NewTopic_t *new_topic(const char *name, const struct kafka_topic
     }
     if (spec->compacted) rd_kafka_NewTopic_set_config(topic, "cleanup.policy", "compact");
     if (spec->retention_ms) set_retention(topic, spec->retention_ms);
+    if (spec->cleanup) rd_kafka_NewTopic_set_config(topic, "cleanup.policy", spec->cleanup);
+    if (spec->keep_ms) {
+        snprintf(why, sizeof why, "%lld", (long long)spec->keep_ms);
+        rd_kafka_NewTopic_set_config(topic, "retention.ms", why);
+    }
+    for (unsigned i = 0; i < spec->n_more; i++)
+        rd_kafka_NewTopic_set_config(topic, spec->more[i]->name, spec->more[i]->value);
     return topic;
 }
 

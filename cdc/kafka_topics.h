@@ -9,11 +9,18 @@
 
 #include "base/kafka.h"
 
+enum { KAFKA_TOPIC_MORE = 32 };
+
 struct kafka_topic_spec {
     int partitions;  /* 0: the broker's default */
     int replication; /* 0: the broker's default */
     bool compacted;
-    int64_t retention_ms; /* 0: the broker's default */
+    int64_t retention_ms; /* 0: the broker's default; else in segments short enough for that */
+    /* As the user has it. */
+    const char *cleanup; /* cleanup.policy; NULL: the broker's default */
+    int64_t keep_ms;     /* retention.ms; 0: the broker's default */
+    unsigned n_more;
+    const struct kafka_property *more[KAFKA_TOPIC_MORE]; /* a later one of a name holds */
 };
 
 struct kafka_topics;

@@ -3,6 +3,7 @@
 #include "base/assert.h"
 
 const struct topic_kind topic_of_rows = {0};
+const struct topic_kind topic_of_letters = {.ordered = true}; /* a row's come in their order */
 
 const struct output_ops *output_find(enum publisher_output output) {
     static const struct output_ops *const outputs[] = {

@@ -32,6 +32,7 @@ struct topic_kind {
     int64_t retention_ms; /* 0: the broker's */
 };
 extern const struct topic_kind topic_of_rows;
+extern const struct topic_kind topic_of_letters;
 
 enum write_result {
     WRITE_DONE,

@@ -46,6 +46,10 @@ static void *placement(const struct record *record) {
     return (void *)(uintptr_t)(OUTPUT_KAFKA_PLACED | hash);
 }
 
+static int32_t partition_of(const struct topic *to) {
+    return to->kind.ordered ? 0 : RD_KAFKA_PARTITION_UA;
+}
+
 static rd_kafka_resp_err_t produce_with_headers(struct output_kafka *k, const struct topic *to,
                                                 const struct record *record) {
     rd_kafka_headers_t *headers = rd_kafka_headers_new(record->n_headers);
@@ -53,7 +57,8 @@ static rd_kafka_resp_err_t produce_with_headers(struct output_kafka *k, const st
         rd_kafka_header_add(headers, record->headers[i].name, -1, record->headers[i].value.data,
                             (ssize_t)record->headers[i].value.len);
     rd_kafka_resp_err_t code = rd_kafka_producev(
-        k->producer, RD_KAFKA_V_RKT(to->handle), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+        k->producer, RD_KAFKA_V_RKT(to->handle), RD_KAFKA_V_PARTITION(partition_of(to)),
+        RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
         RD_KAFKA_V_KEY((void *)(uintptr_t)record->key.data, record->key.len),
         RD_KAFKA_V_VALUE((void *)(uintptr_t)record->value.data, record->value.len),
         RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_OPAQUE(placement(record)), RD_KAFKA_V_END);
@@ -64,8 +69,7 @@ static rd_kafka_resp_err_t produce_with_headers(struct output_kafka *k, const st
 static rd_kafka_resp_err_t produce(struct output_kafka *k, const struct topic *to,
                                    const struct record *record) {
     if (record->n_headers) return produce_with_headers(k, to, record);
-    int32_t partition = to->kind.ordered ? 0 : RD_KAFKA_PARTITION_UA;
-    if (rd_kafka_produce(to->handle, partition, RD_KAFKA_MSG_F_COPY,
+    if (rd_kafka_produce(to->handle, partition_of(to), RD_KAFKA_MSG_F_COPY,
                          (void *)(uintptr_t)record->value.data, record->value.len, record->key.data,
                          record->key.len, placement(record)) == 0)
         return RD_KAFKA_RESP_ERR_NO_ERROR;

@@ -2,13 +2,24 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/assert.h"
 #include "cdc/output_kafka_parts.h"
+
+/* A record that lies by other bytes than its key's has their hash with it; all others lie as the Java client's would. */
+static int32_t place(const rd_kafka_topic_t *topic, const void *key, size_t key_len,
+                     int32_t n_partitions, void *topic_opaque, void *record_opaque) {
+    uint64_t placed = (uintptr_t)record_opaque;
+    if (placed & OUTPUT_KAFKA_PLACED)
+        return (int32_t)((placed & INT32_MAX) % (uint32_t)n_partitions);
+    return rd_kafka_msg_partitioner_murmur2_random(topic, key, key_len, n_partitions, topic_opaque,
+                                                   record_opaque);
+}
 
 /* Only failures come here (delivery.report.only.error). */
 static void on_delivery(rd_kafka_t *producer, const rd_kafka_message_t *message, void *opaque) {
     (void)producer;
     (void)opaque;
-    struct output_kafka *k = message->_private;
+    struct output_kafka *k = rd_kafka_topic_opaque(message->rkt);
     if (!message->err || message->err == RD_KAFKA_RESP_ERR__PURGE_QUEUE ||
         message->err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT)
         return;
@@ -64,6 +75,10 @@ static rd_kafka_conf_t *producer_conf(struct output_kafka *k, struct error *err)
     if (k->oversize.alone) kafka_conf_set(conf, "batch.num.messages", "1");
     rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_ERROR);
     rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
+    rd_kafka_topic_conf_t *topics = rd_kafka_conf_get_default_topic_conf(conf);
+    ASSERT(topics); /* `partitioner` has made it */
+    rd_kafka_topic_conf_set_partitioner_cb(topics, place);
+    rd_kafka_topic_conf_set_opaque(topics, k);
     return conf;
 }
 

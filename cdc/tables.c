@@ -10,6 +10,8 @@
 #include "base/pg.h"
 #include "base/publication.h"
 #include "cdc/encode.h"
+#include "cdc/pushdown.h"
+#include "cdc/shaped_table.h"
 
 struct tables {
     const struct publisher_config *config;
@@ -18,6 +20,8 @@ struct tables {
     PGconn *conn;
     struct types *types;
     struct catalog *catalog;
+    bool as_planned;      /* the publication is what we would have it */
+    uint64_t next_filter; /* serial numbers of row filters */
     /* By relation OID; open addressing, at most half full. */
     struct event_table **slots;
     uint32_t n_slots;
@@ -96,27 +100,32 @@ static bool publication_is_there(PGconn *conn, const char *name) {
     return exists;
 }
 
-static bool is_publishable(const struct catalog_table *table,
-                           const struct publisher_config *config) {
-    return (table->kind == 'r' || table->kind == 'p') && !table->unlogged &&
-           catalog_table_publishable(table) &&
-           pattern_match_any(config->n_tables, config->tables, table->schema, table->name);
+uint32_t tables_plan(const struct publisher_config *config, const struct catalog *catalog,
+                     struct arena *arena, struct publication_table *members) {
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < catalog->n_tables; i++) {
+        const struct catalog_table *table = &catalog->tables[i];
+        bool may = (table->kind == 'r' || table->kind == 'p') && !table->unlogged &&
+                   catalog_table_publishable(table);
+        if (!may || !publisher_wants(config, table->schema, table->name)) continue;
+        members[n] = (struct publication_table){.table = table};
+        pushdown_plan(config, table, catalog->server_version, arena, &members[n++]);
+    }
+    return n;
 }
 
 bool tables_publish(PGconn *conn, const struct publisher_config *config, struct log *log,
-                    const struct catalog *catalog, uint32_t *n_tables, struct error *err) {
+                    const struct catalog *catalog, bool *as_planned, struct error *err) {
+    struct arena *arena = arena_create(4096);
     struct publication_table *members = mem_calloc(catalog->n_tables + 1, sizeof *members);
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < catalog->n_tables; i++) {
-        if (is_publishable(&catalog->tables[i], config))
-            members[n++] = (struct publication_table){.table = &catalog->tables[i]};
-    }
+    uint32_t n = tables_plan(config, catalog, arena, members);
     struct publication_plan plan = {.name = config->publication, .n_tables = n, .tables = members};
     bool changed = false;
     struct error local;
     bool ok = publication_ensure(conn, &plan, &changed, &local);
     mem_free(members);
-    *n_tables = n;
+    arena_destroy(&arena);
+    *as_planned = ok;
     if (ok) {
         if (changed)
             log_info(log, "publication_changed", "publication=%s tables=%u", config->publication,
@@ -132,9 +141,8 @@ bool tables_publish(PGconn *conn, const struct publisher_config *config, struct 
 }
 
 bool tables_prepare(struct tables *t, struct tables_facts *facts, struct error *err) {
-    uint32_t n_tables;
     return read_catalog(t, err) && read_slot(t, facts, err) &&
-           tables_publish(t->conn, t->config, t->log, t->catalog, &n_tables, err);
+           tables_publish(t->conn, t->config, t->log, t->catalog, &t->as_planned, err);
 }
 
 const struct catalog_table *tables_catalog(const struct tables *t, uint32_t oid) {
@@ -199,6 +207,33 @@ static const char *message_key_of(const struct publisher_config *config,
     return NULL;
 }
 
+/* Does the publication filter the table's rows as we would? In doubt not, and then we do. */
+static bool is_filtered(struct tables *t, const struct catalog_table *table, const char *where) {
+    bool may = t->as_planned && table && !t->config->invalidations &&
+               PQserverVersion(t->conn) >= PUSHDOWN_VERSION && row_filter_pushable(where, table);
+    if (!may) return false;
+    char oid[16];
+    snprintf(oid, sizeof oid, "%u", table->oid);
+    const char *params[] = {t->config->publication, oid};
+    PGresult *rows = pg_query_params(
+        t->conn,
+        "SELECT FROM pg_catalog.pg_publication_rel r JOIN pg_catalog.pg_publication p ON "
+        "p.oid = r.prpubid WHERE p.pubname = $1 AND r.prrelid = $2::pg_catalog.oid AND r.prqual "
+        "IS NOT NULL",
+        2, params, NULL);
+    bool filtered = rows && PQntuples(rows) == 1;
+    PQclear(rows);
+    return filtered;
+}
+
+static void add_filter(struct tables *t, struct event_table *table, const struct relation *relation,
+                       const struct catalog_table *catalog) {
+    const struct table_shape *shape = table->shape;
+    if (!shape || !shape->where || shape->excluded) return;
+    if (!is_filtered(t, catalog, shape->where))
+        table->filter = row_filter_create(shape->where, relation, catalog, ++t->next_filter);
+}
+
 /* NULL: no registry takes its schemas. */
 static struct event_table *make(struct tables *t, const struct relation *relation,
                                 struct error *err) {
@@ -208,10 +243,18 @@ static struct event_table *make(struct tables *t, const struct relation *relatio
                                     .format = &t->config->format,
                                     .prefix = t->config->prefix,
                                     .message_key = message_key_of(t->config, relation)};
-    struct event_table *table = event_table_create(&plan);
+    struct event_table *table = shaped_table_create(t->config, &plan);
+    add_filter(t, table, relation, plan.catalog);
     const struct event_encoder *encoder = event_encoder_find(t->config->format.encoding);
     if (encoder->prepare && !encoder->prepare(table, t->registry, err)) event_table_destroy(&table);
     return table;
+}
+
+enum row_verdict tables_judge(struct tables *t, const struct event_table *table,
+                              const struct value *row, const struct value *whole,
+                              bool identity_only, struct error *err) {
+    if (!connect_database(t, err)) return ROW_BROKEN;
+    return row_filter_test(table->filter, t->conn, row, whole, identity_only, err);
 }
 
 /* The open transaction's counts outlive a change of the table in it. */

@@ -10,8 +10,10 @@
 
 #include "base/change.h"
 #include "base/log.h"
+#include "base/publication.h"
 #include "cdc/event_table.h"
 #include "cdc/publisher.h"
+#include "cdc/row_filter.h"
 
 struct tables;
 struct schema_registry;
@@ -54,9 +56,17 @@ void tables_reset_counts(struct tables *tables);
 /* {"data_collection":"public.t","event_count":2},... of the open transaction. */
 void tables_append_counts(const struct tables *tables, struct buf *out);
 
-/* Brings the publication to the patterns, on any connection. *n_tables: how many it names. */
+/* Is the row one of those that are published? Of a table with a filter. */
+enum row_verdict tables_judge(struct tables *tables, const struct event_table *table,
+                              const struct value *row, const struct value *whole,
+                              bool identity_only, struct error *err);
+
+/* What the publication should hold, into `members` (room for all of the catalog's tables). Returns how many. */
+uint32_t tables_plan(const struct publisher_config *config, const struct catalog *catalog,
+                     struct arena *arena, struct publication_table *members);
+/* Brings the publication to that, on any connection. *as_planned: it is so; false where a role that may not change it
+ * found one of its name. */
 bool tables_publish(PGconn *conn, const struct publisher_config *config, struct log *log,
-                    const struct catalog *catalog, uint32_t *n_tables,
-                    struct error *err) MUST_CHECK;
+                    const struct catalog *catalog, bool *as_planned, struct error *err) MUST_CHECK;
 
 #endif

@@ -67,12 +67,17 @@ struct config {
     struct connector_config *connectors;
 
     /* Where things were said, for messages: one a row of options[]; one a key of
-     * cache.tables, of cache.users, of cache.queries; one a connector. */
+     * cache.tables, of cache.users, of cache.queries, of cdc.shape, cdc.outbox, cdc.outbox_messages, cdc.topics; one a
+     * connector. */
     struct config_value *values;
     const char **table_places;
     const char **user_places;
     const char **query_places;
     const char **connector_places;
+    const char **shape_places;
+    const char **outbox_places;
+    const char **outbox_message_places;
+    const char **topic_places;
     uint32_t n_pairs; /* of the maps: "cdc.kafka.properties.acks" */
     struct config_pair *pairs;
 };
@@ -128,6 +133,14 @@ void config_check_registry(const struct config *config, const char *file,
 void config_check_message_keys(const struct config *config, struct mistakes *mistakes);
 void config_verify_message_keys(const struct config *config, const struct catalog *catalog,
                                 struct mistakes *mistakes);
+
+/* Their parts of what shapes the change stream. */
+void config_check_shapes(const struct config *config, struct mistakes *mistakes);
+void config_verify_shapes(const struct config *config, const struct catalog *catalog,
+                          struct mistakes *mistakes);
+/* Patterns with stars that match nothing: a start does not fail for them, since their tables may come or go. */
+void config_verify_patterns(const struct config *config, const struct catalog *catalog,
+                            struct mistakes *mistakes);
 
 const struct config_value *config_value(const struct config *config, const char *path);
 /* Where the pair `name` of the map `path` was said. */

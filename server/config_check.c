@@ -422,14 +422,24 @@ void config_check(struct config *config, const struct config_sources *sources,
     check_cache_words(&checker);
     check_pace(&checker);
     check_kafka(&checker);
+    config_check_message_keys(config, mistakes);
+    config_check_registry(config, sources->file, mistakes);
     check_tables(&checker);
     check_queries(&checker);
     check_connectors(&checker);
+    config_check_shapes(config, mistakes);
 }
 
 static const char *table_part(const char *qualified) {
     const char *dot = strrchr(qualified, '.');
     return dot ? dot + 1 : qualified;
+}
+
+static const char *beneath(struct arena *arena, const char *folder, const char *name) {
+    char *path = mem_printf("%s/%s", folder, name);
+    const char *kept = arena_strdup(arena, path);
+    mem_free(path);
+    return kept;
 }
 
 void config_finish(struct config *config, const char *database) {
@@ -440,6 +450,8 @@ void config_finish(struct config *config, const char *database) {
     if (!config->cdc.prefix) config->cdc.prefix = name;
     config->cdc.version = FRESHET_VERSION;
     config->cdc.output_fd = 1;
+    if (!config->cdc_spool.directory)
+        config->cdc_spool.directory = beneath(config->arena, config->state_dir, "spool");
     fleet_finish(config);
     for (uint32_t i = 0; i < config->n_connectors; i++) {
         struct connector_config *connector = &config->connectors[i];
@@ -551,6 +563,8 @@ void config_verify(const struct config *config, const struct catalog *catalog,
             mistakes_add(mistakes, config_value(config, "cdc.tables")->where, "cdc.tables",
                          "\"%.80s\" matches no table in %s", pattern, catalog->database);
     }
+    if (config->roles & ROLE_CDC) config_verify_message_keys(config, catalog, mistakes);
+    config_verify_shapes(config, catalog, mistakes);
     for (uint32_t i = 0; i < config->n_connectors && config->roles & ROLE_CONNECTORS; i++) {
         const char *name = config->connectors[i].table;
         char *path = mem_printf("connectors[%u].table", i);

@@ -248,10 +248,24 @@ static void apply_fields(const struct layer *layer, const struct option *option,
 
 /* Places of the records stand beside them in the config. */
 static const char ***places_of(const struct layer *layer, const struct option *option) {
-    if (option->type != OPTION_NAMED) return &layer->config->connector_places;
-    if (strcmp(option->path, "cache.users") == 0) return &layer->config->user_places;
-    if (strcmp(option->path, "cache.queries") == 0) return &layer->config->query_places;
-    return &layer->config->table_places;
+    struct config *config = layer->config;
+    const struct {
+        const char *path;
+        const char ***places;
+    } named[] = {
+        {"connectors", &config->connector_places},
+        {"cache.users", &config->user_places},
+        {"cache.queries", &config->query_places},
+        {"cache.tables", &config->table_places},
+        {"cdc.shape", &config->shape_places},
+        {"cdc.outbox", &config->outbox_places},
+        {"cdc.outbox_messages", &config->outbox_message_places},
+        {"cdc.topics", &config->topic_places},
+    };
+    for (size_t i = 0; i < sizeof named / sizeof *named; i++) {
+        if (strcmp(named[i].path, option->path) == 0) return named[i].places;
+    }
+    ASSERT_UNREACHABLE();
 }
 
 /* Room for `n` records, the first `keep` of them as they were. */

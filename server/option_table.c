@@ -82,6 +82,99 @@ static const struct option cache_user_options[] = {
     {0},
 };
 
+#define LISTED(type, list, count)                                                                  \
+    IN(type, list), .count_offset = offsetof(struct type, count), .count_size = sizeof(uint32_t)
+
+static const struct option cdc_shape_options[] = {
+    {"table", STRING, IN(shape_entry, table),
+     .help = "A pattern of tables, the key of the entry: `public.users`, `sales.*`. All entries "
+             "that name a table apply to it; of single values the last one holds."},
+    {"columns", OPTION_LIST, LISTED(shape_entry, columns, n_columns), .shown = "all",
+     .help = "The columns that events have, by patterns (`note_*`). Named one by one, the "
+             "publication lists them, and the server sends no others."},
+    {"exclude_columns", OPTION_LIST, LISTED(shape_entry, excluded, n_excluded), .shown = "none",
+     .help = "Columns that events do not have, by patterns."},
+    {"mask", OPTION_PAIRS, LISTED(shape_entry, masked, n_masked), .shown = "nothing",
+     .help = "`phone: 8`: columns that read as so many asterisks, by patterns; Debezium's "
+             "`column.mask.with.N.chars`."},
+    {"hash", OPTION_LIST, LISTED(shape_entry, hashed, n_hashed), .shown = "nothing",
+     .help = "Columns that read as a hash of `cdc.hash_salt` and their value, in hex, by patterns; "
+             "Debezium's `column.mask.hash.v2`."},
+    {"truncate", OPTION_PAIRS, LISTED(shape_entry, truncated, n_truncated), .shown = "nothing",
+     .help = "`notes: 100`: texts (and `bytea`) that are cut to so many characters, by patterns; "
+             "Debezium's `column.truncate.to.N.chars`."},
+    {"where", STRING, IN(shape_entry, where), .shown = "all rows",
+     .help = "SQL over the row's columns: the rows that are published. A row that leaves them is "
+             "deleted, one that joins them is created."},
+    {"view", OPTION_WORD, IN(shape_entry, view), .choices = SHAPE_VIEWS,
+     .shown = "NEW_AND_OLD_IMAGES",
+     .help = "What an event holds of the row, as DynamoDB Streams has it: `KEYS_ONLY` the key's "
+             "columns alone, `NEW_IMAGE` no `before`, `OLD_IMAGE` no `after`."},
+    {"topic", STRING, IN(shape_entry, topic), .shown = "`PREFIX.SCHEMA.TABLE`",
+     .help = "The topic, in full; `$1` is what the first star of the entry's pattern stands for."},
+    {"key_field", STRING, IN(shape_entry, key_field), .shown = "none",
+     .help = "A field of keys that holds the usual topic's name, so that rows of several tables in "
+             "one topic stay apart: `__dbz__physicalTableIdentifier` in Debezium."},
+    {"partition_by", OPTION_LIST, LISTED(shape_entry, partition_by, n_partition_by),
+     .shown = "the key",
+     .help = "Columns whose values decide a record's partition, while its key stays what it is."},
+    {0},
+};
+
+#define OUTBOX_FIELDS                                                                              \
+    {"topic", STRING, IN(outbox_entry, topic), .initial = "outbox.event.$1",                       \
+     .help = "The topic, in full; `$1` is what `route_by` holds."},                                \
+        {"route_by", STRING, IN(outbox_entry, route_by), .initial = "aggregatetype",               \
+         .help = "What decides the topic."},                                                       \
+        {"key", STRING, IN(outbox_entry, key), .initial = "aggregateid",                           \
+         .help = "What becomes the record's key."},                                                \
+        {"payload", STRING, IN(outbox_entry, payload), .initial = "payload",                       \
+         .help = "What becomes the record's value."},                                              \
+        {"id", STRING, IN(outbox_entry, id), .initial = "id",                                      \
+         .help = "What becomes the header `id`, by which consumers tell repetitions."},            \
+        {"headers", OPTION_PAIRS, LISTED(outbox_entry, headers, n_headers), .shown = "none",       \
+         .help = "More headers: `eventType: type`."},                                              \
+        {"encoding",                                                                               \
+         CHOICE,                                                                                   \
+         IN(outbox_entry, encoding),                                                               \
+         .initial = "raw",                                                                         \
+         .choices = "raw|json",                                                                    \
+         .help = "`raw`: key and value are the text that they are, a `bytea` its bytes. `json`: "  \
+                 "JSON values, as Kafka Connect's JSON converter writes them."},                   \
+    {                                                                                              \
+        0                                                                                          \
+    }
+
+static const struct option cdc_outbox_options[] = {
+    {"table", STRING, IN(outbox_entry, name),
+     .help = "A pattern of tables, the key of the entry. The fields below name columns."},
+    OUTBOX_FIELDS,
+};
+
+static const struct option cdc_outbox_message_options[] = {
+    {"prefix", STRING, IN(outbox_entry, name),
+     .help = "The messages' prefix, the key of the entry. The fields below name fields of the JSON "
+             "object that the message holds."},
+    OUTBOX_FIELDS,
+};
+
+static const struct option cdc_topic_options[] = {
+    {"topic", STRING, IN(topic_entry, name),
+     .help = "A pattern of topics, the key of the entry: `shop.public.*`. All entries that name a "
+             "topic apply; of each setting the last one holds."},
+    {"partitions", COUNT, IN(topic_entry, partitions), .shown = "`cdc.kafka.topic_partitions`",
+     .min = 1, .max = 10000, .help = "How many partitions."},
+    {"replication", COUNT, IN(topic_entry, replication), .shown = "`cdc.kafka.topic_replication`",
+     .min = 1, .max = 100, .help = "How many replicas."},
+    {"cleanup", OPTION_WORD, IN(topic_entry, cleanup), .choices = "delete|compact|compact,delete",
+     .shown = "the broker's", .help = "Kafka's `cleanup.policy`."},
+    {"retention", DURATION, IN(topic_entry, retention_ms), .shown = "the broker's", .min = 1,
+     .help = "How long a record is kept, where it is not compacted."},
+    {"properties", OPTION_PAIRS, LISTED(topic_entry, properties, n_properties),
+     .help = "Kafka's other settings of topics: `max.message.bytes: 10000000`."},
+    {0},
+};
+
 static const struct option connector_options[] = {
     {"name", STRING, IN(connector_config, name), .required = true,
      .help = "Unique among the connectors: letters, digits, `-` and `_`."},
@@ -284,6 +377,27 @@ const struct option options[] = {
     {"cdc.tables", PATTERNS, AT(cdc.tables), COUNTED(cdc.n_tables),
      .shown = "every table with a key", .flag = "--tables", .argument = "LIST",
      .help = "The tables whose changes are published: `public.*`, `sales.orders`."},
+    {"cdc.exclude_tables", PATTERNS, AT(cdc.shape.exclude), COUNTED(cdc.shape.n_exclude),
+     .shown = "none", .help = "Of these tables, those that are not published: `audit.*`."},
+    {"cdc.shape", OPTION_NAMED, AT(cdc.shape.entries), COUNTED(cdc.shape.n_entries),
+     .items = cdc_shape_options, .item_size = sizeof(struct shape_entry), .shown = "none",
+     .help = "What becomes of tables' changes on their way, by patterns of tables: columns, masks, "
+             "row filters, images, topics, partitions."},
+    {"cdc.hash_salt", SECRET, AT(cdc.shape.hash_salt),
+     .help = "What hashes are salted with: `${file:/run/secrets/salt}`."},
+    {"cdc.hash_algorithm", OPTION_WORD, AT(cdc.shape.hash_algorithm), .initial = "SHA-256",
+     .choices = "MD5|SHA-1|SHA-224|SHA-256|SHA-384|SHA-512|SHA3-256|SHA3-512",
+     .help = "How columns are hashed."},
+    {"cdc.outbox", OPTION_NAMED, AT(cdc.outboxes), COUNTED(cdc.n_outboxes),
+     .items = cdc_outbox_options, .item_size = sizeof(struct outbox_entry), .shown = "none",
+     .help = "Tables whose inserted rows are messages for topics that they name, by patterns; "
+             "Debezium's `EventRouter`."},
+    {"cdc.outbox_messages", OPTION_NAMED, AT(cdc.outbox_messages), COUNTED(cdc.n_outbox_messages),
+     .items = cdc_outbox_message_options, .item_size = sizeof(struct outbox_entry), .shown = "none",
+     .help = "The same for logical messages (`pg_logical_emit_message`), by their prefixes."},
+    {"cdc.topics", OPTION_NAMED, AT(cdc.topics), COUNTED(cdc.n_topics), .items = cdc_topic_options,
+     .item_size = sizeof(struct topic_entry), .shown = "none",
+     .help = "How topics are made that are not there, by patterns of their names."},
     {"cdc.slot", STRING, AT(cdc.slot), .initial = "freshet",
      .help = "The permanent replication slot, made if absent."},
     {"cdc.failover", BOOL, AT(cdc_failover), .initial = "true",
