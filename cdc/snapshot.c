@@ -312,11 +312,13 @@ static bool read_facts(struct snapshot *s, struct error *err) {
     s->state->exported = mem_strdup(PQgetvalue(rows, 0, 0));
     s->state->consistent_lsn = s->plan->consistent_lsn;
     PQclear(rows);
-    uint32_t n;
-    uint32_t *oids;
-    if (!snapshot_tables_members(s->plan->wait, s->conn, s->plan->publication, &oids, &n, err))
-        return false;
-    snapshot_state_know(s->state, &oids, n);
+    struct snapshot_members *members =
+        snapshot_members_load(s->plan->wait, s->conn, s->plan->publication, err);
+    if (!members) return false;
+    for (uint32_t i = 0; i < members->n; i++)
+        snapshot_state_know(s->state, members->members[i].oid);
+    s->state->knows_tables = true;
+    snapshot_members_destroy(&members);
     return true;
 }
 

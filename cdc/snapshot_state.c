@@ -1,7 +1,6 @@
 #include "cdc/snapshot_state.h"
 
 #include <jansson.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
@@ -22,14 +21,13 @@ static void clear_after(struct snapshot_task *task) {
     task->n_after = 0;
 }
 
-static void free_task(struct snapshot_task *task) {
+void snapshot_task_deinit(struct snapshot_task *task) {
     clear_after(task);
     mem_free(task->schema);
     mem_free(task->name);
     mem_free(task->where);
     mem_free(task->filenode);
     mem_free(task->pages_done);
-    mem_free(task);
 }
 
 void snapshot_state_destroy(struct snapshot_state **state) {
@@ -65,7 +63,8 @@ void snapshot_state_remove(struct snapshot_state *state, struct snapshot_task *t
     while (*link != task)
         link = &(*link)->next;
     *link = task->next;
-    free_task(task);
+    snapshot_task_deinit(task);
+    mem_free(task);
 }
 
 struct snapshot_task *snapshot_state_find(const struct snapshot_state *state, uint64_t id) {
@@ -91,24 +90,32 @@ bool snapshot_state_has_initial(const struct snapshot_state *state) {
 
 /* ---- the tables that are known ---- */
 
-static int compare_oids(const void *a, const void *b) {
-    uint32_t x = *(const uint32_t *)a;
-    uint32_t y = *(const uint32_t *)b;
-    return x < y ? -1 : x > y;
+/* Where the OID is, or belongs. */
+static uint32_t known_place(const struct snapshot_state *state, uint32_t oid) {
+    uint32_t low = 0;
+    uint32_t high = state->n_known;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (state->known[middle] < oid)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
 }
 
-void snapshot_state_know(struct snapshot_state *state, uint32_t **oids, uint32_t n) {
-    mem_free(state->known);
-    state->known = *oids;
-    state->n_known = n;
-    state->knows_tables = true;
-    *oids = NULL;
-    if (n) qsort(state->known, n, sizeof *state->known, compare_oids);
+void snapshot_state_know(struct snapshot_state *state, uint32_t oid) {
+    uint32_t at = known_place(state, oid);
+    if (at < state->n_known && state->known[at] == oid) return;
+    state->known = mem_realloc(state->known, (state->n_known + 1) * sizeof *state->known);
+    memmove(state->known + at + 1, state->known + at, (state->n_known - at) * sizeof *state->known);
+    state->known[at] = oid;
+    state->n_known++;
 }
 
 bool snapshot_state_knows(const struct snapshot_state *state, uint32_t oid) {
-    return state->n_known &&
-           bsearch(&oid, state->known, state->n_known, sizeof *state->known, compare_oids);
+    uint32_t at = known_place(state, oid);
+    return at < state->n_known && state->known[at] == oid;
 }
 
 /* ---- how far a table has come ---- */
@@ -262,11 +269,14 @@ static bool parse_task(json_t *json, struct snapshot_state *state) {
 
 static bool parse_known(json_t *known, struct snapshot_state *state) {
     if (!known) return true;
-    size_t n = json_array_size(known);
-    uint32_t *oids = mem_calloc(n + 1, sizeof *oids);
-    for (size_t i = 0; i < n; i++)
-        oids[i] = (uint32_t)json_integer_value(json_array_get(known, i));
-    snapshot_state_know(state, &oids, (uint32_t)n);
+    size_t i;
+    json_t *oid;
+    json_array_foreach(known, i, oid) {
+        json_int_t number = json_integer_value(oid);
+        if (number < 1 || number > UINT32_MAX) return false;
+        snapshot_state_know(state, (uint32_t)number);
+    }
+    state->knows_tables = true;
     return true;
 }
 

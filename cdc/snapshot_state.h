@@ -71,13 +71,15 @@ struct snapshot_task *snapshot_state_find(const struct snapshot_state *state, ui
 uint32_t snapshot_state_count(const struct snapshot_state *state);
 bool snapshot_state_has_initial(const struct snapshot_state *state);
 
-/* Takes the list over, sorting it. */
-void snapshot_state_know(struct snapshot_state *state, uint32_t **oids, uint32_t n);
+void snapshot_state_know(struct snapshot_state *state, uint32_t oid);
 bool snapshot_state_knows(const struct snapshot_state *state, uint32_t oid);
 
 void snapshot_task_pages_done(struct snapshot_task *task, uint32_t from, uint32_t to);
 /* It is read up to this key; takes copies. */
 void snapshot_task_reach(struct snapshot_task *task, uint32_t n, const char *const *after);
+
+/* Of a copy that is on no list. */
+void snapshot_task_deinit(struct snapshot_task *task);
 
 void snapshot_state_compose(const struct snapshot_state *state, struct buf *out);
 /* NULL: malformed. */

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/mem.h"
 #include "base/pattern.h"
 
 /* A row a column, tables in the order in which they are read. The publication's column lists and row filters
@@ -205,19 +204,35 @@ void snapshot_tables_copy_sql(const struct snapshot_table *table, const char *co
     buf_append_text(sql, ") TO STDOUT");
 }
 
-bool snapshot_tables_members(const struct pgwait *wait, PGconn *conn, const char *publication,
-                             uint32_t **oids, uint32_t *n, struct error *err) {
+struct snapshot_members *snapshot_members_load(const struct pgwait *wait, PGconn *conn,
+                                               const char *publication, struct error *err) {
     struct buf sql = {0};
-    buf_append_text(&sql, "SELECT r.prrelid FROM pg_publication_rel r"
-                          " JOIN pg_publication p ON p.oid = r.prpubid WHERE p.pubname = ");
+    buf_append_text(&sql, "SELECT c.oid, n.nspname, c.relname FROM pg_publication_rel r"
+                          " JOIN pg_publication p ON p.oid = r.prpubid"
+                          " JOIN pg_class c ON c.oid = r.prrelid"
+                          " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE p.pubname = ");
     pg_quote_literal(&sql, publication);
+    buf_append_text(&sql, " ORDER BY c.oid");
     PGresult *rows = pgwait_query(wait, conn, buf_text(&sql), err);
     buf_deinit(&sql);
-    if (!rows) return false;
-    *n = (uint32_t)PQntuples(rows);
-    *oids = mem_calloc((size_t)*n + 1, sizeof **oids);
-    for (uint32_t i = 0; i < *n; i++)
-        (*oids)[i] = number(rows, (int)i, 0);
+    if (!rows) return NULL;
+    struct arena *arena = arena_create(4096);
+    struct snapshot_members *members = arena_zalloc(arena, sizeof *members);
+    members->arena = arena;
+    members->n = (uint32_t)PQntuples(rows);
+    members->members = arena_zalloc(arena, (members->n + 1) * sizeof *members->members);
+    for (uint32_t i = 0; i < members->n; i++)
+        members->members[i] =
+            (struct snapshot_member){.oid = number(rows, (int)i, 0),
+                                     .schema = arena_strdup(arena, text(rows, (int)i, 1)),
+                                     .name = arena_strdup(arena, text(rows, (int)i, 2))};
     PQclear(rows);
-    return true;
+    return members;
+}
+
+void snapshot_members_destroy(struct snapshot_members **members) {
+    if (!*members) return;
+    struct arena *arena = (*members)->arena;
+    arena_destroy(&arena);
+    *members = NULL;
 }

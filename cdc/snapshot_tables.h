@@ -54,8 +54,20 @@ void snapshot_tables_copy_sql(const struct snapshot_table *table, const char *co
 void snapshot_tables_from_sql(const struct snapshot_table *table, const char *condition,
                               struct buf *sql);
 
-/* The tables that the publication lists one by one: those may join it later than they were made. The list is the caller's. */
-bool snapshot_tables_members(const struct pgwait *wait, PGconn *conn, const char *publication,
-                             uint32_t **oids, uint32_t *n, struct error *err) MUST_CHECK;
+/* The tables that a publication lists one by one: those may join it later than they were made. */
+struct snapshot_members {
+    struct arena *arena; /* owns all of it */
+    uint32_t n;
+    struct snapshot_member {
+        uint32_t oid;
+        const char *schema;
+        const char *name;
+    } * members;
+};
+
+/* NULL on error. */
+struct snapshot_members *snapshot_members_load(const struct pgwait *wait, PGconn *conn,
+                                               const char *publication, struct error *err);
+void snapshot_members_destroy(struct snapshot_members **members);
 
 #endif
