@@ -3,8 +3,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/mem.h"
-#include "base/pg.h"
 #include "server/commands.h"
 #include "server/publishing.h"
 
@@ -13,19 +11,9 @@ static int fail(const char *message) {
     return EXIT_FAILED;
 }
 
-/* The prefix may be the database's name. */
-static bool learn_database(struct config *config, struct error *err) {
-    struct pg_options wanted = {.application_name = "freshet_cdc_reset"};
-    PGconn *conn = pg_connect(config->database_url, &wanted, err);
-    if (!conn) return false;
-    config_finish(config, PQdb(conn));
-    PQfinish(conn);
-    return true;
-}
-
 static bool reset(struct config *config, enum feed_reset from, struct log *log,
                   struct metrics *metrics, struct error *err) {
-    if (!learn_database(config, err)) return false;
+    if (!publishing_learn_database(config, err)) return false;
     struct publisher_deps publisher_deps = {.log = log, .metrics = metrics};
     struct publisher *publisher = publisher_create(&config->cdc, &publisher_deps, err);
     if (!publisher) return false;

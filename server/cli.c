@@ -50,6 +50,16 @@ const struct cli_command cli_commands[] = {
          "changed\n"
          "since the position. No process may stream from the slot meanwhile; one that was refused\n"
          "may run, and goes on by itself."},
+    {"cdc replay", cli_cdc_replay, .configured = true,
+     .summary = "Publish again what stands in the topic of dead letters.",
+     .details =
+         "Events that could not be encoded, or that Kafka refused, are in PREFIX.dead-letters. Once\n"
+         "the cause is mended (max.message.bytes of the topic, cdc.format.non_finite, ...), this\n"
+         "publishes them, each once however often it is run: what it has read is kept as offsets of "
+         "the\n"
+         "consumer group freshet-PREFIX-SLOT-replay. What still cannot be published becomes a dead\n"
+         "letter again. It may run beside `freshet run`; events of one row then come in the order of\n"
+         "publication, an older one behind newer ones. Exit 0: no dead letter is left; 1: some are."},
     {"reference", cli_reference,
      .summary = "Print the reference of options and commands, in Markdown."},
     {"help", cli_help, .summary = "Print the help of a command: freshet help run."},

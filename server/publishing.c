@@ -1,5 +1,7 @@
 #include "server/publishing.h"
 
+#include "base/pg.h"
+
 struct feed_config publishing_feed(const struct config *config) {
     return (struct feed_config){
         .database_url = config->database_url,
@@ -18,4 +20,13 @@ struct feed_config publishing_feed(const struct config *config) {
         .failover = config->cdc_failover,
         .way_on = CDC_WAY_ON,
     };
+}
+
+bool publishing_learn_database(struct config *config, struct error *err) {
+    struct pg_options wanted = {.application_name = "freshet_cdc"};
+    PGconn *conn = pg_connect(config->database_url, &wanted, err);
+    if (!conn) return false;
+    config_finish(config, PQdb(conn));
+    PQfinish(conn);
+    return true;
 }

@@ -8,4 +8,7 @@
 
 struct feed_config publishing_feed(const struct config *config);
 
+/* For commands beside `run`: asks for the database's name, which the prefix may be. */
+bool publishing_learn_database(struct config *config, struct error *err) MUST_CHECK;
+
 #endif

@@ -118,6 +118,12 @@ class Storm:
 
         wait_until(done, 120, "all is published", every=0.1)
 
+    def tell(self):
+        """What each copy last said, for a storm that went wrong."""
+        for one in self.made:
+            print(f"---- {one.folder.name}, exit code {one.process.exit_code}")
+            print("\n".join(one.log_text().splitlines()[-40:]))
+
     def findings(self):
         return self.audit.findings()
 
