@@ -26,6 +26,7 @@ CONNECTOR = {
     "skipped.operations": "none",
     "extended.headers.enabled": "false",
     "publication.autocreate.mode": "all_tables",
+    "poll.interval.ms": 50,
 }
 
 
@@ -55,7 +56,7 @@ class Debezium:
         jars = workshop.part("debezium")
         self.process = Process(
             workshop,
-            ["java", "-Xmx768m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", f"{jars}/*",
+            ["java", "-Xmx1g", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", f"{jars}/*",
              "org.apache.kafka.connect.cli.ConnectStandalone", "worker.properties", "connector.properties"],
             folder,
             name="debezium",

@@ -1,0 +1,61 @@
+"""The long form of test_debezium.py (`make check-debezium`): a script of hundreds of statements, in every mode of `format`, on both
+versions of PostgreSQL; and the page of what Debezium loses, asked of Debezium itself.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from support.oracle import MODES, MORE_MODES, Stand, has_mark, make_publisher, statements
+from support.waiting import wait_until
+from test_debezium import ON_PURPOSE, make_types
+
+SQL = Path(__file__).parent / "sql"
+
+pytestmark = pytest.mark.timeout(1200)
+both_versions = pytest.mark.parametrize("postgres", ["15", "18"], indirect=True)
+
+
+@pytest.fixture
+def stand(db, kafka, debezium, freshet, unique):
+    db.execute("CREATE PUBLICATION everything FOR ALL TABLES WITH (publish_via_partition_root = true)")
+    return Stand(db, kafka, debezium, make_publisher(freshet, kafka), unique, publication="everything")
+
+
+@both_versions
+def test_the_same_long_script_gives_the_same_events(stand):
+    for statement in statements(SQL / "events_schema.sql"):
+        stand.db.execute(statement)
+    for mode, told in {**MODES, **MORE_MODES}.items():
+        stand.add(mode, *told)
+    stand.run(SQL / "events.sql")
+    stand.run(SQL / "long.sql")
+    stand.compare()
+
+
+def test_debezium_loses_what_the_page_says(make_postgres, kafka, debezium, freshet, unique):
+    """So that the page is no longer than it must be: each of its values is another one in Debezium's event, or is not there, or
+    ends the connector."""
+    db = make_postgres(max_replication_slots=100, max_wal_senders=100).create_database()
+    db.execute("CREATE PUBLICATION everything FOR ALL TABLES")
+    db.execute("CREATE TABLE marker (id int PRIMARY KEY)")
+    make_types(db)
+    stand = Stand(db, kafka, debezium, make_publisher(freshet, kafka), unique, publication="everything")
+    stand.add("default", {}, {})
+    prefixes = [f"{unique}lost{i}" for i in range(len(ON_PURPOSE))]
+    for i, (kind, sql, _) in enumerate(ON_PURPOSE):
+        db.execute(f"CREATE TABLE lost{i} (id int PRIMARY KEY, c {kind}{' DEFAULT 5' if sql == 'NULL' else ''})")
+        stand.add_connector(prefixes[i], {
+            "snapshot.mode": "no_data", "publication.name": "everything", "table.include.list": f"public.(lost{i}|marker)",
+        })
+    for i, (_, sql, _) in enumerate(ON_PURPOSE):
+        db.execute(f"INSERT INTO lost{i} VALUES (1, {sql})")
+    stand.settle()
+    same = []
+    for i, (kind, sql, ours) in enumerate(ON_PURPOSE):
+        wait_until(lambda: has_mark(kafka, prefixes[i], 1) or stand.has_failed(prefixes[i]), 60, f"the end of {kind}")
+        records = kafka.read(f"{prefixes[i]}.public.lost{i}")
+        row = records[0].value["after"] if records else {}
+        if "c" in row and row["c"] == ours:
+            same.append((kind, sql))
+    assert not same
