@@ -472,7 +472,7 @@ def test_a_slot_name_that_cannot_be_is_an_error(failing):
 
 def test_an_active_slot_is_waited_for(tables, streaming, feedprint, unique):
     second = feedprint(tables, slot=unique)
-    waiting = second.wait_state("waiting", "is active for PID")
+    waiting = second.wait_state("standby", "is active for PID")
     assert unique in waiting["cause"]
     streaming.stop()
     second.wait_state("streaming")

@@ -21,6 +21,7 @@ SETTINGS = {
     "max_connections": 200,
     "max_wal_senders": 40,
     "max_replication_slots": 40,
+    "max_prepared_transactions": 20,
     "listen_addresses": "127.0.0.1",
     # Nobody's data: the speed of a test counts for more than a power cut.
     "fsync": "off",
@@ -183,11 +184,29 @@ class Standby(Postgres):
         super().__init__(workshop, primary.version, hot_standby_feedback="on", **settings)
 
     def _initdb(self):
+        if not (self._bin / "pg_basebackup").exists():
+            self._copy()
+            return
         self._workshop.run(
             [self._bin / "pg_basebackup", "-D", self.data, "-d", self.primary.url(), "-X", "stream", "-c", "fast",
              "--no-sync", "-R"],
             unprivileged=True,
         )
+
+    def _copy(self):
+        """What pg_basebackup does, for a PostgreSQL that comes without it."""
+        with self.primary.connect() as backup:
+            backup.execute("SELECT pg_backup_start('standby', true)")
+            self._workshop.run(["cp", "-a", self.primary.data, self.data], unprivileged=True)
+            label = backup.execute("SELECT labelfile FROM pg_backup_stop(false)").fetchone()[0]
+        for gone in [*self.data.glob("pg_wal/0*"), *self.data.glob("pg_replslot/*"), self.data / "postmaster.pid"]:
+            shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
+        for name, text in {"backup_label": label, "standby.signal": ""}.items():
+            (self.data / name).write_text(text)
+            owner = self.data.stat()
+            os.chown(self.data / name, owner.st_uid, owner.st_gid)
+        with open(self.data / "postgresql.auto.conf", "a") as conf:
+            conf.write(f"primary_conninfo = '{self.primary.url()}'\n")
 
     def database(self, name):
         return Database(self, name)
