@@ -11,7 +11,6 @@
 #include "cache/rows/query_figures.h"
 #include "cache/rows/result.h"
 #include "cache/rows/rowttl.h"
-#include "cache/rows/statement.h"
 #include "cache/values/fields.h"
 
 enum { MAX_TRIES = 3 };
@@ -76,26 +75,18 @@ bool fill_remap(struct fill *fill, struct tablemap *map) {
     return true;
 }
 
-static struct slice field_of(const PGresult *result, int row, int column) {
-    return slice_make(PQgetvalue(result, row, column), (size_t)PQgetlength(result, row, column));
-}
-
-static bool is_there(const PGresult *result, int place) {
-    return *PQgetvalue(result, place, STATEMENT_PRESENT) == 't';
-}
-
-/* The key that a change names: the row's own, by the identities that stand in the result. Of a row that is not there, asked
- * for by a unique key: the key by which a row would come to be there. */
-static struct slice canonical_key(const struct fill *fill, const PGresult *result, int place,
+/* The key that a change names: the row's own, by the identities that stand in the result, or that were asked in the same
+ * text. Of a row that is not there, asked for by a unique key: the key by which a row would come to be there. */
+static struct slice canonical_key(const struct fill *fill, const struct batch_row *read,
                                   struct buf *text) {
     const struct table *table = fill->table->root ? fill->table->root : fill->table;
-    const struct unique_key *unique = is_there(result, place) ? NULL : fill->row.unique;
+    const struct unique_key *unique = batch_row_is_there(read) ? NULL : fill->row.unique;
     if (unique ? !unique->exact : !table->identified) return (struct slice){0};
-    struct slice identities[ROWKEY_MAX_COLUMNS];
+    struct slice identities[ROWKEY_MAX_COLUMNS] = {fill->row.values[0]};
     uint16_t n = unique ? unique->n_columns : table->n_keys;
-    int first = unique ? statement_asked_at(table) : STATEMENT_IDENTITY;
-    for (uint16_t i = 0; i < n; i++)
-        identities[i] = field_of(result, place, first + i);
+    int first = unique ? statement_asked_at(read->statement) : STATEMENT_IDENTITY;
+    for (uint16_t i = 0; i < n && read->statement->way != STATEMENT_ANY; i++)
+        identities[i] = batch_row_field(read, first + i);
     if (unique)
         rowkey_compose_unique(table, unique, identities, text);
     else
@@ -104,36 +95,33 @@ static struct slice canonical_key(const struct fill *fill, const PGresult *resul
 }
 
 /* NULL columns are left out. */
-static void pack_columns(const struct fill *fill, const PGresult *result, int place,
-                         struct buf *packed) {
-    int first = statement_row_at(fill->table, fill->row.unique);
+static void pack_columns(const struct batch_row *read, struct buf *packed) {
+    const struct table *table = read->statement->table;
+    int first = statement_row_at(read->statement);
     buf_grow(packed, 64); /* a row of NULLs alone is there all the same: data is not NULL */
-    for (uint16_t i = 0; i < fill->table->n_columns; i++) {
-        if (PQgetisnull(result, place, first + i)) continue;
-        fields_append(packed, slice_from(fill->table->columns[i]),
-                      field_of(result, place, first + i));
+    for (uint16_t i = 0; i < table->n_columns; i++) {
+        if (PQgetisnull(read->result, read->place, first + i)) continue;
+        fields_append(packed, slice_from(table->columns[i]), batch_row_field(read, first + i));
     }
 }
 
 /* What the row says of its own end. */
-static void read_left(const struct fill *fill, const PGresult *result, int place,
-                      struct rowttl *ttl) {
-    int column = statement_row_at(fill->table, fill->row.unique) +
-                 statement_row_columns(fill->table, fill->form);
-    if (!fill->table->left_sql || PQgetisnull(result, place, column)) return;
+static void read_left(const struct batch_row *read, struct rowttl *ttl) {
+    int column = statement_left_at(read->statement);
+    if (!read->statement->table->left_sql || PQgetisnull(read->result, read->place, column)) return;
     ttl->ends = true;
-    ttl->left_ms = strtoll(PQgetvalue(result, place, column), NULL, 10);
+    ttl->left_ms = strtoll(PQgetvalue(read->result, read->place, column), NULL, 10);
 }
 
 /* True: the row is there, and has not ended. Then, and else, for how long that may be remembered. */
-static bool is_present(const struct core *core, const struct fill *fill, const PGresult *result,
-                       int place, struct rowttl *ttl) {
+static bool is_present(const struct core *core, const struct fill *fill,
+                       const struct batch_row *read, struct rowttl *ttl) {
     *ttl = (struct rowttl){.ttl_ms = fill->table->ttl_ms,
                            .stale_ms = core->config->stale_while_revalidate_ms,
                            .jitter_percent = core->config->ttl_jitter_percent,
                            .seed = fill->hash + (uint64_t)clock_mono_us()};
-    bool there = is_there(result, place);
-    if (there) read_left(fill, result, place, ttl);
+    bool there = batch_row_is_there(read);
+    if (there) read_left(read, ttl);
     if (there && (!ttl->ends || ttl->left_ms > 0)) return true;
     ttl->ends = false;
     ttl->stale_ms = 0;
@@ -143,9 +131,10 @@ static bool is_present(const struct core *core, const struct fill *fill, const P
 }
 
 /* A named query's hash, list or sorted set. False: there is nothing in it, or *why it is none. */
-static bool pack_result(const struct core *core, const struct fill *fill, const PGresult *result,
-                        int place, struct buf *packed, struct rowttl *ttl, const char **why) {
-    struct slice text = field_of(result, place, statement_row_at(fill->table, NULL));
+static bool pack_result(const struct core *core, const struct fill *fill,
+                        const struct batch_row *read, struct buf *packed, struct rowttl *ttl,
+                        const char **why) {
+    struct slice text = batch_row_field(read, statement_row_at(read->statement));
     if (result_pack(fill->table->query, text, packed, why)) *why = NULL;
     if (packed->len == 0) *ttl = (struct rowttl){.ttl_ms = core->config->negative_ttl_ms};
     return packed->len > 0;
@@ -186,7 +175,7 @@ static uint16_t took_ms(const struct fill *fill, int64_t now_us) {
     return took_ms < UINT16_MAX ? (uint16_t)took_ms : UINT16_MAX;
 }
 
-enum fill_next fill_answer(struct core *core, struct fill **fill, const PGresult *result, int place,
+enum fill_next fill_answer(struct core *core, struct fill **fill, const struct batch_row *read,
                            const struct pgsnapshot *snapshot, int64_t now_us) {
     struct fill *f = *fill;
     struct buf text = {0};
@@ -194,12 +183,15 @@ enum fill_next fill_answer(struct core *core, struct fill **fill, const PGresult
     int64_t filled_at_us = clock_wall_us();
     struct slice bytes = {0};
     struct rowttl ttl;
-    bool absent = !is_present(core, f, result, place, &ttl);
+    bool absent = !is_present(core, f, read, &ttl);
     const char *why = NULL;
     if (!absent && statement_kind(f->table) != ENTRY_STRING)
-        absent = !pack_result(core, f, result, place, &packed, &ttl, &why);
+        absent = !pack_result(core, f, read, &packed, &ttl, &why);
     else if (!absent && f->form == FORM_HASH)
-        pack_columns(f, result, place, &packed);
+        pack_columns(read, &packed);
+    else if (!absent && statement_is_spread(read->statement))
+        rowjson_append(&packed, f->table->json, f->table->n_columns, read->result, read->place,
+                       statement_row_at(read->statement));
     if (why) {
         buf_deinit(&packed);
         fail_result(core, fill, why);
@@ -208,7 +200,7 @@ enum fill_next fill_answer(struct core *core, struct fill **fill, const PGresult
     if (packed.data && !absent)
         bytes = buf_slice(&packed);
     else if (!absent)
-        bytes = field_of(result, place, statement_row_at(f->table, f->row.unique));
+        bytes = batch_row_field(read, statement_row_at(read->statement));
     bool too_big = f->table->query && bytes.len > f->table->query->max_result_bytes;
     struct keep_row row = {
         .table = f->table,
@@ -219,7 +211,7 @@ enum fill_next fill_answer(struct core *core, struct fill **fill, const PGresult
         .bytes = bytes,
         .fill_ms = took_ms(f, now_us),
         .renews = f->renews,
-        .canonical = canonical_key(f, result, place, &text),
+        .canonical = canonical_key(f, read, &text),
         .exact = f->row.unique ? f->row.unique->exact : f->table->exact,
         .lasting = f->row.lasting && !too_big,
         .expire_at_ms = rowttl_expiry(&ttl, filled_at_us / 1000),
@@ -258,17 +250,17 @@ enum fill_next fill_answer(struct core *core, struct fill **fill, const PGresult
     return next;
 }
 
-bool fill_admits(struct core *core, const struct fill *fill, const PGresult *result, int place,
+bool fill_admits(struct core *core, const struct fill *fill, const struct batch_row *read,
                  const struct pgsnapshot *snapshot) {
     struct buf text = {0};
     const struct table *table = fill->table;
     bool exact = fill->row.unique ? fill->row.unique->exact : table->exact;
-    struct slice key = canonical_key(fill, result, place, &text);
+    struct slice key = canonical_key(fill, read, &text);
     uint64_t hash = key.data ? store_hash(core->store, key) : 0;
     bool admits =
         pgsnapshot_is_ours(snapshot) &&
         tablestate_admits(table->state, table->version, snapshot) == TABLESTATE_ADMITTED &&
-        (exact || is_there(result, place)) &&
+        (exact || batch_row_is_there(read)) &&
         !(key.data && recent_blocks(core->recent, hash, snapshot, NULL));
     buf_deinit(&text);
     return admits;

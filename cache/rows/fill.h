@@ -1,15 +1,14 @@
 /* fill.h: one row on its way from the database: made of a key, answered by a row of a result, given to who waits.
  *
  *     fill = fill_create(core, owner, map, table, key, hash, form, &row, ...);
- *     fill_answer(core, fill, result, place, &snapshot)      -> FILL_DONE: it is freed; FILL_AGAIN: to be sent again
+ *     fill_answer(core, fill, &read, &snapshot, now_us)      -> FILL_DONE: it is freed; FILL_AGAIN: to be sent again
  *     fill_fail(core, fill, "ERR ...")                       everyone who waits gets the error; it is freed
  *
  * On its owner's thread. */
 #ifndef FRESHET_CACHE_FILL_H
 #define FRESHET_CACHE_FILL_H
 
-#include <libpq-fe.h>
-
+#include "cache/rows/batch.h"
 #include "cache/rows/core.h"
 #include "cache/rows/flights.h"
 #include "cache/rows/keep.h"
@@ -29,10 +28,10 @@ enum flight_answer fill_shares(const struct core *core, enum keep_outcome outcom
 
 enum fill_next { FILL_DONE, FILL_AGAIN };
 
-enum fill_next fill_answer(struct core *core, struct fill **fill, const PGresult *result, int place,
+enum fill_next fill_answer(struct core *core, struct fill **fill, const struct batch_row *read,
                            const struct pgsnapshot *snapshot, int64_t now_us);
-/* Has the standby whose result this is replayed whatever touched the row? */
-bool fill_admits(struct core *core, const struct fill *fill, const PGresult *result, int place,
+/* Has the standby of which this was read replayed whatever touched the row? */
+bool fill_admits(struct core *core, const struct fill *fill, const struct batch_row *read,
                  const struct pgsnapshot *snapshot);
 void fill_fail(struct core *core, struct fill **fill, const char *text);
 

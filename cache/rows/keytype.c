@@ -98,6 +98,23 @@ static bool temporal_lasts(struct slice text) {
     return all_of(head, "0123456789-+:./ TtZz");
 }
 
+/* 0, 42, -7; within the type's bounds, as was checked before. */
+static bool is_plain_integer(struct slice text) {
+    size_t first = text.len > 0 && text.data[0] == '-' ? 1 : 0;
+    if (text.len == first || !all_of(slice_make(text.data + first, text.len - first), "0123456789"))
+        return false;
+    return text.data[first] != '0' || text.len == 1;
+}
+
+static bool is_plain_uuid(struct slice text) {
+    return check_uuid(text) == KEY_VALUE_GOOD && all_of(text, "0123456789abcdef-");
+}
+
+static bool is_plain_text(struct slice text) {
+    (void)text; /* of a deterministic collation: equal texts are equal bytes */
+    return true;
+}
+
 static bool normalise_blanks(struct slice text, struct buf *identity) {
     while (text.len > 0 && text.data[text.len - 1] == ' ')
         text.len--;
@@ -160,37 +177,38 @@ static bool normalise_bytea(struct slice text, struct buf *identity) {
 #define AS_JSON "(pg_catalog.to_json(%s) #>> '{}')"
 
 static const struct keytype types[] = {
-    {"int4", "an integer", true, AS_TEXT, check_int4, NULL, NULL},
-    {"int8", "an integer", true, AS_TEXT, check_int8, NULL, NULL},
-    {"int2", "an integer", true, AS_TEXT, check_int2, NULL, NULL},
-    {"oid", "an integer", true, AS_TEXT, check_oid, NULL, NULL},
-    {"uuid", "a uuid", true, AS_TEXT, check_uuid, NULL, NULL},
-    {"text", "text", true, AS_TEXT, check_text, NULL, NULL},
-    {"varchar", "text", true, AS_TEXT, check_text, NULL, NULL},
-    {"name", "a name", true, AS_TEXT, check_text, NULL, NULL},
-    {"bool", "a boolean", true, "CASE WHEN %s THEN 't' ELSE 'f' END", NULL, NULL, NULL},
-    {"date", "a date", true, AS_JSON, check_temporal, temporal_lasts, normalise_date},
-    {"timestamp", "a timestamp", true, AS_JSON, check_temporal, temporal_lasts,
+    {"int4", "an integer", true, AS_TEXT, check_int4, NULL, is_plain_integer, NULL},
+    {"int8", "an integer", true, AS_TEXT, check_int8, NULL, is_plain_integer, NULL},
+    {"int2", "an integer", true, AS_TEXT, check_int2, NULL, is_plain_integer, NULL},
+    {"oid", "an integer", true, AS_TEXT, check_oid, NULL, NULL, NULL},
+    {"uuid", "a uuid", true, AS_TEXT, check_uuid, NULL, is_plain_uuid, NULL},
+    {"text", "text", true, AS_TEXT, check_text, NULL, is_plain_text, NULL},
+    {"varchar", "text", true, AS_TEXT, check_text, NULL, is_plain_text, NULL},
+    {"name", "a name", true, AS_TEXT, check_text, NULL, NULL, NULL},
+    {"bool", "a boolean", true, "CASE WHEN %s THEN 't' ELSE 'f' END", NULL, NULL, NULL, NULL},
+    {"date", "a date", true, AS_JSON, check_temporal, temporal_lasts, NULL, normalise_date},
+    {"timestamp", "a timestamp", true, AS_JSON, check_temporal, temporal_lasts, NULL,
      normalise_timestamp},
     {"timestamptz", "a timestamp", true, "(pg_catalog.to_json(%s AT TIME ZONE 'UTC') #>> '{}')",
-     check_temporal, temporal_lasts, normalise_timestamptz},
-    {"time", "a time", true, AS_TEXT, check_temporal, temporal_lasts, NULL},
-    {"bytea", "a bytea value", true, "pg_catalog.encode(%s, 'hex')", NULL, NULL, normalise_bytea},
+     check_temporal, temporal_lasts, NULL, normalise_timestamptz},
+    {"time", "a time", true, AS_TEXT, check_temporal, temporal_lasts, NULL, NULL},
+    {"bytea", "a bytea value", true, "pg_catalog.encode(%s, 'hex')", NULL, NULL, NULL,
+     normalise_bytea},
     /* Their cast to text, unlike their output, always shows the mask. */
-    {"inet", "a network address", true, AS_JSON, NULL, NULL, NULL},
-    {"cidr", "a network", true, AS_JSON, NULL, NULL, NULL},
-    {"macaddr", "a MAC address", true, AS_TEXT, NULL, NULL, NULL},
-    {"macaddr8", "a MAC address", true, AS_TEXT, NULL, NULL, NULL},
+    {"inet", "a network address", true, AS_JSON, NULL, NULL, NULL, NULL},
+    {"cidr", "a network", true, AS_JSON, NULL, NULL, NULL, NULL},
+    {"macaddr", "a MAC address", true, AS_TEXT, NULL, NULL, NULL, NULL},
+    {"macaddr8", "a MAC address", true, AS_TEXT, NULL, NULL, NULL, NULL},
     /* Equal values may be stored, and printed, in several ways: */
-    {"numeric", "a number", false, AS_TEXT, check_numeric, NULL, NULL},
-    {"bpchar", "text", false, AS_TEXT, check_text, NULL, normalise_blanks},
-    {"citext", "text", false, AS_TEXT, check_text, NULL, NULL},
+    {"numeric", "a number", false, AS_TEXT, check_numeric, NULL, NULL, NULL},
+    {"bpchar", "text", false, AS_TEXT, check_text, NULL, NULL, normalise_blanks},
+    {"citext", "text", false, AS_TEXT, check_text, NULL, NULL, NULL},
 };
 
 static const struct keytype text_by_collation = {"text",     "text", false, AS_TEXT,
-                                                 check_text, NULL,   NULL};
-static const struct keytype any_enum = {"enum", NULL, true, AS_TEXT, NULL, NULL, NULL};
-static const struct keytype any_other = {NULL, NULL, false, NULL, NULL, temporal_lasts, NULL};
+                                                 check_text, NULL,   NULL,  NULL};
+static const struct keytype any_enum = {"enum", NULL, true, AS_TEXT, NULL, NULL, NULL, NULL};
+static const struct keytype any_other = {NULL, NULL, false, NULL, NULL, temporal_lasts, NULL, NULL};
 
 const struct keytype *keytype_find(const char *base_type_name, char typtype, bool deterministic) {
     if (typtype == 'e') return &any_enum;

@@ -32,6 +32,9 @@ struct keytype {
     enum keytype_verdict (*check)(struct slice text);
     /* Does the text mean the same value at any time? ('now' and 'tomorrow' do not.) NULL: always. */
     bool (*lasting)(struct slice text);
+    /* Is the text what PostgreSQL prints of the value, so that a row can be told by it? Only of exact types whose identity is their
+     * output. NULL: never. */
+    bool (*plain)(struct slice text);
     /* Appends the identity of a value as the stream prints it (ISO dates, UTC, hex). False: not known. NULL: as it is. */
     bool (*normalise)(struct slice text, struct buf *identity);
 };

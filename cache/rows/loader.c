@@ -15,7 +15,6 @@
 #include "cache/rows/pace.h"
 #include "cache/rows/packs.h"
 #include "cache/rows/pipe.h"
-#include "cache/rows/statement.h"
 #include "cache/rows/warden.h"
 
 enum {
@@ -75,7 +74,7 @@ static void delist(struct loader *loader, struct unit *unit) {
 
 static void unit_free(struct unit *unit) {
     for (uint32_t i = 0; i < unit->n_batches; i++)
-        PQclear(unit->batches[i].result);
+        batch_deinit(&unit->batches[i]);
     PQclear(unit->error);
     mem_free(unit->batches);
     mem_free(unit->fills);
@@ -197,7 +196,7 @@ static void retry_shape(struct loader *loader, struct unit *unit, const char *me
         return;
     }
     for (uint32_t i = 0; i < unit->n_batches; i++)
-        warden_table_changed(loader->core->warden, unit->batches[i].table);
+        warden_table_changed(loader->core->warden, unit->batches[i].statement.table);
     retry_unit(loader, unit, message, now_us, TICK_US << (errors / 2));
 }
 
@@ -240,16 +239,19 @@ static void take_row(struct loader *loader, struct batch *batch, uint32_t i,
                      const struct pgsnapshot *snapshot, int64_t now_us) {
     struct fill *fill = batch->fills[i];
     fill->of_primary |= snapshot->standby; /* the next time, if there is one */
-    if (fill_answer(loader->core, &fill, batch->result, (int)i, snapshot, now_us) == FILL_AGAIN)
+    struct batch_row read = batch_row(batch, i);
+    if (fill_answer(loader->core, &fill, &read, snapshot, now_us) == FILL_AGAIN)
         submit_again(loader, fill, now_us);
 }
 
-static bool is_whole(const struct unit *unit) {
-    for (uint32_t i = 0; i < unit->n_batches; i++) {
-        const PGresult *result = unit->batches[i].result;
-        if (!result || (uint32_t)PQntuples(result) != unit->batches[i].n_fills) return false;
+/* The worst of what its batches are. */
+static enum batch_placed place(struct unit *unit) {
+    enum batch_placed worst = unit->error ? BATCH_TORN : BATCH_PLACED;
+    for (uint32_t i = 0; i < unit->n_batches && worst != BATCH_TORN; i++) {
+        enum batch_placed placed = batch_place(&unit->batches[i]);
+        if (placed > worst) worst = placed;
     }
-    return !unit->error;
+    return worst;
 }
 
 /* From now on of the primary. What has to be seen by one snapshot is read again together. */
@@ -258,6 +260,12 @@ static void read_again(struct loader *loader, struct fill **fills, uint32_t n, e
         fills[i]->of_primary = true;
     metric_add(source_metrics(loader->source)->refused[why], n);
     loader_submit(loader, fills, n);
+}
+
+static bool admits(const struct loader *loader, const struct batch *batch, uint32_t i,
+                   const struct pgsnapshot *snapshot) {
+    struct batch_row read = batch_row(batch, i);
+    return fill_admits(loader->core, batch->fills[i], &read, snapshot);
 }
 
 /* Of a standby only what it has certainly replayed; of a command's rows all or none. */
@@ -271,9 +279,7 @@ static void take_standbys(struct loader *loader, struct unit *unit,
     for (uint32_t b = 0; b < unit->n_batches; b++) {
         struct batch *batch = &unit->batches[b];
         for (uint32_t i = 0; i < batch->n_fills; i++)
-            group_refused |=
-                batch->fills[i]->grouped &&
-                !fill_admits(loader->core, batch->fills[i], batch->result, (int)i, snapshot);
+            group_refused |= batch->fills[i]->grouped && !admits(loader, batch, i, snapshot);
     }
     for (uint32_t b = 0; b < unit->n_batches; b++) {
         struct batch *batch = &unit->batches[b];
@@ -281,8 +287,7 @@ static void take_standbys(struct loader *loader, struct unit *unit,
             struct fill *fill = batch->fills[i];
             if (fill->grouped && group_refused)
                 grouped[n_grouped++] = fill;
-            else if (!fill->grouped &&
-                     !fill_admits(loader->core, fill, batch->result, (int)i, snapshot))
+            else if (!fill->grouped && !admits(loader, batch, i, snapshot))
                 refused[n_refused++] = fill;
             else
                 take_row(loader, batch, i, snapshot, now_us);
@@ -298,10 +303,9 @@ static void take_standbys(struct loader *loader, struct unit *unit,
 }
 
 /* Is it still the standby that was measured, and near enough to be answered from? REFUSALS: it is. */
-static enum refusal judge_standby(const struct loader *loader, const struct unit *unit,
-                                  int64_t now_us) {
+static enum refusal judge_standby(const struct loader *loader, struct unit *unit, int64_t now_us) {
     struct source *source = pipe_source(unit->pipe);
-    if (!is_whole(unit)) return REFUSED_ERROR;
+    if (place(unit) != BATCH_PLACED) return REFUSED_ERROR;
     if (!unit->is_standby || unit->server_start_us != source_server_start_us(source))
         return REFUSED_MOVED;
     int64_t fresh_at_us = lsntimes_at(loader->core->lsntimes, unit->replayed_lsn);
@@ -331,11 +335,31 @@ static bool is_astray(const struct loader *loader, const struct unit *unit) {
            core_streams(loader->core) && core_rule_holds(loader->core, RULE_SERVER);
 }
 
+/* A value whose text PostgreSQL writes in another way than was thought: then it has to say which row is whose. */
+static void retry_strange(struct loader *loader, struct unit *unit) {
+    for (uint32_t i = 0; i < unit->n_fills; i++)
+        unit->fills[i]->row.plain = false;
+    loader_submit(loader, unit->fills, unit->n_fills);
+}
+
+static bool read_snapshot(const struct unit *unit, struct pgsnapshot *snapshot) {
+    const struct batch *first = &unit->batches[0];
+    int column = statement_snapshot_at(&first->statement);
+    return pgsnapshot_parse(slice_from(PQgetvalue(first->result, 0, column)), snapshot);
+}
+
 static void finish_primarys(struct loader *loader, struct unit *unit, int64_t now_us) {
     struct pgsnapshot snapshot;
-    if (!is_whole(unit) ||
-        !pgsnapshot_parse(slice_from(PQgetvalue(unit->batches[0].result, 0, STATEMENT_SNAPSHOT)),
-                          &snapshot)) {
+    enum batch_placed placed = place(unit);
+    if (placed == BATCH_CHANGED) {
+        retry_shape(loader, unit, "the types of its columns change", now_us);
+        return;
+    }
+    if (placed == BATCH_STRANGE) {
+        retry_strange(loader, unit);
+        return;
+    }
+    if (placed != BATCH_PLACED || !read_snapshot(unit, &snapshot)) {
         take_error(loader, unit, now_us);
         return;
     }

@@ -17,12 +17,14 @@ static int by_statement(const void *a, const void *b) {
     const struct fill *right = *(struct fill *const *)b;
     if (left->table != right->table) return left->table < right->table ? -1 : 1;
     if (left->row.unique != right->row.unique) return left->row.unique < right->row.unique ? -1 : 1;
+    if (left->row.plain != right->row.plain) return left->row.plain ? -1 : 1;
     return (int)left->form - (int)right->form;
 }
 
 static bool same_statement(const struct fill *a, const struct fill *b) {
     if (a->table->query && a->table->query->single) return a == b;
-    return a->table == b->table && a->row.unique == b->row.unique && a->form == b->form;
+    return a->table == b->table && a->row.unique == b->row.unique && a->row.plain == b->row.plain &&
+           a->form == b->form;
 }
 
 void packs_add(struct packs *packs, struct fill **fills, uint32_t n, struct pack_terms terms) {
@@ -64,13 +66,16 @@ static struct unit *unit_create(struct fill **fills, uint32_t n) {
     for (uint32_t i = 0; i < n; i++) {
         if (i == 0 || !same_statement(fills[i - 1], fills[i])) {
             batch++;
-            *batch = (struct batch){.table = fills[i]->table,
-                                    .unique = fills[i]->row.unique,
-                                    .form = fills[i]->form,
+            *batch = (struct batch){.statement = {.table = fills[i]->table,
+                                                  .unique = fills[i]->row.unique,
+                                                  .form = fills[i]->form},
                                     .fills = fills + i};
         }
         batch->n_fills++;
     }
+    for (uint32_t b = 0; b < unit->n_batches; b++)
+        unit->batches[b].statement.way =
+            batch_way(unit->batches[b].fills, unit->batches[b].n_fills);
     return unit;
 }
 

@@ -11,7 +11,6 @@
 #include "base/lsn.h"
 #include "base/mem.h"
 #include "base/pg.h"
-#include "cache/rows/statement.h"
 
 /* An answer that is to come, in the order in which the server will send them. */
 struct expectation {
@@ -91,15 +90,12 @@ bool pipe_is_current(const struct pipe *pipe) {
 
 /* ---- what is prepared ---- */
 
-/* One row by itself has a statement of its own, which is cheaper. */
-static bool is_one(const struct batch *batch) {
-    return batch->n_fills == 1 && !batch->table->query;
-}
-
 static uint64_t slot_key(const struct batch *batch) {
-    uint64_t place = batch->unique ? (uint64_t)(batch->unique - batch->table->uniques) + 1 : 0;
-    return ((uint64_t)is_one(batch) << 62 | place << 32 | (uint64_t)batch->table->statement << 3 |
-            (uint64_t)batch->form) +
+    const struct statement *statement = &batch->statement;
+    const struct table *table = statement->table;
+    uint64_t place = statement->unique ? (uint64_t)(statement->unique - table->uniques) + 1 : 0;
+    return ((uint64_t)statement->way << 61 | place << 32 | (uint64_t)table->statement << 3 |
+            (uint64_t)statement->form) +
            1;
 }
 
@@ -441,10 +437,7 @@ static bool send_settings(struct pipe *pipe, struct unit *unit) {
 
 static void compose(struct pipe *pipe, const struct batch *batch) {
     pipe->scratch.len = 0;
-    if (is_one(batch))
-        statement_compose_one(batch->table, batch->unique, batch->form, &pipe->scratch);
-    else
-        statement_compose(batch->table, batch->unique, batch->form, &pipe->scratch);
+    statement_compose(&batch->statement, &pipe->scratch);
 }
 
 static bool prepare(struct pipe *pipe, struct unit *unit, struct batch *batch,
@@ -455,7 +448,7 @@ static bool prepare(struct pipe *pipe, struct unit *unit, struct batch *batch,
         if (!send_plain(pipe, deallocate)) return false;
     }
     slot->name = ++pipe->last_name;
-    slot->version = batch->table->version;
+    slot->version = batch->statement.table->version;
     slot->confirmed = false;
     char name[24];
     snprintf(name, sizeof name, "f%llu", (unsigned long long)slot->name);
@@ -479,7 +472,7 @@ static bool send_rows(struct pipe *pipe, const struct batch *batch, const struct
 
 /* One parameter's value: an array of all rows' values, or the one row's own. NUL-terminated. */
 static void put_value(struct buf *literals, const struct batch *batch, uint16_t k) {
-    if (is_one(batch)) {
+    if (batch->statement.way == STATEMENT_ONE) {
         buf_append_slice(literals, batch->fills[0]->row.values[k]);
         buf_append_char(literals, '\0');
         return;
@@ -494,7 +487,8 @@ static void put_value(struct buf *literals, const struct batch *batch, uint16_t 
 static bool send_batch(struct pipe *pipe, struct unit *unit, struct batch *batch) {
     bool pooled = source_is_pooled(pipe->source);
     struct prepared *slot = pooled ? NULL : make_slot(pipe, slot_key(batch));
-    if (slot && slot->version != batch->table->version && !prepare(pipe, unit, batch, slot))
+    if (slot && slot->version != batch->statement.table->version &&
+        !prepare(pipe, unit, batch, slot))
         return false;
     struct buf *literals = &pipe->literals;
     size_t starts[ROWKEY_MAX_COLUMNS];
@@ -528,7 +522,7 @@ static bool send_batches(struct pipe *pipe, struct unit *unit) {
 static bool send_locks(struct pipe *pipe, struct unit *unit) {
     struct buf sql = {0};
     for (uint32_t i = 0; i < unit->n_batches; i++) {
-        const struct table *table = unit->batches[i].table;
+        const struct table *table = unit->batches[i].statement.table;
         if (table->query || !table->lockable) continue;
         buf_append_text(&sql, sql.len ? ", " : "LOCK TABLE ");
         if (!table->partitioned) buf_append_text(&sql, "ONLY ");

@@ -20,20 +20,11 @@
 #include <stdint.h>
 
 #include "base/loop.h"
+#include "cache/rows/batch.h"
 #include "cache/rows/flights.h"
 #include "cache/rows/sources.h"
 
 struct pipe;
-
-/* Rows of one table by one key in one form: one statement. */
-struct batch {
-    const struct table *table;       /* lies in a map that the fills hold */
-    const struct unique_key *unique; /* NULL: by the primary key */
-    enum key_form form;
-    uint32_t n_fills;
-    struct fill **fills; /* into the unit's own array */
-    PGresult *result;    /* NULL: there is none */
-};
 
 /* What goes out together and is answered together: one batch, or several in one REPEATABLE READ transaction. */
 struct unit {

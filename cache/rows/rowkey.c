@@ -217,6 +217,8 @@ static bool check(const struct table *table, struct rowkey *key, struct buf *fai
         key->unsure |= verdict == KEY_VALUE_UNSURE;
         key->lasting &= !type->lasting || type->lasting(value);
     }
+    if (key->n == 1 && !key->unique && columns[0].type->plain)
+        key->plain = columns[0].type->plain(key->values[0]);
     return true;
 }
 

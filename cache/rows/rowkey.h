@@ -26,6 +26,7 @@ struct rowkey {
     uint16_t n;
     struct slice values[ROWKEY_MAX_COLUMNS]; /* into the key's text, or into the scratch buffer */
     bool unsure;  /* PostgreSQL may find a value malformed: its errors are this key's own */
+    bool plain;   /* one value of the primary key, in the very text that PostgreSQL prints of it */
     bool lasting; /* every value means the same at any time: it may be kept */
 };
 

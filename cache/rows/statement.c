@@ -28,13 +28,26 @@ static void append_column(struct buf *sql, const char *name) {
     pg_quote_ident(sql, name);
 }
 
-static void append_row(struct buf *sql, const struct table *table, enum key_form form) {
-    if (form == FORM_HASH) {
+/* ", <expression> AS c1, ..." */
+static void append_spread(struct buf *sql, const struct table *table) {
+    for (uint16_t i = 0; i < table->n_columns; i++) {
+        bool servers = table->json[i].kind == ROWJSON_SERVERS;
+        buf_append_text(sql, servers ? ", pg_catalog.to_json(" : ", ");
+        append_column(sql, table->columns[i]);
+        buf_printf(sql, "%s AS c%u", servers ? ")" : "", i + 1u);
+    }
+}
+
+static void append_row(struct buf *sql, const struct statement *statement) {
+    const struct table *table = statement->table;
+    if (statement->form == FORM_HASH) {
         for (uint16_t i = 0; i < table->n_columns; i++) {
             buf_append_text(sql, ", ");
             append_column(sql, table->columns[i]);
             buf_printf(sql, " AS c%u", i + 1u);
         }
+    } else if (statement_is_spread(statement)) {
+        append_spread(sql, table);
     } else if (table->all_columns) {
         buf_append_text(sql, ", pg_catalog.row_to_json(r.*) AS c1");
     } else {
@@ -47,8 +60,16 @@ static void append_row(struct buf *sql, const struct table *table, enum key_form
     }
 }
 
-static void append_lateral(struct buf *sql, const struct table *table,
-                           const struct unique_key *unique, enum key_form form) {
+/* The rows of tables that inherit from it are other tables' rows to the change stream, and here. */
+static void append_table(struct buf *sql, const struct table *table) {
+    if (!table->partitioned) buf_append_text(sql, "ONLY ");
+    pg_quote_table(sql, table->schema, table->name);
+    buf_append_text(sql, " AS r");
+}
+
+static void append_lateral(struct buf *sql, const struct statement *statement) {
+    const struct table *table = statement->table;
+    const struct unique_key *unique = statement->unique;
     const struct key_column *asked = rowkey_columns(table, unique);
     uint16_t n_asked = unique ? unique->n_columns : table->n_keys;
     struct buf expression = {0};
@@ -62,12 +83,11 @@ static void append_lateral(struct buf *sql, const struct table *table,
         append_identity(sql, identity, buf_text(&expression));
         buf_printf(sql, " AS k%u", i + 1u);
     }
-    append_row(sql, table, form);
+    append_row(sql, statement);
     if (table->left_sql) buf_printf(sql, ", %s AS x", table->left_sql);
-    /* The rows of tables that inherit from it are other tables' rows to the change stream, and here. */
-    buf_append_text(sql, table->partitioned ? " FROM " : " FROM ONLY ");
-    pg_quote_table(sql, table->schema, table->name);
-    buf_append_text(sql, " AS r WHERE ");
+    buf_append_text(sql, " FROM ");
+    append_table(sql, table);
+    buf_append_text(sql, " WHERE ");
     for (uint16_t i = 0; i < n_asked; i++) {
         if (i > 0) buf_append_text(sql, " AND ");
         append_column(sql, asked[i].name);
@@ -128,37 +148,47 @@ static void append_keys(struct buf *sql, uint16_t n_asked, bool one) {
     buf_append_text(sql, "i)");
 }
 
-static void compose(const struct table *table, const struct unique_key *unique, enum key_form form,
-                    bool one, struct buf *sql) {
-    ASSERT(form == FORM_STRING || form == FORM_HASH);
-    buf_append_text(sql,
-                    "SELECT k.i, CASE WHEN k.i = 1 THEN pg_catalog.pg_current_snapshot()::text "
-                    "END, t.f IS NOT NULL");
+#define SNAPSHOT "pg_catalog.pg_current_snapshot()::text"
+
+static void compose_each(const struct statement *statement, struct buf *sql) {
+    const struct table *table = statement->table;
+    const struct unique_key *unique = statement->unique;
+    buf_append_text(sql, "SELECT k.i, CASE WHEN k.i = 1 THEN " SNAPSHOT " END, t.f IS NOT NULL");
     append_identities(sql, table, unique);
-    int n_values = statement_row_columns(table, form);
-    for (int i = 1; i <= n_values; i++)
+    for (int i = 1; i <= statement_row_columns(statement); i++)
         buf_printf(sql, ", t.c%d", i);
     if (table->left_sql) buf_append_text(sql, ", t.x");
     buf_append_text(sql, " FROM ");
-    append_keys(sql, unique ? unique->n_columns : table->n_keys, one);
+    append_keys(sql, unique ? unique->n_columns : table->n_keys, statement->way == STATEMENT_ONE);
     buf_append_text(sql, " LEFT JOIN LATERAL ");
-    append_lateral(sql, table, unique, form);
+    append_lateral(sql, statement);
     buf_append_text(sql, " t ON true");
-    buf_text(sql);
 }
 
-void statement_compose(const struct table *table, const struct unique_key *unique,
-                       enum key_form form, struct buf *sql) {
-    if (table->query)
-        named_compose(table, sql);
+/* OFFSET 0: the snapshot is taken apart once, not for each row. */
+static void compose_any(const struct statement *statement, struct buf *sql) {
+    const struct table *table = statement->table;
+    ASSERT(statement_takes_any(table) && !statement->unique);
+    buf_append_text(sql, "SELECT s.s, ");
+    append_column(sql, table->keys[0].name);
+    append_row(sql, statement);
+    if (table->left_sql) buf_printf(sql, ", %s", table->left_sql);
+    buf_append_text(sql, " FROM (SELECT " SNAPSHOT " AS s OFFSET 0) AS s LEFT JOIN ");
+    append_table(sql, table);
+    buf_append_text(sql, " ON ");
+    append_column(sql, table->keys[0].name);
+    buf_printf(sql, " = ANY ($1::%s[])", table->keys[0].sql_type);
+}
+
+void statement_compose(const struct statement *statement, struct buf *sql) {
+    ASSERT(!statement->table->query || statement->way == STATEMENT_EACH);
+    if (statement->table->query)
+        named_compose(statement->table, sql);
+    else if (statement->way == STATEMENT_ANY)
+        compose_any(statement, sql);
     else
-        compose(table, unique, form, false, sql);
-}
-
-void statement_compose_one(const struct table *table, const struct unique_key *unique,
-                           enum key_form form, struct buf *sql) {
-    ASSERT(!table->query);
-    compose(table, unique, form, true, sql);
+        compose_each(statement, sql);
+    buf_text(sql);
 }
 
 void statement_array_begin(struct buf *literal) { buf_append_char(literal, '{'); }

@@ -8,6 +8,7 @@
 
 #include "base/arena.h"
 #include "base/assert.h"
+#include "base/json.h"
 #include "base/mem.h"
 #include "cache/rows/rowttl.h"
 #include "cache/rows/tablemap_build.h"
@@ -115,11 +116,24 @@ static bool is_readable(const struct cache_table_config *config, const char *col
     return false;
 }
 
+static struct rowjson_column json_column(struct arena *arena, const struct catalog_column *from) {
+    struct buf name = {0};
+    json_append_string_postgres(&name, slice_from(from->name));
+    buf_append_char(&name, ':');
+    struct rowjson_column column = {.name = arena_strdup(arena, buf_text(&name)),
+                                    .name_len = (uint32_t)name.len,
+                                    .type_oid = from->type_oid,
+                                    .kind = rowjson_kind(from->type_oid)};
+    buf_deinit(&name);
+    return column;
+}
+
 static void fill_columns(struct arena *arena, const struct cache_table_config *config,
                          const struct catalog_table *from, struct table *table) {
     const char **columns = arena_zalloc(arena, from->n_columns * sizeof *columns + 1);
     const char **denied = arena_zalloc(arena, from->n_columns * sizeof *denied + 1);
     bool *generated = arena_zalloc(arena, from->n_columns * sizeof *generated + 1);
+    struct rowjson_column *json = arena_zalloc(arena, from->n_columns * sizeof *json + 1);
     for (uint16_t i = 0; i < from->n_columns; i++) {
         if (!is_readable(config, from->columns[i].name)) continue;
         if (!from->columns[i].selectable) {
@@ -127,9 +141,11 @@ static void fill_columns(struct arena *arena, const struct cache_table_config *c
             continue;
         }
         generated[table->n_columns] = from->columns[i].generated;
+        json[table->n_columns] = json_column(arena, &from->columns[i]);
         columns[table->n_columns++] = arena_strdup(arena, from->columns[i].name);
     }
     table->columns = columns;
+    table->json = json;
     table->denied = denied;
     table->generated = generated;
     table->all_columns = table->n_columns == from->n_columns;
@@ -337,6 +353,7 @@ static void fill_leaves(struct tablemap *map, const struct catalog *catalog,
                                                 : default_prefix(map->arena, &named);
         leaf->partitioned = from->partitioned;
         leaf->writes = false;
+        leaf->json = NULL; /* its columns may stand in another order */
         leaf->n_dependents = 0;
         map->leaves_hash = XXH3_64bits_withSeed(leaf->prefix, strlen(leaf->prefix) + 1,
                                                 map->leaves_hash + statement + root->number);

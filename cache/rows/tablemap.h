@@ -19,6 +19,7 @@
 #include "cache/cache.h"
 #include "cache/rows/keytype.h"
 #include "cache/rows/named.h"
+#include "cache/rows/rowjson.h"
 #include "cache/rows/tablestate.h"
 
 struct key_column {
@@ -83,6 +84,7 @@ struct table {
     bool all_columns; /* false: only these are readable */
     uint16_t n_columns;
     const char *const *columns;
+    const struct rowjson_column *json; /* of each column; NULL: the server makes the row's JSON */
     uint16_t n_denied; /* columns that Freshet's role may not SELECT: left out of the row */
     const char *const *denied;
     const bool *generated; /* of each column: the database computes it */

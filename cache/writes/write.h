@@ -21,6 +21,7 @@
 #include "cache/front/client.h"
 #include "cache/rows/fetch.h"
 #include "cache/rows/rowkey.h"
+#include "cache/rows/statement.h"
 #include "cache/rows/tablemap.h"
 
 enum write_kind {
@@ -121,6 +122,16 @@ void write_set(struct write *write, struct write_op *op, uint16_t column, struct
 static inline bool write_changes(const struct write_op *op) { return op->kind < WRITE_READ; }
 static inline bool write_is_json(const struct write_op *op) {
     return op->kind >= WRITE_UPSERT && op->kind <= WRITE_REPLACE;
+}
+
+/* The statement of a row's reading within a write: the fill's, for one row (of a named query, for any number of keys). The JSON is the
+ * server's: what was written is read once. */
+static inline struct statement write_reads(const struct write_op *op, enum key_form form) {
+    return (struct statement){.table = op->table,
+                              .unique = op->row.unique,
+                              .form = form,
+                              .way = op->table->query ? STATEMENT_EACH : STATEMENT_ONE,
+                              .whole = true};
 }
 
 #endif

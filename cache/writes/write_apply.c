@@ -97,7 +97,8 @@ static void collect(struct core *core, const struct write *write, struct touched
 /* ---- what memory then holds ---- */
 
 static void pack_columns(const struct write_op *op, const PGresult *result, struct buf *packed) {
-    int first = statement_row_at(op->table, op->row.unique);
+    struct statement statement = write_reads(op, FORM_HASH);
+    int first = statement_row_at(&statement);
     buf_grow(packed, 64); /* a row of NULLs alone is there all the same: data is not NULL */
     for (uint16_t i = 0; i < op->table->n_columns; i++) {
         struct slice value = field_of(result, first + i);
@@ -113,8 +114,8 @@ static bool read_ttl(const struct core *core, const struct write_op *op,
                            .jitter_percent = core->config->ttl_jitter_percent,
                            .seed = op->hash + (uint64_t)clock_mono_us()};
     bool there = *PQgetvalue(result, 0, STATEMENT_PRESENT) == 't';
-    int left = statement_row_at(op->table, op->row.unique) +
-               statement_row_columns(op->table, stored->form);
+    struct statement statement = write_reads(op, stored->form);
+    int left = statement_left_at(&statement);
     if (there && op->table->left_sql && !PQgetisnull(result, 0, left)) {
         ttl->ends = true;
         ttl->left_ms = strtoll(PQgetvalue(result, 0, left), NULL, 10);
@@ -155,7 +156,8 @@ static void keep(struct core *core, const struct write *write, const struct writ
         pack_columns(op, stored->result, &packed);
         row.bytes = buf_slice(&packed);
     } else if (there) {
-        row.bytes = field_of(stored->result, statement_row_at(table, op->row.unique));
+        struct statement statement = write_reads(op, stored->form);
+        row.bytes = field_of(stored->result, statement_row_at(&statement));
     }
     keep_row(core, &row, snapshot);
     buf_deinit(&key);

@@ -95,7 +95,8 @@ static void take_change(struct write *write, struct write_op *op) {
 /* NULL columns are left out. */
 static struct slice pack_columns(struct write *write, const struct write_op *op) {
     struct buf packed = {0};
-    int first = statement_row_at(op->table, op->row.unique);
+    struct statement statement = write_reads(op, FORM_HASH);
+    int first = statement_row_at(&statement);
     for (uint16_t i = 0; i < op->table->n_columns; i++) {
         struct slice value = field_of(op->result, first + i);
         if (value.data) fields_append(&packed, slice_from(op->table->columns[i]), value);
@@ -107,10 +108,9 @@ static struct slice pack_columns(struct write *write, const struct write_op *op)
 
 /* A row that has ended by its own column is absent. */
 static bool has_ended(const struct write_op *op) {
-    int column =
-        statement_row_at(op->table, op->row.unique) + statement_row_columns(op->table, op->form);
+    struct statement statement = write_reads(op, op->form);
     if (!op->table->left_sql) return false;
-    struct slice left = field_of(op->result, column);
+    struct slice left = field_of(op->result, statement_left_at(&statement));
     return left.data && strtoll(left.data, NULL, 10) <= 0;
 }
 
@@ -118,7 +118,8 @@ static bool has_ended(const struct write_op *op) {
 static struct slice pack_result(struct write *write, const struct write_op *op) {
     struct buf packed = {0};
     const char *why = NULL;
-    struct slice text = field_of(op->result, statement_row_at(op->table, NULL));
+    struct statement statement = write_reads(op, op->form);
+    struct slice text = field_of(op->result, statement_row_at(&statement));
     struct slice image = {0};
     if (!result_pack(op->table->query, text, &packed, &why))
         write_refuse(write, WRITE_REASON_INVALID, "%s: %s", op->table->prefix, why);
@@ -126,6 +127,11 @@ static struct slice pack_result(struct write *write, const struct write_op *op) 
         image = arena_dup(write->arena, buf_slice(&packed));
     buf_deinit(&packed);
     return image;
+}
+
+static struct slice row_json(const struct write_op *op) {
+    struct statement statement = write_reads(op, op->form);
+    return field_of(op->result, statement_row_at(&statement));
 }
 
 static void take_row(struct write *write, struct write_op *op) {
@@ -136,7 +142,7 @@ static void take_row(struct write *write, struct write_op *op) {
     else if (op->form == FORM_HASH)
         op->image = pack_columns(write, op);
     else
-        op->image = field_of(op->result, statement_row_at(op->table, op->row.unique));
+        op->image = row_json(op);
 }
 
 void write_take_result(struct write *write, uint32_t i, PGresult *result) {

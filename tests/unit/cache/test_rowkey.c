@@ -294,15 +294,22 @@ static void equality_that_is_not_by_text_is_known(void **state) {
 static void the_statement_quotes_and_casts(void **state) {
     (void)state;
     struct buf sql = {0};
-    statement_compose(&items, NULL, FORM_STRING, &sql);
+    struct statement statement = {.table = &items, .form = FORM_STRING};
+    statement_compose(&statement, &sql);
     const char *text = buf_text(&sql);
     assert_non_null(strstr(text, "FROM ONLY \"s\".\"it\"\"ems\" AS r"));
     assert_non_null(strstr(text, "r.\"order \"\"id\"\"\" = k.v1::bigint"));
     assert_non_null(strstr(text, "r.\"sku\" = k.v2::text LIMIT 1"));
     assert_non_null(strstr(text, "pg_current_snapshot()"));
     sql.len = 0;
-    statement_compose(&users, NULL, FORM_HASH, &sql);
+    statement = (struct statement){.table = &users, .form = FORM_HASH};
+    statement_compose(&statement, &sql);
     assert_non_null(strstr(buf_text(&sql), "r.\"id\" AS c1, r.\"name\" AS c2 FROM"));
+    sql.len = 0;
+    statement = (struct statement){.table = &users, .form = FORM_STRING, .way = STATEMENT_ANY};
+    statement_compose(&statement, &sql);
+    assert_non_null(strstr(buf_text(&sql), "SELECT s.s, r.\"id\", pg_catalog.row_to_json(r.*)"));
+    assert_non_null(strstr(buf_text(&sql), "ON r.\"id\" = ANY ($1::integer[])"));
     sql.len = 0;
     statement_array_begin(&sql);
     statement_array_add(&sql, SLICE("{"));
