@@ -166,10 +166,13 @@ $(B)/unit/cache/test_core_simulation: tests/unit/cache/test_core_simulation.c $(
 $(B)/freshet-rules: $(B)/obj/server/main.o $(RULES_OBJECTS) $(LIBRARIES)
 	$(LINK) $^ $(LDLIBS) -o $@
 
+# Files of tests side by side, each with servers of its own.
+WORKERS ?= 2
 .PHONY: integration
-integration: $(B)/freshet $(B)/freshet-rules $(DRIVERS) $(DATABASE_UNITS) build/venv/.complete   ## tests against real servers (ARGS for pytest)
+integration: $(B)/freshet $(B)/freshet-rules $(DRIVERS) $(DATABASE_UNITS) build/venv/.complete   ## tests against real servers (ARGS for pytest, WORKERS=2)
 	@tests/maven/fetch
-	@$(SANITIZERS) FRESHET_BINARY=$(B)/freshet build/venv/bin/python -m pytest tests/integration $(ARGS)
+	@$(SANITIZERS) FRESHET_BINARY=$(B)/freshet build/venv/bin/python -m pytest tests/integration \
+	  -n $(WORKERS) --dist loadfile $(ARGS)
 
 # tests/fuzz/fuzz_<parser>.c, with the corpus tests/fuzz/corpus/<parser>/; what is found anew stays below build/.
 FUZZ_SECONDS ?= 5
