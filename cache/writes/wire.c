@@ -9,7 +9,6 @@
 
 struct wire {
     struct loop *loop;
-    const char *conninfo;
     struct wire_events events;
     enum wire_state state;
     PGconn *conn;
@@ -20,11 +19,9 @@ struct wire {
     char cause[512];
 };
 
-struct wire *wire_create(struct loop *loop, const char *conninfo,
-                         const struct wire_events *events) {
+struct wire *wire_create(struct loop *loop, const struct wire_events *events) {
     struct wire *wire = mem_zalloc(sizeof *wire);
     wire->loop = loop;
-    wire->conninfo = conninfo;
     wire->events = *events;
     return wire;
 }
@@ -157,10 +154,10 @@ static void on_connecting(void *arg, unsigned events) {
     go_on_connecting(arg);
 }
 
-void wire_connect(struct wire *wire) {
+void wire_connect(struct wire *wire, const char *conninfo) {
     ASSERT(wire->state == WIRE_DOWN);
     wire->state = WIRE_CONNECTING;
-    wire->conn = PQconnectStart(wire->conninfo);
+    wire->conn = PQconnectStart(conninfo);
     ASSERT(wire->conn);
     if (PQstatus(wire->conn) == CONNECTION_BAD)
         wire_break(wire, PQerrorMessage(wire->conn));

@@ -1,7 +1,7 @@
 /* wire.h: one non-blocking connection to PostgreSQL in pipeline mode, on a worker's loop, for one conversation at a time:
  * statements go out without waiting, their results come back in order, one a statement, then the end of what was sent.
  *
- *     wire_connect(wire);                         events.up, or events.down with the cause
+ *     wire_connect(wire, conninfo);               events.up, or events.down with the cause
  *     wire_query(wire, "BEGIN", 0, NULL);  wire_query(...);  wire_sync(wire);
  *     events.result(owner, wire, &result)         once a statement, an error's statement and those behind it included
  *     events.synced(owner, wire)
@@ -28,12 +28,11 @@ struct wire_events {
 
 enum wire_state { WIRE_DOWN, WIRE_CONNECTING, WIRE_READY };
 
-/* `conninfo` is borrowed. */
-struct wire *wire_create(struct loop *loop, const char *conninfo, const struct wire_events *events);
+struct wire *wire_create(struct loop *loop, const struct wire_events *events);
 void wire_destroy(struct wire **wire);
 enum wire_state wire_state(const struct wire *wire);
 /* May call `down` at once, as the next. */
-void wire_connect(struct wire *wire);
+void wire_connect(struct wire *wire, const char *conninfo);
 void wire_break(struct wire *wire, const char *cause);
 /* Texts, NUL-terminated; borrowed for the call. */
 void wire_query(struct wire *wire, const char *sql, int n, const char *const *parameters);

@@ -8,9 +8,8 @@
 #include "base/clock.h"
 #include "base/lsn.h"
 #include "base/mem.h"
-#include "base/pg.h"
-#include "cache/rows/statement.h"
 #include "cache/rows/warden.h"
+#include "cache/writes/hosts.h"
 #include "cache/writes/wire.h"
 #include "cache/writes/write_apply.h"
 #include "cache/writes/write_judge.h"
@@ -19,9 +18,10 @@
 
 enum {
     TICK_US = 20 * 1000,
-    CONNECT_TIMEOUT_US = 10 * 1000 * 1000,
     FIRST_BACKOFF_US = 50 * 1000,
     LAST_BACKOFF_US = 2 * 1000 * 1000,
+    LEAVE_EVERY_US =
+        1000 * 1000, /* a server that does not write: it may be the only one there is */
 };
 
 static const char hello_sql[] =
@@ -52,6 +52,8 @@ enum phase {
 
 struct line {
     struct wire *wire;
+    uint32_t place;      /* of hosts.h */
+    bool stale;          /* its server has refused to write: not for another write */
     int64_t since_us;    /* of connecting */
     int64_t retry_at_us; /* while it is down */
     int64_t backoff_us;
@@ -72,7 +74,8 @@ struct writer {
     struct core *core;
     struct loop *loop;
     struct fillclock *clock;
-    char *conninfo;
+    struct hosts *hosts;
+    int64_t left_us; /* when a server was left that does not write */
     uint32_t n_lines;
     struct line *lines;
     struct write *first, **last; /* waiting */
@@ -151,7 +154,8 @@ static void send_read(struct writer *writer, struct line *line, int kind, uint32
     writer->sql.len = 0;
     for (uint16_t k = 0; k < op->row.n; k++)
         parameters[k] = op->row.values[k].data;
-    statement_compose_one(op->table, op->row.unique, form, &writer->sql);
+    struct statement statement = write_reads(op, form);
+    statement_compose(&statement, &writer->sql);
     wire_query(line->wire, buf_text(&writer->sql), op->row.n, parameters);
     expect(line, kind, i, form);
 }
@@ -172,7 +176,8 @@ static void send_query(struct writer *writer, struct line *line, uint32_t i) {
     for (uint16_t k = 0; k < n; k++)
         parameters[k] = writer->literals.data + starts[k];
     writer->sql.len = 0;
-    statement_compose(op->table, NULL, op->form, &writer->sql);
+    struct statement statement = write_reads(op, op->form);
+    statement_compose(&statement, &writer->sql);
     wire_query(line->wire, buf_text(&writer->sql), n, parameters);
     expect(line, EXPECT_ROW, i, op->form);
 }
@@ -256,14 +261,15 @@ static struct line *pick(struct writer *writer, int64_t now_us) {
     for (uint32_t i = 0; i < writer->n_lines; i++) {
         struct line *line = &writer->lines[i];
         enum wire_state state = wire_state(line->wire);
-        if (state == WIRE_READY && line->phase == PHASE_IDLE) return line;
+        if (state == WIRE_READY && line->phase == PHASE_IDLE && !line->stale) return line;
         connecting |= state == WIRE_CONNECTING;
         if (state == WIRE_DOWN && line->phase == PHASE_IDLE && line->retry_at_us <= now_us)
             down = line;
     }
     if (down && !connecting) {
         down->since_us = now_us;
-        wire_connect(down->wire);
+        down->place = hosts_place(writer->hosts);
+        wire_connect(down->wire, hosts_conninfo(writer->hosts));
     }
     return NULL;
 }
@@ -308,6 +314,24 @@ void writer_submit(struct writer *writer, struct write **write) {
 
 /* ---- answers ---- */
 
+/* It was the primary once, or is not yet: what the name leads to now may be another. */
+static void leave_server(struct writer *writer) {
+    int64_t now_us = clock_mono_us();
+    if (now_us - writer->left_us < LEAVE_EVERY_US) return;
+    writer->left_us = now_us;
+    for (uint32_t i = 0; i < writer->n_lines; i++)
+        writer->lines[i].stale = wire_state(writer->lines[i].wire) == WIRE_READY;
+}
+
+/* Those that nobody uses; the others when their write is over. */
+static void close_stale(struct writer *writer) {
+    for (uint32_t i = 0; i < writer->n_lines; i++) {
+        struct line *line = &writer->lines[i];
+        if (line->stale && line->phase == PHASE_IDLE)
+            wire_break(line->wire, "the server does not write");
+    }
+}
+
 /* A lost connection gives one without a code: what that means is told by `down`. */
 static void take_error(struct writer *writer, struct line *line, const struct expected *expected,
                        const PGresult *result) {
@@ -317,6 +341,7 @@ static void take_error(struct writer *writer, struct line *line, const struct ex
     if (expected->kind == EXPECT_COMMIT && (!severity || strcmp(severity, "ERROR") != 0)) return;
     line->refused = true;
     write_refuse_by(line->write, &line->write->ops[expected->op], result);
+    if (line->write->reason == WRITE_REASON_READ_ONLY) leave_server(writer);
     /* The table is not what its description says: the next write finds it as it is. */
     if (strcmp(state, "42703") == 0 || strcmp(state, "42P01") == 0)
         warden_poll_soon(writer->core->warden);
@@ -391,6 +416,7 @@ static void on_synced(void *owner, struct wire *wire) {
         }
         break;
     }
+    close_stale(writer);
     pump(writer);
 }
 
@@ -399,6 +425,7 @@ static void on_up(void *owner, struct wire *wire) {
     struct line *line = line_of(writer, wire);
     line->backoff_us = 0;
     line->since_us = 0;
+    hosts_found(writer->hosts);
     writer->cause[0] = '\0';
     metric_add(writer->count.connections, 1);
     line->phase = PHASE_HELLO;
@@ -414,15 +441,24 @@ static void doubt(struct writer *writer, struct line *line, const char *cause) {
     tell(writer, line, WRITE_UNKNOWN);
 }
 
-static void on_down(void *owner, struct wire *wire, const char *cause) {
-    struct writer *writer = owner;
-    struct line *line = line_of(writer, wire);
-    if (line->since_us == 0) metric_add(writer->count.connections, -1);
-    line->since_us = 0;
+/* Half of it and more is drawn by lot: those who lost a server at once do not come back at once. */
+static void back_off(struct writer *writer, struct line *line) {
     line->backoff_us = line->backoff_us ? line->backoff_us * 2 : FIRST_BACKOFF_US;
     if (line->backoff_us > LAST_BACKOFF_US) line->backoff_us = LAST_BACKOFF_US;
     line->retry_at_us =
         clock_mono_us() + line->backoff_us / 2 + (int64_t)rand_r(&writer->seed) % line->backoff_us;
+}
+
+static void on_down(void *owner, struct wire *wire, const char *cause) {
+    struct writer *writer = owner;
+    struct line *line = line_of(writer, wire);
+    bool was_up = line->since_us == 0;
+    if (was_up) metric_add(writer->count.connections, -1);
+    line->since_us = 0;
+    line->retry_at_us = 0;
+    if (!line->stale && (was_up || !hosts_failed(writer->hosts, line->place)))
+        back_off(writer, line);
+    line->stale = false;
     snprintf(writer->cause, sizeof writer->cause, "%s", cause);
     if (line->phase == PHASE_IDLE || !line->write) {
         line->phase = PHASE_IDLE;
@@ -461,8 +497,9 @@ static void fail_waiting(struct writer *writer, int64_t now_us) {
 
 /* A COMMIT that waits, for a standby perhaps, goes on: what it does is applied when it returns. */
 static void watch_line(struct writer *writer, struct line *line, int64_t now_us) {
-    if (wire_state(line->wire) == WIRE_CONNECTING && now_us - line->since_us > CONNECT_TIMEOUT_US)
-        wire_break(line->wire, "connecting to PostgreSQL took longer than 10 s");
+    if (wire_state(line->wire) == WIRE_CONNECTING &&
+        now_us - line->since_us > hosts_patience_us(writer->hosts))
+        wire_break(line->wire, "connecting to PostgreSQL took too long");
     if (line->phase == PHASE_IDLE || !line->write || line->write->deadline_us > now_us) return;
     char cause[64];
     snprintf(cause, sizeof cause, "no answer within %lld ms",
@@ -484,19 +521,6 @@ static void on_tick(void *arg, int64_t now_us) {
 
 /* ---- the whole ---- */
 
-static char *make_conninfo(const struct cache_config *config) {
-    char options[64];
-    /* The server gives up before the client's deadline, so that the client learns what happened. */
-    snprintf(options, sizeof options, "-c statement_timeout=%lld",
-             (long long)(config->write_timeout_ms - config->write_timeout_ms / 5));
-    struct pg_options pg = {.application_name = config->application_name,
-                            .server_options = options};
-    struct error err = {0};
-    char *conninfo = pg_conninfo(config->database_url, &pg, &err);
-    ASSERT(conninfo); /* readthrough_create has looked at the URL */
-    return conninfo;
-}
-
 struct writer *writer_create(struct keyspace *owner) {
     struct core *core = owner->core;
     struct writer *writer = mem_zalloc(sizeof *writer);
@@ -504,7 +528,7 @@ struct writer *writer_create(struct keyspace *owner) {
     writer->core = core;
     writer->loop = owner->loop;
     writer->clock = &core->fillclocks[CORE_MAX_WORKERS + owner->index];
-    writer->conninfo = make_conninfo(core->config);
+    writer->hosts = hosts_create(core->config);
     writer->last = &writer->first;
     writer->seed = (unsigned)clock_mono_us() ^ owner->index << 20;
     writer->timer = (struct loop_timer){.fire = on_tick, .arg = writer};
@@ -514,7 +538,7 @@ struct writer *writer_create(struct keyspace *owner) {
     struct wire_events events = {on_up, on_down, on_result, on_synced, writer};
     for (uint32_t i = 0; i < writer->n_lines; i++) {
         writer->lines[i].number = UINT64_MAX;
-        writer->lines[i].wire = wire_create(writer->loop, writer->conninfo, &events);
+        writer->lines[i].wire = wire_create(writer->loop, &events);
     }
     return writer;
 }
@@ -538,6 +562,6 @@ void writer_destroy(struct writer **writer) {
     mem_free(old->lines);
     buf_deinit(&old->sql);
     buf_deinit(&old->literals);
-    mem_free(old->conninfo);
+    hosts_destroy(&old->hosts);
     mem_free(old);
 }

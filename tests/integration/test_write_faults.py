@@ -6,6 +6,8 @@ The scenarios that take `start` are run by test_rules.py too, by a program witho
 import json
 import os
 import random
+import socket
+import threading
 import time
 
 import pytest
@@ -122,6 +124,68 @@ def is_written(f):
         return f.redis.hset("people:1", "name", "new") == 0
     except ResponseError:
         return False
+
+
+FENCED = """
+CREATE TABLE fence (since timestamptz);
+CREATE FUNCTION fence() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+  IF EXISTS (SELECT FROM fence, pg_stat_activity WHERE pid = pg_backend_pid() AND backend_start < since) THEN
+    RAISE read_only_sql_transaction USING MESSAGE = 'cannot execute UPDATE in a read-only transaction';
+  END IF;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER fence BEFORE UPDATE ON people FOR EACH ROW EXECUTE FUNCTION fence();
+"""
+
+
+def test_a_connection_to_a_server_that_writes_no_more_is_given_up(db, freshet, proxy):
+    """As after a failover behind one address: old sessions are on the fenced server, new ones on the new primary."""
+    f = start_through(freshet, proxy, db)
+    db.execute(FENCED)
+    both = [in_background(lambda: f.redis.hset("people:1", "name", "x")) for _ in range(2)]
+    assert [one() for one in both] == [0, 0]
+    db.execute("INSERT INTO fence VALUES (clock_timestamp())")
+    with pytest.raises(ResponseError, match="25006 people: "):
+        f.redis.hset("people:1", "name", "y")
+    assert f.redis.hset("people:1", "name", "z") == 0
+    assert stored(db) == name(f) == "z"
+
+
+class SilentHost:
+    """Takes connections, and never says a word."""
+
+    def __init__(self):
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.sockets = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                self.sockets.append(self._listener.accept()[0])
+            except OSError:
+                return
+
+    def close(self):
+        for each in [self._listener, *self.sockets]:
+            each.close()
+
+
+def test_a_host_that_swallows_packets_is_waited_for_once(db, freshet):
+    db.execute(TABLE)
+    db.execute(ROWS)
+    silent = SilentHost()
+    try:
+        url = f"postgresql://postgres@127.0.0.1:{silent.port},127.0.0.1:{db.server.port}/{db.name}?connect_timeout=2"
+        f = freshet(None, {"database": {"url": url}, "cache": CONFIG["cache"] | {"write_timeout": "20s"}})
+        assert f.redis.hset("people:1", "name", "new") == 0
+        seen = len(silent.sockets)
+        assert db.value("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE query = 'COMMIT' AND application_name LIKE 'freshet%'") > 0
+        wait_until(lambda: is_written(f), 30, "writes go on")
+        assert len(silent.sockets) == seen
+    finally:
+        silent.close()
 
 
 def test_a_lock_that_is_held_too_long_is_a_timeout_that_wrote_nothing(db, freshet, proxy):
