@@ -161,7 +161,7 @@ DELETE FROM k_many;
 
 CREATE TABLE i_full (id int PRIMARY KEY, t text, n numeric(6,2), e mood, a int[], h hstore, b bytea, iv interval);
 ALTER TABLE i_full REPLICA IDENTITY FULL;
-INSERT INTO i_full VALUES (1, 'a', 1.10, 'ok', '{1}', 'a=>1', '\x01', '1 day'), (2);
+INSERT INTO i_full VALUES (1, 'a', 1.10, 'ok', '{1}', 'a=>1', '\x01', '1 day'), (2, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
 UPDATE i_full SET t = 'b';
 UPDATE i_full SET t = NULL, n = NULL, e = NULL, a = NULL, h = NULL, b = NULL, iv = NULL WHERE id = 1;
 UPDATE i_full SET id = 3 WHERE id = 1;

@@ -198,7 +198,7 @@ class Freshet:
         if not self.stdout.exists():
             return []
         text = self.stdout.read_text()
-        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines() if line.startswith("{")]
+        return [json.loads(line) for line in text[: text.rfind("\n") + 1].split("\n") if line.startswith("{")]
 
     def log_text(self):
         return self.process.log_text()
