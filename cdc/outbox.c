@@ -125,11 +125,12 @@ static struct slice raw_field(struct slice object, const char *name) {
     }
 }
 
-/* A string's own text; of all else its JSON. */
-static struct slice field(const json_t *object, struct slice content, const char *name) {
+/* A string's own text, unless its JSON is wanted; of all else its JSON. */
+static struct slice field(const json_t *object, struct slice content, const char *name,
+                          bool as_json) {
     json_t *value = json_object_get(object, name);
     if (!value || json_is_null(value)) return (struct slice){0};
-    if (json_is_string(value))
+    if (json_is_string(value) && !as_json)
         return slice_make(json_string_value(value), json_string_length(value));
     return raw_field(content, name);
 }
@@ -137,19 +138,20 @@ static struct slice field(const json_t *object, struct slice content, const char
 const char *outbox_read_content(const struct outbox_entry *entry, struct slice content,
                                 json_t **parsed, struct arena *arena,
                                 struct outbox_message *message) {
+    bool as_json = entry->encoding == OUTBOX_JSON;
     json_error_t unused;
     *parsed = json_loadb(content.data, content.len, JSON_REJECT_DUPLICATES, &unused);
     content = arena_dup(arena, content); /* with a NUL behind it */
     if (!json_is_object(*parsed)) return "the logical message is no JSON object";
     *message = (struct outbox_message){
-        .route = field(*parsed, content, entry->route_by),
-        .key = field(*parsed, content, entry->key),
-        .payload = field(*parsed, content, entry->payload),
-        .id = field(*parsed, content, entry->id),
+        .route = field(*parsed, content, entry->route_by, false),
+        .key = field(*parsed, content, entry->key, as_json),
+        .payload = field(*parsed, content, entry->payload, as_json),
+        .id = field(*parsed, content, entry->id, false),
     };
     for (; message->n_headers < entry->n_headers; message->n_headers++)
         message->headers[message->n_headers] =
-            field(*parsed, content, entry->headers[message->n_headers].value);
+            field(*parsed, content, entry->headers[message->n_headers].value, false);
     return NULL;
 }
 

@@ -99,6 +99,7 @@ bool publish_shaped(struct publisher *p, struct event_table *table, const struct
         return true;
     }
     if (shape) shaper_change(p->shaper, shape, &shown);
+    p->hand.change = &shown; /* what a dead letter tells of it */
     if (judgement.undecidable) {
         struct error cause = *err;
         return bury_undecided(p, table, &shown, cause.message, err);

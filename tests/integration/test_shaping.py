@@ -1,0 +1,280 @@
+"""What the configuration makes of changes on their way: columns, masks, row filters, images, topics, partitions, outboxes.
+
+Most of it is shown by events on standard output; what only Kafka has (partitions, topics, dead letters) by a broker.
+"""
+
+import hashlib
+import json
+
+import pytest
+
+TABLE = """
+CREATE TABLE users (
+    id int PRIMARY KEY, email text NOT NULL, phone varchar(20), name varchar(10), notes text, picture bytea,
+    born date, status text NOT NULL DEFAULT 'new')
+"""
+ROWS = [
+    "INSERT INTO users VALUES (1, 'ann@example.com', '555-0001', 'Ann', 'likes €€€ and tea', '\\x0102030405', '1990-01-02', 'active')",
+    "INSERT INTO users VALUES (2, 'bob@example.com', NULL, 'Bob', NULL, NULL, NULL, 'draft')",
+]
+SALT = "pepper"
+
+
+def hashed(text):
+    return hashlib.sha256((SALT + text).encode()).hexdigest()
+
+
+@pytest.fixture
+def publish(freshet, db, unique, wait_until):
+    """publish({cdc options}): a Freshet that writes events to standard output, and streams."""
+
+    def make(cdc, **config):
+        f = freshet(db, {"roles": ["cdc"], "cdc": {
+            "output": "stdout", "slot": unique, "publication": unique, "prefix": "shop", "tables": ["*.*"], **cdc}, **config})
+        wait_until(lambda: f.status()["cdc"]["feed"]["state"] == "streaming")
+        return f
+
+    return make
+
+
+@pytest.fixture
+def events(db, wait_until):
+    """events(f): all events so far, once a marker that is committed now has come."""
+    db.execute("CREATE TABLE marker (n int PRIMARY KEY)")
+    marks = iter(range(1, 1000))
+
+    def read(f):
+        mark = next(marks)
+        db.execute("INSERT INTO marker VALUES (%s)", [mark])
+
+        def there():
+            return any(e["key"] in ({"n": mark}, {**(e["key"] or {}), "payload": {"n": mark}}) for e in f.events()
+                       if isinstance(e["key"], dict))
+
+        wait_until(there, what="the marker's event")
+        return [e for e in f.events() if not e["topic"].endswith(".marker")]
+
+    return read
+
+
+def values(events, op=None):
+    return [e["value"] for e in events if e["value"] and (op is None or e["value"]["op"] == op)]
+
+
+def test_columns_are_left_out_masked_hashed_and_cut_in_the_snapshot_and_the_stream(publish, events, db):
+    db.execute(TABLE)
+    db.execute("ALTER TABLE users REPLICA IDENTITY FULL")
+    db.execute(ROWS[0])
+    f = publish({"hash_salt": SALT, "shape": {
+        "public.users": {"exclude_columns": ["born"], "mask": {"ph*": 5}, "hash": ["email", "name"],
+                         "truncate": {"notes": 9, "picture": 3}}}})
+    db.execute(ROWS[1])
+    db.execute("UPDATE users SET email = 'x@example.com', status = 'gone' WHERE id = 1")
+    db.execute("DELETE FROM users WHERE id = 2")
+    seen = events(f)
+    assert all(e["topic"] == "shop.public.users" for e in seen)
+    ann = {"id": 1, "email": hashed("ann@example.com"), "phone": "*****", "name": hashed("Ann")[:10],
+           "notes": "likes €€€", "picture": "AQID", "status": "active"}
+    (read,), (created,), (updated,), (deleted,) = (values(seen, op) for op in "rcud")
+    assert read["after"] == ann
+    assert created["after"] == {"id": 2, "email": hashed("bob@example.com"), "phone": "*****", "name": hashed("Bob")[:10],
+                                "notes": None, "picture": None, "status": "draft"}
+    assert updated["before"] == ann
+    assert updated["after"] == {**ann, "email": hashed("x@example.com"), "status": "gone"}
+    assert deleted["before"] == created["after"] and deleted["after"] is None
+    text = json.dumps(seen)
+    assert not [secret for secret in ("ann@", "bob@", "x@", "555-0", "1990", "tea") if secret in text]
+
+
+def test_a_hashed_key_is_a_hash_in_keys_and_headers_too(publish, events, db):
+    db.execute("CREATE TABLE accounts (email text PRIMARY KEY, balance int)")
+    f = publish({"hash_salt": SALT, "shape": {"public.accounts": {"hash": ["email"]}}})
+    db.execute("INSERT INTO accounts VALUES ('ann@example.com', 1)")
+    db.execute("UPDATE accounts SET email = 'bob@example.com'")
+    db.execute("DELETE FROM accounts")
+    seen = events(f)
+    ann, bob = {"email": hashed("ann@example.com")}, {"email": hashed("bob@example.com")}
+    assert [e["key"] for e in seen] == [ann, ann, ann, bob, bob, bob]
+    assert json.loads(seen[1]["headers"]["__debezium.newkey"]) == bob
+    assert json.loads(seen[3]["headers"]["__debezium.oldkey"]) == ann
+    assert "example" not in json.dumps(seen)
+
+
+def test_a_masked_column_of_a_deleted_row_reads_as_masked(publish, events, db):
+    db.execute(TABLE)
+    db.execute(ROWS[0])
+    f = publish({"shape": {"public.users": {"mask": {"email": 3}}}, "format": {"encoding": "json-schema"}})
+    db.execute("DELETE FROM users")
+    (deleted,) = [e["value"]["payload"] for e in events(f) if e["value"] and e["value"]["payload"]["op"] == "d"]
+    assert deleted["before"]["email"] == "***"
+
+
+def test_columns_that_are_named_one_by_one_are_a_list_in_the_publication(publish, events, db, unique, wait_until):
+    db.execute(TABLE)
+    db.execute("CREATE TABLE plain (id int PRIMARY KEY, a int)")
+    db.execute(ROWS[0])
+
+    def lists():
+        rows = db.rows("SELECT tablename, attnames::text[] FROM pg_publication_tables WHERE pubname = %s", [unique])
+        return {row["tablename"]: row["attnames"] for row in rows}
+
+    f = publish({"shape": {"public.users": {"columns": ["id", "name", "status"]}, "public.pl*": {"exclude_columns": ["a"]}}})
+    assert lists()["users"] == ["id", "name", "status"]
+    assert lists()["plain"] == ["id", "a"], "a column that is added later would be missing for a moment"
+    db.execute("INSERT INTO plain VALUES (1, 2)")
+    seen = events(f)
+    assert values(seen, "r")[0]["after"] == {"id": 1, "name": "Ann", "status": "active"}
+    assert values(seen, "c")[0]["after"] == {"id": 1}
+    f.stop()
+    f = publish({"shape": {"public.users": {"columns": ["id", "email"]}}})
+    assert lists()["users"] == ["id", "email"], "the list follows the configuration"
+    db.execute("ALTER TABLE users REPLICA IDENTITY FULL")
+    wait_until(lambda: len(lists()["users"]) == 8, what="a list that would make UPDATE fail is taken away")
+    db.execute("UPDATE users SET email = 'new'")
+    assert values(events(f), "u")[0]["after"] == {"id": 1, "email": "new"}
+
+
+def row_filter(db, publication, table):
+    return db.value(
+        "SELECT pg_get_expr(prqual, prrelid) FROM pg_publication_rel r JOIN pg_publication p ON p.oid = prpubid "
+        "WHERE pubname = %s AND prrelid = %s::regclass", [publication, table])
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_rows_are_filtered_by_what_sql_says_wherever_that_is_done(publish, events, db, unique, full):
+    """By the default identity the filter's column is not in it, and the publication may not have the filter."""
+    db.execute(TABLE)
+    if full:
+        db.execute("ALTER TABLE users REPLICA IDENTITY FULL")
+    db.execute(ROWS[0])
+    db.execute(ROWS[1])
+    shape = {"public.users": {"where": "status <> 'draft'", "hash": ["status"]}}
+    f = publish({"shape": shape, "hash_salt": SALT})
+    assert bool(row_filter(db, unique, "users")) == full
+    for statement in (
+        "UPDATE users SET name = 'Bo' WHERE id = 2",  # neither before nor after
+        "UPDATE users SET status = 'active' WHERE id = 2",  # joins
+        "UPDATE users SET name = 'B' WHERE id = 2",  # stays
+        "UPDATE users SET status = 'draft' WHERE id = 2",  # leaves
+        "INSERT INTO users VALUES (3, 'c', NULL, 'Cid', NULL, NULL, NULL, 'draft')",
+        "DELETE FROM users WHERE id = 1",
+    ):
+        db.execute(statement)
+    seen = [(e["value"]["op"], e["key"]["id"]) for e in events(f) if e["value"]]
+    if full:
+        assert seen == [("r", 1), ("c", 2), ("u", 2), ("d", 2), ("d", 1)]
+        assert f.metric("freshet_cdc_filtered_total") == 0, "the server did it"
+    else:  # what was there before is not in the stream: a row that is not to be seen is deleted, one that is comes as an update
+        assert seen == [("r", 1), ("d", 2), ("u", 2), ("u", 2), ("d", 2), ("d", 1)]
+        assert f.metric("freshet_cdc_filtered_total") >= 1
+    for after in (v["after"] for v in values(events(f)) if v["after"]):
+        assert after["status"] == hashed("active"), "the filter sees what is hidden from events"
+
+
+def test_a_filter_that_changes_is_changed_in_the_publication_and_left_alone_otherwise(publish, db, unique):
+    db.execute(TABLE)
+    shape = {"public.users": {"where": "id > 10"}}
+    publish({"shape": shape}).stop()
+    made = db.rows("SELECT oid, xmin FROM pg_publication_rel")
+    publish({"shape": shape}).stop()
+    assert db.rows("SELECT oid, xmin FROM pg_publication_rel") == made
+    publish({"shape": {"public.users": {"where": "id > 20"}}}).stop()
+    assert row_filter(db, unique, "users") == "(id > 20)"
+
+
+def test_a_row_that_a_filter_fails_on_is_a_dead_letter_without_its_secrets(publish, events, db):
+    db.execute(TABLE)
+    f = publish({"hash_salt": SALT, "shape": {
+        "public.users": {"where": "length(name) = 3 AND notes::int > 0", "hash": ["email"], "mask": {"notes": 2}}}})
+    db.execute("INSERT INTO users VALUES (1, 'ann@example.com', NULL, 'Ann', 'secret')")
+    db.execute("INSERT INTO users VALUES (2, 'bob@example.com', NULL, 'Bob', '7')")
+    seen = events(f)
+    (letter,) = [e["value"] for e in seen if e["topic"] == "shop.dead-letters"]
+    assert "22P02" in letter["cause"]
+    assert [e["key"] for e in seen if e["topic"] == "shop.public.users"] == [{"id": 2}]
+    text = json.dumps(seen) + f.log_text()
+    assert "secret" not in text and "ann@" not in text
+    assert f.status()["cdc"]["dead_letters"] == 1
+
+
+@pytest.mark.parametrize("view", ["KEYS_ONLY", "NEW_IMAGE", "OLD_IMAGE", "NEW_AND_OLD_IMAGES"])
+def test_a_view_decides_which_images_an_event_has(publish, events, db, view):
+    db.execute("CREATE TABLE t (id int PRIMARY KEY, a text)")
+    db.execute("ALTER TABLE t REPLICA IDENTITY FULL")
+    db.execute("INSERT INTO t VALUES (1, 'x')")
+    f = publish({"shape": {"public.t": {"view": view}}})
+    db.execute("UPDATE t SET a = 'y'")
+    db.execute("DELETE FROM t")
+    seen = events(f)
+    x, y = {"id": 1, "a": "x"}, {"id": 1, "a": "y"}
+    images = [(e["value"]["before"], e["value"]["after"]) for e in seen if e["value"]]
+    key = {"id": 1}
+    assert images == {
+        "KEYS_ONLY": [(None, key), (key, key), (key, None)],
+        "NEW_IMAGE": [(None, x), (None, y), (None, None)],
+        "OLD_IMAGE": [(None, None), (x, None), (y, None)],
+        "NEW_AND_OLD_IMAGES": [(None, x), (x, y), (y, None)],
+    }[view]
+    assert all(e["key"] == key for e in seen)
+
+
+def test_tables_are_routed_to_topics_by_pattern(publish, events, db):
+    for month in ("01", "02"):
+        db.execute(f"CREATE TABLE orders_2026_{month} (id int PRIMARY KEY)")
+    db.execute("CREATE TABLE secret_things (id int PRIMARY KEY)")
+    db.execute("CREATE SCHEMA audit CREATE TABLE log (id int PRIMARY KEY)")
+    f = publish({"exclude_tables": ["audit.*", "secret_things"], "shape": {
+        "public.orders_*_*": {"topic": "shop.orders.$1", "key_field": "__dbz__physicalTableIdentifier"}}})
+    for table in ("orders_2026_01", "orders_2026_02", "secret_things", "audit.log"):
+        db.execute(f"INSERT INTO {table} VALUES (1)")
+    seen = events(f)
+    assert [e["topic"] for e in seen] == ["shop.orders.2026"] * 2
+    assert [e["key"] for e in seen] == [
+        {"id": 1, "__dbz__physicalTableIdentifier": f"shop.public.orders_2026_{month}"} for month in ("01", "02")]
+    assert [v["source"]["table"] for v in values(seen)] == ["orders_2026_01", "orders_2026_02"]
+
+
+OUTBOX = """
+CREATE TABLE outbox (
+    id uuid PRIMARY KEY, aggregatetype text NOT NULL, aggregateid text, type text, payload {payload})
+"""
+EVENT = "4d47e190-0402-4048-bc2c-89dd54343cdc"
+
+
+@pytest.mark.parametrize("encoding", ["raw", "json"])
+def test_rows_of_an_outbox_are_messages_for_the_topics_they_name(publish, events, db, encoding):
+    db.execute(OUTBOX.format(payload="jsonb"))
+    f = publish({"outbox": {"public.outbox": {"headers": {"eventType": "type"}, "encoding": encoding}},
+                 "outbox_messages": {"outbox": {"encoding": encoding}}})
+    with db.connect(autocommit=False) as connection:
+        connection.execute("INSERT INTO outbox VALUES (%s, 'order', '7', 'OrderCreated', '{\"total\": 1.10}')", [EVENT])
+        connection.execute("DELETE FROM outbox")
+        connection.commit()
+    content = {"id": EVENT, "aggregatetype": "payment", "aggregateid": "8", "payload": {"sum": 1}}
+    text = json.dumps(content).replace('"sum": 1', '"sum": 1.10')
+    db.execute("SELECT pg_logical_emit_message(true, 'outbox', %s)", [text])
+    db.execute("SELECT pg_logical_emit_message(false, 'other', 'left alone')")
+    db.execute("INSERT INTO outbox VALUES (%s, 'order', NULL, NULL, NULL)", ["5" + EVENT[1:]])
+    db.execute("UPDATE outbox SET type = 'no event'")
+    order, payment, other, empty = events(f)
+    assert (order["topic"], order["headers"]) == ("outbox.event.order", {"id": EVENT, "eventType": "OrderCreated"})
+    assert (payment["topic"], payment["headers"]) == ("outbox.event.payment", {"id": EVENT})
+    assert other["topic"] == "shop.message"
+    assert (empty["key"], empty["value"]) == (None, None)
+    if encoding == "raw":
+        assert (order["key"], order["value"]) == (7, {"total": 1.10})
+        assert (payment["key"], payment["value"]) == (8, {"sum": 1.10})
+    else:
+        assert (order["key"], order["value"]) == ("7", '{"total": 1.10}')
+        assert (payment["key"], payment["value"]) == ("8", {"sum": 1.10})
+    assert f.metric("freshet_cdc_outbox_messages_total") == 3
+
+
+def test_what_an_outbox_cannot_send_is_a_dead_letter(publish, events, db):
+    db.execute(OUTBOX.format(payload="text"))
+    f = publish({"outbox": {"public.outbox": {}}, "outbox_messages": {"outbox": {}}})
+    db.execute("INSERT INTO outbox VALUES (%s, '', '1', 't', 'p')", [EVENT])
+    db.execute("SELECT pg_logical_emit_message(true, 'outbox', 'no JSON')")
+    db.execute("SELECT pg_logical_emit_message(true, 'outbox', '{}')")
+    seen = events(f)
+    assert [e["topic"] for e in seen] == ["shop.dead-letters"] * 3
