@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "cdc/delivery_open.h"
 #include "cdc/delivery_spool.h"
+#include "cdc/increment.h"
 #include "cdc/xid.h"
 
 void delivery_init(struct delivery *delivery, struct change_sink sink) {
@@ -69,6 +70,7 @@ void delivery_count_commit(struct delivery *d) {
 
 bool delivery_end_transaction(struct delivery *d, struct error *err) {
     if (!d->skipping && !d->sink.ops->commit(d->sink.self, &d->tx, err)) return false;
+    if (d->increment) increment_saw_commit(d->increment, &d->tx);
     delivery_count_commit(d);
     d->open = d->skipping = false;
     return true;
@@ -131,6 +133,7 @@ static bool give_change(struct delivery *d, const struct pgoutput_message *m, st
     d->changes++;
     if (open_pieces_inside(d->pieces)) return delivery_give_open(d, m, change, err);
     change->index = d->next_index++;
+    if (d->increment) increment_saw_change(d->increment, &d->tx, change);
     return d->sink.ops->change(d->sink.self, &d->tx, change, err);
 }
 
@@ -188,6 +191,7 @@ static bool give_lone_message(struct delivery *d, const struct pgoutput_message 
     if (!d->sink.ops->begin(d->sink.self, &d->tx, err) || !give_change(d, m, change, err) ||
         !d->sink.ops->commit(d->sink.self, &d->tx, err))
         return false;
+    if (d->increment) increment_saw_commit(d->increment, &d->tx);
     delivery_count_commit(d);
     return true;
 }
@@ -207,7 +211,11 @@ static bool on_message(struct delivery *d, const struct frame *frame,
     if (m->message.transactional != is_inside(d))
         return delivery_invalid(d, frame, err,
                                 "a logical message on the wrong side of a transaction");
-    if (is_own(m->message.prefix)) return true;
+    if (is_own(m->message.prefix)) {
+        if (d->increment)
+            increment_saw_message(d->increment, m->message.prefix, m->message.content);
+        return true;
+    }
     return is_inside(d) ? give_change(d, m, &change, err) : give_lone_message(d, m, &change, err);
 }
 

@@ -15,6 +15,7 @@
 #include "cdc/spool.h"
 #include "cdc/stream.h"
 
+struct increment;
 struct prepared;
 
 struct delivery {
@@ -37,6 +38,8 @@ struct delivery {
     bool skipping;     /* the transaction in hand is one of these */
     size_t n_prepared, cap_prepared;
     struct prepared *prepared;
+
+    struct increment *increment; /* is told what comes; NULL: nobody. The caller's */
 
     uint64_t last_end_lsn;       /* of the last transaction given; 0: none in this session */
     int64_t last_commit_time_us; /* Unix epoch; 0: none */

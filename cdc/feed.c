@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "cdc/board.h"
 #include "cdc/delivery.h"
+#include "cdc/increment.h"
 #include "cdc/session.h"
 #include "cdc/topic_session.h"
 
@@ -30,10 +31,11 @@ struct feed {
     struct change_sink sink;
     struct log *log;
     struct board *board;
-    struct delivery delivery; /* of the thread, while it runs; of a slot */
-    struct spool *spool;      /* NULL: none; of the thread, but for figures */
-    struct feed_topic topic;  /* copies, as config's */
-    struct follower follower; /* of the thread; of a topic */
+    struct delivery delivery;    /* of the thread, while it runs; of a slot */
+    struct increment *increment; /* NULL: the sink keeps no notes */
+    struct spool *spool;         /* NULL: none; of the thread, but for figures */
+    struct feed_topic topic;     /* copies, as config's */
+    struct follower follower;    /* of the thread; of a topic */
     int stop_fd;
     pthread_t thread;
     bool running;
@@ -106,6 +108,9 @@ struct feed *feed_create(const struct feed_config *config, struct change_sink si
     feed->board = board_create(sink.name, deps->metrics);
     delivery_init(&feed->delivery, sink);
     use_spool(feed, config->spool, deps->metrics);
+    if (sink.ops->note && config->messages && !config->topic)
+        feed->increment = increment_create(sink, deps->log, deps->metrics);
+    feed->delivery.increment = feed->increment;
     copy_topic(feed, config->topic);
     follower_init(&feed->follower, sink);
     feed->follower.topic = feed->topic.name;
@@ -120,6 +125,7 @@ void feed_destroy(struct feed **feed) {
     if (!self) return;
     feed_stop(self);
     delivery_deinit(&self->delivery);
+    increment_destroy(&self->increment);
     spool_destroy(&self->spool);
     follower_deinit(&self->follower);
     free_text(self->topic.name);
@@ -187,6 +193,7 @@ static void run_session(struct feed *feed, bool refused, bool *streamed, struct 
     struct session session = {.config = &feed->config,
                               .sink = feed->sink,
                               .delivery = &feed->delivery,
+                              .increment = feed->increment,
                               .board = feed->board,
                               .log = feed->log,
                               .stop_fd = feed->stop_fd,
@@ -316,6 +323,18 @@ bool feed_reset(const struct feed_config *config, struct change_sink sink, enum 
     bool ok = session_reset(&session, from == FEED_RESET_NOW, err);
     board_destroy(&board);
     return ok;
+}
+
+bool feed_snapshot_table(struct feed *feed, const char *schema, const char *name, const char *where,
+                         uint64_t *id, struct error *err) {
+    if (!feed->increment)
+        return error_set(err, ERROR_CONFIG, false,
+                         "tables can be read beside a stream into Kafka alone");
+    return increment_request(feed->increment, schema, name, where, id, err);
+}
+
+json_t *feed_increment(struct feed *feed) {
+    return feed->increment ? increment_status(feed->increment) : NULL;
 }
 
 void feed_status(struct feed *feed, struct feed_status *status) {

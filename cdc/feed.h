@@ -27,7 +27,13 @@
 #include "base/log.h"
 #include "base/metrics.h"
 
-enum feed_snapshot { FEED_SNAPSHOT_NEVER, FEED_SNAPSHOT_INITIAL };
+enum feed_snapshot {
+    FEED_SNAPSHOT_NEVER,
+    FEED_SNAPSHOT_INITIAL,      /* once: before the stream */
+    FEED_SNAPSHOT_INITIAL_ONLY, /* that, and no stream: then the feed stops, and its slot goes */
+    FEED_SNAPSHOT_WHEN_NEEDED, /* as initial; and again where the stream cannot go on from the sink's position */
+    FEED_SNAPSHOT_INCREMENTAL, /* beside the stream, from the start */
+};
 
 /* A topic to follow in place of a slot. */
 struct feed_topic {
@@ -95,6 +101,12 @@ struct feed_status {
     uint64_t transactions;
     uint64_t changes; /* snapshot rows too */
     int64_t lag_us;   /* age of the oldest commit that the sink has not confirmed; 0: none */
+    /* Of SNAPSHOTTING. */
+    struct feed_snapshot_status {
+        uint64_t tables, all_tables, rows, rows_per_second;
+        double share, seconds_left; /* 0 to 1; 0: not known */
+        char table[160];
+    } snapshot;
     char cause[512];  /* of WAITING, STANDBY and FAILED; else "" */
     bool looks_again; /* FAILED, and it goes on by itself once an operator has mended the cause */
     /* What the server has sent of transactions that have not committed. */
@@ -118,6 +130,13 @@ enum feed_reset { FEED_RESET_SNAPSHOT, FEED_RESET_NOW };
  * of all rows, or the stream from this moment on. The sink must know `reset`. */
 bool feed_reset(const struct feed_config *config, struct change_sink sink, enum feed_reset from,
                 const struct feed_deps *deps, struct error *err) MUST_CHECK;
+
+/* Asks for the rows of a table that is published, beside the stream: those for which `where` (SQL; NULL: all) holds. *id names
+ * it in feed_increment. Any thread; waits until it is taken. */
+bool feed_snapshot_table(struct feed *feed, const char *schema, const char *name, const char *where,
+                         uint64_t *id, struct error *err) MUST_CHECK;
+/* What is read beside the stream (cdc/increment.h): a new reference; NULL: nothing can be. Any thread. */
+json_t *feed_increment(struct feed *feed);
 
 /* Any thread. */
 void feed_status(struct feed *feed, struct feed_status *status);

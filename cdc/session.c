@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/lsn.h"
 #include "base/mem.h"
+#include "cdc/increment.h"
 #include "cdc/slot.h"
 
 enum {
@@ -165,13 +166,20 @@ static bool look_first(struct session *s, struct error *err) {
     return s->sink.ops->peek(s->sink.self, &s->position, err) && session_may_attach(s, err);
 }
 
+static bool keeps_notes(const struct session *s) { return s->increment && s->position.keeps_notes; }
+
 static bool attach(struct session *s, struct error *err) {
     return session_connect(s, err) && session_hold_slot(s, err) && look_first(s, err) &&
            s->sink.ops->prepare(s->sink.self, &s->position, err) && check_publication(s, err) &&
+           (!keeps_notes(s) || increment_load(s->increment, &s->position, err)) &&
            session_attach_slot(s, err);
 }
 
 /* ---- snapshot, START_REPLICATION ---- */
+
+static uint64_t part_bytes(const struct session *s) {
+    return s->config->snapshot_part_bytes ? s->config->snapshot_part_bytes : DEFAULT_PART_BYTES;
+}
 
 static bool take_snapshot(struct session *s, struct error *err) {
     board_state(s->board, FEED_SNAPSHOTTING, "");
@@ -191,7 +199,7 @@ static bool take_snapshot(struct session *s, struct error *err) {
         .part_bytes =
             s->config->snapshot_part_bytes ? s->config->snapshot_part_bytes : DEFAULT_PART_BYTES,
         .sink = s->sink,
-        .keeps_notes = s->position.keeps_notes && s->sink.ops->note,
+        .state = keeps_notes(s) ? increment_state(s->increment) : NULL,
         .relations = s->delivery->relations,
         .wait = &wait,
         .log = s->log,
@@ -272,9 +280,24 @@ static bool start_replication(struct session *s, struct error *err) {
     return true;
 }
 
+static bool start_increment(struct session *s, struct error *err) {
+    struct increment_plan plan = {
+        .database_url = s->config->database_url,
+        .server_options = s->server_options,
+        .publication = s->config->publication,
+        .chunk_bytes = part_bytes(s),
+        .joins = s->config->snapshot != FEED_SNAPSHOT_NEVER,
+        .relations = s->delivery->relations,
+        .changes = &s->delivery->changes,
+        .start_lsn = s->identity.start_lsn,
+    };
+    return !keeps_notes(s) || increment_start(s->increment, &plan, err);
+}
+
 static bool run_started(struct session *s, struct error *err) {
     if (s->snapshot_due && !take_snapshot(s, err)) return false;
     delivery_new_session(s->delivery, s->xid_reference);
+    if (!start_increment(s, err)) return false;
     delivery_skip(s->delivery, s->skip_lsn);
     return prepare_spool(s, err) && start_replication(s, err) && session_stream(s, err);
 }
@@ -304,6 +327,7 @@ bool session_run(struct session *s, struct error *err) {
     }
     if (started) {
         run_started(s, err);
+        if (s->increment) increment_stop(s->increment);
         session_publish(s);
         if (s->sink.ops->ended) s->sink.ops->ended(s->sink.self, err);
     }

@@ -21,11 +21,14 @@
 #include "cdc/standin.h"
 #include "cdc/stream.h"
 
+struct increment;
+
 struct session {
     /* Given by the feed. */
     const struct feed_config *config;
     struct change_sink sink;
     struct delivery *delivery;
+    struct increment *increment; /* NULL: the sink keeps no notes */
     struct board *board;
     struct log *log;
     int stop_fd;

@@ -10,6 +10,7 @@
 #include "base/lsn.h"
 #include "base/mem.h"
 #include "base/pg.h"
+#include "cdc/increment.h"
 #include "cdc/session.h"
 
 enum {
@@ -54,6 +55,12 @@ static bool replay(struct session *s, int64_t now_us, struct error *err) {
     return delivery_replay(s->delivery, err);
 }
 
+/* What is read beside the stream comes between its transactions. */
+static bool turn_increment(struct session *s, int64_t now_us, struct error *err) {
+    if (!s->increment || s->delivery->open || s->stopping) return true;
+    return increment_turn(s->increment, now_us, err);
+}
+
 /* Gives the sink all that is here, as long as it has room and the time allows. */
 static bool receive(struct session *s, int64_t now_us, struct error *err) {
     struct frame frame;
@@ -72,6 +79,8 @@ static bool receive(struct session *s, int64_t now_us, struct error *err) {
             s->last_message_us = now_us;
             if (!handle_frame(s, &frame, err)) return false;
         }
+        if (s->increment && increment_is_due(s->increment) && !turn_increment(s, now_us, err))
+            return false;
         if (n % FRAMES_PER_CLOCK == 0 && clock_mono_us() - now_us > RECEIVE_US) return true;
     }
     s->backlog = false;
@@ -147,7 +156,7 @@ static bool check_silence(struct session *s, int64_t now_us, struct error *err) 
 
 static bool take_turn(struct session *s, int64_t now_us, struct error *err) {
     if ((s->sink_full || !s->backlog || now_us - s->last_tick_us >= TICK_EVERY_US) &&
-        !session_tick(s, now_us, err))
+        (!session_tick(s, now_us, err) || !turn_increment(s, now_us, err)))
         return false;
     if (!tell_server(s, now_us, err) || !check_server(s, now_us, err) ||
         !check_silence(s, now_us, err))

@@ -155,7 +155,7 @@ static void strike_done(struct snapshot *s, uint32_t end) {
 static bool close_part(struct snapshot *s, struct error *err) {
     if (!s->part_due) return true;
     s->part_due = false;
-    if (!s->plan->keeps_notes) return true;
+    if (!s->plan->state) return true;
     snapshot_task_pages_done(s->tasks[s->due_table], s->due_from, s->due_to);
     strike_done(s, s->table);
     return note(s, err) && s->plan->sink.ops->commit(s->plan->sink.self, &s->tx, err) &&
@@ -210,8 +210,7 @@ static void count_pages(struct snapshot *s, const struct snapshot_piece *part) {
 static bool end_part(struct snapshot *s, const struct snapshot_piece *part, struct error *err) {
     count_pages(s, part);
     if (!s->held.any || s->part_due) {
-        if (s->plan->keeps_notes)
-            snapshot_task_pages_done(s->tasks[part->table], part->from, part->to);
+        if (s->plan->state) snapshot_task_pages_done(s->tasks[part->table], part->from, part->to);
         return true;
     }
     s->part_due = true;
@@ -358,13 +357,16 @@ static bool finish(struct snapshot *s, struct error *err) {
     s->part_due = false;
     s->counts->tables = s->tables->n;
     s->counts->share = 1;
-    if (s->plan->keeps_notes) {
+    if (s->plan->state) {
         strike_done(s, s->tables->n);
         if (!note(s, err)) return false;
     }
     if (!sink->ops->commit(sink->self, &s->tx, err)) return false;
-    return !sink->ops->snapshot_done ||
-           sink->ops->snapshot_done(sink->self, s->plan->consistent_lsn, err);
+    if (sink->ops->snapshot_done &&
+        !sink->ops->snapshot_done(sink->self, s->plan->consistent_lsn, err))
+        return false;
+    snapshot_state_complete(s->state);
+    return true;
 }
 
 static bool read_all(struct snapshot *s, struct error *err) {
@@ -386,14 +388,15 @@ bool snapshot_run(const struct snapshot_plan *plan, struct snapshot_counts *coun
                          .last_turn_us = now_us,
                          .last_progress_us = now_us};
     *counts = (struct snapshot_counts){0};
-    s.state = snapshot_state_create();
+    struct snapshot_state *own = plan->state ? NULL : snapshot_state_create();
+    s.state = plan->state ? plan->state : own;
     s.held.values = mem_calloc(PGOUTPUT_MAX_COLUMNS, sizeof(struct value));
     s.read.values = mem_calloc(PGOUTPUT_MAX_COLUMNS, sizeof(struct value));
     bool ok = read_all(&s, err);
     snapshot_readers_stop(&s.readers);
     counts->schema = counts->table = NULL;
     snapshot_tables_destroy(&s.tables);
-    snapshot_state_destroy(&s.state);
+    snapshot_state_destroy(&own);
     snapshot_piece_destroy(&s.piece);
     snapshot_piece_destroy(&s.held_piece);
     mem_free(s.tasks);

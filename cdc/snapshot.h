@@ -20,6 +20,7 @@
 #include "base/pg.h"
 #include "cdc/pgwait.h"
 #include "cdc/relations.h"
+#include "cdc/snapshot_state.h"
 
 struct snapshot_plan {
     const char *database_url;
@@ -32,7 +33,7 @@ struct snapshot_plan {
     uint32_t n_readers;
     uint64_t part_bytes; /* of rows, about */
     struct change_sink sink;
-    bool keeps_notes; /* the sink does */
+    struct snapshot_state *state; /* what is noted; NULL: the sink keeps no notes */
     struct relations *relations;
     /* Its turn is called at least each PGWAIT_TURN_MS, between rows too: it ticks the sink. */
     const struct pgwait *wait;

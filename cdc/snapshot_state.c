@@ -81,6 +81,12 @@ uint32_t snapshot_state_count(const struct snapshot_state *state) {
     return n;
 }
 
+void snapshot_state_complete(struct snapshot_state *state) {
+    state->consistent_lsn = 0;
+    mem_free(state->exported);
+    state->exported = NULL;
+}
+
 bool snapshot_state_has_initial(const struct snapshot_state *state) {
     for (const struct snapshot_task *task = state->tasks; task; task = task->next) {
         if (task->origin == TASK_INITIAL) return true;

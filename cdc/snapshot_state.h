@@ -69,6 +69,8 @@ struct snapshot_task *snapshot_state_add(struct snapshot_state *state, const cha
 void snapshot_state_remove(struct snapshot_state *state, struct snapshot_task *task);
 struct snapshot_task *snapshot_state_find(const struct snapshot_state *state, uint64_t id);
 uint32_t snapshot_state_count(const struct snapshot_state *state);
+/* The initial snapshot is all given. */
+void snapshot_state_complete(struct snapshot_state *state);
 bool snapshot_state_has_initial(const struct snapshot_state *state);
 
 void snapshot_state_know(struct snapshot_state *state, uint32_t oid);

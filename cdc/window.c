@@ -105,6 +105,8 @@ void window_touch_all(struct window *window, uint64_t xid) {
     if (window->open) window->all_xid = xid;
 }
 
+void window_give_up(struct window *window) { window->full = true; }
+
 void window_passed(struct window *window, uint64_t xid) {
     if (xid) window->last[window->n_passed++ % LAST_XIDS] = xid;
 }

@@ -38,6 +38,8 @@ bool window_is_full(const struct window *window);
 void window_touch(struct window *window, uint64_t xid, struct slice key);
 /* Everything the table holds: a truncate. */
 void window_touch_all(struct window *window, uint64_t xid);
+/* A key that cannot be told: the window counts as full. */
+void window_give_up(struct window *window);
 void window_passed(struct window *window, uint64_t xid);
 
 bool window_hides(const struct window *window, const struct pgsnapshot *snapshot);
