@@ -236,10 +236,10 @@ static bool same_filter(struct difference *d, const struct publication_table *pl
     return same;
 }
 
-/* Is the table in with exactly what the plan narrows it to? A plan that does not leaves alone what a user has set. */
+/* Is the table in with exactly what the plan narrows it to? */
 static bool narrowed_so(struct difference *d, const struct publication_table *planned,
                         const struct publication_member *member) {
-    if (!d->column_lists || (planned->n_columns == 0 && !planned->row_filter)) return true;
+    if (!d->column_lists || !planned->exact) return true;
     if (planned->n_columns != member->n_columns || !same_filter(d, planned, member)) return false;
     for (uint16_t i = 0; i < planned->n_columns; i++) {
         if (!lists_attnum(member, planned->table->columns[planned->columns[i]].attnum))

@@ -23,6 +23,7 @@ struct publication_table {
     uint16_t n_columns;
     const uint16_t *columns;
     const char *row_filter; /* SQL (15+); NULL: all rows */
+    bool exact;             /* whoever has narrowed it otherwise: it is as the plan says */
 };
 
 struct publication_plan {
@@ -33,7 +34,7 @@ struct publication_plan {
      * only grows. False: its tables become the plan's. */
     bool shared;
     /* All rows and at least the plan's columns must come: row filters and narrower column lists are taken
-     * away. False: a table that the plan narrows is narrowed to just that; of another what a user has set stays. */
+     * away. False: what a user has set on a table that is in stays, but for `exact` ones. */
     bool unfiltered;
 };
 

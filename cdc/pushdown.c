@@ -20,6 +20,11 @@ static bool lists_columns(const struct shape_rules *rules, const struct catalog_
     return lists;
 }
 
+static bool narrows_columns(const struct shape_rules *rules, const struct catalog_table *table) {
+    return shape_view(rules, table->schema, table->name) == VIEW_KEYS_ONLY ||
+           lists_columns(rules, table);
+}
+
 static bool partitions_by(const struct shape_rules *rules, const struct catalog_table *table,
                           const char *column) {
     for (uint32_t i = 0; i < rules->n_entries; i++) {
@@ -61,8 +66,7 @@ static void plan_columns(const struct publisher_config *config, const struct cat
                          const char *where, struct arena *arena, struct publication_table *out) {
     const struct shape_rules *rules = &config->shape;
     bool keys_only = shape_view(rules, table->schema, table->name) == VIEW_KEYS_ONLY;
-    bool wanted = keys_only || lists_columns(rules, table);
-    if (!wanted || table->replica_identity == 'f') return;
+    if (!narrows_columns(rules, table) || table->replica_identity == 'f') return;
     uint16_t *places = arena_alloc(arena, (table->n_columns + 1u) * sizeof *places);
     uint16_t n = 0, n_published = 0;
     for (uint16_t i = 0; i < table->n_columns; i++) {
@@ -90,6 +94,7 @@ void pushdown_plan(const struct publisher_config *config, const struct catalog_t
     bool filtered = shape_where(&config->shape, table->schema, table->name, &where);
     const char *text = filtered ? arena_strdup(arena, buf_text(&where)) : NULL;
     buf_deinit(&where);
+    out->exact = text || narrows_columns(&config->shape, table);
     if (!may) return;
     if (text && row_filter_pushable(text, table)) out->row_filter = text;
     plan_columns(config, table, text, arena, out);

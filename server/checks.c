@@ -21,6 +21,8 @@ static const struct check {
     {"wal senders", check_senders, true, true},
     {"sync standby", check_standbys, true, false},
     {"named tables", check_names, true, true},
+    {"row filter", check_shapes, true, true},
+    {"shape", check_shaped_tables, true, false},
     {"publication", check_publications, true, true},
     {"table", check_tables, true, false},
     {"query", check_queries, true, false},

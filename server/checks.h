@@ -63,6 +63,9 @@ void check_pooler(struct check_context *context);
 void check_names(struct check_context *context);
 void check_publications(struct check_context *context);
 void check_tables(struct check_context *context);
+/* checks_shapes.c */
+void check_shapes(struct check_context *context);
+void check_shaped_tables(struct check_context *context);
 /* checks_queries.c */
 void check_queries(struct check_context *context);
 /* checks_writes.c */

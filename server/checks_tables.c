@@ -6,6 +6,7 @@
 #include "base/pattern.h"
 #include "base/pg.h"
 #include "base/publication.h"
+#include "cdc/tables.h"
 #include "server/checks.h"
 
 void check_names(struct check_context *context) {
@@ -26,7 +27,7 @@ static bool is_mapped(const struct config *config, const struct catalog_table *t
 }
 
 static bool cdc_wants(const struct config *config, const struct catalog_table *table) {
-    return pattern_match_any(config->cdc.n_tables, config->cdc.tables, table->schema, table->name);
+    return publisher_wants(&config->cdc, table->schema, table->name);
 }
 
 /* What a publication should hold, and who asks for it. */
@@ -120,11 +121,12 @@ static void check_cdc_publication(struct check_context *context, struct wish wis
     if (!(config->roles & ROLE_CDC)) return;
     wish.owner = "cdc";
     wish.name = config->cdc.publication;
-    for (uint32_t i = 0; i < context->catalog->n_tables; i++) {
-        const struct catalog_table *table = &context->catalog->tables[i];
-        if (cdc_wants(config, table)) wish_add(&wish, table);
-    }
+    struct arena *arena = arena_create(4096);
+    wish.n_tables = tables_plan(&config->cdc, context->catalog, arena, wish.tables);
+    for (uint32_t i = 0; i < wish.n_tables; i++)
+        wish.all_owned &= wish.tables[i].table->owned;
     check_wish(&wish);
+    arena_destroy(&arena);
 }
 
 static void check_connector_publications(struct check_context *context, struct wish blank) {

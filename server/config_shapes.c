@@ -75,8 +75,6 @@ static void check_shape(const struct config *config, const struct shape_entry *e
     if (entry->n_hashed && !config->cdc.shape.hash_salt)
         WRONG(place, "hash needs a salt: set cdc.hash_salt");
     if (entry->topic) check_topic(place, entry->topic, pattern_count_stars(entry->table));
-    if (entry->key_field && strcmp(encoding, "avro") == 0)
-        WRONG(place, "key_field is not to be had with format.encoding: avro");
     if (is_view(entry, "OLD_IMAGE") && strcmp(encoding, "plain") == 0)
         WRONG(place, "OLD_IMAGE leaves nothing of a row where format.encoding is plain");
 }
