@@ -80,6 +80,10 @@ static rd_kafka_NewTopic_t *new_topic(const char *name, const struct kafka_topic
     }
     if (spec->compacted) rd_kafka_NewTopic_set_config(topic, "cleanup.policy", "compact");
     if (spec->retention_ms) set_retention(topic, spec->retention_ms);
+    if (spec->max_message_bytes) {
+        snprintf(why, sizeof why, "%u", spec->max_message_bytes);
+        rd_kafka_NewTopic_set_config(topic, "max.message.bytes", why);
+    }
     if (spec->cleanup) rd_kafka_NewTopic_set_config(topic, "cleanup.policy", spec->cleanup);
     if (spec->keep_ms) {
         snprintf(why, sizeof why, "%lld", (long long)spec->keep_ms);

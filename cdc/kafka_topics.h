@@ -16,6 +16,7 @@ struct kafka_topic_spec {
     int replication; /* 0: the broker's default */
     bool compacted;
     int64_t retention_ms; /* 0: the broker's default; else in segments short enough for that */
+    uint32_t max_message_bytes; /* 0: the broker's default */
     /* As the user has it. */
     const char *cleanup; /* cleanup.policy; NULL: the broker's default */
     int64_t keep_ms;     /* retention.ms; 0: the broker's default */

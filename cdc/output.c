@@ -3,7 +3,8 @@
 #include "base/assert.h"
 
 const struct topic_kind topic_of_rows = {0};
-const struct topic_kind topic_of_letters = {.ordered = true}; /* a row's come in their order */
+/* A row's come in their order; and what other topics do not take is welcome here. */
+const struct topic_kind topic_of_letters = {.ordered = true, .max_message_bytes = 1024 * 1024};
 
 const struct output_ops *output_find(enum publisher_output output) {
     static const struct output_ops *const outputs[] = {

@@ -29,7 +29,8 @@ struct record {
 
 struct topic_kind {
     bool ordered;
-    int64_t retention_ms; /* 0: the broker's */
+    int64_t retention_ms;       /* 0: the broker's */
+    uint32_t max_message_bytes; /* 0: the broker's */
 };
 extern const struct topic_kind topic_of_rows;
 extern const struct topic_kind topic_of_letters;

@@ -199,9 +199,12 @@ static struct kafka_topic_spec topic_spec(const struct output_kafka *k, const st
     struct kafka_topic_spec spec = {.partitions =
                                         to->kind.ordered ? 1 : (int)k->config->topic_partitions,
                                     .replication = k->config->topic_replication,
-                                    .retention_ms = to->kind.retention_ms};
-    if (to->kind.ordered || to == k->positions) return spec; /* ours to know */
-    return topic_rules_spec(k->config->n_topics, k->config->topics, to->name, spec);
+                                    .retention_ms = to->kind.retention_ms,
+                                    .max_message_bytes = to->kind.max_message_bytes};
+    if (to->kind.retention_ms || to == k->positions) return spec; /* ours to know */
+    spec = topic_rules_spec(k->config->n_topics, k->config->topics, to->name, spec);
+    if (to->kind.ordered) spec.partitions = 1;
+    return spec;
 }
 
 /* Makes the topic while the feed goes on with its other duties; ready() is false meanwhile. */

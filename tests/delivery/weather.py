@@ -109,6 +109,7 @@ class Storm:
         self.audit.finish(self.db)
 
     def catch_up(self):
+        self.db = self.server.database(self.db.name)  # the old connection may not have lived through it
         lsn = lsn_number(self.db.lsn())
 
         def done():

@@ -160,6 +160,9 @@ class Postgres:
         self.execute(f"CREATE DATABASE {name}" + (f" TEMPLATE {template}" if template else ""))
         return Database(self, name)
 
+    def database(self, name):
+        return Database(self, name)
+
     def create_shop(self):
         if not self._shop:
             self.execute("CREATE DATABASE shop_template")
@@ -207,9 +210,6 @@ class Standby(Postgres):
             os.chown(self.data / name, owner.st_uid, owner.st_gid)
         with open(self.data / "postgresql.auto.conf", "a") as conf:
             conf.write(f"primary_conninfo = '{self.primary.url()}'\n")
-
-    def database(self, name):
-        return Database(self, name)
 
     def hold(self):
         self.execute("SELECT pg_wal_replay_pause()")
