@@ -18,6 +18,9 @@ session; they go when it ends, also after Ctrl-C or when pytest is killed. Ports
     opensearch          the shared OpenSearch: opensearch.documents("users"), opensearch.call("GET", "/users/_mapping")
     debezium            the oracle:  oracle = debezium(db, prefix, schemas=False, **{"snapshot.mode": "no_data"})
                         returns once it streams; oracle.stop()
+    registry            the shared schema registry: registry.url, registry.decode(record.raw_value)
+    connect             the shared Kafka Connect, with Debezium's JDBC sink and its source, and Avro converters:
+                            connect.sink(unique, database, topics=[...]);  connect.source(db, prefix, **avro(registry))
     freshet             starts `freshet run`, waits for /readyz, and stops it after the test asserting exit 0:
                             f = freshet(shop)                                        a cache on the database
                             f = freshet(shop, {"cache": {"ttl": "1s"}})              configuration, as it stands in the YAML
@@ -46,12 +49,14 @@ import pytest
 import redis
 
 from support import waiting
+from support.connect import Connect
 from support.debezium import Debezium
 from support.freshet import Freshet, merge, run_cli
 from support.pair import Pair
 from support.kafka import Kafka
 from support.opensearch import OpenSearch
 from support.postgres import Postgres
+from support.registry import Registry
 from support.process import Process, Workshop, free_port
 
 # The hunter of stale reads is a program of its own, and a library of the tests.
@@ -150,6 +155,16 @@ def debezium(workshop, kafka):
     yield make
     for oracle in made:
         oracle.stop()
+
+
+@pytest.fixture
+def registry(workshop, _servers):
+    return _servers("registry", lambda: Registry(workshop)).wait_ready()
+
+
+@pytest.fixture
+def connect(workshop, kafka, _servers):
+    return _servers("connect", lambda: Connect(workshop, kafka)).wait_ready()
 
 
 @pytest.fixture
