@@ -41,6 +41,7 @@ struct board {
 
 const char *feed_state_name(enum feed_state state) {
     static const char *const names[] = {
+        [FEED_DONE] = "done",
         [FEED_STOPPED] = "stopped",
         [FEED_CONNECTING] = "connecting",
         [FEED_SNAPSHOTTING] = "snapshotting",

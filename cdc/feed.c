@@ -38,6 +38,7 @@ struct feed {
     struct follower follower;    /* of the thread; of a topic */
     int stop_fd;
     pthread_t thread;
+    bool done; /* of the thread: nothing more is wanted */
     bool running;
 };
 
@@ -201,6 +202,7 @@ static void run_session(struct feed *feed, bool refused, bool *streamed, struct 
                               .refused = refused};
     session_run(&session, err);
     *streamed = session.streamed;
+    feed->done = session.done;
 }
 
 /* What the last sessions came to. */
@@ -264,7 +266,7 @@ static void *feed_main(void *arg) {
     struct feed_status status;
     board_read(feed->board, &status);
     if (status.state == FEED_FAILED) return NULL;
-    board_state(feed->board, FEED_STOPPED, "");
+    board_state(feed->board, feed->done ? FEED_DONE : FEED_STOPPED, "");
     log_info(feed->log, "feed_stopped", "feed=%s", feed->sink.name);
     return NULL;
 }

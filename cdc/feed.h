@@ -87,6 +87,7 @@ enum feed_state {
     FEED_SNAPSHOTTING,
     FEED_STREAMING,
     FEED_WAITING,
+    FEED_DONE,    /* FEED_SNAPSHOT_INITIAL_ONLY: all of it is given */
     FEED_STANDBY, /* another process has the slot: when that one goes, this one goes on */
     FEED_FAILED
 };

@@ -708,6 +708,25 @@ struct snapshot_state *increment_state(struct increment *inc) {
     return inc->state;
 }
 
+bool increment_plan_all(struct increment *inc, const struct pgwait *wait, PGconn *conn,
+                        const struct snapshot_choice *choice, uint64_t start_lsn,
+                        struct error *err) {
+    struct snapshot_state *state = increment_state(inc);
+    struct snapshot_tables *tables = snapshot_tables_load(wait, conn, choice, err);
+    struct snapshot_members *members =
+        tables ? snapshot_members_load(wait, conn, choice->publication, err) : NULL;
+    for (uint32_t i = 0; members && i < tables->n; i++)
+        snapshot_state_add(state, tables->tables[i].schema, tables->tables[i].name, TASK_INITIAL);
+    for (uint32_t i = 0; members && i < members->n; i++)
+        snapshot_state_know(state, members->members[i].oid);
+    state->knows_tables = true;
+    state->consistent_lsn = start_lsn;
+    bool ok = members != NULL;
+    snapshot_tables_destroy(&tables);
+    snapshot_members_destroy(&members);
+    return ok;
+}
+
 static void set_running(struct increment *inc, bool running) {
     pthread_mutex_lock(&inc->lock);
     inc->running = running;
@@ -719,7 +738,8 @@ bool increment_start(struct increment *inc, const struct increment_plan *plan, s
     inc->plan = *plan;
     inc->last_end_lsn = plan->start_lsn;
     inc->last_xid = 0;
-    inc->completed = inc->note_due = false;
+    inc->completed = false;
+    inc->note_due = inc->state->tasks && !inc->state->exported; /* a list that is not noted yet */
     inc->session = (uint64_t)clock_mono_us();
     ssize_t n = getrandom(&inc->session, sizeof inc->session, GRND_NONBLOCK);
     (void)n;

@@ -21,6 +21,7 @@
 #include "base/metrics.h"
 #include "cdc/relations.h"
 #include "cdc/snapshot_state.h"
+#include "cdc/snapshot_tables.h"
 
 struct increment;
 
@@ -37,6 +38,11 @@ bool increment_load(struct increment *increment, const struct change_position *p
 uint64_t increment_resumes(const struct increment *increment);
 /* For an initial snapshot, which begins it anew: empties it. */
 struct snapshot_state *increment_state(struct increment *increment);
+
+/* Lists every table of the choice, to be read beside the stream that begins at start_lsn. */
+bool increment_plan_all(struct increment *increment, const struct pgwait *wait, PGconn *conn,
+                        const struct snapshot_choice *choice, uint64_t start_lsn,
+                        struct error *err) MUST_CHECK;
 
 struct increment_plan {
     const char *database_url;

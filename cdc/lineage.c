@@ -198,11 +198,19 @@ static bool judge_resume(const struct attach_question *q, uint64_t *start_lsn, s
                   q->slot_name, q->sink, LSN_ARG(slot->confirmed_lsn), LSN_ARG(*start_lsn));
 }
 
-bool attach_judge(const struct attach_question *q, struct attach_answer *answer,
+/* The stream from the interrupted snapshot's consistent point on. */
+static bool may_resume(const struct attach_question *q) {
+    const struct slot_info *slot = q->slot;
+    return q->resumes && q->position->end_lsn && slot->exists && !slot->lost &&
+           slot->in_this_database && slot->confirmed_lsn <= q->position->end_lsn;
+}
+
+static bool judge(const struct attach_question *q, struct attach_answer *answer,
                   struct error *err) {
     const struct slot_info *slot = q->slot;
     const struct change_position *ours = q->position;
-    *answer = (struct attach_answer){.snapshot_due = q->snapshot && !ours->snapshot_done};
+    *answer = (struct attach_answer){.snapshot_due =
+                                         q->snapshot && !ours->snapshot_done && !may_resume(q)};
     uint64_t start_lsn = 0;
     if (!answer->snapshot_due && !judge_position(q, &start_lsn, err)) return false;
     if (!slot->exists) {
@@ -221,4 +229,21 @@ bool attach_judge(const struct attach_question *q, struct attach_answer *answer,
     answer->action = ATTACH_RESUME;
     answer->start_lsn = start_lsn;
     return judge_resume(q, &answer->start_lsn, err);
+}
+
+/* The same cluster, and a slot that is ours or to be made: only the position is of no use any more. */
+static bool may_start_over(const struct attach_question *q) {
+    uint64_t system = q->position->system_identifier;
+    struct error ignored;
+    return q->when_needed && (!system || system == q->lineage->system_identifier) &&
+           (!q->slot->exists || is_ours(q, &ignored));
+}
+
+bool attach_judge(const struct attach_question *q, struct attach_answer *answer,
+                  struct error *err) {
+    if (judge(q, answer, err)) return true;
+    if (!may_start_over(q)) return false;
+    *answer = (struct attach_answer){.action = q->slot->exists ? ATTACH_RECREATE : ATTACH_CREATE,
+                                     .snapshot_due = true};
+    return true;
 }

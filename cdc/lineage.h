@@ -58,7 +58,10 @@ struct attach_question {
     const char *database;
     const char *way_on; /* what an operator may choose; NULL: the general words */
     bool snapshot;      /* the sink's initial snapshot is wanted */
-    bool disposable;    /* nothing is lost with the slot */
+    bool
+        resumes; /* it was interrupted, and its rest can be read beside the stream, if the slot has that */
+    bool when_needed; /* and wanted again where the stream cannot go on from the position */
+    bool disposable;  /* nothing is lost with the slot */
     const struct lineage *lineage;
     const struct slot_info *slot;
     const struct change_position *position;

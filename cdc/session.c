@@ -168,11 +168,21 @@ static bool look_first(struct session *s, struct error *err) {
 
 static bool keeps_notes(const struct session *s) { return s->increment && s->position.keeps_notes; }
 
+static bool stop_done(struct session *s, struct error *err) {
+    s->done = true;
+    return error_set(err, ERROR_STOPPED, false, "the snapshot is done, and no stream is wanted");
+}
+
+static bool is_more_wanted(struct session *s, struct error *err) {
+    bool only = s->config->snapshot == FEED_SNAPSHOT_INITIAL_ONLY;
+    return !only || !s->position.snapshot_done || stop_done(s, err);
+}
+
 static bool attach(struct session *s, struct error *err) {
     return session_connect(s, err) && session_hold_slot(s, err) && look_first(s, err) &&
            s->sink.ops->prepare(s->sink.self, &s->position, err) && check_publication(s, err) &&
            (!keeps_notes(s) || increment_load(s->increment, &s->position, err)) &&
-           session_attach_slot(s, err);
+           is_more_wanted(s, err) && session_attach_slot(s, err);
 }
 
 /* ---- snapshot, START_REPLICATION ---- */
@@ -294,8 +304,31 @@ static bool start_increment(struct session *s, struct error *err) {
     return !keeps_notes(s) || increment_start(s->increment, &plan, err);
 }
 
+/* Until what has been given is durable. */
+static bool settle(struct session *s, struct error *err) {
+    while (s->sink.ops->confirmed_lsn(s->sink.self) < s->identity.slot_lsn) {
+        if (!pgwait_pause(&s->wait, PGWAIT_TURN_MS, err) || !session_tick(s, clock_mono_us(), err))
+            return false;
+    }
+    return true;
+}
+
+/* Beside the stream from the first start on: what there is to be read is listed once. */
+static bool plan_increment(struct session *s, struct error *err) {
+    if (s->config->snapshot != FEED_SNAPSHOT_INCREMENTAL || !keeps_notes(s) ||
+        s->position.snapshot_done || s->position.note)
+        return true;
+    struct snapshot_choice choice = {.publication = s->config->publication,
+                                     .n_patterns = s->config->n_patterns,
+                                     .patterns = s->config->patterns};
+    return increment_plan_all(s->increment, &s->wait, s->conn, &choice, s->start_lsn, err);
+}
+
 static bool run_started(struct session *s, struct error *err) {
     if (s->snapshot_due && !take_snapshot(s, err)) return false;
+    if (s->snapshot_due && s->config->snapshot == FEED_SNAPSHOT_INITIAL_ONLY)
+        return settle(s, err) && stop_done(s, err);
+    if (!plan_increment(s, err)) return false;
     delivery_new_session(s->delivery, s->xid_reference);
     if (!start_increment(s, err)) return false;
     delivery_skip(s->delivery, s->skip_lsn);
@@ -316,6 +349,25 @@ void session_end(struct session *s) {
     mem_free(s->server_options);
 }
 
+/* It would retain WAL for nobody. The server may need a moment to see that we have left it. */
+static void drop_done_slot(struct session *s) {
+    enum { TRIES = 20, PAUSE_MS = 100 };
+    struct error err = {0};
+    struct pg_options options = {.application_name = s->config->application_name};
+    struct pgwait wait = {.stop_fd = s->stop_fd};
+    PGconn *conn = pgwait_connect(&wait, s->config->database_url, &options, &err);
+    struct slot_info slot = {0};
+    for (int i = 0; conn && i < TRIES; i++) {
+        if (!slot_lookup(&wait, conn, s->config->slot, &slot, &err) || !slot.exists) break;
+        if (!slot.active_pid && slot_drop(&wait, conn, s->config->slot, &err)) break;
+        if (!pgwait_pause(&wait, PAUSE_MS, &err)) break;
+    }
+    if (conn) PQfinish(conn);
+    if (err.code != ERROR_NONE)
+        log_warn(s->log, "slot_left", "feed=%s slot=%s cause=\"%s\"", s->sink.name, s->config->slot,
+                 err.message);
+}
+
 bool session_run(struct session *s, struct error *err) {
     session_begin(s);
     bool started = false;
@@ -332,5 +384,6 @@ bool session_run(struct session *s, struct error *err) {
         if (s->sink.ops->ended) s->sink.ops->ended(s->sink.self, err);
     }
     session_end(s);
+    if (s->done) drop_done_slot(s);
     return false;
 }

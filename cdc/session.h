@@ -38,6 +38,7 @@ struct session {
 
     /* Told to the feed: the stream ran, so what stands in the way later may well go away by itself. */
     bool streamed;
+    bool done; /* FEED_SNAPSHOT_INITIAL_ONLY has given everything */
 
     /* The session's own. */
     PGconn *conn;

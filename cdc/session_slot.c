@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/lsn.h"
+#include "cdc/increment.h"
 #include "cdc/session.h"
 #include "cdc/slot.h"
 
@@ -125,7 +126,11 @@ static bool judge(struct session *s, struct slot_info *slot, struct attach_answe
         .slot_name = s->config->slot,
         .database = s->database,
         .way_on = s->config->way_on,
-        .snapshot = s->config->snapshot == FEED_SNAPSHOT_INITIAL,
+        .snapshot = s->config->snapshot == FEED_SNAPSHOT_INITIAL ||
+                    s->config->snapshot == FEED_SNAPSHOT_INITIAL_ONLY ||
+                    s->config->snapshot == FEED_SNAPSHOT_WHEN_NEEDED,
+        .resumes = s->increment && increment_resumes(s->increment),
+        .when_needed = s->config->snapshot == FEED_SNAPSHOT_WHEN_NEEDED,
         .disposable = s->config->disposable,
         .lineage = &s->lineage,
         .slot = slot,

@@ -58,7 +58,12 @@ static bool replay(struct session *s, int64_t now_us, struct error *err) {
 /* What is read beside the stream comes between its transactions. */
 static bool turn_increment(struct session *s, int64_t now_us, struct error *err) {
     if (!s->increment || s->delivery->open || s->stopping) return true;
-    return increment_turn(s->increment, now_us, err);
+    if (!increment_turn(s->increment, now_us, err)) return false;
+    if (s->config->snapshot == FEED_SNAPSHOT_INITIAL_ONLY && increment_completed(s->increment)) {
+        s->done = s->stopping = true;
+        s->stopped_us = now_us;
+    }
+    return true;
 }
 
 /* Gives the sink all that is here, as long as it has room and the time allows. */

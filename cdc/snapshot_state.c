@@ -192,7 +192,7 @@ void snapshot_state_compose(const struct snapshot_state *state, struct buf *out)
     buf_printf(out, "{\"last_id\":%llu", (unsigned long long)state->last_id);
     if (state->consistent_lsn) {
         buf_printf(out, ",\"consistent_lsn\":%llu", (unsigned long long)state->consistent_lsn);
-        compose_text(out, "exported", state->exported);
+        if (state->exported) compose_text(out, "exported", state->exported);
     }
     if (state->knows_tables) {
         buf_append_text(out, ",\"known\":[");
@@ -295,7 +295,7 @@ static bool parse_state(json_t *json, struct snapshot_state *state) {
     if (json_unpack(json, "{s:I, s?I, s?s, s?o, s:o}", "last_id", &last_id, "consistent_lsn",
                     &consistent_lsn, "exported", &exported, "known", &known, "tasks",
                     &tasks) != 0 ||
-        last_id < 0 || consistent_lsn < 0 || (consistent_lsn && !exported))
+        last_id < 0 || consistent_lsn < 0)
         return false;
     state->last_id = (uint64_t)last_id;
     state->consistent_lsn = (uint64_t)consistent_lsn;

@@ -54,11 +54,21 @@ struct config {
 
     struct publisher_config cdc;
     uint32_t cdc_snapshot; /* enum config_snapshot */
+    uint32_t cdc_snapshot_readers;
+    uint64_t cdc_snapshot_chunk_bytes;
     bool cdc_streaming;
     bool cdc_two_phase;
     struct feed_spool cdc_spool;
     bool cdc_failover;
     uint64_t retained_wal_alarm_bytes; /* 0: half of what the server allows */
+
+    /* server/sources.h: several databases. */
+    uint32_t n_sources;
+    struct config **sources;
+    const struct yaml_node *sources_said; /* as they were written; NULL: they were not */
+    const struct layer *sources_layer;    /* where */
+    const char *source;                   /* of a source: its name; NULL: the main configuration */
+    const char *source_place;
 
     const char *admin_listen;
     bool admin_allow_remote;
@@ -87,7 +97,13 @@ struct config {
     "`freshet cdc reset --from snapshot` publishes all rows anew; `freshet cdc reset --from now` " \
     "goes on without the changes in between"
 
-enum config_snapshot { CONFIG_SNAPSHOT_INITIAL, CONFIG_SNAPSHOT_NEVER };
+enum config_snapshot {
+    CONFIG_SNAPSHOT_INITIAL,
+    CONFIG_SNAPSHOT_NEVER,
+    CONFIG_SNAPSHOT_INITIAL_ONLY,
+    CONFIG_SNAPSHOT_WHEN_NEEDED,
+    CONFIG_SNAPSHOT_INCREMENTAL
+};
 
 /* `path` as in the table; or beyond it into a map or a structure ("cdc.kafka.properties.compression.type"). */
 struct config_flag {
@@ -121,6 +137,10 @@ void config_finish(struct config *config, const char *database);
 /* What fits each option alone and not together, and what is missing; decides the roles. config_load calls it. */
 void config_check(struct config *config, const struct config_sources *sources,
                   struct mistakes *mistakes);
+
+/* What concerns a publisher: of a source. config_check does the same for the main one. */
+void config_check_publisher(struct config *config, const struct config_sources *sources,
+                            struct mistakes *mistakes);
 
 /* Tables and columns that are named but not there. */
 void config_verify(const struct config *config, const struct catalog *catalog,

@@ -416,9 +416,18 @@ const struct option options[] = {
          "without writing, unless something between swallows them."},
     {"cdc.publication", STRING, AT(cdc.publication), .initial = "freshet",
      .help = "Made if absent and allowed; `freshet check` prints the SQL otherwise."},
-    {"cdc.snapshot", CHOICE, AT(cdc_snapshot), .initial = "initial", .choices = "initial|never",
-     .later = "incremental",
-     .help = "Whether the rows that are there when the slot is made are published first."},
+    {"cdc.snapshot", CHOICE, AT(cdc_snapshot), .initial = "initial",
+     .choices = "initial|never|initial_only|when_needed|incremental",
+     .help = "Whether and how the rows that are there at the start are published. `initial`: once, "
+             "before "
+             "the stream; interrupted, it goes on where it was, beside the stream. `when_needed`: "
+             "again, too, where the slot is gone or does not fit the position. `initial_only`: "
+             "then it ends, and the slot goes. `incremental`: beside the stream, from the start."},
+    {"cdc.snapshot_readers", COUNT, AT(cdc_snapshot_readers), .initial = "2", .min = 1, .max = 64,
+     .help = "Connections that read tables for the initial snapshot at once."},
+    {"cdc.snapshot_chunk", SIZE, AT(cdc_snapshot_chunk_bytes), .initial = "2MiB", .min = 1024,
+     .max = 256 * 1024 * 1024,
+     .help = "About so much of a table is read at a time, and not again after a restart."},
     {"cdc.skip_operations", LETTERS, AT(cdc.skip_operations), .initial = "", .choices = "c|u|d|t",
      .shown = "none",
      .help = "Operations that are not published: create, update, delete, truncate."},
@@ -549,6 +558,12 @@ const struct option options[] = {
      .help = "In place of a registry: the id of each subject's schema, `shop.public.orders-value: "
              "7`. After a table has changed, the new schema wants an id of its own, with the "
              "fingerprint that Freshet logs: `shop.public.orders-value@1f6bd1a0: 8`."},
+
+    {"sources", OPTION_SOURCES, AT(sources_said), .shown = "none",
+     .help =
+         "More databases, published by this process beside the main one: each entry has a `name`, "
+         "`database: {url}`, and a `cdc` of its own, which begins as the main `cdc` is. By default "
+         "the slot and the publication are `freshet_NAME`, the prefix the database's name."},
 
     {"connectors", OPTION_RECORDS, AT(connectors), COUNTED(n_connectors),
      .items = connector_options, .item_size = sizeof(struct connector_config),

@@ -117,6 +117,10 @@ static int supervise(struct daemon *daemon, const sigset_t *signals) {
         }
         service_supervise(daemon->service, clock_mono_us());
         tell_ready(daemon);
+        if (service_done(daemon->service)) {
+            log_info(daemon->log, "done", "cause=\"the snapshot is complete (initial_only)\"");
+            return EXIT_DONE;
+        }
         if (service_failed(daemon->service)) {
             log_error(daemon->log, "failed", "cause=\"every feed has failed for good\"");
             return EXIT_FAILED;

@@ -241,6 +241,13 @@ bool service_failed(struct service *s) {
     return true;
 }
 
+bool service_done(struct service *s) {
+    if (s->cache || s->n_connectors || !s->cdc_pump.feed) return false;
+    struct feed_status status;
+    feed_status(s->cdc_pump.feed, &status);
+    return status.state == FEED_DONE;
+}
+
 static void note(char *out, size_t size, const char *name, const struct feed_status *status) {
     size_t used = strlen(out);
     snprintf(out + used, size - used, "%s%s: %s%s%s", used ? "; " : "", name,
@@ -252,7 +259,7 @@ static void judge_pump(struct service *s, struct pump *pump, struct service_heal
     struct feed_status status;
     feed_status(pump->feed, &status);
     /* A standby is well: it is what it was started for. */
-    bool well = status.state == FEED_STREAMING || status.state == FEED_SNAPSHOTTING ||
+    bool well = status.state == FEED_DONE || status.state == FEED_STREAMING || status.state == FEED_SNAPSHOTTING ||
                 status.state == FEED_STANDBY;
     if (well) return;
     if (s->cache) {

@@ -38,6 +38,8 @@ void service_stop(struct service *service);
  * temporary, so nothing can be lost by that. */
 void service_supervise(struct service *service, int64_t now_us);
 
+/* All that was to be done is done (cdc.snapshot: initial_only, and nothing else runs). */
+bool service_done(struct service *service);
 /* Nothing of it works or ever will again: no cache, and every feed has failed for good. */
 bool service_failed(struct service *service);
 
