@@ -90,7 +90,12 @@ bool encode_json_columns(const struct event_table *table, uint16_t n, const uint
         const struct event_column *column = &table->columns[places[i]];
         buf_append_char(out, i ? ',' : '{');
         buf_append_slice(out, column->name_json);
-        if (!append_value(column, whole(row, old_whole, places[i]), tally, out)) return false;
+        const struct value *value = whole(row, old_whole, places[i]);
+        /* Of a deleted row the stream has the identity alone, to which named keys need not belong. */
+        if (value->kind == VALUE_NULL)
+            buf_append_slice(out, column->filler);
+        else if (!append_value(column, value, tally, out))
+            return false;
     }
     buf_append_char(out, '}');
     return true;

@@ -332,7 +332,7 @@ UPDATE t_all SET tx = 'short', ai = '{1}', jb = '{}';
 UPDATE t_all SET ba = NULL, at = NULL, nu = NULL;
 UPDATE t_all SET id = 2;
 DELETE FROM t_all;
-CREATE TABLE t_not_null (id int PRIMARY KEY, t text NOT NULL, b bytea NOT NULL, a int[] NOT NULL, j jsonb NOT NULL, v int);
+CREATE TABLE t_not_null (id int PRIMARY KEY, t text NOT NULL, b bytea, a int[] NOT NULL, j jsonb NOT NULL, v int);
 INSERT INTO t_not_null SELECT 1, string_agg(md5(i::text), ''), string_agg(decode(md5(i::text), 'hex'), ''), array_agg(hashint4(i)), jsonb_agg(md5(i::text)), 1 FROM generate_series(1, 1200) i;
 UPDATE t_not_null SET v = 2;
 DELETE FROM t_not_null;

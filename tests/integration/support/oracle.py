@@ -105,6 +105,11 @@ MORE_MODES = {
             "transaction_metadata": True, "tombstones": False,
         }},
     ),
+    "keys": (
+        {"message.key.columns": "public.composite:v;public.full_with_key:v,id;public.i_full:n,t;(.*).k_text:v;public.c_changes:b,id"},
+        {"message_key": {"public.composite": "v", "public.full_with_key": ["v", "id"], "public.i_full": ["n", "t"],
+                         "*.k_text": "v", "public.c_changes": ["b", "id"]}},
+    ),
     "skips": (
         {"skipped.operations": "u,d", **SCHEMAS},
         {"format": {"encoding": "json-schema"}, "skip_operations": ["u", "d"]},
