@@ -278,3 +278,184 @@ def test_what_an_outbox_cannot_send_is_a_dead_letter(publish, events, db):
     db.execute("SELECT pg_logical_emit_message(true, 'outbox', '{}')")
     seen = events(f)
     assert [e["topic"] for e in seen] == ["shop.dead-letters"] * 3
+
+
+# ---- what only Kafka has ----
+
+
+@pytest.fixture
+def to_kafka(freshet, db, kafka, unique, wait_until):
+    """to_kafka({cdc options}): a Freshet that publishes to the broker below `unique`, and streams."""
+
+    def make(cdc):
+        f = freshet(db, {"roles": ["cdc"], "cdc": {"slot": unique, "publication": unique, "tables": ["*.*"], **cdc}},
+                    kafka=kafka, prefix=unique)
+        wait_until(lambda: f.status()["cdc"]["feed"]["state"] == "streaming")
+        return f
+
+    return make
+
+
+def murmur2(data):
+    """org.apache.kafka.common.utils.Utils.murmur2, from its description."""
+    mask, m, h = 0xFFFFFFFF, 0x5BD1E995, 0x9747B28C ^ len(data)
+    for at in range(0, len(data) // 4 * 4, 4):
+        k = int.from_bytes(data[at:at + 4], "little") * m & mask
+        h = (h * m & mask) ^ ((k ^ k >> 24) * m & mask)
+    rest = data[len(data) // 4 * 4:]
+    if rest:
+        h = (h ^ int.from_bytes(rest, "little")) * m & mask
+    h = (h ^ h >> 13) * m & mask
+    return h ^ h >> 15
+
+
+def test_records_lie_by_other_columns_than_the_key(to_kafka, kafka, db, unique):
+    db.execute("CREATE TABLE orders (id int PRIMARY KEY, customer int NOT NULL, total int)")
+    db.execute("ALTER TABLE orders REPLICA IDENTITY FULL")
+    db.execute("INSERT INTO orders SELECT n, n % 5, 0 FROM generate_series(1, 20) n")
+    topic = f"{unique}.public.orders"
+    to_kafka({"shape": {"public.orders": {"partition_by": ["customer"]}}, "topics": {f"{unique}.public.*": {"partitions": 7}}})
+    db.execute("UPDATE orders SET total = 1")
+    db.execute("UPDATE orders SET id = id + 100")
+    db.execute("DELETE FROM orders")
+    records = kafka.wait_for(topic, 20 + 20 + 60 + 40)
+    assert len(records) == 140
+    customer = {}
+    for record in records:
+        row = record.value and (record.value["after"] or record.value["before"])
+        if row:
+            customer[row["id"]] = row["customer"]
+        placed = json.dumps({"customer": customer[record.key["id"]]}, separators=(",", ":")).encode()
+        assert record.partition == (murmur2(placed) & 0x7FFFFFFF) % 7
+        assert list(record.key) == ["id"]
+
+
+def test_topics_are_made_as_they_are_configured(to_kafka, kafka, db, unique):
+    from confluent_kafka.admin import ConfigResource
+
+    db.execute("CREATE TABLE a (id int PRIMARY KEY)")
+    db.execute("CREATE TABLE b (id int PRIMARY KEY)")
+    db.execute("INSERT INTO a VALUES (1)")
+    db.execute("INSERT INTO b VALUES (1)")
+    to_kafka({"kafka": {"topic_partitions": 2}, "topics": {
+        f"{unique}.*": {"cleanup": "compact", "partitions": 4},
+        "*.b": {"cleanup": "compact,delete", "retention": "7d", "properties": {"min.cleanable.dirty.ratio": "0.2"}}}})
+
+    admin = kafka.admin()
+
+    def made(topic):
+        kafka.wait_for(topic, 1)
+        (answer,) = admin.describe_configs([ConfigResource("topic", topic)]).values()
+        config = {name: entry.value for name, entry in answer.result().items()}
+        partitions = len(admin.list_topics(topic, timeout=10).topics[topic].partitions)
+        return partitions, config["cleanup.policy"], config["retention.ms"], config["min.cleanable.dirty.ratio"]
+
+    assert made(f"{unique}.public.a")[:2] == (4, "compact")
+    assert made(f"{unique}.public.b") == (4, "compact,delete", str(7 * 86400 * 1000), "0.2")
+
+
+def test_the_outbox_comes_once_and_in_order_through_a_crash(to_kafka, kafka, db, unique, wait_until):
+    db.execute(OUTBOX.format(payload="bytea"))
+    topic = f"{unique}-order"
+    f = to_kafka({"outbox": {"public.outbox": {"topic": f"{unique}-$1", "headers": {"eventType": "type"}}}})
+    for n in range(60):
+        db.execute("INSERT INTO outbox SELECT gen_random_uuid(), 'order', %s, 't', %s", [str(n % 3), b"\x00event %d" % n])
+        db.execute("DELETE FROM outbox")
+        if n == 10:
+            kafka.wait_for(topic, 11)  # an initial snapshot that is cut short starts over, and sees no deleted row
+        if n in (20, 40):
+            f.kill9()
+            f.start()
+    records = kafka.wait_for(topic, 60)
+    assert sorted(r.raw_value for r in records) == sorted(b"\x00event %d" % n for n in range(60))
+    for key in (b"0", b"1", b"2"):
+        mine = [int(r.raw_value.split()[1]) for r in records if r.raw_key == key]
+        assert mine == sorted(mine)
+    assert {r.headers["eventType"] for r in records} == {"t"}
+    assert f"{unique}.public.outbox" not in kafka.topics(unique)
+
+
+def test_what_is_hidden_is_in_no_topic_at_all(to_kafka, kafka, db, unique, wait_until):
+    """Events, keys, headers, dead letters (of what is too large), invalidations; in the snapshot and in the stream."""
+    db.execute("CREATE TABLE people (id int PRIMARY KEY, email text UNIQUE, note text, filler text)")
+    db.execute("ALTER TABLE people REPLICA IDENTITY FULL")
+    db.execute("INSERT INTO people VALUES (1, 'secret-a', 'secret-b', 'x')")
+    f = to_kafka({"hash_salt": SALT, "invalidations": True, "shape": {
+        "public.people": {"hash": ["email"], "mask": {"note": 1}, "where": "id <> 99"}},
+        "kafka": {"properties": {"message.max.bytes": "100000"}}})
+    db.execute("INSERT INTO people SELECT n, 'secret-' || n, 'secret', 'x' FROM generate_series(2, 9) n")
+    db.execute("UPDATE people SET email = email || '!', filler = repeat(md5(random()::text), 10000) WHERE id = 5")
+    db.execute("DELETE FROM people WHERE id < 5")
+    db.execute("INSERT INTO people VALUES (10, NULL, NULL, 'the last')")
+    wait_until(lambda: any(r.value and r.value["after"] and r.value["after"]["id"] == 10
+                           for r in kafka.read(f"{unique}.public.people")))
+    kafka.wait_for(f"{unique}.dead-letters", 1)
+    wait_until(lambda: kafka.read(f"{unique}.invalidations"))
+    records = kafka.read(*kafka.topics(unique))
+    assert {r.topic.removeprefix(unique) for r in records} >= {".public.people", ".dead-letters", ".invalidations"}
+    for record in records:
+        for data in (record.raw_key, record.raw_value, json.dumps(record.headers).encode()):
+            assert b"secret" not in (data or b""), record.topic
+    assert "secret" not in f.log_text()
+    assert row_filter(db, unique, "people") is None, "caches need the rows that events do not have"
+
+
+def test_a_cache_that_follows_is_right_about_rows_with_hidden_keys(to_kafka, kafka, freshet, db, unique, wait_until):
+    db.execute("CREATE TABLE people (id int PRIMARY KEY, email text UNIQUE, name text)")
+    db.execute("INSERT INTO people VALUES (1, 'a@b.c', 'Ann'), (2, 'x@y.z', 'Xe')")
+    to_kafka({"hash_salt": SALT, "invalidations": True, "invalidations_interval": "100ms", "shape": {
+        "public.people": {"hash": ["email"], "where": "name <> 'hidden'"}}})
+    cache = freshet(db, {"roles": ["cache"], "cache": {"feed": "kafka", "workers": 1, "publication": unique},
+                         "cdc": {"invalidations_interval": "100ms"}}, kafka=kafka, prefix=unique)
+    wait_until(lambda: cache.row("people:email=a@b.c")["name"] == "Ann")
+    for name in ("hidden", "Anna", "hidden", "Annie"):
+        db.execute("UPDATE people SET name = %s WHERE id = 1", [name])
+        wait_until(lambda: cache.row("people:email=a@b.c")["name"] == name and cache.row("people:1")["name"] == name)
+
+
+# ---- configuration ----
+
+MISTAKES = [
+    ({"shape": {"public.nobody": {}}}, "cdc.shape.public.nobody: matches no table"),
+    ({"shape": {"public.users": {"mask": {"nmae": 3}}}}, 'mask: there is no column "nmae" in users'),
+    ({"shape": {"public.users": {"mask": {"id": 3}}}}, 'column "id" is of the key of public.users'),
+    ({"shape": {"public.users": {"truncate": {"*": 3}}, "public.marks": {"truncate": {"code": 3}}}},
+     'column "code" is of the key of public.marks'),
+    ({"shape": {"public.users": {"exclude_columns": ["id"]}}}, "it must be there"),
+    ({"shape": {"public.users": {"columns": ["email"]}}}, "it must be there"),
+    ({"shape": {"public.users": {"truncate": {"born": 3}}}}, 'column "born" of public.users is no text but date'),
+    ({"shape": {"public.users": {"mask": {"email": "many"}}}}, '"many" is no number'),
+    ({"shape": {"public.users": {"hash": ["email"]}}}, "hash needs a salt"),
+    ({"shape": {"public.users": {"partition_by": ["status"]}}}, "is not of the replica identity"),
+    ({"shape": {"public.users": {"partition_by": ["nothing"]}}}, 'there is no column "nothing"'),
+    ({"shape": {"public.users": {"where": "stauts = 1"}}}, 'column "stauts" does not exist'),
+    ({"shape": {"public.users": {"view": "BOTH"}}}, '"BOTH" is none of'),
+    ({"shape": {"public.*": {"topic": "t.$2"}}}, "$ stands before the number of a star"),
+    ({"shape": {"public.users": {"masks": {}}}}, 'did you mean "mask"'),
+    ({"exclude_tables": ["public.gone"]}, '"public.gone" matches no table'),
+    ({"outbox": {"public.users": {}}}, 'there is no column "aggregatetype" in public.users'),
+    ({"shape": {"sale*.*": {}}}, "matches no table"),
+    ({"shape": {"public.users": {"mask": {"zz*": 1}}}}, 'mask: "zz*" matches no column'),
+]
+
+
+@pytest.mark.parametrize("cdc, words", MISTAKES, ids=[words for _, words in MISTAKES])
+def test_check_tells_where_a_mistake_is(cli, db, tmp_path, cdc, words):
+    db.execute(TABLE)
+    db.execute("CREATE TABLE marks (code text PRIMARY KEY)")
+    path = tmp_path / "freshet.yml"
+    path.write_text(json.dumps({"roles": ["cdc"], "database": {"url": db.url}, "cdc": {"output": "stdout", **cdc}}, indent=1))
+    told = cli("check", "-c", path)
+    assert told.returncode != 0
+    (line,) = [line for line in (told.stdout + told.stderr).splitlines() if words in line][:1]
+    assert f"{path}:" in line, line
+
+
+def test_check_tells_what_is_done_where(cli, db):
+    db.execute(TABLE)
+    told = cli("check", "--database", db.url, "--set", "roles=[cdc]", "--set", "cdc.output=stdout", "--set",
+               'cdc.shape={public.users: {columns: [id, name], where: "id > 1"}}')
+    assert told.returncode == 0, told.stdout
+    assert "email, phone, notes, picture, born, status left out" in told.stdout
+    assert "rows where (id > 1), by the publication" in told.stdout
+    assert '("id", "name") WHERE ((id > 1))' in told.stdout
