@@ -98,8 +98,8 @@ static void reach(struct publisher *p, uint64_t lsn) {
 
 /* A part of a snapshot is durable with the note that says so, or comes again. */
 static bool commit_snapshot(struct publisher *p, const struct transaction *tx, struct error *err) {
-    if (!p->noted) return true; /* sink_snapshot_done makes it durable */
-    reach(p, tx->end_lsn);
+    if (!p->noted) return true;                 /* sink_snapshot_done makes it durable */
+    if (tx->incremental) reach(p, tx->end_lsn); /* the initial one is a position when it is whole */
     return make_durable(p, err);
 }
 
@@ -160,7 +160,7 @@ static bool sink_prepare(void *self, struct change_position *position, struct er
     if (!p->output_ops->prepare(p->output, facts.slot_exists, position, err)) return false;
     p->position = *position;
     p->snapshot_xid = 0;
-    p->source.last_lsn = position->end_lsn;
+    p->source.last_lsn = position->last_end_lsn;
     return true;
 }
 
@@ -176,8 +176,10 @@ static bool sink_reset(void *self, const struct change_position *position, struc
 
 static bool sink_started(void *self, const struct feed_identity *identity, struct error *err) {
     struct publisher *p = self;
-    if (p->position.end_lsn > identity->start_lsn && !identity->slot_created)
-        p->source.last_lsn = p->position.end_lsn = identity->start_lsn;
+    if (p->position.end_lsn > identity->start_lsn && !identity->slot_created) {
+        p->position.end_lsn = identity->start_lsn;
+        if (p->source.last_lsn > identity->start_lsn) p->source.last_lsn = identity->start_lsn;
+    }
     /* The stream begins at the position; where there is none yet, with the slot. */
     uint64_t since_lsn =
         identity->slot_created || !p->position.end_lsn ? identity->slot_lsn : p->position.end_lsn;
@@ -241,7 +243,8 @@ static const struct change_sink_ops sink_ops = {
 };
 
 struct change_sink publisher_sink(struct publisher *publisher) {
-    return (struct change_sink){.ops = &sink_ops, .self = publisher, .name = "cdc"};
+    const char *name = publisher->config.name ? publisher->config.name : "cdc";
+    return (struct change_sink){.ops = &sink_ops, .self = publisher, .name = name};
 }
 
 bool publisher_wants(const struct publisher_config *config, const char *schema, const char *table) {

@@ -114,11 +114,12 @@ class Audit:
         key = (table, row["id"], row["version"]) if table == "accounts" else (table, row["writer"], row["n"])
         repeated = key in self.positions
         getattr(self, "see_" + table)(row, event["op"], repeated)
-        if repeated and position is not None and self.positions[key] == position:
-            self.marked += 1
-        elif repeated:
-            self.unmarked += 1
-        self.positions[key] = position
+        # A snapshot that was cut off is another one when it is taken again.
+        if repeated and event["op"] != "r" and self.positions[key]:
+            marked = position is not None and self.positions[key] == position
+            self.marked += marked
+            self.unmarked += not marked
+        self.positions[key] = event["op"] != "r" and position
         forget_oldest(self.positions)
         if event["op"] == "r":
             if table == "accounts":

@@ -13,6 +13,13 @@ def wait_streaming(storm, timeout=90):
     wait_until(lambda: any(streaming(one) for one in storm.copies), timeout, "one of the copies streams", every=0.05)
 
 
+def cut(storm):
+    storm.server.execute(
+        "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = %s AND active_pid IS NOT NULL",
+        [storm.prefix],
+    )
+
+
 def kill(storm, dice):
     """Freshet dies, streaming or in the middle of its start."""
     if dice.random() < 0.6:
@@ -49,7 +56,7 @@ def walsender(storm, dice):
     """The stream is cut."""
     wait_streaming(storm)
     storm.rest(dice.uniform(0.02, 0.3))
-    storm.server.execute("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active_pid IS NOT NULL")
+    cut(storm)
 
 
 def zombie(storm, dice):
@@ -61,7 +68,7 @@ def zombie(storm, dice):
     first.pause()
     try:
         # The server notices by its wal_sender_timeout; a shorter wait is as good.
-        storm.server.execute("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active_pid IS NOT NULL")
+        cut(storm)
         wait_until(lambda: streaming(second), 60, "the second copy takes over", every=0.05)
         storm.rest(dice.choice([0.2, storm.transaction_timeout_s + 1]))
     finally:

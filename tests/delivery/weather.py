@@ -26,11 +26,13 @@ class Storm:
 
     transaction_timeout_s = 5
 
-    def __init__(self, workshop=None, delivery="exactly-once", seed=1, config=None):
+    def __init__(self, workshop=None, delivery="exactly-once", seed=1, config=None, server=None, kafka=None):
+        """Servers that are given are not to be killed."""
         self._own = workshop is None
         self.workshop = workshop or Workshop()
         self.seed, self.dice = seed, random.Random(seed)
-        self.server = self.kafka = self.audit = None
+        self.server, self.kafka, self._given = server, kafka, bool(server)
+        self.audit = self.db = None
         self.copies, self.made = [], []
         self.prefix = f"storm{free_port()}"
         self.delivery = delivery
@@ -40,8 +42,8 @@ class Storm:
         self._calm = threading.Event()
 
     def __enter__(self):
-        self.server = Postgres(self.workshop)
-        self.kafka = Kafka(self.workshop)
+        self.server = self.server or Postgres(self.workshop)
+        self.kafka = self.kafka or Kafka(self.workshop)
         self.db = self.server.create_database()
         self.db.execute(TABLES)
         self.copies = [self.make()]
@@ -53,9 +55,10 @@ class Storm:
         for one in self.made:
             if one.process and one.process.exit_code is None:
                 one.kill9()
-        if self.kafka:
+        if self._given:
+            self.db.drop()
+        else:
             self.kafka.kill9()
-        if self.server:
             self.server.remove()
         if self._own:
             self.workshop.close()
@@ -66,8 +69,8 @@ class Storm:
             "database": {"url": self.db.url},
             "cdc": {
                 "prefix": self.prefix,
-                "slot": "storm",
-                "publication": "storm",
+                "slot": self.prefix,
+                "publication": self.prefix,
                 "format": {"transaction_metadata": True},
                 "kafka": {
                     "brokers": self.kafka.brokers,

@@ -1,147 +1,18 @@
 """Each committed row change once, in order, whatever is killed when: checked from the topics alone by a reader of
-committed records, against what the writers wrote.
-
-Writers move money between accounts and append to a sequence each. After the storm the folded topics must equal the
-tables, each change must be there once, the sum must be constant after every transaction.
+committed records. The writers, the faults and the audit are those of `make check-exactly-once` (tests/delivery).
 """
 
-import random
-import threading
-import time
+import os
+import signal
 from collections import Counter
 
-import psycopg
 import pytest
 
+from havoc import EVERYDAY
 from support.waiting import PATIENCE, wait_until
+from weather import Storm
 
-ACCOUNTS = 20
-START = 1000
-
-
-def make_tables(db):
-    db.execute("CREATE TABLE accounts (id int PRIMARY KEY, balance int NOT NULL, version int NOT NULL DEFAULT 0)")
-    db.execute("CREATE TABLE steps (writer int, n int, PRIMARY KEY (writer, n))")
-    db.execute(f"INSERT INTO accounts SELECT i, {START} FROM generate_series(1, {ACCOUNTS}) i")
-
-
-class Writer(threading.Thread):
-    """Transfers and steps until told to stop; some transactions roll back, some are large."""
-
-    def __init__(self, db, number, seed):
-        super().__init__(daemon=True)
-        self.db, self.number, self.random = db, number, random.Random(seed)
-        self.stop = threading.Event()
-        self.n = 0
-        self.failure = None
-
-    def run(self):
-        try:
-            with self.db.connect(autocommit=False) as connection:
-                while not self.stop.is_set():
-                    self.one(connection)
-                    self.stop.wait(0.002)
-        except Exception as failure:  # noqa: BLE001 - shown by the test's thread
-            self.failure = failure
-
-    def one(self, connection):
-        a, b = sorted(self.random.sample(range(1, ACCOUNTS + 1), 2))  # one order: no deadlocks
-        amount = self.random.randint(-50, 50)
-        move = "UPDATE accounts SET balance = balance + %s, version = version + 1 WHERE id = %s"
-        steps = 200 if self.random.random() < 0.02 else 1
-        try:
-            connection.execute(move, [-amount, a])
-            connection.execute(move, [amount, b])
-            connection.execute(
-                "INSERT INTO steps SELECT %s, i FROM generate_series(%s::int, %s::int) i",
-                [self.number, self.n + 1, self.n + steps],
-            )
-            if self.random.random() < 0.1:
-                connection.rollback()
-                return
-            connection.commit()
-            self.n += steps
-        except psycopg.errors.SerializationFailure:
-            connection.rollback()
-
-
-class Storm:
-    def __init__(self, db, writers=3, seed=1):
-        self.writers = [Writer(db, i + 1, seed * 100 + i) for i in range(writers)]
-
-    def __enter__(self):
-        for writer in self.writers:
-            writer.start()
-        return self
-
-    def __exit__(self, *_):
-        for writer in self.writers:
-            writer.stop.set()
-        for writer in self.writers:
-            writer.join(30)
-            if writer.failure:
-                raise writer.failure
-
-
-def read_topics(kafka, prefix):
-    return kafka.read(f"{prefix}.public.accounts", f"{prefix}.public.steps")
-
-
-def check(records, db):
-    """Everything that is wrong with what a reader of committed records sees: [] when all is well."""
-    wrong = []
-    accounts = [r.value for r in records if r.topic.endswith(".accounts") and r.value]
-    steps = [r.value for r in records if r.topic.endswith(".steps") and r.value]
-
-    # Each change once. Row LSNs repeat, (account, version) and (writer, n) do not.
-    seen = Counter((e["after"]["id"], e["after"]["version"]) for e in accounts)
-    wrong += [f"account {i} version {v} {n} times" for (i, v), n in seen.items() if n > 1]
-    numbers = Counter((e["after"]["writer"], e["after"]["n"]) for e in steps)
-    wrong += [f"step {s} {n} times" for s, n in numbers.items() if n > 1]
-    wanted = {(row["writer"], row["n"]) for row in db.rows("SELECT * FROM steps")}
-    wrong += [f"step {s} lost" for s in sorted(wanted - set(numbers))[:10]]
-    wrong += [f"step {s} never was" for s in sorted(set(numbers) - wanted)[:10]]
-
-    # In order per key: the partition's order is the version's.
-    last = {}
-    for e in accounts:
-        account, version = e["after"]["id"], e["after"]["version"]
-        if account in last and version <= last[account]:
-            wrong.append(f"account {account}: version {version} after {last[account]}")
-        elif account not in last and e["op"] == "r":
-            pass  # the snapshot may have been taken late
-        elif version != last.get(account, -1) + 1:
-            wrong.append(f"account {account}: version {version} follows {last.get(account)}")
-        last[account] = version
-
-    # Folded, the topic is the table.
-    folded = {e["after"]["id"]: e["after"]["balance"] for e in accounts}
-    table = {row["id"]: row["balance"] for row in db.rows("SELECT id, balance FROM accounts")}
-    if folded != table:
-        wrong.append(f"folded {folded}, table {table}")
-
-    # The sum is constant transaction by transaction, in commit order.
-    balances = {}
-    by_transaction = {}
-    for e in accounts:
-        if e["op"] == "r":
-            balances[e["after"]["id"]] = e["after"]["balance"]
-            continue
-        # A transaction's rows lie on both sides of no other's commit: order them by the commit before them.
-        order = (int(commit_before(e)), e["source"]["txId"])
-        by_transaction.setdefault(order, []).append(e)
-    for order in sorted(by_transaction):
-        for e in by_transaction[order]:
-            balances[e["after"]["id"]] = e["after"]["balance"]
-        if sum(balances.values()) != ACCOUNTS * START:
-            wrong.append(f"sum {sum(balances.values())} after {order}")
-    return wrong
-
-
-def commit_before(event):
-    """The end of the transaction before: the first element, which is null for the first transaction of all."""
-    first = event["source"]["sequence"].strip("[]").split(",")[0].strip('"')
-    return 0 if first == "null" else first
+SECONDS = os.environ.get("FRESHET_STORM_SECONDS")
 
 
 def streaming(f):
@@ -170,43 +41,22 @@ def publisher(freshet, db, broker, unique, wait=True, **cdc):
     )
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(int(420 * PATIENCE))
-def test_kills_at_random_times_lose_and_repeat_nothing(freshet, db, kafka, unique):
-    make_tables(db)
-    f = publisher(freshet, db, kafka, unique, kafka={"transaction_interval": "30ms"})
-    dice = random.Random(7)
-    with Storm(db):
-        for kill in range(12):
-            if kill % 2:  # every other one hits a process that streams, the rest whatever a start is doing
-                wait_until(lambda: streaming(f), 60, "it streams")
-            time.sleep(dice.uniform(0.02, 0.8))  # the time of the kill is the point
-            f.kill9()
-            f.start(wait=False)
-        wait_until(lambda: streaming(f), 60, "it streams")
-    caught_up(f, db)
-    records = read_topics(kafka, unique)
-    assert check(records, db) == []
-    assert len(records) > 200
+@pytest.mark.timeout(int((float(SECONDS or 0) + 420) * PATIENCE))
+def test_faults_lose_and_repeat_nothing(workshop):
+    with Storm(workshop, seed=7) as storm:
+        storm.blow(float(SECONDS) if SECONDS else None, None if SECONDS else EVERYDAY)
+        assert storm.findings() == [], storm.figures()
+        assert storm.audit.transactions > 100 and storm.commits > 100
 
 
-def test_at_least_once_repeats_under_kills_and_the_checker_sees_it(freshet, db, kafka, unique):
-    make_tables(db)
-    cdc = {"kafka": {"delivery": "at-least-once", "transaction_interval": "1s"}}
-    f = publisher(freshet, db, kafka, unique, **cdc)
-    caught_up(f, db)
-    with Storm(db):
-        for _ in range(8):
-            # Some of a batch is in the topic, and the batch is not confirmed.
-            before = len(read_topics(kafka, unique))
-            wait_until(lambda: len(read_topics(kafka, unique)) > before, 60, "more records", every=0.01)
-            f.kill9()
-            f.start(wait=False)
-            wait_until(lambda: streaming(f), 60, "streams again")
-    caught_up(f, db)
-    wrong = check(read_topics(kafka, unique), db)
-    assert any("times" in w for w in wrong), "no repeat: the checker, or the kills, are too weak"
-    assert not any("lost" in w for w in wrong)
+def test_at_least_once_repeats_under_kills_and_the_audit_sees_it(workshop, postgres, kafka):
+    with Storm(workshop, "at-least-once", seed=1, server=postgres, kafka=kafka,
+               config={"cdc": {"kafka": {"transaction_interval": "1s"}}}) as storm:  # fmt: skip
+        storm.blow(faults=["kill"] * 5)
+        audit = storm.audit
+        assert audit.twice, "no repeat: the audit, or the kills, are too weak"
+        assert audit.marked and not audit.unmarked, "a repeat has the position of what it repeats"
+        assert audit.lost + audit.wrong + audit.disorder == []
 
 
 def test_kafka_away_is_waited_for_in_bounded_memory(freshet, db, make_kafka, unique):
@@ -233,13 +83,14 @@ def test_kafka_away_is_waited_for_in_bounded_memory(freshet, db, make_kafka, uni
 def test_kafka_absent_at_the_start_is_waited_for(freshet, db, make_kafka, unique):
     broker = make_kafka()
     broker.stop()
-    make_tables(db)
+    db.execute("CREATE TABLE t (id int PRIMARY KEY)")
+    db.execute("INSERT INTO t SELECT generate_series(1, 20)")
     f = publisher(freshet, db, broker, unique, wait=False)
     wait_until(lambda: f.status()["cdc"]["feed"]["state"] == "waiting", 60, "it waits")
     assert "Kafka" in f.status()["cdc"]["feed"]["cause"]
     broker.start()
     caught_up(f, db)
-    assert check(read_topics(broker, unique), db) == []
+    assert len(broker.read(f"{unique}.public.t")) == 20
 
 
 def test_a_large_transaction_is_one_kafka_transaction(freshet, db, kafka, unique):
@@ -307,3 +158,81 @@ def test_a_record_too_large_is_a_dead_letter_and_the_stream_goes_on(freshet, db,
     assert letter["table"] == "big" and letter["key"] == {"id": 1} and "message.max.bytes" in letter["cause"]
     assert [r.key for r in kafka.read(f"{unique}.public.big")] == [{"id": 2}]
     assert f.metric("freshet_cdc_dead_letters_total") == 1
+
+
+# ---- a transaction in parts ----
+
+
+SPLIT = {"split_transactions": 1000, "transaction_interval": "20ms"}
+
+
+def test_a_huge_transaction_is_split_where_asked_for_and_says_so(freshet, db, kafka, unique):
+    db.execute("CREATE TABLE t (id int PRIMARY KEY)")
+    f = publisher(freshet, db, kafka, unique, snapshot="never", kafka=SPLIT, format={"transaction_metadata": True})
+    wait_until(lambda: streaming(f), 30, "streams")
+    db.execute("INSERT INTO t SELECT generate_series(1, 5500)")
+    db.execute("INSERT INTO t VALUES (0)")
+    caught_up(f, db)
+    records = kafka.read(f"{unique}.public.t")
+    assert Counter(r.key["id"] for r in records) == Counter(range(5501))
+    parts = Counter(int(r.headers.get("freshet.part", 0)) for r in records)
+    assert set(parts) == set(range(len(parts))) and len(parts) >= 4, parts
+    assert max(parts.values()) <= 1100
+    boundaries = kafka.read(f"{unique}.transaction")
+    large = [r.value for r in boundaries if r.value["id"].split(":")[0] == str(records[5000].value["source"]["txId"])]
+    assert Counter(b["status"] for b in large) == {"BEGIN": 1, "PART": len(parts) - 1, "END": 1}
+    assert [b["event_count"] for b in large if b["status"] == "END"] == [5500]
+    assert next(r for r in records if r.key["id"] == 0).headers == {}
+
+
+def test_a_split_transaction_comes_once_through_kills(freshet, db, make_kafka, unique):
+    """Its beginning is committed, its end is held up by the broker, and Freshet dies: the rest alone comes again."""
+    kafka = make_kafka()
+    db.execute("CREATE TABLE t (id int PRIMARY KEY, pad text)")
+    f = publisher(freshet, db, kafka, unique, snapshot="never", kafka=SPLIT, format={"transaction_metadata": True})
+    wait_until(lambda: streaming(f), 30, "streams")
+    db.execute("INSERT INTO t SELECT i, repeat('x', 100) FROM generate_series(1, 200000) i")
+    for kill in range(3):
+        done = len(kafka.read(f"{unique}.public.t"))
+        wait_until(lambda: len(kafka.read(f"{unique}.public.t")) > done, 60, "a part more")
+        f.kill9()
+        f.start(wait=False)
+        wait_until(lambda: streaming(f), 60, "streams again")
+    caught_up(f, db)
+    records = kafka.read(f"{unique}.public.t")
+    assert len(records) == 200000 and len({r.key["id"] for r in records}) == 200000
+    orders = {r.value["transaction"]["total_order"] for r in records}
+    assert orders == set(range(1, 200001))
+    ends = [r.value for r in kafka.read(f"{unique}.transaction") if r.value["status"] == "END"]
+    assert [end["event_count"] for end in ends] == [200000]
+
+
+# ---- who may publish ----
+
+
+def test_a_copy_that_was_frozen_past_its_transaction_publishes_nothing(freshet, db, kafka, unique):
+    db.execute("CREATE TABLE t (id int PRIMARY KEY)")
+    # Its transaction stays open until long after.
+    held = {"transaction_interval": "60s", "properties": {"transaction.timeout.ms": "3000"}}
+    f = publisher(freshet, db, kafka, unique, snapshot="never", kafka=held)
+    wait_until(lambda: streaming(f), 30, "streams")
+    db.execute("INSERT INTO t SELECT generate_series(1, 10)")
+    wait_until(lambda: len(kafka.read(f"{unique}.public.t", isolation="read_uncommitted")) == 10, 30, "an open transaction")
+    f.pause()
+    db.execute("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = %s", [f"{unique}_slot"])
+    second = publisher(freshet, db, kafka, unique, snapshot="never")
+    db.execute("INSERT INTO t VALUES (11)")
+    caught_up(second, db)
+    f.resume()
+    wait_until(lambda: f.status()["cdc"]["feed"]["state"] == "standby", 60, "the first one stands by")
+    f.process.signal(signal.SIGTERM)
+    f.process.wait_ended(30)
+    assert Counter(r.key["id"] for r in kafka.read(f"{unique}.public.t")) == Counter(range(1, 12))
+    # Who reads all records sees the first's, too, each at the position of its repeat.
+    all_ = kafka.read(f"{unique}.public.t", isolation="read_uncommitted")
+    assert len(all_) >= 21
+    places = {r.key["id"]: set() for r in all_}
+    for r in all_:
+        source = r.value["source"]
+        places[r.key["id"]].add((source["txId"], source["lsn"], source["sequence"]))
+    assert all(len(place) == 1 for place in places.values())
