@@ -62,6 +62,13 @@ class Registry:
         self.process.end(30)
 
 
+def bare(schema):
+    """Without logical types: their values are what is written, Python's dates end with the year 9999."""
+    if isinstance(schema, dict):
+        return {name: bare(value) for name, value in schema.items() if name != "logicalType"}
+    return [bare(one) for one in schema] if isinstance(schema, list) else schema
+
+
 def decode(data, schema):
     """A record in Confluent's wire format: schema(id) -> its schema. Each byte is the record's."""
     if data is None:
@@ -69,6 +76,6 @@ def decode(data, schema):
     magic, id = struct.unpack(">bI", data[:5])
     assert magic == 0, data[:5]
     rest = io.BytesIO(data[5:])
-    record = fastavro.schemaless_reader(rest, fastavro.parse_schema(schema(id)))
+    record = fastavro.schemaless_reader(rest, fastavro.parse_schema(bare(schema(id))))
     assert rest.read() == b"", "bytes behind the record"
     return record
