@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/error.h"
 #include "base/lsn.h"
 #include "base/slice.h"
@@ -148,6 +149,10 @@ struct change_sink;
 /* Functions that may be NULL are marked. Those that return bool fill *err on false; the feed then ends the
  * session, and starts again (retriable) or stops for good (not). */
 struct change_sink_ops {
+    /* Of a snapshot's rows, those of the table that the sink wants: SQL over its columns, appended to *out; nothing: all. Any
+     * thread. NULL: all. */
+    void (*snapshot_where)(void *self, const char *schema, const char *table, struct buf *out);
+
     /* Before the feed connects its stream: make the publication, fence older processes, read the position. */
     bool (*prepare)(void *self, struct change_position *position, struct error *err);
     /* What `prepare` would read, and nobody is fenced: asked after a refusal, before `prepare` is tried again. NULL: `prepare`
@@ -188,7 +193,8 @@ struct change_sink_ops {
     bool (*open_commit)(void *self, const struct transaction *tx, struct error *err);
     /* The initial snapshot's rows have all been given; the stream goes on from slot_lsn, or has got that far. NULL allowed. */
     bool (*snapshot_done)(void *self, uint64_t slot_lsn, struct error *err);
-    /* A text to keep beside the position, in the place of the last one: between `begin` and `commit` of a snapshot's transaction,
+    /* A text to keep beside the position (which an initial snapshot does not move before it is done), in the place of the last
+     * one: between `begin` and `commit` of a snapshot's transaction,
      * and durable with that or not at all. Empty: none any more. See change_position.keeps_notes. NULL: it cannot. */
     bool (*note)(void *self, struct slice text, struct error *err);
 

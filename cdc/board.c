@@ -138,6 +138,12 @@ void board_refused(struct board *board, const char *cause) {
     pthread_mutex_unlock(&board->lock);
 }
 
+void board_snapshot(struct board *board, const struct feed_snapshot_status *snapshot) {
+    pthread_mutex_lock(&board->lock);
+    board->status.snapshot = *snapshot;
+    pthread_mutex_unlock(&board->lock);
+}
+
 void board_reconnect(struct board *board) { metric_bump(board->reconnects, 1); }
 
 static void confirm_samples(struct board *board, uint64_t confirmed_lsn) {

@@ -33,6 +33,7 @@ void board_slot(struct board *board, const char *slot);
 void board_state(struct board *board, enum feed_state state, const char *cause);
 /* FEED_FAILED, and looked at again at intervals. */
 void board_refused(struct board *board, const char *cause);
+void board_snapshot(struct board *board, const struct feed_snapshot_status *snapshot);
 void board_reconnect(struct board *board);
 void board_update(struct board *board, const struct board_figures *figures, int64_t wall_us);
 void board_read(struct board *board, struct feed_status *status);

@@ -695,6 +695,7 @@ bool increment_load(struct increment *inc, const struct change_position *positio
         state = snapshot_state_parse(slice_from(position->note), err);
         if (!state) return false;
     }
+    if (position->snapshot_done) snapshot_state_complete(state);
     snapshot_state_destroy(&inc->state);
     inc->state = state;
     return true;
@@ -746,6 +747,7 @@ bool increment_start(struct increment *inc, const struct increment_plan *plan, s
     struct chunk_reader_config config = {.database_url = plan->database_url,
                                          .server_options = plan->server_options,
                                          .publication = plan->publication,
+                                         .sink = &inc->sink,
                                          .log = inc->log};
     inc->reader = chunk_reader_start(&config, err);
     if (!inc->reader) return false;

@@ -94,9 +94,25 @@ static bool attach_turn(void *arg, int64_t waited_us, struct error *err) {
     return true;
 }
 
+static void publish_snapshot(struct session *s) {
+    const struct snapshot_counts *counts = &s->snapshot_counts;
+    double seconds = (double)(clock_mono_us() - s->snapshot_began_us) / 1e6;
+    struct feed_snapshot_status status = {
+        .tables = counts->tables,
+        .all_tables = counts->all_tables,
+        .rows = counts->rows,
+        .rows_per_second = seconds > 0 ? (uint64_t)((double)counts->rows / seconds) : 0,
+        .share = counts->share,
+        .seconds_left = counts->share > 0 ? seconds * (1 - counts->share) / counts->share : 0};
+    if (counts->table)
+        snprintf(status.table, sizeof status.table, "%s.%s", counts->schema, counts->table);
+    board_snapshot(s->board, &status);
+}
+
 static bool snapshot_turn(void *arg, int64_t waited_us, struct error *err) {
     (void)waited_us;
     struct session *s = arg;
+    publish_snapshot(s);
     s->delivery->changes = s->changes_before_snapshot + s->snapshot_counts.rows;
     s->bytes = s->bytes_before_snapshot + s->snapshot_counts.bytes;
     s->last_message_us = clock_mono_us();
@@ -178,11 +194,18 @@ static bool is_more_wanted(struct session *s, struct error *err) {
     return !only || !s->position.snapshot_done || stop_done(s, err);
 }
 
+/* An interrupted snapshot is no position yet; its stream begins with it. */
+static bool load_increment(struct session *s, struct error *err) {
+    if (!keeps_notes(s)) return true;
+    if (!increment_load(s->increment, &s->position, err)) return false;
+    if (!s->position.end_lsn) s->position.end_lsn = increment_resumes(s->increment);
+    return true;
+}
+
 static bool attach(struct session *s, struct error *err) {
     return session_connect(s, err) && session_hold_slot(s, err) && look_first(s, err) &&
            s->sink.ops->prepare(s->sink.self, &s->position, err) && check_publication(s, err) &&
-           (!keeps_notes(s) || increment_load(s->increment, &s->position, err)) &&
-           is_more_wanted(s, err) && session_attach_slot(s, err);
+           load_increment(s, err) && is_more_wanted(s, err) && session_attach_slot(s, err);
 }
 
 /* ---- snapshot, START_REPLICATION ---- */
@@ -194,6 +217,7 @@ static uint64_t part_bytes(const struct session *s) {
 static bool take_snapshot(struct session *s, struct error *err) {
     board_state(s->board, FEED_SNAPSHOTTING, "");
     int64_t began_us = clock_mono_us();
+    s->snapshot_began_us = began_us;
     s->changes_before_snapshot = s->delivery->changes;
     s->bytes_before_snapshot = s->bytes;
     struct pgwait wait = {.stop_fd = s->stop_fd, .turn = snapshot_turn, .arg = s};
@@ -320,7 +344,8 @@ static bool plan_increment(struct session *s, struct error *err) {
         return true;
     struct snapshot_choice choice = {.publication = s->config->publication,
                                      .n_patterns = s->config->n_patterns,
-                                     .patterns = s->config->patterns};
+                                     .patterns = s->config->patterns,
+                                     .sink = &s->sink};
     return increment_plan_all(s->increment, &s->wait, s->conn, &choice, s->start_lsn, err);
 }
 

@@ -59,6 +59,7 @@ struct session {
     bool snapshot_due;
     char exported_snapshot[64];
     struct snapshot_counts snapshot_counts;
+    int64_t snapshot_began_us;
     uint64_t changes_before_snapshot;
     uint64_t bytes_before_snapshot;
     int64_t status_every_us;

@@ -82,6 +82,10 @@ uint32_t snapshot_state_count(const struct snapshot_state *state) {
 }
 
 void snapshot_state_complete(struct snapshot_state *state) {
+    for (struct snapshot_task *task = state->tasks, *next; task; task = next) {
+        next = task->next;
+        if (task->origin == TASK_INITIAL) snapshot_state_remove(state, task);
+    }
     state->consistent_lsn = 0;
     mem_free(state->exported);
     state->exported = NULL;

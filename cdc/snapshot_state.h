@@ -69,7 +69,7 @@ struct snapshot_task *snapshot_state_add(struct snapshot_state *state, const cha
 void snapshot_state_remove(struct snapshot_state *state, struct snapshot_task *task);
 struct snapshot_task *snapshot_state_find(const struct snapshot_state *state, uint64_t id);
 uint32_t snapshot_state_count(const struct snapshot_state *state);
-/* The initial snapshot is all given. */
+/* The initial snapshot is all given, or given up. */
 void snapshot_state_complete(struct snapshot_state *state);
 bool snapshot_state_has_initial(const struct snapshot_state *state);
 
