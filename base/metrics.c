@@ -49,11 +49,36 @@ struct family {
 struct metrics {
     pthread_mutex_t lock; /* guards the lists, not the values */
     struct family *families;
+    /* Of a labelled one, which has no families of its own. */
+    struct metrics *parent;
+    char *label;
 };
 
 struct metrics *metrics_create(void) {
     struct metrics *metrics = mem_zalloc(sizeof *metrics);
     pthread_mutex_init(&metrics->lock, NULL);
+    return metrics;
+}
+
+struct metrics *metrics_labelled(struct metrics *metrics, const char *label) {
+    struct metrics *labelled = metrics_create();
+    labelled->parent = metrics;
+    labelled->label = mem_strdup(label);
+    return labelled;
+}
+
+enum { MAX_LABELS = 512 };
+
+/* The registry itself, and the labels with those of the labelled ones on the way to it; `text` may be used for them. */
+static struct metrics *resolve(struct metrics *metrics, const char **labels,
+                               char text[MAX_LABELS]) {
+    if (!*labels) *labels = "";
+    for (; metrics->parent; metrics = metrics->parent) {
+        char joined[MAX_LABELS];
+        snprintf(joined, sizeof joined, "%s%s%s", *labels, **labels ? "," : "", metrics->label);
+        memcpy(text, joined, sizeof joined);
+        *labels = text;
+    }
     return metrics;
 }
 
@@ -88,6 +113,7 @@ void metrics_destroy(struct metrics **metrics) {
         family = next_family;
     }
     pthread_mutex_destroy(&(*metrics)->lock);
+    mem_free((*metrics)->label);
     mem_free(*metrics);
     *metrics = NULL;
 }
@@ -111,7 +137,6 @@ static struct family *family_acquire(struct metrics *metrics, const char *name, 
 }
 
 static struct series *series_acquire(struct family *family, const char *labels) {
-    if (!labels) labels = "";
     struct series **at = &family->series;
     for (; *at; at = &(*at)->next) {
         if (strcmp((*at)->labels, labels) == 0) return *at;
@@ -126,6 +151,8 @@ static struct metric *cell_create(struct metrics *metrics, const char *name, con
                                   const char *labels, enum kind kind) {
     struct cell *cell = mem_aligned(_Alignof(struct cell), sizeof *cell);
     memset(cell, 0, sizeof *cell);
+    char text[MAX_LABELS];
+    metrics = resolve(metrics, &labels, text);
     pthread_mutex_lock(&metrics->lock);
     struct series *series = series_acquire(family_acquire(metrics, name, help, kind), labels);
     cell->next = series->cells;
@@ -146,6 +173,8 @@ struct metric *metrics_gauge(struct metrics *metrics, const char *name, const ch
 
 void metrics_gauge_fn(struct metrics *metrics, const char *name, const char *help,
                       const char *labels, metric_reader *read, void *owner) {
+    char text[MAX_LABELS];
+    metrics = resolve(metrics, &labels, text);
     pthread_mutex_lock(&metrics->lock);
     struct series *series =
         series_acquire(family_acquire(metrics, name, help, KIND_GAUGE_FN), labels);
@@ -155,6 +184,8 @@ void metrics_gauge_fn(struct metrics *metrics, const char *name, const char *hel
 }
 
 void metrics_forget(struct metrics *metrics, void *owner) {
+    while (metrics->parent)
+        metrics = metrics->parent;
     pthread_mutex_lock(&metrics->lock);
     for (struct family *family = metrics->families; family; family = family->next) {
         for (struct series *series = family->series; series; series = series->next) {
@@ -168,6 +199,8 @@ void metrics_forget(struct metrics *metrics, void *owner) {
 
 struct histogram *metrics_histogram(struct metrics *metrics, const char *name, const char *help,
                                     const char *labels, const double *bounds, size_t n_bounds) {
+    char text[MAX_LABELS];
+    metrics = resolve(metrics, &labels, text);
     pthread_mutex_lock(&metrics->lock);
     struct series *series =
         series_acquire(family_acquire(metrics, name, help, KIND_HISTOGRAM), labels);
@@ -205,7 +238,8 @@ static int64_t series_sum(const struct series *series) {
 
 int64_t metrics_sum(struct metrics *metrics, const char *name, const char *labels) {
     int64_t sum = 0;
-    if (!labels) labels = "";
+    char text[MAX_LABELS];
+    metrics = resolve(metrics, &labels, text);
     pthread_mutex_lock(&metrics->lock);
     for (struct family *family = metrics->families; family; family = family->next) {
         if (strcmp(family->name, name) != 0) continue;

@@ -24,6 +24,8 @@ struct metric {
 };
 
 struct metrics *metrics_create(void);
+/* The same registry for somebody whose series all have one more label, `source="orders"`. Destroyed before it; its series stay. */
+struct metrics *metrics_labelled(struct metrics *metrics, const char *label);
 void metrics_destroy(struct metrics **metrics);
 
 struct metric *metrics_counter(struct metrics *metrics, const char *name, const char *help,

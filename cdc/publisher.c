@@ -222,7 +222,17 @@ static uint64_t sink_confirmed_lsn(void *self) {
     return p->output_ops->confirmed_lsn(p->output);
 }
 
+static void sink_snapshot_where(void *self, const char *schema, const char *table,
+                                struct buf *out) {
+    const struct publisher *p = self;
+    if (!publisher_wants(&p->config, schema, table))
+        buf_append_text(out, "false");
+    else
+        shape_where(&p->config.shape, schema, table, out);
+}
+
 static const struct change_sink_ops sink_ops = {
+    .snapshot_where = sink_snapshot_where,
     .prepare = sink_prepare,
     .peek = sink_peek,
     .reset = sink_reset,

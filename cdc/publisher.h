@@ -34,6 +34,7 @@ struct message_key {
 };
 
 struct publisher_config {
+    const char *name;         /* of the sink, in logs and metrics; NULL: "cdc" */
     const char *database_url; /* for the catalog */
     const char *database;     /* its name: source.db */
     const char *prefix;       /* of topics; also source.name */

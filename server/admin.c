@@ -54,8 +54,7 @@ static unsigned compose_readyz(struct admin *admin, struct buf *out) {
 
 static unsigned compose_status(struct admin *admin, struct buf *out) {
     json_t *status = service_status(admin->deps.service);
-    json_t *slots = admin->deps.sampler ? sampler_slots(admin->deps.sampler) : json_null();
-    json_object_set_new(status, "slots", slots);
+    json_object_set_new(status, "slots", samplers_slots(admin->deps.samplers));
     char *text = json_dumps(status, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     json_decref(status);
     ASSERT(text);

@@ -10,13 +10,13 @@
 
 #include "base/error.h"
 #include "base/metrics.h"
-#include "server/sampler.h"
+#include "server/samplers.h"
 #include "server/service.h"
 
 struct admin_deps {
     struct metrics *metrics;
     struct service *service;
-    struct sampler *sampler; /* NULL: no database */
+    const struct samplers *samplers;
 };
 
 struct admin;

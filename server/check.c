@@ -25,11 +25,24 @@ static void print_finding(void *arg, const char *check, enum check_result result
     fflush(arg);
 }
 
+/* Counted with the others. */
+static void check_source(struct check_context *all, struct config *source) {
+    struct check_context context = {.config = source, .report = print_finding, .arg = stdout};
+    printf("\nsource %s\n", source->source);
+    checks_run(&context, CHECK_SOURCE);
+    all->failures += context.failures;
+    all->warnings += context.warnings;
+    all->mistakes += context.mistakes;
+    checks_deinit(&context);
+}
+
 int cli_check(const struct command_line *line) {
     struct config *config = cli_config(line);
     if (!config) return EXIT_MISUSED;
     struct check_context context = {.config = config, .report = print_finding, .arg = stdout};
     checks_run(&context, CHECK_ALL);
+    for (uint32_t i = 0; i < config->n_sources && config->roles & ROLE_CDC; i++)
+        check_source(&context, config->sources[i]);
     if (context.failures)
         printf("\n%u failure%s: `freshet run` would not work with this.\n", context.failures,
                context.failures == 1 ? "" : "s");

@@ -66,6 +66,9 @@ bool check_streams(const struct check_context *context) {
 void checks_run(struct check_context *context, enum check_scope scope) {
     for (size_t i = 0; i < sizeof checks / sizeof *checks; i++) {
         if (scope == CHECK_START && !checks[i].at_start) continue;
+        bool of_source =
+            checks[i].database || checks[i].run == check_connection || checks[i].run == check_kafka;
+        if (scope == CHECK_SOURCE && !of_source) continue;
         if (checks[i].database && !context->conn) continue;
         context->check = checks[i].name;
         checks[i].run(context);

@@ -16,7 +16,11 @@
 #include "server/config.h"
 
 enum check_result { CHECK_OK, CHECK_WARN, CHECK_FAIL };
-enum check_scope { CHECK_ALL, CHECK_START /* what `run` looks at before it starts */ };
+enum check_scope {
+    CHECK_ALL,
+    CHECK_START,  /* what `run` looks at before it starts */
+    CHECK_SOURCE, /* what concerns a source of server/sources.h */
+};
 
 struct check_context {
     struct config *config;

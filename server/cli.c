@@ -10,6 +10,7 @@
 
 static const struct cli_flag reset_flags[] = {
     {"--from", NULL, .choices = "snapshot|now", .required = true, .help = "where to begin"},
+    {"--source", "NAME", .help = "of which of `sources`; else of the main database"},
     {0},
 };
 
@@ -53,13 +54,18 @@ const struct cli_command cli_commands[] = {
     {"cdc replay", cli_cdc_replay, .configured = true,
      .summary = "Publish again what stands in the topic of dead letters.",
      .details =
-         "Events that could not be encoded, or that Kafka refused, are in PREFIX.dead-letters. Once\n"
+         "Events that could not be encoded, or that Kafka refused, are in PREFIX.dead-letters. "
+         "Once\n"
          "the cause is mended (max.message.bytes of the topic, cdc.format.non_finite, ...), this\n"
-         "publishes them, each once however often it is run: what it has read is kept as offsets of "
+         "publishes them, each once however often it is run: what it has read is kept as offsets "
+         "of "
          "the\n"
-         "consumer group freshet-PREFIX-SLOT-replay. What still cannot be published becomes a dead\n"
-         "letter again. It may run beside `freshet run`; events of one row then come in the order of\n"
-         "publication, an older one behind newer ones. Exit 0: no dead letter is left; 1: some are."},
+         "consumer group freshet-PREFIX-SLOT-replay. What still cannot be published becomes a "
+         "dead\n"
+         "letter again. It may run beside `freshet run`; events of one row then come in the order "
+         "of\n"
+         "publication, an older one behind newer ones. Exit 0: no dead letter is left; 1: some "
+         "are."},
     {"reference", cli_reference,
      .summary = "Print the reference of options and commands, in Markdown."},
     {"help", cli_help, .summary = "Print the help of a command: freshet help run."},

@@ -11,6 +11,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "server/layer.h"
+#include "server/sources.h"
 #include "server/yaml.h"
 
 static void lay_defaults(struct config *config) {
@@ -105,6 +106,7 @@ struct config *config_load_text(const struct config_sources *sources, const char
     bool whole = !text || layer_file(&layer, text, len);
     lay_environment(layer);
     lay_flags(layer, sources);
+    if (whole) sources_load(config, mistakes);
     if (whole && !sources->partial) config_check(config, sources, mistakes);
     return config;
 }
@@ -172,7 +174,8 @@ static void show_url(const char *text, struct buf *out) {
 }
 
 void config_show(const struct option *option, const char *text, struct buf *out) {
-    if (option->type == OPTION_SECRET || option->type == OPTION_RECORDS)
+    if (option->type == OPTION_SECRET || option->type == OPTION_RECORDS ||
+        option->type == OPTION_SOURCES)
         buf_append_text(out, "***");
     else if (option->type == OPTION_URL || strstr(text, "://"))
         show_url(text, out);

@@ -69,6 +69,7 @@ struct config {
     const struct layer *sources_layer;    /* where */
     const char *source;                   /* of a source: its name; NULL: the main configuration */
     const char *source_place;
+    const char *main_database; /* as its URL names it */
 
     const char *admin_listen;
     bool admin_allow_remote;

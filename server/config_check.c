@@ -15,6 +15,7 @@
 #include "cache/signals/notify.h"
 #include "server/config.h"
 #include "server/fleet.h"
+#include "server/sources.h"
 
 enum { NAME_MAX_BYTES = 63 /* NAMEDATALEN - 1 */ };
 
@@ -50,13 +51,13 @@ static void check_roles(struct checker *c) {
     struct config *config = c->config;
     bool to_stdout = config->cdc.output == OUTPUT_STDOUT;
     if (config->roles == 0) {
-        config->roles = ROLE_CACHE;
-        if (config->cdc.kafka.brokers || to_stdout) config->roles |= ROLE_CDC;
+        config->roles = config->n_sources && !config->database_url ? 0 : ROLE_CACHE;
+        if (config->cdc.kafka.brokers || to_stdout || config->n_sources) config->roles |= ROLE_CDC;
         if (config->n_connectors) config->roles |= ROLE_CONNECTORS;
         return;
     }
     bool brokers = config->cdc.kafka.brokers || config_value(config, "cdc.kafka.brokers")->wrong;
-    if (config->roles & ROLE_CDC && !brokers && !to_stdout)
+    if (config->roles & ROLE_CDC && !brokers && !to_stdout && !config->n_sources)
         WRONG(
             c, "cdc.kafka.brokers",
             "is not set, and the role cdc needs it: give --kafka HOST:PORT, or cdc.output: stdout");
@@ -67,6 +68,7 @@ static void check_roles(struct checker *c) {
 static void check_database(struct checker *c) {
     const struct config *config = c->config;
     bool needed = config->cache_read_through || config->roles != ROLE_CACHE;
+    if (config->n_sources && config->roles == ROLE_CDC) needed = false;
     if (!config->database_url) {
         if (needed && !config_value(config, "database.url")->wrong)
             WRONG(
@@ -408,6 +410,22 @@ static void check_connectors(struct checker *c) {
     }
 }
 
+void config_check_publisher(struct config *config, const struct config_sources *sources,
+                            struct mistakes *mistakes) {
+    struct checker checker = {.config = config, .sources = sources, .mistakes = mistakes};
+    if (config->database_url) check_url(&checker, "database.url", config->database_url);
+    check_names(&checker);
+    check_kafka(&checker);
+    fleet_check(config, sources->file, mistakes);
+    config_check_message_keys(config, mistakes);
+    config_check_registry(config, sources->file, mistakes);
+    config_check_shapes(config, mistakes);
+    bool to_stdout = config->cdc.output == OUTPUT_STDOUT;
+    if (!config->cdc.kafka.brokers && !to_stdout)
+        mistakes_add(mistakes, config->source_place, "cdc.kafka.brokers",
+                     "is not set, neither here nor in the main `cdc`");
+}
+
 void config_check(struct config *config, const struct config_sources *sources,
                   struct mistakes *mistakes) {
     struct checker checker = {.config = config, .sources = sources, .mistakes = mistakes};
@@ -428,6 +446,7 @@ void config_check(struct config *config, const struct config_sources *sources,
     check_queries(&checker);
     check_connectors(&checker);
     config_check_shapes(config, mistakes);
+    sources_check(config, sources, mistakes);
 }
 
 static const char *table_part(const char *qualified) {

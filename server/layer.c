@@ -322,6 +322,14 @@ static void apply_records(const struct layer *layer, const struct option *option
     }
 }
 
+/* They are read once all layers lie below them. */
+static void keep_sources(const struct layer *layer, const struct yaml_node *node) {
+    struct layer *copy = arena_alloc(arena_of(layer), sizeof *copy);
+    *copy = *layer;
+    layer->config->sources_said = node;
+    layer->config->sources_layer = copy;
+}
+
 static void apply_structured(const struct layer *layer, const struct option *option, void *base,
                              const char *path, const struct yaml_node *node) {
     bool empty = yaml_is_null(node) || (node->type != YAML_SCALAR && !node->first);
@@ -331,13 +339,16 @@ static void apply_structured(const struct layer *layer, const struct option *opt
             mistakes_add(layer->mistakes, where, path, "is not in this release, leave it out");
         return;
     }
-    enum yaml_type wanted = option->type == OPTION_RECORDS ? YAML_LIST : YAML_MAP;
+    bool listed = option->type == OPTION_RECORDS || option->type == OPTION_SOURCES;
+    enum yaml_type wanted = listed ? YAML_LIST : YAML_MAP;
     if (!empty && node->type != wanted) {
         misfit(layer, option, path, node);
         return;
     }
     if (option->type == OPTION_PAIRS)
         apply_pairs(layer, option, base, path, node);
+    else if (option->type == OPTION_SOURCES)
+        keep_sources(layer, node);
     else
         apply_records(layer, option, base, path, node);
     if (!is_top_level(option)) return;
@@ -418,6 +429,19 @@ static void apply_group(const struct layer *layer, const char *path, const struc
     }
 }
 
+void layer_group(const struct layer *layer, const char *path, const struct yaml_node *node) {
+    apply_group(layer, path, node);
+}
+
+const char *layer_place(const struct layer *layer, const struct yaml_node *node) {
+    return place(layer, node->line, node->column);
+}
+
+void layer_mistake(const struct layer *layer, const struct yaml_node *node, const char *path,
+                   const char *what) {
+    mistakes_add(layer->mistakes, layer_place(layer, node), path, "%s", what);
+}
+
 bool layer_file(const struct layer *layer, const char *text, size_t len) {
     struct yaml_fault fault;
     const struct yaml_node *root = yaml_parse(text, len, arena_of(layer), &fault);
@@ -483,7 +507,9 @@ static void apply_record_field(const struct layer *layer, const struct option *o
 static const struct option *find_container(const char *path, const char **rest) {
     for (const struct option *option = options; option->path; option++) {
         size_t len = strlen(option->path);
-        if (!option_is_structured(option) || option->type == OPTION_LATER) continue;
+        if (!option_is_structured(option) || option->type == OPTION_LATER ||
+            option->type == OPTION_SOURCES)
+            continue;
         if (strncmp(option->path, path, len) != 0 || path[len] != '.') continue;
         *rest = path + len + 1;
         return option;

@@ -10,6 +10,7 @@
 
 #include "server/config.h"
 #include "server/expand.h"
+#include "server/yaml.h"
 
 struct layer {
     struct config *config;
@@ -23,6 +24,11 @@ struct layer {
 /* False: not all of it could be read as YAML. */
 bool layer_file(const struct layer *layer, const char *text, size_t len);
 void layer_setting(const struct layer *layer, const char *path, const char *text);
+/* All options below `path` ("cdc"), from a mapping. */
+void layer_group(const struct layer *layer, const char *path, const struct yaml_node *node);
+const char *layer_place(const struct layer *layer, const struct yaml_node *node);
+void layer_mistake(const struct layer *layer, const struct yaml_node *node, const char *path,
+                   const char *what);
 /* The defaults of options[] or of a table of items. */
 void layer_initials(struct config *config, const struct option *items, void *base);
 

@@ -563,7 +563,8 @@ const struct option options[] = {
      .help =
          "More databases, published by this process beside the main one: each entry has a `name`, "
          "`database: {url}`, and a `cdc` of its own, which begins as the main `cdc` is. By default "
-         "the slot and the publication are `freshet_NAME`, the prefix the database's name."},
+         "its slot is `freshet_NAME`, its publication is called as the slot, and the prefix is the "
+         "database's name."},
 
     {"connectors", OPTION_RECORDS, AT(connectors), COUNTED(n_connectors),
      .items = connector_options, .item_size = sizeof(struct connector_config),

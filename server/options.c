@@ -42,6 +42,7 @@ const char *option_type_name(const struct option *option) {
         [OPTION_PAIRS] = "mapping",
         [OPTION_RECORDS] = "list of mappings",
         [OPTION_NAMED] = "mapping of mappings",
+        [OPTION_SOURCES] = "list of mappings",
         [OPTION_LATER] = "not in this release",
     };
     return names[option->type];
@@ -54,7 +55,8 @@ bool option_is_list(const struct option *option) {
 
 bool option_is_structured(const struct option *option) {
     return option->type == OPTION_PAIRS || option->type == OPTION_RECORDS ||
-           option->type == OPTION_NAMED || option->type == OPTION_LATER;
+           option->type == OPTION_NAMED || option->type == OPTION_SOURCES ||
+           option->type == OPTION_LATER;
 }
 
 static void store(void *base, size_t offset, const void *value, size_t size) {
@@ -231,6 +233,7 @@ bool option_set(const struct option *option, void *base, struct arena *arena, co
     case OPTION_PATTERNS: return set_split(option, base, arena, text, why);
     case OPTION_PAIRS:
     case OPTION_RECORDS:
+    case OPTION_SOURCES:
     case OPTION_NAMED:
     case OPTION_LATER: break;
     }

@@ -32,6 +32,7 @@ enum option_type {
     OPTION_PAIRS,    /* a mapping of strings: struct kafka_property[] */
     OPTION_RECORDS,  /* a list of mappings: `items` describes one */
     OPTION_NAMED,    /* a mapping of mappings: the key becomes the first item's value */
+    OPTION_SOURCES,  /* a list of configurations: server/sources.h */
     OPTION_LATER,    /* known to the design, not in this release: may be written only empty */
 };
 

@@ -13,10 +13,10 @@
 #include "server/preflight.h"
 #include "server/process.h"
 #include "server/reload.h"
-#include "server/sampler.h"
+#include "server/samplers.h"
 #include "server/service.h"
 
-enum { SUPERVISE_NS = 50 * 1000 * 1000, SAMPLE_INTERVAL_MS = 1000 };
+enum { SUPERVISE_NS = 50 * 1000 * 1000 };
 
 /* What `run` holds, in the order in which it is made. */
 struct daemon {
@@ -25,7 +25,7 @@ struct daemon {
     struct log *log;
     struct metrics *metrics;
     struct service *service;
-    struct sampler *sampler;
+    struct samplers samplers;
     struct admin *admin;
     bool told_ready;
 };
@@ -55,33 +55,14 @@ static void warn_of_variables(struct daemon *daemon) {
         log_warn(daemon->log, "variable_ignored", "name=%.*s", (int)(len < 100 ? len : 100), name);
 }
 
-static void create_sampler(struct daemon *daemon) {
-    const struct config *config = daemon->config;
-    if (!config->database_url) return;
-    uint32_t n = 0;
-    const char **slots = mem_calloc(config->n_connectors + 2, sizeof *slots);
-    if (config->roles & ROLE_CACHE && config->cache.slot) slots[n++] = config->cache.slot;
-    if (config->roles & ROLE_CDC) slots[n++] = config->cdc.slot;
-    for (uint32_t i = 0; i < config->n_connectors && config->roles & ROLE_CONNECTORS; i++)
-        slots[n++] = config->connectors[i].slot;
-    struct sampler_deps deps = {.log = daemon->log,
-                                .metrics = daemon->metrics,
-                                .interval_ms = SAMPLE_INTERVAL_MS,
-                                .alarm_bytes = config->retained_wal_alarm_bytes,
-                                .n_slots = n,
-                                .slots = slots};
-    daemon->sampler = sampler_create(config->database_url, &deps);
-    mem_free(slots);
-}
-
 static bool start(struct daemon *daemon) {
     struct error err;
     struct service_deps deps = {.log = daemon->log, .metrics = daemon->metrics};
     daemon->service = service_create(daemon->config, &deps, &err);
     if (!daemon->service) return fail(daemon, &err);
-    create_sampler(daemon);
+    samplers_create(&daemon->samplers, daemon->config, daemon->log, daemon->metrics);
     struct admin_deps admin_deps = {
-        .metrics = daemon->metrics, .service = daemon->service, .sampler = daemon->sampler};
+        .metrics = daemon->metrics, .service = daemon->service, .samplers = &daemon->samplers};
     daemon->admin = admin_create(daemon->config->admin_listen, &admin_deps, &err);
     if (!daemon->admin) return fail(daemon, &err);
     if (!service_start(daemon->service, &err)) return fail(daemon, &err);
@@ -140,7 +121,7 @@ static void stop(struct daemon *daemon) {
     let_interrupt();
     if (daemon->service) service_stop(daemon->service);
     admin_destroy(&daemon->admin);
-    sampler_destroy(&daemon->sampler);
+    samplers_destroy(&daemon->samplers);
     service_destroy(&daemon->service);
     metrics_destroy(&daemon->metrics);
 }

@@ -26,6 +26,7 @@ struct sampler {
     struct metrics *metrics;
     int64_t interval_ms;
     uint64_t alarm_bytes;
+    const char *source;
     uint32_t n_watched;
     struct watched *watched; /* the sampler's thread */
     pthread_t thread;
@@ -140,6 +141,7 @@ static json_t *take_row(struct sampler *sampler, const struct seen *seen) {
                              seen->wal_status, "retained_bytes", (json_int_t)seen->retained_bytes);
     json_object_set_new(json, "limit_bytes",
                         seen->limit_bytes ? json_integer(seen->limit_bytes) : json_null());
+    if (sampler->source) json_object_set_new(json, "source", json_string(sampler->source));
     json_object_set_new(json, "alarm", *alarm ? json_string(alarm) : json_null());
     return json;
 }
@@ -211,6 +213,7 @@ struct sampler *sampler_create(const char *database_url, const struct sampler_de
     sampler->metrics = deps->metrics;
     sampler->interval_ms = deps->interval_ms;
     sampler->alarm_bytes = deps->alarm_bytes;
+    sampler->source = deps->source;
     sampler->n_watched = deps->n_slots;
     sampler->watched = mem_calloc(deps->n_slots + 1, sizeof *sampler->watched);
     for (uint32_t i = 0; i < deps->n_slots; i++)

@@ -21,6 +21,7 @@ struct sampler_deps {
     uint64_t alarm_bytes; /* of WAL that a slot retains; 0: half of what the server allows */
     uint32_t n_slots;     /* permanent ones; the cache's temporary ones are found by their prefix */
     const char *const *slots;
+    const char *source; /* whose they are, for the status; NULL: the main database's */
 };
 
 struct sampler;

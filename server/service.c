@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "server/fleet.h"
 #include "server/publishing.h"
+#include "server/sources.h"
 
 enum { FEED_RESTART_US = 5 * 1000 * 1000, RATE_INTERVAL_US = 1000 * 1000 };
 
@@ -23,16 +24,24 @@ struct pump {
     _Atomic uint64_t changes_per_second;
 };
 
+/* The publisher of the main configuration, or of a source. */
+struct publishing {
+    const struct config *config;
+    struct metrics *metrics; /* a source's own, with its label; NULL: the service's */
+    struct publisher *publisher;
+    struct pump pump;
+};
+
 struct service {
     const struct config *config;
     struct log *log;
     struct metrics *metrics;
     struct cache *cache;
-    struct publisher *publisher;
+    uint32_t n_publishings;
+    struct publishing *publishings;
     uint32_t n_connectors;
     struct connector **connectors;
     struct pump cache_pump;
-    struct pump cdc_pump;
     struct pump *connector_pumps;
     uint32_t n_started_connectors;
     bool cache_started;
@@ -40,8 +49,9 @@ struct service {
 };
 
 static void pump_init(struct pump *pump, struct service *s, const char *role, const char *name,
-                      const struct feed_config *config, struct change_sink sink) {
-    struct feed_deps deps = {.log = s->log, .metrics = s->metrics};
+                      const struct feed_config *config, struct change_sink sink,
+                      struct metrics *metrics) {
+    struct feed_deps deps = {.log = s->log, .metrics = metrics};
     pump->role = role;
     pump->name = name;
     pump->feed = feed_create(config, sink, &deps);
@@ -68,7 +78,7 @@ static void create_cache_feed(struct service *s) {
         .server_options = "-c logical_decoding_work_mem=1MB",
         .status_interval_ms = 1000,
     };
-    pump_init(&s->cache_pump, s, "cache", "cache", &feed, cache_sink(s->cache));
+    pump_init(&s->cache_pump, s, "cache", "cache", &feed, cache_sink(s->cache), s->metrics);
 }
 
 static bool create_cache(struct service *s, struct error *err) {
@@ -79,13 +89,31 @@ static bool create_cache(struct service *s, struct error *err) {
     return true;
 }
 
-static bool create_publisher(struct service *s, struct error *err) {
-    const struct config *config = s->config;
-    struct publisher_deps deps = {.log = s->log, .metrics = s->metrics};
-    s->publisher = publisher_create(&config->cdc, &deps, err);
-    if (!s->publisher) return error_prefix(err, "cdc");
+static bool create_publisher(struct service *s, const struct config *config, struct error *err) {
+    struct publishing *p = &s->publishings[s->n_publishings++];
+    p->config = config;
+    const char *name = config->source ? config->source : "cdc";
+    if (config->source) {
+        char *label = mem_printf("source=\"%s\"", config->source);
+        p->metrics = metrics_labelled(s->metrics, label);
+        mem_free(label);
+    }
+    struct metrics *metrics = p->metrics ? p->metrics : s->metrics;
+    struct publisher_deps deps = {.log = s->log, .metrics = metrics};
+    p->publisher = publisher_create(&config->cdc, &deps, err);
+    if (!p->publisher) return error_prefix(err, "%s", name);
     struct feed_config feed = publishing_feed(config);
-    pump_init(&s->cdc_pump, s, "cdc", "cdc", &feed, publisher_sink(s->publisher));
+    pump_init(&p->pump, s, "cdc", name, &feed, publisher_sink(p->publisher), metrics);
+    return true;
+}
+
+static bool create_publishers(struct service *s, struct error *err) {
+    const struct config *config = s->config;
+    s->publishings = mem_calloc(config->n_sources + 1, sizeof *s->publishings);
+    if (sources_main_publishes(config) && !create_publisher(s, config, err)) return false;
+    for (uint32_t i = 0; i < config->n_sources; i++) {
+        if (!create_publisher(s, config->sources[i], err)) return false;
+    }
     return true;
 }
 
@@ -109,7 +137,7 @@ static bool create_connector(struct service *s, uint32_t i, struct error *err) {
         .failover = s->config->cdc_failover,
     };
     pump_init(&s->connector_pumps[i], s, "connectors", config->name, &feed,
-              connector_sink(s->connectors[i]));
+              connector_sink(s->connectors[i]), s->metrics);
     mem_free(application_name);
     return true;
 }
@@ -117,7 +145,7 @@ static bool create_connector(struct service *s, uint32_t i, struct error *err) {
 static bool create_parts(struct service *s, struct error *err) {
     uint32_t roles = s->config->roles;
     if (roles & ROLE_CACHE && !create_cache(s, err)) return false;
-    if (roles & ROLE_CDC && !create_publisher(s, err)) return false;
+    if (roles & ROLE_CDC && !create_publishers(s, err)) return false;
     uint32_t n = roles & ROLE_CONNECTORS ? s->config->n_connectors : 0;
     s->connectors = mem_calloc(n + 1, sizeof *s->connectors);
     s->connector_pumps = mem_calloc(n + 1, sizeof *s->connector_pumps);
@@ -147,8 +175,12 @@ void service_destroy(struct service **service) {
         feed_destroy(&s->connector_pumps[i].feed);
         connector_destroy(&s->connectors[i]);
     }
-    if (s->cdc_pump.feed) feed_destroy(&s->cdc_pump.feed);
-    if (s->publisher) publisher_destroy(&s->publisher);
+    for (uint32_t i = 0; i < s->n_publishings; i++) {
+        feed_destroy(&s->publishings[i].pump.feed);
+        publisher_destroy(&s->publishings[i].publisher);
+        if (s->publishings[i].metrics) metrics_destroy(&s->publishings[i].metrics);
+    }
+    mem_free(s->publishings);
     if (s->cache_pump.feed) feed_destroy(&s->cache_pump.feed);
     if (s->cache) cache_destroy(&s->cache);
     mem_free(s->connectors);
@@ -162,7 +194,9 @@ static bool start_parts(struct service *s, struct error *err) {
         s->cache_started = true;
     }
     if (s->cache_pump.feed && !feed_start(s->cache_pump.feed, err)) return false;
-    if (s->cdc_pump.feed && !feed_start(s->cdc_pump.feed, err)) return false;
+    for (uint32_t i = 0; i < s->n_publishings; i++) {
+        if (!feed_start(s->publishings[i].pump.feed, err)) return false;
+    }
     for (; s->n_started_connectors < s->n_connectors; s->n_started_connectors++) {
         uint32_t i = s->n_started_connectors;
         if (!connector_start(s->connectors[i], err) || !feed_start(s->connector_pumps[i].feed, err))
@@ -182,7 +216,8 @@ void service_stop(struct service *s) {
     if (s->cache_started) cache_stop(s->cache);
     s->cache_started = false;
     if (s->cache_pump.feed) feed_stop(s->cache_pump.feed);
-    if (s->cdc_pump.feed) feed_stop(s->cdc_pump.feed);
+    for (uint32_t i = 0; i < s->n_publishings; i++)
+        feed_stop(s->publishings[i].pump.feed);
     for (uint32_t i = 0; i < s->n_started_connectors; i++) {
         feed_stop(s->connector_pumps[i].feed);
         connector_stop(s->connectors[i]);
@@ -221,7 +256,8 @@ static void supervise_pump(struct service *s, struct pump *pump, int64_t now_us)
 
 void service_supervise(struct service *s, int64_t now_us) {
     supervise_pump(s, &s->cache_pump, now_us);
-    supervise_pump(s, &s->cdc_pump, now_us);
+    for (uint32_t i = 0; i < s->n_publishings; i++)
+        supervise_pump(s, &s->publishings[i].pump, now_us);
     for (uint32_t i = 0; i < s->n_connectors; i++)
         supervise_pump(s, &s->connector_pumps[i], now_us);
 }
@@ -234,7 +270,9 @@ static bool has_failed(struct pump *pump) {
 
 bool service_failed(struct service *s) {
     if (s->cache) return false;
-    if (s->cdc_pump.feed && !has_failed(&s->cdc_pump)) return false;
+    for (uint32_t i = 0; i < s->n_publishings; i++) {
+        if (!has_failed(&s->publishings[i].pump)) return false;
+    }
     for (uint32_t i = 0; i < s->n_connectors; i++) {
         if (!has_failed(&s->connector_pumps[i])) return false;
     }
@@ -242,10 +280,13 @@ bool service_failed(struct service *s) {
 }
 
 bool service_done(struct service *s) {
-    if (s->cache || s->n_connectors || !s->cdc_pump.feed) return false;
-    struct feed_status status;
-    feed_status(s->cdc_pump.feed, &status);
-    return status.state == FEED_DONE;
+    if (s->cache || s->n_connectors || !s->n_publishings) return false;
+    for (uint32_t i = 0; i < s->n_publishings; i++) {
+        struct feed_status status;
+        feed_status(s->publishings[i].pump.feed, &status);
+        if (status.state != FEED_DONE) return false;
+    }
+    return true;
 }
 
 static void note(char *out, size_t size, const char *name, const struct feed_status *status) {
@@ -259,8 +300,8 @@ static void judge_pump(struct service *s, struct pump *pump, struct service_heal
     struct feed_status status;
     feed_status(pump->feed, &status);
     /* A standby is well: it is what it was started for. */
-    bool well = status.state == FEED_DONE || status.state == FEED_STREAMING || status.state == FEED_SNAPSHOTTING ||
-                status.state == FEED_STANDBY;
+    bool well = status.state == FEED_DONE || status.state == FEED_STREAMING ||
+                status.state == FEED_SNAPSHOTTING || status.state == FEED_STANDBY;
     if (well) return;
     if (s->cache) {
         note(health->degraded, sizeof health->degraded, pump->name, &status);
@@ -282,13 +323,22 @@ void service_health(struct service *s, struct service_health *health) {
             if (*status.cause) note(health->reason, sizeof health->reason, "feed", &status);
         }
     }
-    judge_pump(s, &s->cdc_pump, health);
+    for (uint32_t i = 0; i < s->n_publishings; i++)
+        judge_pump(s, &s->publishings[i].pump, health);
     for (uint32_t i = 0; i < s->n_connectors; i++)
         judge_pump(s, &s->connector_pumps[i], health);
 }
 
 static json_t *lsn_json(uint64_t lsn) {
     return lsn ? json_sprintf(LSN_FMT, LSN_ARG(lsn)) : json_null();
+}
+
+static json_t *snapshot_json(const struct feed_snapshot_status *snapshot) {
+    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:f, s:f}", "table", snapshot->table, "tables_done",
+                     (json_int_t)snapshot->tables, "tables", (json_int_t)snapshot->all_tables,
+                     "rows", (json_int_t)snapshot->rows, "rows_per_second",
+                     (json_int_t)snapshot->rows_per_second, "percent", snapshot->share * 100,
+                     "seconds_left", snapshot->seconds_left);
 }
 
 static json_t *feed_json(struct pump *pump) {
@@ -305,6 +355,10 @@ static json_t *feed_json(struct pump *pump) {
                          ? status.received_lsn - status.confirmed_lsn
                          : 0),
         "lag_seconds", (double)status.lag_us / 1e6);
+    json_t *increment = feed_increment(pump->feed);
+    if (increment) json_object_set_new(json, "increment", increment);
+    if (status.state == FEED_SNAPSHOTTING)
+        json_object_set_new(json, "snapshot", snapshot_json(&status.snapshot));
     json_object_set_new(json, "changes_per_second",
                         json_integer((json_int_t)atomic_load(&pump->changes_per_second)));
     json_object_set_new(json, "open_transactions",
@@ -354,12 +408,32 @@ static json_t *cache_json(struct service *s) {
     return status;
 }
 
+/* The main publisher is "cdc"; those of sources stand in a list. */
+static void publishings_json(struct service *s, json_t *status) {
+    json_t *sources = json_array();
+    for (uint32_t i = 0; i < s->n_publishings; i++) {
+        struct publishing *p = &s->publishings[i];
+        json_t *json = with_feed(publisher_status(p->publisher), &p->pump);
+        if (!p->config->source) {
+            json_object_set_new(status, "cdc", json);
+            continue;
+        }
+        json_object_set_new(json, "name", json_string(p->config->source));
+        json_object_set_new(json, "database", json_string(p->config->cdc.database));
+        json_array_append_new(sources, json);
+    }
+    if (json_array_size(sources))
+        json_object_set_new(status, "sources", sources);
+    else
+        json_decref(sources);
+}
+
 json_t *service_status(struct service *s) {
     struct service_health health;
     service_health(s, &health);
     json_t *roles = json_array();
     if (s->cache) json_array_append_new(roles, json_string("cache"));
-    if (s->publisher) json_array_append_new(roles, json_string("cdc"));
+    if (s->n_publishings) json_array_append_new(roles, json_string("cdc"));
     if (s->n_connectors) json_array_append_new(roles, json_string("connectors"));
     json_t *status = json_pack("{s:s, s:f, s:o, s:b}", "version", FRESHET_VERSION, "uptime_seconds",
                                (double)(clock_mono_us() - s->start_us) / 1e6, "roles", roles,
@@ -369,8 +443,7 @@ json_t *service_status(struct service *s) {
     json_object_set_new(status, "degraded",
                         *health.degraded ? json_string(health.degraded) : json_null());
     if (s->cache) json_object_set_new(status, "cache", cache_json(s));
-    if (s->publisher)
-        json_object_set_new(status, "cdc", with_feed(publisher_status(s->publisher), &s->cdc_pump));
+    publishings_json(s, status);
     json_t *connectors = json_array();
     for (uint32_t i = 0; i < s->n_connectors; i++)
         json_array_append_new(

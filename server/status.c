@@ -126,6 +126,7 @@ static const struct figure feed_figures[] = {
 
 static const struct figure slot_figures[] = {
     {"slot", "", PLAIN, false},
+    {"source", "of", PLAIN, false},
     {"retained_bytes", "retains WAL", BYTES, false},
     {"wal_status", "status", PLAIN, false},
     {"active", "active", PLAIN, false},
@@ -215,6 +216,13 @@ static void print_summary(const json_t *status) {
     if (degraded) printf("%-*s %s\n", TITLE_WIDTH, "degraded", degraded);
     print_part("cache", find(status, "cache"), cache_figures);
     print_part("cdc", find(status, "cdc"), cdc_figures);
+    const json_t *sources = json_object_get(status, "sources");
+    for (size_t i = 0; i < json_array_size(sources); i++) {
+        const json_t *source = json_array_get(sources, i);
+        const char *name = json_string_value(json_object_get(source, "name"));
+        printf("source     %s\n", name ? name : "?");
+        print_part("", source, cdc_figures);
+    }
     const json_t *connectors = json_object_get(status, "connectors");
     for (size_t i = 0; i < json_array_size(connectors); i++) {
         const json_t *connector = json_array_get(connectors, i);
