@@ -124,8 +124,10 @@ static bool take_snapshot(const struct job *job, struct error *err) {
 
 static bool describe_table(struct job *job, struct error *err) {
     const struct snapshot_task *task = &job->order->task;
-    struct snapshot_choice choice = {
-        .publication = job->reader->config.publication, .schema = task->schema, .name = task->name};
+    struct snapshot_choice choice = {.publication = job->reader->config.publication,
+                                     .schema = task->schema,
+                                     .name = task->name,
+                                     .sink = job->reader->config.sink};
     job->chunk->tables = snapshot_tables_load(job->wait, job->reader->conn, &choice, err);
     if (!job->chunk->tables) return false;
     if (job->chunk->tables->n != 1)

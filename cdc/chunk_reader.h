@@ -55,12 +55,13 @@ struct chunk_reader_config {
     const char *database_url;
     const char *server_options;
     const char *publication;
+    const struct change_sink *sink;
     struct log *log;
 };
 
 struct chunk_reader;
 
-/* The texts must outlive it. NULL on error. */
+/* The texts and the sink must outlive it. NULL on error. */
 struct chunk_reader *chunk_reader_start(const struct chunk_reader_config *config,
                                         struct error *err);
 void chunk_reader_stop(struct chunk_reader **reader);

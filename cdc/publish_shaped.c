@@ -57,7 +57,8 @@ static struct judgement judge(struct publisher *p, const struct event_table *tab
                               struct change *change, struct error *err) {
     struct judgement judgement = {.published = true};
     bool of_row = change->new_row || change->old_row;
-    if (!table->filter || !of_row) return judgement;
+    /* A snapshot reads no other rows: see sink_snapshot_where. */
+    if (!table->filter || !of_row || change->operation == CHANGE_READ) return judgement;
     arena_reset(p->scratch);
     const struct value *whole = change->old_is_key ? NULL : change->old_row;
     enum row_verdict before =

@@ -324,7 +324,8 @@ static bool read_facts(struct snapshot *s, struct error *err) {
 static bool plan_tables(struct snapshot *s, struct error *err) {
     struct snapshot_choice choice = {.publication = s->plan->publication,
                                      .n_patterns = s->plan->n_patterns,
-                                     .patterns = s->plan->patterns};
+                                     .patterns = s->plan->patterns,
+                                     .sink = &s->plan->sink};
     s->tables = snapshot_tables_load(s->plan->wait, s->conn, &choice, err);
     if (!s->tables || !read_facts(s, err)) return false;
     s->tasks = mem_calloc(s->tables->n + 1, sizeof(struct snapshot_task *));

@@ -104,7 +104,25 @@ static void add_columns(struct snapshot_tables *tables, struct snapshot_table *t
     table->draft.columns = columns;
 }
 
-static void add_table(struct snapshot_tables *tables, const PGresult *rows, int row, int n) {
+/* Both conditions, as one; "": there is none. */
+static const char *join_filters(struct arena *arena, const struct change_sink *sink,
+                                const char *schema, const char *name, const char *published) {
+    struct buf wanted = {0};
+    if (sink && sink->ops->snapshot_where)
+        sink->ops->snapshot_where(sink->self, schema, name, &wanted);
+    const char *joined = arena_strdup(arena, published);
+    if (wanted.len && *published) {
+        buf_printf(&wanted, " AND (%s)", published);
+        joined = arena_strdup(arena, buf_text(&wanted));
+    } else if (wanted.len) {
+        joined = arena_strdup(arena, buf_text(&wanted));
+    }
+    buf_deinit(&wanted);
+    return joined;
+}
+
+static void add_table(struct snapshot_tables *tables, const struct change_sink *sink,
+                      const PGresult *rows, int row, int n) {
     struct arena *arena = tables->arena;
     struct snapshot_table *table = &tables->tables[tables->n++];
     struct slice schema = copy_text(arena, text(rows, row, COL_SCHEMA));
@@ -118,7 +136,8 @@ static void add_table(struct snapshot_tables *tables, const PGresult *rows, int 
         .name = name.data,
         .partitioned = text(rows, row, COL_PARTITIONED)[0] == 't',
         .row_security = text(rows, row, COL_ROW_SECURITY)[0] == 't',
-        .row_filter = arena_strdup(arena, text(rows, row, COL_ROW_FILTER)),
+        .row_filter =
+            join_filters(arena, sink, schema.data, name.data, text(rows, row, COL_ROW_FILTER)),
         .filenode = ""};
     add_columns(tables, table, rows, row, n);
 }
@@ -169,7 +188,7 @@ struct snapshot_tables *snapshot_tables_load(const struct pgwait *wait, PGconn *
     for (int row = 0, n; row < (int)n_rows; row += n) {
         n = count_rows(rows, row);
         if (is_chosen(choice, text(rows, row, COL_SCHEMA), text(rows, row, COL_TABLE)))
-            add_table(tables, rows, row, n);
+            add_table(tables, choice->sink, rows, row, n);
     }
     PQclear(rows);
     if (!load_sizes(wait, conn, tables, err)) snapshot_tables_destroy(&tables);

@@ -21,7 +21,7 @@ struct snapshot_table {
     bool partitioned;       /* a root: its partitions are read through it */
     bool row_security;      /* in force for our role */
     bool toasts;            /* an update may leave values of it out of the stream */
-    const char *row_filter; /* the publication's; "": none */
+    const char *row_filter; /* the publication's, and the sink's; "": none */
     uint32_t n_pages;       /* of its longest file */
     double estimated_rows;  /* as of its last ANALYZE; 0: unknown */
     const char *filenode;   /* another one after a rewrite, of any of its files */
@@ -33,6 +33,7 @@ struct snapshot_choice {
     const char *const *patterns;
     const char *schema; /* this table alone; NULL: the patterns count */
     const char *name;
+    const struct change_sink *sink; /* which may want some of the rows alone; NULL: nobody does */
 };
 
 struct snapshot_tables {

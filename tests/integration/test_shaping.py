@@ -171,6 +171,17 @@ def test_rows_are_filtered_by_what_sql_says_wherever_that_is_done(publish, event
         assert after["status"] == hashed("active"), "the filter sees what is hidden from events"
 
 
+def test_a_snapshot_has_the_filters_rows_and_no_others(publish, events, db):
+    """Whoever filters: what is the last row is known, and a row that is not to be seen is not read."""
+    db.execute(TABLE)
+    db.execute("INSERT INTO users SELECT n, 'e' || n, NULL, 'n', NULL, NULL, NULL, 's' || n % 3 FROM generate_series(1, 9) n")
+    f = publish({"shape": {"public.users": {"where": "status = 's1'"}}, "exclude_tables": ["marker"]})
+    db.execute("CREATE TABLE tail (id int PRIMARY KEY)")
+    reads = values([e for e in f.events()], "r")
+    assert [(v["after"]["id"], v["source"]["snapshot"]) for v in reads] == [(1, "first"), (4, "true"), (7, "last")]
+    assert f.metric("freshet_cdc_filtered_total") == 0
+
+
 def test_a_filter_that_changes_is_changed_in_the_publication_and_left_alone_otherwise(publish, db, unique):
     db.execute(TABLE)
     shape = {"public.users": {"where": "id > 10"}}
@@ -352,6 +363,16 @@ def test_topics_are_made_as_they_are_configured(to_kafka, kafka, db, unique):
 
     assert made(f"{unique}.public.a")[:2] == (4, "compact")
     assert made(f"{unique}.public.b") == (4, "compact,delete", str(7 * 86400 * 1000), "0.2")
+
+
+def test_tables_that_are_read_beside_the_stream_are_shaped_too(to_kafka, kafka, db, unique, cli):
+    db.execute("CREATE TABLE people (id int PRIMARY KEY, email text, status text)")
+    db.execute("INSERT INTO people SELECT n, 'secret' || n, 's' || n % 2 FROM generate_series(1, 20) n")
+    to_kafka({"snapshot": "incremental", "shape": {
+        "public.people": {"mask": {"email": 2}, "where": "status = 's1'", "topic": f"{unique}.routed"}}})
+    records = kafka.wait_for(f"{unique}.routed", 10)
+    assert sorted(r.value["after"]["id"] for r in records) == list(range(1, 20, 2))
+    assert {(r.value["op"], r.value["after"]["email"]) for r in records} == {("r", "**")}
 
 
 def test_the_outbox_comes_once_and_in_order_through_a_crash(to_kafka, kafka, db, unique, wait_until):
