@@ -33,6 +33,8 @@ void delivery_new_session(struct delivery *delivery, uint64_t xid_reference) {
     if (delivery->pieces) open_pieces_reset(delivery->pieces);
     delivery->xid_reference = xid_reference;
     delivery->open = delivery->replaying = delivery->skipping = false;
+    delivery->after_description = false;
+    delivery->again = NULL;
     delivery->skip_lsn = 0;
     delivery->n_prepared = 0;
     delivery->last_end_lsn = 0;
@@ -85,12 +87,35 @@ static bool on_commit(struct delivery *d, const struct frame *frame,
     return delivery_end_transaction(d, err);
 }
 
+/* Before anything else is given. */
+static bool tell_again(struct delivery *d, struct error *err) {
+    const struct relation *relation = d->again;
+    d->again = NULL;
+    if (!relation || !d->sink.ops->described_again) return true;
+    return d->sink.ops->described_again(d->sink.self, relation, err);
+}
+
+static bool tell(struct delivery *d, const struct relation *relation, struct error *err) {
+    return !d->sink.ops->relation || d->sink.ops->relation(d->sink.self, relation, err);
+}
+
+/* Where a publication publishes partitions as their root, a partition's first row has two descriptions before it: the root's,
+ * once more, and the partition's own, which no row is of. A sink that looked into either, for each of thousands of partitions,
+ * would stand still for minutes. So what comes right behind another description the sink hears of with its first row (as
+ * of the others of one TRUNCATE), and that the other was repeated for its sake is no news. */
 bool delivery_describe(struct delivery *d, const struct relation_draft *draft, struct error *err) {
     bool announce;
     const struct relation *relation = relations_put(d->relations, draft, &announce);
-    bool (*tell)(void *, const struct relation *, struct error *) =
-        announce ? d->sink.ops->relation : d->sink.ops->described_again;
-    bool ok = !tell || tell(d->sink.self, relation, err);
+    bool follows = d->after_description;
+    bool ok = true;
+    d->after_description = true;
+    if (announce && follows) {
+        d->again = NULL;
+        relations_keep_quiet(relation);
+    } else {
+        ok = tell_again(d, err) && (!announce || tell(d, relation, err));
+        if (!announce && !relations_is_quiet(relation)) d->again = relation;
+    }
     relations_sweep(d->relations);
     return ok;
 }
@@ -122,7 +147,8 @@ static bool find_relation(struct delivery *d, const struct frame *frame, uint32_
     bool inside = open_pieces_inside(d->pieces);
     if (!inside && d->spool && !delivery_describe_early(d, oid, err)) return false;
     *relation = inside ? open_pieces_find(d->pieces, oid) : relations_find(d->relations, oid);
-    return *relation || delivery_invalid(d, frame, err, "a relation that was never described");
+    if (!*relation) return delivery_invalid(d, frame, err, "a relation that was never described");
+    return inside || !relations_take_quiet(*relation) || tell(d, *relation, err);
 }
 
 static bool is_inside(const struct delivery *d) { return d->open || open_pieces_inside(d->pieces); }
@@ -269,6 +295,10 @@ static bool is_content(enum pgoutput_kind kind) {
 
 bool delivery_message(struct delivery *d, const struct frame *frame,
                       const struct pgoutput_message *m, struct error *err) {
+    if (m->kind != PGOUTPUT_RELATION && m->kind != PGOUTPUT_TYPE && d->after_description) {
+        d->after_description = false;
+        if (!tell_again(d, err)) return false;
+    }
     return handlers[m->kind](d, frame, m, err);
 }
 

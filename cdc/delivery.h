@@ -24,7 +24,9 @@ struct delivery {
     struct relations *relations;
     uint64_t xid_reference; /* see cdc/xid.h */
 
-    bool open; /* between begin and commit */
+    bool open;              /* between begin and commit */
+    bool after_description; /* the last message was a relation's description (delivery_describe) */
+    const struct relation *again; /* it told nothing new, and the sink is still to hear of it */
     struct open_pieces
         *pieces; /* of open transactions; NULL: none are asked for (delivery_open.c) */
     struct transaction tx;

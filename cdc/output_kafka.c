@@ -12,6 +12,7 @@
 enum {
     PREPARE_TIMEOUT_MS = 10000, /* of a start's calls */
     ENDING_TIMEOUT_MS = 3000,   /* for what is whole to be committed when a session ends */
+    ANNOUNCED_WAIT_MS = 100,    /* a turn of waiting for a topic that is being made */
     /* What one broker takes at a time: five requests of up to a megabyte. A request that is ready and must wait
      * behind them makes librdkafka's thread spin, on the very cores that the broker and the walsender may need:
      * seen with a long queue, three times the CPU a row and two thirds of the throughput. */
@@ -220,6 +221,9 @@ static bool announce(void *arg, void *handle, struct error *err) {
 bool output_kafka_open_topic(struct output_kafka *k, struct topic *to, struct error *err) {
     struct kafka_topic_spec spec = topic_spec(k, to);
     bool ensured = to == k->positions || to->announced;
+    while (ensured && kafka_topics_busy(k->cluster)) { /* announced by the very row that comes */
+        if (!kafka_topics_poll(k->cluster, ANNOUNCED_WAIT_MS, err)) return false;
+    }
     if (!ensured && !kafka_topics_ensure(k->cluster, k->producer, to->name, &spec, err))
         return false;
     to->announced = true;

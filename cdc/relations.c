@@ -1,5 +1,6 @@
 #include "cdc/relations.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #include "base/assert.h"
@@ -12,6 +13,7 @@ struct known {
     struct relation relation;
     uint64_t fingerprint;
     bool announced; /* in this session */
+    bool quiet;     /* and yet not */
     struct known *next_retired;
     struct relation_column columns[];
 };
@@ -44,7 +46,8 @@ void relations_destroy(struct relations **relations) {
 
 void relations_new_session(struct relations *relations) {
     for (uint32_t i = 0; i < relations->n_slots; i++) {
-        if (relations->slots[i]) relations->slots[i]->announced = false;
+        if (relations->slots[i])
+            relations->slots[i]->announced = relations->slots[i]->quiet = false;
     }
 }
 
@@ -152,6 +155,21 @@ const struct relation *relations_find(struct relations *relations, uint32_t oid)
     relations->last_found = known;
     return &known->relation;
 }
+
+static struct known *known_of(const struct relation *relation) {
+    return (struct known *)((uintptr_t)relation - offsetof(struct known, relation));
+}
+
+void relations_keep_quiet(const struct relation *relation) { known_of(relation)->quiet = true; }
+
+bool relations_take_quiet(const struct relation *relation) {
+    struct known *known = known_of(relation);
+    if (__builtin_expect(!known->quiet, 1)) return false;
+    known->quiet = false;
+    return true;
+}
+
+bool relations_is_quiet(const struct relation *relation) { return known_of(relation)->quiet; }
 
 void relations_sweep(struct relations *relations) {
     while (relations->retired) {

@@ -40,6 +40,10 @@ void relations_new_session(struct relations *relations);
 const struct relation *relations_put(struct relations *relations,
                                      const struct relation_draft *draft, bool *announce);
 const struct relation *relations_find(struct relations *relations, uint32_t oid);
+/* The relation has been put and not announced: relations_take_quiet says so once. */
+void relations_keep_quiet(const struct relation *relation);
+bool relations_is_quiet(const struct relation *relation);
+bool relations_take_quiet(const struct relation *relation);
 /* Frees what was replaced since the last call. */
 void relations_sweep(struct relations *relations);
 
