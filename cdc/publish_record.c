@@ -77,6 +77,17 @@ static bool open_letters(struct publisher *p, struct error *err) {
     return p->dead_letter_topic != NULL;
 }
 
+/* As JSON: p->key is a part of the record, which may be none. */
+static struct slice letter_key(struct publisher *p, const struct event *event) {
+    const struct value *row = event->after ? event->after : event->before;
+    struct encode_tally tally = {0};
+    if (!p->encoder->registers || !event->table || !event->table->n_key || !row)
+        return bytes_of(&p->key);
+    p->key.len = 0;
+    bool encoded = encode_json.key(event->table, row, event->old_whole, &tally, &p->key);
+    return encoded ? bytes_of(&p->key) : (struct slice){0};
+}
+
 bool publish_bury(struct publisher *p, const struct event *event, const char *cause,
                   struct error *err) {
     p->hand.buried = true;
@@ -90,7 +101,7 @@ bool publish_bury(struct publisher *p, const struct event *event, const char *ca
                                  .event = event,
                                  .change = p->hand.change,
                                  .commit_lsn = p->hand.commit_lsn,
-                                 .key = bytes_of(&p->key),
+                                 .key = letter_key(p, event),
                                  .cause = cause,
                                  .attempts = p->hand.only ? p->hand.attempts + 1 : 0};
     enum write_result result = dead_letter_write(&letter, DEAD_LETTER_BYTES, write_letter, p, err);

@@ -246,7 +246,9 @@ static struct event_table *make(struct tables *t, const struct relation *relatio
     struct event_table *table = shaped_table_create(t->config, &plan);
     add_filter(t, table, relation, plan.catalog);
     const struct event_encoder *encoder = event_encoder_find(t->config->format.encoding);
-    if (encoder->prepare && !encoder->prepare(table, t->registry, err)) event_table_destroy(&table);
+    bool has_events = !table->outbox && !(table->shape && table->shape->excluded);
+    if (encoder->prepare && has_events && !encoder->prepare(table, t->registry, err))
+        event_table_destroy(&table);
     return table;
 }
 
