@@ -75,12 +75,15 @@ static inline bool rollback_prepared(struct delivery *delivery, uint32_t xid) {
                         (int[]){1, 8, 8, 8, 8, 4, 1}, 7);
 }
 
+enum { TABLE = 16384 };
+
 /* xid 0: not within a piece. */
-static inline bool describe(struct delivery *delivery, uint32_t xid, int n_columns) {
+static inline bool describe_other(struct delivery *delivery, uint32_t xid, uint32_t oid,
+                                  int n_columns) {
     struct buf message = {0};
     buf_append_char(&message, 'R');
     if (xid) put(&message, xid, 4);
-    put(&message, 16384, 4);
+    put(&message, oid, 4);
     buf_append(&message, "public\0t\0d", 10);
     put(&message, (uint64_t)n_columns, 2);
     for (int i = 0; i < n_columns; i++) {
@@ -93,11 +96,16 @@ static inline bool describe(struct delivery *delivery, uint32_t xid, int n_colum
     return give(delivery, &message);
 }
 
-static inline bool insert(struct delivery *delivery, uint32_t xid, int n_columns) {
+static inline bool describe(struct delivery *delivery, uint32_t xid, int n_columns) {
+    return describe_other(delivery, xid, TABLE, n_columns);
+}
+
+static inline bool insert_other(struct delivery *delivery, uint32_t xid, uint32_t oid,
+                                int n_columns) {
     struct buf message = {0};
     buf_append_char(&message, 'I');
     if (xid) put(&message, xid, 4);
-    put(&message, 16384, 4);
+    put(&message, oid, 4);
     buf_append_char(&message, 'N');
     put(&message, (uint64_t)n_columns, 2);
     for (int i = 0; i < n_columns; i++)
@@ -106,6 +114,10 @@ static inline bool insert(struct delivery *delivery, uint32_t xid, int n_columns
                    "1",
                    6);
     return give(delivery, &message);
+}
+
+static inline bool insert(struct delivery *delivery, uint32_t xid, int n_columns) {
+    return insert_other(delivery, xid, TABLE, n_columns);
 }
 
 #endif

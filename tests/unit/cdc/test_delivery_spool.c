@@ -24,6 +24,12 @@ static bool on_relation(void *self, const struct relation *relation, struct erro
     return true;
 }
 
+static bool on_described_again(void *self, const struct relation *relation, struct error *err) {
+    (void)err;
+    buf_printf(&((struct told *)self)->text, "again v%u; ", relation->version);
+    return true;
+}
+
 static bool on_begin(void *self, const struct transaction *tx, struct error *err) {
     (void)err;
     buf_printf(&((struct told *)self)->text, "begin %llu; ", (unsigned long long)tx->xid);
@@ -46,8 +52,11 @@ static bool on_commit(void *self, const struct transaction *tx, struct error *er
     return true;
 }
 
-static const struct change_sink_ops ops = {
-    .relation = on_relation, .begin = on_begin, .change = on_change, .commit = on_commit};
+static const struct change_sink_ops ops = {.relation = on_relation,
+                                           .described_again = on_described_again,
+                                           .begin = on_begin,
+                                           .change = on_change,
+                                           .commit = on_commit};
 
 static struct told *setup(void) {
     struct told *told = calloc(1, sizeof *told);
@@ -99,7 +108,8 @@ static void an_open_transaction_is_given_whole_at_its_commit(void **state) {
     assert_told(told, "");
     assert_true(stream_commit(d, 1001, 99));
     assert_true(d->open);
-    assert_told(told, "begin 1001; 0: row of 2; 1: row of 2; 2: row of 2; commit 1001 at 99; ");
+    assert_told(told,
+                "begin 1001; again v1; 0: row of 2; 1: row of 2; 2: row of 2; commit 1001 at 99; ");
     assert_false(d->open);
     assert_int_equal(d->last_end_lsn, 99);
     assert_int_equal(d->transactions, 2);
@@ -128,7 +138,8 @@ static void an_aborted_part_is_left_out(void **state) {
     assert_true(stream_abort(d, 1001, 1003));
     assert_true(start(d, 1001) && describe(d, 1004, 2) && insert(d, 1004, 2) && stop(d));
     assert_true(stream_commit(d, 1001, 99));
-    assert_told(told, "begin 1001; relation v1; 0: row of 2; 1: row of 2; commit 1001 at 99; ");
+    assert_told(told,
+                "begin 1001; relation v1; 0: row of 2; again v1; 1: row of 2; commit 1001 at 99; ");
     teardown(told);
 }
 
@@ -154,7 +165,7 @@ static void a_prepared_one_is_given_when_it_is_committed(void **state) {
     assert_true(begin(d, 1002) && insert(d, 0, 2) && commit(d)); /* described in the other alone */
     assert_told(told, "begin 1002; relation v1; 0: row of 2; commit 1002 at 8; ");
     assert_true(commit_prepared(d, 1001, 99));
-    assert_told(told, "begin 1001; 0: row of 2; commit 1001 at 99; ");
+    assert_told(told, "begin 1001; again v1; 0: row of 2; commit 1001 at 99; ");
     teardown(told);
 }
 
@@ -207,12 +218,44 @@ static void what_the_sink_has_is_not_given_again(void **state) {
     assert_true(begin(d, 1002) && describe(d, 0, 2) && insert(d, 0, 2) && commit(d));
     assert_told(told, "relation v1; ");
     assert_true(stream_two(d, 1001) && stream_commit(d, 1001, 99));
-    assert_told(told, "");
+    assert_told(told, "again v1; ");
     assert_true(commit_prepared(d, 1003, 90)); /* prepared before the stream began */
     assert_told(told, "");
     assert_true(stream_two(d, 1004) && stream_commit(d, 1004, 120));
-    assert_told(told, "begin 1004; 0: row of 2; 1: row of 2; commit 1004 at 120; ");
+    assert_told(told, "begin 1004; again v1; 0: row of 2; 1: row of 2; commit 1004 at 120; ");
     assert_int_equal(d->changes, 2);
+    teardown(told);
+}
+
+static void a_partition_is_no_news(void **state) {
+    enum { FIRST = 20001, SECOND = 20002 };
+    (void)state;
+    struct told *told = setup();
+    struct delivery *d = &told->delivery;
+    assert_true(begin(d, 1001));
+    assert_true(describe(d, 0, 2) && describe_other(d, 0, FIRST, 2) && insert(d, 0, 2));
+    assert_told(told, "begin 1001; relation v1; 0: row of 2; ");
+    assert_true(describe(d, 0, 2) && describe_other(d, 0, SECOND, 2) && insert(d, 0, 2));
+    assert_told(told, "1: row of 2; ");
+    /* Both are described once more: something was altered. */
+    assert_true(describe(d, 0, 2) && describe_other(d, 0, FIRST, 2) && insert(d, 0, 2));
+    assert_told(told, "again v1; 2: row of 2; ");
+    assert_true(describe(d, 0, 2) && insert(d, 0, 2));
+    assert_told(told, "again v1; 3: row of 2; ");
+    assert_true(describe(d, 0, 3) && describe_other(d, 0, FIRST, 3) && insert(d, 0, 3));
+    assert_told(told, "relation v2; 4: row of 3; ");
+    teardown(told);
+}
+
+static void a_table_described_behind_another_is_told_with_its_first_row(void **state) {
+    enum { OTHER = 20001 };
+    (void)state;
+    struct told *told = setup();
+    struct delivery *d = &told->delivery;
+    assert_true(begin(d, 1001) && describe(d, 0, 2) && describe_other(d, 0, OTHER, 2));
+    assert_true(insert_other(d, 0, OTHER, 2) && insert(d, 0, 2) && insert_other(d, 0, OTHER, 2));
+    assert_told(told, "begin 1001; relation v1; relation v1; 0: row of 2; 1: row of 2; "
+                      "2: row of 2; ");
     teardown(told);
 }
 
@@ -242,6 +285,8 @@ int main(void) {
         cmocka_unit_test(a_prepared_one_that_is_rolled_back_never_was),
         cmocka_unit_test(nothing_behind_a_prepared_one_is_confirmed_before_the_sink_has_it),
         cmocka_unit_test(what_the_sink_has_is_not_given_again),
+        cmocka_unit_test(a_partition_is_no_news),
+        cmocka_unit_test(a_table_described_behind_another_is_told_with_its_first_row),
         cmocka_unit_test(what_makes_no_sense_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
