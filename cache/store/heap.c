@@ -32,8 +32,11 @@ enum {
     FINE_CLASSES = FINE_MOST / STEP,
     COARSE_CLASSES = 64, /* beyond, a sixteenth more each: 16 a doubling, 4 doublings */
     CLASSES = FINE_CLASSES + COARSE_CLASSES,
-    SPARE_FROM = 48, /* chunks: smaller ones need no spare */
-    LOOK_AT = 64,    /* slabs of a class, for a sparse one */
+    SPARE_SLABS = 8, /* free ones: a small heap has a spare chunk made when no more are left */
+    SPARE_FROM =
+        48, /* chunks: from there on there is one all the time, and one more for each as many */
+    SPARE_MOST = 4,
+    LOOK_AT = 64, /* slabs of a class, for a sparse one */
 };
 
 struct chunk {
@@ -68,9 +71,9 @@ struct region {
 struct heap {
     pthread_mutex_t mutex; /* of the chunks; taken last */
     pthread_cond_t wanted; /* a spare */
-    pthread_t maker;       /* runs from the SPARE_FROM-th chunk on */
-    struct chunk *spare;
-    uint32_t n_chunks;
+    pthread_t maker;       /* runs from the first chunk on */
+    struct chunk *spares;
+    uint32_t n_spares, n_chunks, n_free; /* slabs */
     bool making, ending;
     struct chunk *with_free, **last;
     uint32_t n_regions;
@@ -109,7 +112,7 @@ static void chunk_unlink(struct heap *heap, struct chunk *chunk) {
         heap->last = chunk->link;
 }
 
-static struct chunk *chunk_map(void) {
+static struct chunk *chunk_map(bool huge) {
     size_t size = 2 * (size_t)CHUNK_BYTES;
     char *mapped = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     ASSERT(mapped != MAP_FAILED);
@@ -120,7 +123,7 @@ static struct chunk *chunk_map(void) {
     struct chunk *chunk = mem_zalloc(sizeof *chunk);
     chunk->memory = mapped + skip;
     chunk->free = UINT32_MAX;
-    (void)madvise(chunk->memory, CHUNK_BYTES, MADV_HUGEPAGE);
+    (void)madvise(chunk->memory, CHUNK_BYTES, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
     __lsan_register_root_region(chunk->memory, CHUNK_BYTES);
     return chunk;
 }
@@ -132,35 +135,50 @@ static void chunk_unmap(struct chunk *chunk) {
     mem_free(chunk);
 }
 
+static uint32_t spares_wanted(const struct heap *heap) {
+    uint32_t n = heap->n_chunks / SPARE_FROM;
+    if (n == 0) return heap->n_free <= SPARE_SLABS ? 1 : 0;
+    return n < SPARE_MOST ? n : SPARE_MOST;
+}
+
 /* The kernel zeroes a huge page when it is first touched, which takes half a millisecond and more: not in a command's time. */
 static void *make_spares(void *arg) {
     struct heap *heap = arg;
     pthread_mutex_lock(&heap->mutex);
     while (!heap->ending) {
-        if (heap->spare) {
+        if (heap->n_spares >= spares_wanted(heap)) {
             pthread_cond_wait(&heap->wanted, &heap->mutex);
             continue;
         }
         pthread_mutex_unlock(&heap->mutex);
-        struct chunk *chunk = chunk_map();
+        struct chunk *chunk = chunk_map(true);
 #ifdef MADV_POPULATE_WRITE
         (void)madvise(chunk->memory, CHUNK_BYTES, MADV_POPULATE_WRITE);
 #endif
         pthread_mutex_lock(&heap->mutex);
-        heap->spare = chunk;
+        chunk->next = heap->spares;
+        heap->spares = chunk;
+        heap->n_spares++;
     }
     pthread_mutex_unlock(&heap->mutex);
     return NULL;
 }
 
+static struct chunk *take_spare(struct heap *heap) {
+    struct chunk *chunk = heap->spares;
+    if (!chunk) return NULL;
+    heap->spares = chunk->next;
+    heap->n_spares--;
+    return chunk;
+}
+
+/* Where no spare is ready, as at first, or where the maker is behind: small pages, which come one by one. */
 static struct chunk *chunk_create(struct heap *heap) {
-    struct chunk *chunk = heap->spare ? heap->spare : chunk_map();
-    heap->spare = NULL;
+    struct chunk *chunk = take_spare(heap);
+    if (!chunk) chunk = chunk_map(false);
     heap->n_chunks++;
-    if (heap->making)
-        pthread_cond_signal(&heap->wanted);
-    else if (heap->n_chunks >= SPARE_FROM)
-        heap->making = pthread_create(&heap->maker, NULL, make_spares, heap) == 0;
+    heap->n_free += CHUNK_SLABS;
+    if (!heap->making) heap->making = pthread_create(&heap->maker, NULL, make_spares, heap) == 0;
     chunk_link(heap, chunk);
     return chunk;
 }
@@ -168,6 +186,7 @@ static struct chunk *chunk_create(struct heap *heap) {
 static void chunk_destroy(struct heap *heap, struct chunk *chunk) {
     chunk_unlink(heap, chunk);
     heap->n_chunks--;
+    heap->n_free -= CHUNK_SLABS;
     chunk_unmap(chunk);
 }
 
@@ -176,7 +195,9 @@ static struct slab *slab_memory(struct heap *heap, struct chunk **from) {
     struct chunk *chunk = heap->with_free ? heap->with_free : chunk_create(heap);
     uint32_t place = (uint32_t)__builtin_ctz(chunk->free);
     chunk->free &= chunk->free - 1;
+    heap->n_free--;
     if (!chunk->free) chunk_unlink(heap, chunk);
+    if (heap->making && heap->n_spares < spares_wanted(heap)) pthread_cond_signal(&heap->wanted);
     pthread_mutex_unlock(&heap->mutex);
     *from = chunk;
     return (struct slab *)(void *)(chunk->memory + (size_t)place * HEAP_SLAB_BYTES);
@@ -192,6 +213,7 @@ static void slab_memory_free(struct heap *heap, struct chunk *chunk, struct slab
     }
     (void)madvise(slab, HEAP_SLAB_BYTES, MADV_DONTNEED);
     chunk->free |= UINT32_C(1) << ((char *)slab - chunk->memory) / HEAP_SLAB_BYTES;
+    heap->n_free++;
     if (chunk->free == UINT32_MAX) chunk_destroy(heap, chunk);
     pthread_mutex_unlock(&heap->mutex);
 }
@@ -373,7 +395,8 @@ void heap_destroy(struct heap **heap) {
         pthread_mutex_unlock(&gone->mutex);
         pthread_join(gone->maker, NULL);
     }
-    if (gone->spare) chunk_unmap(gone->spare);
+    for (struct chunk *spare; (spare = take_spare(gone));)
+        chunk_unmap(spare);
     pthread_cond_destroy(&gone->wanted);
     pthread_mutex_destroy(&gone->mutex);
     mem_free(gone);

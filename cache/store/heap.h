@@ -10,7 +10,8 @@
  *
  *     chunk (2 MiB, huge pages where there are) ─► 32 slabs of 64 KiB:  | struct slab, a bit a slot | slot | slot | ...
  *
- * A thread of the heap's own makes the next chunk ready, since a huge page costs its first user half a millisecond.
+ * A thread of the heap's own makes the next chunks ready, since a huge page costs its first user half a millisecond; a chunk that it had
+ * no time for is of small pages.
  *
  * A region is a part of the store (some shards); each has its lock, the last in the lock order beside the chunks' own. A sparse
  * slab gets no new blocks from then on, and goes back to the system with its last block. heap_sparse and heap_next: while

@@ -5,6 +5,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "cache/store/entry.h"
+#include "cache/store/freer.h"
 
 enum {
     KIND_MASK = 7,
@@ -23,6 +24,7 @@ struct reader {
 struct reclaim {
     _Alignas(64) _Atomic uint64_t epoch;
     _Atomic size_t held;
+    struct freer *freer;
     uint32_t max_readers;
     struct reader readers[];
 };
@@ -32,6 +34,7 @@ struct reclaim *reclaim_create(uint32_t max_readers) {
     struct reclaim *reclaim = mem_aligned(64, size);
     atomic_init(&reclaim->epoch, 1);
     atomic_init(&reclaim->held, 0);
+    reclaim->freer = freer_create();
     reclaim->max_readers = max_readers;
     for (uint32_t i = 0; i < max_readers; i++)
         atomic_init(&reclaim->readers[i].epoch, OUTSIDE);
@@ -39,6 +42,7 @@ struct reclaim *reclaim_create(uint32_t max_readers) {
 }
 
 void reclaim_destroy(struct reclaim **reclaim) {
+    if (*reclaim) freer_destroy(&(*reclaim)->freer);
     mem_free(*reclaim);
     *reclaim = NULL;
 }
@@ -96,7 +100,10 @@ static void retired_free(struct reclaim *reclaim, struct retired item) {
         struct entry *entry = thing;
         size_t held = held_size(entry);
         if (held) atomic_fetch_sub_explicit(&reclaim->held, held, memory_order_relaxed);
-        entry_destroy(&entry);
+        if (freer_wants(entry))
+            freer_take(reclaim->freer, &entry);
+        else
+            entry_destroy(&entry);
     } else if (kind == RETIRED_HUSK) {
         entry_release(thing);
     } else {

@@ -20,6 +20,7 @@
 struct reclaim;
 
 struct reclaim *reclaim_create(uint32_t max_readers);
+/* Behind the last limbo, and before the heap that entries lie in. */
 void reclaim_destroy(struct reclaim **reclaim);
 
 void reclaim_enter(struct reclaim *reclaim, uint32_t reader);
@@ -35,7 +36,7 @@ enum { RECLAIM_HELD_MUCH = 32 << 20, RECLAIM_HELD_VERY_MUCH = 4 * RECLAIM_HELD_M
 
 enum retired_kind {
     RETIRED_MEMORY, /* mem_free */
-    RETIRED_ENTRY,  /* entry_destroy */
+    RETIRED_ENTRY,  /* entry_destroy, of a big container by a thread of its own (freer.h) */
     RETIRED_HUSK,   /* entry_release: what it held has moved on */
 };
 

@@ -110,8 +110,8 @@ void store_destroy(struct store **store) {
     }
     for (uint32_t i = 0; i < STORE_DOMAINS; i++)
         evict_deinit(&gone->domains[i]);
-    heap_destroy(&gone->heap);
     reclaim_destroy(&gone->reclaim);
+    heap_destroy(&gone->heap);
     mem_free(gone);
 }
 

@@ -8,8 +8,13 @@
 
 #include <cmocka.h>
 
+#include <jemalloc/jemalloc.h>
+
 #include "base/mem.h"
 #include "cache/store/store.h"
+#include "cache/values/list.h"
+
+#pragma weak mallctl
 
 enum { MIB = 1 << 20 };
 #define NOW_MS INT64_C(1795248000000)
@@ -405,6 +410,47 @@ static void a_guard_locks_each_shard_once(void **state) {
     store_destroy(&store);
 }
 
+/* What this thread has given back to the allocator in all. */
+static uint64_t freed_here(void) {
+    uint64_t bytes = 0;
+    size_t size = sizeof bytes;
+    assert_int_equal(mallctl("thread.deallocated", &bytes, &size, NULL, 0), 0);
+    return bytes;
+}
+
+static void put_big_list(struct store *store, struct slice key, int64_t expire_at_ms) {
+    uint64_t hash = store_hash(store, key);
+    struct list *list = list_create();
+    for (uint32_t i = 0; i < 200000; i++)
+        list_push(list, LIST_TAIL, SLICE("an element of a list, long enough to take some room"));
+    struct entry *entry = entry_create_object(ENTRY_LIST, key, hash, expire_at_ms, list);
+    struct store_guard guard;
+    store_lock(store, &hash, 1, &guard);
+    assert_true(store_put(store, &guard, &entry));
+    store_unlock(store, &guard);
+}
+
+static void who_removes_a_big_container_does_not_free_it(void **state) {
+    (void)state;
+    if (!mallctl) skip(); /* sanitizers have an allocator of their own */
+    struct store *store = make(256 * MIB);
+    uint64_t empty = stats_of(store).bytes;
+    put_big_list(store, SLICE("deleted"), STORE_NEVER);
+    put_big_list(store, SLICE("expired"), NOW_MS);
+    put_big_list(store, SLICE("replaced"), STORE_NEVER);
+    put_big_list(store, SLICE("evicted"), STORE_NEVER);
+    uint64_t before = freed_here();
+    assert_true(unset(store, SLICE("deleted")));
+    assert_true(put(store, SLICE("replaced"), SLICE("x"), STORE_NEVER));
+    store_set_max(store, 4 * MIB);
+    store_tend(store, 100);
+    store_expire(store, 0, 1, NOW_MS + 60000, 1000);
+    store_expire(store, 0, 1, NOW_MS + 60000, 1000);
+    assert_true(stats_of(store).bytes < empty + MIB);
+    assert_true(freed_here() - before < MIB);
+    store_destroy(&store);
+}
+
 int main(void) {
     srand48(1);
     const struct CMUnitTest tests[] = {
@@ -424,6 +470,7 @@ int main(void) {
         cmocka_unit_test(a_scan_sees_each_live_entry),
         cmocka_unit_test(a_random_key_is_live_and_not_a_negative_entry),
         cmocka_unit_test(a_guard_locks_each_shard_once),
+        cmocka_unit_test(who_removes_a_big_container_does_not_free_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
