@@ -348,6 +348,12 @@ static bool read_snapshot(const struct unit *unit, struct pgsnapshot *snapshot) 
     return pgsnapshot_parse(slice_from(PQgetvalue(first->result, 0, column)), snapshot);
 }
 
+/* The places where the rows will be kept lie all over memory: they come side by side. */
+static void prefetch(const struct store *store, const struct unit *unit) {
+    for (uint32_t i = 0; i < unit->n_fills; i++)
+        store_prefetch(store, unit->fills[i]->hash);
+}
+
 static void finish_primarys(struct loader *loader, struct unit *unit, int64_t now_us) {
     struct pgsnapshot snapshot;
     enum batch_placed placed = place(unit);
@@ -365,6 +371,7 @@ static void finish_primarys(struct loader *loader, struct unit *unit, int64_t no
     }
     snapshot.serves = source_serves(sources_at(loader->core->sources, 0));
     snapshot.served = unit->server_start_us;
+    prefetch(loader->core->store, unit);
     for (uint32_t b = 0; b < unit->n_batches; b++) {
         for (uint32_t i = 0; i < unit->batches[b].n_fills; i++)
             take_row(loader, &unit->batches[b], i, &snapshot, now_us);
