@@ -116,8 +116,16 @@ static bool beat(struct publisher *p, int64_t now_us, struct error *err) {
     return !heartbeat_is_due(p->heartbeat, now_us) || heartbeat_write(p->heartbeat, now_us, err);
 }
 
+/* What one huge value has made larger is given back. */
+static void shrink(struct buf *buf) {
+    enum { KEEP_BYTES = 4 * 1024 * 1024 };
+    if (buf->cap > KEEP_BYTES) buf_deinit(buf);
+}
+
 static bool sink_commit(void *self, const struct transaction *tx, struct error *err) {
     struct publisher *p = self;
+    shrink(&p->key);
+    shrink(&p->value);
     if (p->begin_written && !publish_boundary(p, "END", tx->end_lsn, err)) return false;
     tables_reset_counts(p->tables);
     if (tx->snapshot) return commit_snapshot(p, tx, err);
