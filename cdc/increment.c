@@ -740,6 +740,7 @@ bool increment_start(struct increment *inc, const struct increment_plan *plan, s
     inc->last_end_lsn = plan->start_lsn;
     inc->last_xid = 0;
     inc->completed = false;
+    inc->progress_us = clock_mono_us();
     inc->note_due = inc->state->tasks && !inc->state->exported; /* a list that is not noted yet */
     inc->session = (uint64_t)clock_mono_us();
     ssize_t n = getrandom(&inc->session, sizeof inc->session, GRND_NONBLOCK);

@@ -10,6 +10,7 @@
 #include "base/assert.h"
 #include "base/buf.h"
 #include "base/mem.h"
+#include "server/admin_snapshot.h"
 #include "server/units.h"
 
 enum { MAX_CONNECTIONS = 64, IDLE_TIMEOUT_S = 15 };
@@ -115,6 +116,11 @@ static enum MHD_Result handle(void *arg, struct MHD_Connection *connection, cons
         return MHD_YES;
     }
     struct buf body = {0};
+    if (strcmp(url, "/snapshot") == 0) {
+        unsigned code =
+            admin_snapshot(((struct admin *)arg)->deps.service, connection, method, &body);
+        return respond(connection, code, "application/json", &body);
+    }
     if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0) {
         buf_append_text(&body, "only GET and HEAD\n");
         return respond(connection, MHD_HTTP_METHOD_NOT_ALLOWED, text_type, &body);

@@ -14,6 +14,12 @@ static const struct cli_flag reset_flags[] = {
     {0},
 };
 
+static const struct cli_flag snapshot_flags[] = {
+    {"--where", "SQL", .help = "The rows for which this condition holds alone."},
+    {"--source", "NAME", .help = "Of this one of `sources`."},
+    {0},
+};
+
 const struct cli_command cli_commands[] = {
     {"run", cli_run, .configured = true,
      .summary = "Run the cache, the change stream and the connectors, in the foreground.",
@@ -32,6 +38,15 @@ const struct cli_command cli_commands[] = {
      .details =
          "Asks the admin address of the configuration: --admin HOST:PORT for another. Exit 0:\n"
          "it is ready; 1: it is not, or does not answer."},
+    {"snapshot", cli_snapshot, .configured = true, .partial = true, .operand = "TABLE",
+     .flags = snapshot_flags, .summary = "Have a running Freshet publish a table's rows again.",
+     .details =
+         "Reads the table (SCHEMA.TABLE) by its key, beside the stream, which goes on meanwhile; "
+         "its\n"
+         "rows come as `r` events, and those that the stream has newer are left out. It asks the\n"
+         "admin address (--admin HOST:PORT) and waits until it is done; cut short, it goes on "
+         "without\n"
+         "the waiting. Exit 0: all of it is published; 1: it is not."},
     {"verify", cli_verify, .configured = true, .partial = true, .subject = "cache",
      .summary = "Compare what a running Freshet has in memory with the database.",
      .details = "Reads every entry of memory again (cache.verify_rate of them a second, else 1000) "

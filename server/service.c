@@ -329,6 +329,28 @@ void service_health(struct service *s, struct service_health *health) {
         judge_pump(s, &s->connector_pumps[i], health);
 }
 
+static struct pump *find_publisher(struct service *s, const char *source) {
+    if (!source) return s->n_publishings ? &s->publishings[0].pump : NULL;
+    for (uint32_t i = 0; i < s->n_publishings; i++) {
+        if (strcmp(s->publishings[i].pump.name, source) == 0) return &s->publishings[i].pump;
+    }
+    return NULL;
+}
+
+bool service_snapshot(struct service *s, const char *source, const char *schema, const char *name,
+                      const char *where, uint64_t *id, struct error *err) {
+    struct pump *pump = find_publisher(s, source);
+    if (!pump)
+        return error_set(err, ERROR_NOT_FOUND, false, "no publisher%s%s runs here",
+                         source ? " of source " : "", source ? source : "");
+    return feed_snapshot_table(pump->feed, schema, name, where, id, err);
+}
+
+json_t *service_snapshots(struct service *s, const char *source) {
+    struct pump *pump = find_publisher(s, source);
+    return pump ? feed_increment(pump->feed) : NULL;
+}
+
 static json_t *lsn_json(uint64_t lsn) {
     return lsn ? json_sprintf(LSN_FMT, LSN_ARG(lsn)) : json_null();
 }

@@ -52,6 +52,12 @@ struct service_health {
 void service_health(struct service *service, struct service_health *health);
 /* For /status: a new reference for the caller. Any thread. */
 json_t *service_status(struct service *service);
+/* Has a table's rows published beside the stream, of the publisher of a source (NULL: the only one, or the main one). *id names
+ * it in service_snapshots: what is being read so, and what was; a new reference, or NULL. Any thread. */
+bool service_snapshot(struct service *service, const char *source, const char *schema,
+                      const char *name, const char *where, uint64_t *id,
+                      struct error *err) MUST_CHECK;
+json_t *service_snapshots(struct service *service, const char *source);
 uint16_t service_cache_port(const struct service *service); /* 0: no cache */
 uint16_t service_tls_port(const struct service *service);   /* 0: no TLS */
 /* SIGHUP: certificates are read again. Main thread. */
