@@ -252,6 +252,8 @@ static bool start_over(struct session *s, bool now, struct error *err) {
                                          .timeline = s->identity.timeline,
                                          .timeline_lsn = s->identity.timeline_lsn};
     }
+    bool noted = old.keeps_notes && s->sink.ops->note; /* what an interrupted snapshot has left */
+    if (noted && !s->sink.ops->note(s->sink.self, slice_make("", 0), err)) return false;
     if (!s->sink.ops->reset(s->sink.self, &fresh, err)) return false;
     log_warn(s->log, "position_reset",
              "feed=%s slot=%s from=" LSN_FMT " to=" LSN_FMT " snapshot=%s", s->sink.name, s->slot,

@@ -78,7 +78,9 @@ void check_position(struct check_context *context) {
                         .slot_name = config->cdc.slot,
                         .database = PQdb(context->conn),
                         .way_on = feed.way_on,
-                        .snapshot = feed.snapshot == FEED_SNAPSHOT_INITIAL,
+                        .snapshot = feed.snapshot != FEED_SNAPSHOT_NEVER &&
+                                    feed.snapshot != FEED_SNAPSHOT_INCREMENTAL,
+                        .when_needed = feed.snapshot == FEED_SNAPSHOT_WHEN_NEEDED,
                         .lineage = &lineage,
                         .slot = &slot,
                         .position = &position,

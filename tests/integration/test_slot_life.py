@@ -198,9 +198,8 @@ def test_heartbeats_move_the_slot_and_are_not_published(publisher, db, kafka, un
     db.execute("CREATE TABLE t (id int PRIMARY KEY)")
     f = publisher(db, wal_heartbeat="100ms")
     streams(f)
-    sql = "SELECT count(*) FROM pg_logical_slot_peek_binary_changes(%s, NULL, NULL, 'proto_version', '1', 'publication_names', %s, 'messages', 'true')"
     before = db.lsn()
-    wait_until(lambda: db.value("SELECT pg_current_wal_lsn() > %s::pg_lsn + 300", [before]))
+    wait_until(lambda: db.value("SELECT confirmed_flush_lsn > %s::pg_lsn + 300 FROM pg_replication_slots WHERE slot_name = %s", [before, unique]))
     db.execute("SELECT pg_logical_emit_message(true, 'ours', 'x')")
     kafka.wait_for(f"{unique}.message", 1)
     assert [r.key for r in kafka.read(f"{unique}.message")] == [{"prefix": "ours"}]
