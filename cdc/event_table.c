@@ -1,5 +1,6 @@
 #include "cdc/event_table.h"
 
+#include <jansson.h>
 #include <string.h>
 #include <xxhash.h>
 
@@ -37,9 +38,29 @@ static const struct catalog_column *catalog_column(const struct catalog_table *t
     return NULL;
 }
 
+/* What stands for a value that is not there is shown as the value would be. */
+static void shape_filler(struct event_column *column, const struct shape_column *shaped,
+                         struct masker *masker, struct arena *arena) {
+    char hex[MASK_HASH_MAX];
+    json_error_t unused;
+    json_t *filler = json_loadb(column->filler.data, column->filler.len, JSON_DECODE_ANY, &unused);
+    if (json_is_string(filler)) {
+        struct slice shown = slice_make(json_string_value(filler), json_string_length(filler));
+        struct buf text = {0};
+        if (shaped->fate == FATE_TRUNCATED)
+            shown = mask_cut(shown, shaped->length);
+        else if (masker)
+            shown = slice_make(hex, masker_hash(masker, shown, shaped->length, hex));
+        json_append_string_java(&text, shown);
+        column->filler = keep(arena, &text);
+        buf_deinit(&text);
+    }
+    json_decref(filler);
+}
+
 /* Of a column that is not shown as it is, what Debezium says of it, and what stands for a value that is not there. */
 static void shape_column(struct event_column *column, const struct shape_column *shaped,
-                         struct arena *arena) {
+                         struct masker *masker, struct arena *arena) {
     char length[16];
     struct buf text = {0};
     switch (shaped->fate) {
@@ -49,9 +70,11 @@ static void shape_column(struct event_column *column, const struct shape_column 
         connect_schema_parameter(&column->field.schema, "masked", "true", arena);
         break;
     case FATE_HASHED:
+        shape_filler(column, shaped, masker, arena);
         connect_schema_parameter(&column->field.schema, "masked", "true", arena);
         break;
     case FATE_TRUNCATED:
+        if (!shaped->bytes) shape_filler(column, shaped, NULL, arena);
         snprintf(length, sizeof length, "%u", shaped->length);
         connect_schema_parameter(&column->field.schema, "truncateLength", length, arena);
         break;
@@ -252,7 +275,7 @@ struct event_table *event_table_create(const struct event_table_plan *plan) {
         arena_zalloc(arena, (size_t)(relation->n_columns + 1) * sizeof *columns);
     for (uint16_t i = 0; i < relation->n_columns; i++) {
         make_column(&columns[i], plan, &relation->columns[i], arena);
-        if (plan->shape) shape_column(&columns[i], &plan->shape->columns[i], arena);
+        if (plan->shape) shape_column(&columns[i], &plan->shape->columns[i], plan->masker, arena);
     }
     table->n_columns = relation->n_columns;
     table->columns = columns;

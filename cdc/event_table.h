@@ -15,6 +15,7 @@
 #include "base/change.h"
 #include "cdc/codec.h"
 #include "cdc/format.h"
+#include "cdc/mask.h"
 #include "cdc/shape.h"
 #include "cdc/types.h"
 
@@ -55,6 +56,7 @@ struct event_table {
 
 struct event_table_plan {
     const struct relation *relation;     /* as events show it */
+    struct masker *masker;               /* for what is hashed, or NULL */
     const struct table_shape *shape;     /* or NULL */
     const struct catalog_table *catalog; /* NULL: gone, or not to be seen */
     const struct types *types;

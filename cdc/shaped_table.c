@@ -12,6 +12,9 @@ struct event_table *shaped_table_create(const struct publisher_config *config,
     struct event_table_plan shaped = *plan;
     if (shape) shaped.relation = &shape->relation;
     shaped.shape = shape;
+    const struct shape_rules *rules = &config->shape;
+    if (shape && rules->hash_salt)
+        shaped.masker = masker_create(rules->hash_algorithm, rules->hash_salt);
     struct event_table *table = event_table_create(&shaped);
     if (shape &&
         shape->view == VIEW_KEYS_ONLY) { /* which columns are the key, the table has told */
@@ -19,6 +22,7 @@ struct event_table *shaped_table_create(const struct publisher_config *config,
         event_table_destroy(&table);
         table = event_table_create(&shaped);
     }
+    masker_destroy(&shaped.masker);
     table->shape = shape;
     const struct outbox_entry *entry =
         outbox_find(config->n_outboxes, config->outboxes, relation->schema, relation->name);
