@@ -460,16 +460,17 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize("cdc, words", MISTAKES, ids=[words for _, words in MISTAKES])
-def test_check_tells_where_a_mistake_is(cli, db, tmp_path, cdc, words):
+def test_check_tells_where_a_mistake_is(cli, db, tmp_path):
     db.execute(TABLE)
     db.execute("CREATE TABLE marks (code text PRIMARY KEY)")
-    path = tmp_path / "freshet.yml"
-    path.write_text(json.dumps({"roles": ["cdc"], "database": {"url": db.url}, "cdc": {"output": "stdout", **cdc}}, indent=1))
-    told = cli("check", "-c", path)
-    assert told.returncode != 0
-    (line,) = [line for line in (told.stdout + told.stderr).splitlines() if words in line][:1]
-    assert f"{path}:" in line, line
+    for at, (cdc, words) in enumerate(MISTAKES):
+        path = tmp_path / f"{at}.yml"
+        config = {"roles": ["cdc"], "database": {"url": db.url}, "cdc": {"output": "stdout", **cdc}}
+        path.write_text(json.dumps(config, indent=1))
+        told = cli("check", "-c", path)
+        assert told.returncode != 0, words
+        lines = [line for line in (told.stdout + told.stderr).splitlines() if words in line]
+        assert lines and f"{path}:" in lines[0], (words, told.stdout, told.stderr)
 
 
 def test_check_tells_what_is_done_where(cli, db):
