@@ -208,11 +208,11 @@ def test_heartbeats_move_the_slot_and_are_not_published(publisher, db, kafka, un
 # ---- failover
 
 
-def make_pair(make_postgres, **settings):
-    """PostgreSQL 18: a primary, and a standby that keeps the failover slots in step."""
-    primary = make_postgres("18", **settings)
+def make_pair(make_postgres, by_itself):
+    """PostgreSQL 18: a primary, and a standby that keeps the failover slots in step: by itself, or when it is told."""
+    primary = make_postgres("18")
     primary.execute("SELECT pg_create_physical_replication_slot('standby', true)")
-    standby = primary.create_standby(primary_slot_name="standby", sync_replication_slots="on")
+    standby = primary.create_standby(primary_slot_name="standby", sync_replication_slots="on" if by_itself else "off")
     primary.set("synchronized_standby_slots", "'standby'")
     return primary, standby
 
@@ -222,12 +222,14 @@ def url_of(db, *servers):
 
 
 def synced(standby, slot):
+    if standby.value("SHOW sync_replication_slots") == "off":
+        standby.execute("SELECT pg_sync_replication_slots()")
     rows = standby.rows("SELECT synced AND NOT temporary AND invalidation_reason IS NULL AS ok FROM pg_replication_slots WHERE slot_name = %s", [slot])
     return bool(rows and rows[0]["ok"])
 
 
 def test_the_stream_goes_on_at_a_promoted_standby(make_postgres, publisher, ask, freshet, kafka, unique):
-    primary, standby = make_pair(make_postgres)
+    primary, standby = make_pair(make_postgres, by_itself=True)
     try:
         db = primary.create_database()
         db.execute("CREATE TABLE t (id int PRIMARY KEY)")
@@ -268,7 +270,7 @@ def test_the_stream_goes_on_at_a_promoted_standby(make_postgres, publisher, ask,
 
 
 def test_changes_that_the_promoted_standby_never_had_are_a_refusal(make_postgres, publisher, kafka, unique):
-    primary, standby = make_pair(make_postgres)
+    primary, standby = make_pair(make_postgres, by_itself=False)
     try:
         db = primary.create_database()
         db.execute("CREATE TABLE t (id int PRIMARY KEY)")
