@@ -218,8 +218,8 @@ struct course {
 static void tell_refusal(struct feed *feed, struct course *course, const struct error *err) {
     int64_t now_us = clock_mono_us();
     board_refused(feed->board, err->message);
-    bool new = !course->refused || strcmp(course->told, err->message) != 0;
-    if (!new &&now_us - course->told_us < REFUSED_TELL_US) return;
+    bool told = strcmp(course->told, err->message) == 0;
+    if (told && now_us - course->told_us < REFUSED_TELL_US) return;
     course->told_us = now_us;
     memcpy(course->told, err->message, sizeof course->told);
     log_error(feed->log, "feed_failed", "feed=%s code=%s cause=\"%s\"", feed->sink.name,
