@@ -95,6 +95,7 @@ struct increment {
     bool running;
     struct request *requests;
     json_t *status;
+    uint64_t published_id; /* tasks up to this one are in it */
 };
 
 /* ---- life ---- */
@@ -216,6 +217,7 @@ static void strike(struct increment *inc, struct snapshot_task *task, const char
                  inc->sink.name, task->schema, task->name, (unsigned long long)task->rows, seconds);
     snapshot_state_remove(inc->state, task);
     forget_target(inc);
+    inc->status_us = 0;
     inc->note_due = true;
 }
 
@@ -231,7 +233,7 @@ static void take_requests(struct increment *inc) {
                  inc->sink.name, task->schema, task->name, (unsigned long long)task->id,
                  task->where ? task->where : "");
     }
-    if (inc->requests) pthread_cond_broadcast(&inc->taken);
+    if (inc->requests) inc->status_us = 0;
     inc->requests = NULL;
     pthread_mutex_unlock(&inc->lock);
 }
@@ -641,6 +643,8 @@ static void publish(struct increment *inc, int64_t now_us) {
     pthread_mutex_lock(&inc->lock);
     json_t *old = inc->status;
     inc->status = status;
+    inc->published_id = inc->state->last_id;
+    pthread_cond_broadcast(&inc->taken);
     pthread_mutex_unlock(&inc->lock);
     json_decref(old);
     inc->status_us = now_us;
@@ -768,12 +772,17 @@ void increment_stop(struct increment *inc) {
 
 /* ---- other threads ---- */
 
+/* Taken, and in the status. */
+static bool is_told(const struct increment *inc, const struct request *request) {
+    return request->id && request->id <= inc->published_id;
+}
+
 static bool wait_until_taken(struct increment *inc, struct request *request, struct error *err) {
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += REQUEST_TIMEOUT_S;
     int timed_out = 0;
-    while (!request->id && inc->running && !timed_out)
+    while (!is_told(inc, request) && inc->running && !timed_out)
         timed_out = pthread_cond_timedwait(&inc->taken, &inc->lock, &until);
     if (request->id) return true;
     struct request **link = &inc->requests;

@@ -19,7 +19,7 @@ enum {
     COL_TYPE,
     COL_TYPMOD,
     COL_IN_IDENTITY,
-    COL_TOASTS,
+    COL_MAY_LACK_VALUES,
 };
 
 static const char load_sql[] =
@@ -28,7 +28,7 @@ static const char load_sql[] =
     " CASE c.relreplident WHEN 'f' THEN true WHEN 'n' THEN false ELSE EXISTS ("
     "  SELECT FROM pg_index i WHERE i.indrelid = c.oid AND a.attnum = ANY (i.indkey)"
     "  AND CASE c.relreplident WHEN 'd' THEN i.indisprimary ELSE i.indisreplident END) END,"
-    " a.attstorage <> 'p' AND c.relreplident <> 'f'"
+    " c.relreplident <> 'f'"
     " FROM pg_publication_tables p JOIN pg_namespace n ON n.nspname = p.schemaname"
     " JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename"
     " LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
@@ -39,13 +39,14 @@ static const char load_order_sql[] =
     " ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\", a.attnum";
 
 /* How large they are, of partitioned ones the files of all partitions. */
-enum { SIZE_OID, SIZE_PAGES, SIZE_ROWS, SIZE_FILENODE };
+enum { SIZE_OID, SIZE_PAGES, SIZE_ROWS, SIZE_FILENODE, SIZE_TOASTS };
 
 static const char sizes_sql[] =
     "SELECT c.oid, coalesce(max(pg_relation_size(l.oid)), 0)"
     "  / current_setting('block_size')::bigint,"
     " coalesce(sum(greatest(l.reltuples, 0)), 0),"
-    " md5(coalesce(string_agg(pg_relation_filenode(l.oid)::text, ',' ORDER BY l.oid), ''))"
+    " md5(coalesce(string_agg(pg_relation_filenode(l.oid)::text, ',' ORDER BY l.oid), '')),"
+    " coalesce(bool_or(pg_relation_size(nullif(l.reltoastrelid, 0)) > 0), false)"
     " FROM pg_class c LEFT JOIN LATERAL (SELECT c.oid AS leaf WHERE c.relkind <> 'p'"
     "  UNION ALL SELECT relid FROM pg_partition_tree(c.oid) WHERE isleaf AND c.relkind = 'p') t"
     "  ON true LEFT JOIN pg_class l ON l.oid = t.leaf WHERE c.oid = ANY ('{";
@@ -97,8 +98,7 @@ static void add_columns(struct snapshot_tables *tables, struct snapshot_table *t
             .type_oid = number(rows, row + i, COL_TYPE),
             .typmod = atoi(text(rows, row + i, COL_TYPMOD)),
             .identity = text(rows, row + i, COL_IN_IDENTITY)[0] == 't'};
-    for (int i = 0; i < n; i++)
-        table->toasts |= text(rows, row + i, COL_TOASTS)[0] == 't';
+    table->toasts = text(rows, row, COL_MAY_LACK_VALUES)[0] == 't'; /* see load_sizes */
     bool none = n == 1 && PQgetisnull(rows, row, COL_NAME);
     table->draft.n_columns = none ? 0 : (uint16_t)n;
     table->draft.columns = columns;
@@ -163,6 +163,7 @@ static bool load_sizes(const struct pgwait *wait, PGconn *conn, struct snapshot_
     for (int row = 0; row < PQntuples(rows); row++) {
         struct snapshot_table *table = find_oid(tables, number(rows, row, SIZE_OID));
         if (!table) continue;
+        table->toasts &= text(rows, row, SIZE_TOASTS)[0] == 't';
         table->n_pages = number(rows, row, SIZE_PAGES);
         table->estimated_rows = strtod(text(rows, row, SIZE_ROWS), NULL);
         table->filenode = arena_strdup(tables->arena, text(rows, row, SIZE_FILENODE));

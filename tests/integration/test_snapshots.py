@@ -12,7 +12,7 @@ from support.freshet import binary
 from support.waiting import PATIENCE, wait_until
 from test_exactly_once import caught_up, publisher, streaming
 
-ROWS = 30_000
+ROWS = 12_000
 
 
 def make_table(db, rows=ROWS, name="t"):
@@ -110,14 +110,19 @@ def test_parts_by_several_readers_give_each_row_once_with_its_marker(freshet, db
 @pytest.mark.timeout(int(300 * PATIENCE))
 def test_kills_during_the_snapshot_under_a_writer(freshet, db, kafka, unique):
     make_table(db)
-    f = publisher(freshet, db, kafka, unique, wait=False, snapshot_chunk="32KiB",
+    f = publisher(freshet, db, kafka, unique, wait=False, snapshot_chunk="8KiB",
                   kafka={"transaction_interval": "5ms", "topic_partitions": 1})
     with Writer(db):
-        for kill in range(4):
-            before = len(kafka.read(f"{unique}.public.t"))
-            wait_until(lambda: len(kafka.read(f"{unique}.public.t")) > before + 500, 60, "more of it", every=0.01)
-            f.kill9()
+        wait_until(lambda: f.metric("freshet_cdc_kafka_batches_total") > 3, 60, "some of it is read", every=0.005)
+        f.kill9()
+        first = len(reads(kafka.read(f"{unique}.public.t")))
+        assert 0 < first < ROWS
+        for _ in range(2):
             f.start(wait=False)
+            wait_until(lambda: f.metric("freshet_cdc_increment_rows_total") > 200, 60, "more of it", every=0.005)
+            f.kill9()
+        assert "snapshot_resumed_done" not in f.log_text()
+        f.start(wait=False)
         wait_until(lambda: settled(f), 120, "all of it is read")
     caught_up(f, db)
     records = kafka.read(f"{unique}.public.t")
@@ -125,3 +130,111 @@ def test_kills_during_the_snapshot_under_a_writer(freshet, db, kafka, unique):
     again = [key for key, n in Counter(r.key["id"] for r in reads(records)).items() if n > 1]
     assert again == []
     assert f.status()["cdc"]["feed"]["state"] == "streaming"
+
+
+def test_a_table_on_request_while_it_is_written_to(freshet, db, kafka, unique, cli):
+    make_table(db, 20_000)
+    f = publisher(freshet, db, kafka, unique, snapshot="never", snapshot_chunk="64KiB", kafka={"topic_partitions": 1})
+    wait_until(lambda: streaming(f), 30, "it streams")
+    lag = []
+    with Writer(db, 20_000):
+        request = subprocess.Popen([binary(), "snapshot", "public.t", "--admin", f"127.0.0.1:{f.admin_port}"])
+        while request.poll() is None:
+            lag.append(f.status()["cdc"]["feed"]["lag_seconds"])
+            time.sleep(0.02)  # a sample, not a wait
+        assert request.returncode == 0
+    caught_up(f, db)
+    records = kafka.read(f"{unique}.public.t")
+    assert fold(records) == table_of(db)
+    marks = Counter(r.value["source"]["snapshot"] for r in reads(records))
+    assert set(marks) == {"incremental"} and 19_000 < marks["incremental"] < 30_000
+    assert kafka.read(f"{unique}.message") == [], "our own messages are nobody's"
+    assert max(lag) < 2 * PATIENCE
+
+
+def test_part_of_a_table_and_what_cannot_be_read(freshet, db, kafka, unique, cli):
+    make_table(db, 1000)
+    db.execute("CREATE TABLE loose (id int)")
+    db.execute("ALTER TABLE loose REPLICA IDENTITY FULL")
+    f = publisher(freshet, db, kafka, unique, snapshot="never", tables=["public.*"])
+    wait_until(lambda: streaming(f), 30, "it streams")
+
+    def ask(*args):
+        return cli("snapshot", *args, "--admin", f"127.0.0.1:{f.admin_port}")
+
+    done = ask("t", "--where", "id <= 10 OR n > 0 -- few")
+    assert done.returncode == 0 and "10 rows" in done.stdout
+    assert sorted(r.key["id"] for r in kafka.wait_for(f"{unique}.public.t", 10)) == list(range(1, 11))
+    for args, cause in [
+        (("nobody",), "nobody"),
+        (("public.loose",), "no primary key"),
+        (("t", "--where", "x ="), "syntax error"),
+        (("t", "--where", "true); DROP TABLE t; --"), "syntax error"),
+        (('"t',), "no table"),
+    ]:
+        refused = ask(*args)
+        assert refused.returncode == 1 and cause in refused.stderr, (args, refused)
+    assert db.value("SELECT count(*) FROM t") == 1000
+    assert f.http("/snapshot?table=t", method="POST").status_code == 415
+    assert cli("snapshot", "t", "--admin", "127.0.0.1:1").returncode == 1
+
+
+def test_a_table_that_joins_later_brings_its_rows(freshet, db, kafka, unique):
+    make_table(db, 100)
+    f = publisher(freshet, db, kafka, unique)
+    wait_until(lambda: streaming(f), 30, "it streams")
+    db.execute("CREATE TABLE late AS SELECT i AS id, 'old' AS what FROM generate_series(1, 500) i")
+    db.execute("ALTER TABLE late ADD PRIMARY KEY (id)")
+    wait_until(lambda: "increment_done" in f.log_text(), 60, "its rows are read")
+    db.execute("UPDATE late SET what = 'new' WHERE id = 7")
+    caught_up(f, db)
+    assert fold(kafka.read(f"{unique}.public.late")) == table_of(db, "late")
+    f.kill9()
+    db.execute("CREATE TABLE later (id int PRIMARY KEY)")
+    db.execute("INSERT INTO later SELECT generate_series(1, 300)")
+    f.start()
+    wait_until(lambda: len(kafka.read(f"{unique}.public.later")) >= 300, 60, "the rows of one that came meanwhile")
+    assert {r.key["id"] for r in kafka.read(f"{unique}.public.later")} == set(range(1, 301))
+    assert len(kafka.read(f"{unique}.public.t")) == 100
+
+
+def test_incremental_from_the_start(freshet, db, kafka, unique):
+    make_table(db, 5000)
+    make_table(db, 10, "u")
+    f = publisher(freshet, db, kafka, unique, snapshot="incremental", snapshot_chunk="32KiB")
+    wait_until(lambda: "snapshot_resumed_done" in f.log_text(), 60, "all of it is read")
+    db.execute("UPDATE t SET n = 1 WHERE id = 1")
+    caught_up(f, db)
+    records = kafka.read(f"{unique}.public.t", f"{unique}.public.u")
+    assert Counter(r.value["op"] for r in records) == {"r": 5010, "u": 1}
+    f.kill9()
+    f.start()
+    wait_until(lambda: streaming(f), 30, "it streams")
+    caught_up(f, db)
+    assert len(kafka.read(f"{unique}.public.t")) == 5001
+
+
+def test_initial_only_ends_and_leaves_no_slot(freshet, db, kafka, unique):
+    make_table(db, 1000)
+    f = publisher(freshet, db, kafka, unique, snapshot="initial_only", wait=False)
+    assert f.process.wait_ended(60) == 0
+    assert len(kafka.read(f"{unique}.public.t")) == 1000
+    assert db.slots() == []
+    f.start(wait=False)
+    assert f.process.wait_ended(60) == 0
+    assert len(kafka.read(f"{unique}.public.t")) == 1000
+
+
+def test_when_needed_begins_anew_where_the_slot_is_gone(freshet, db, kafka, unique):
+    make_table(db, 100)
+    f = publisher(freshet, db, kafka, unique, snapshot="when_needed")
+    wait_until(lambda: streaming(f), 30, "it streams")
+    caught_up(f, db)
+    f.stop()
+    db.value("SELECT pg_drop_replication_slot(%s)", [f"{unique}_slot"])
+    db.execute("UPDATE t SET n = 5 WHERE id = 1")
+    f.start()
+    wait_until(lambda: streaming(f), 30, "it streams again")
+    caught_up(f, db)
+    records = kafka.read(f"{unique}.public.t")
+    assert len(reads(records)) == 200 and fold(records) == table_of(db)
