@@ -5,6 +5,7 @@
 #include "cdc/replay.h"
 #include "server/commands.h"
 #include "server/publishing.h"
+#include "server/sources.h"
 
 static int fail(const char *message) {
     fprintf(stderr, "cdc replay: %s\n", message);
@@ -24,23 +25,25 @@ static int run(struct config *config) {
     struct log *log = log_create(STDERR_FILENO, (enum log_level)config->log_level);
     struct metrics *metrics = metrics_create();
     struct publisher_deps deps = {.log = log, .metrics = metrics};
-    bool ok = publishing_learn_database(config, &err) &&
-              replay_run(&config->cdc, &deps, &result, &err);
+    bool ok =
+        publishing_learn_database(config, &err) && replay_run(&config->cdc, &deps, &result, &err);
     metrics_destroy(&metrics);
     log_destroy(&log);
     return ok ? tell(&result) : fail(err.message);
 }
 
 int cli_cdc_replay(const struct command_line *line) {
-    struct config *config = cli_config(line);
-    if (!config) return EXIT_MISUSED;
+    struct config *all = cli_config(line);
+    if (!all) return EXIT_MISUSED;
+    const char *why = NULL;
+    struct config *config = sources_choose(all, cli_flag(line, "--source"), &why);
     int code = EXIT_MISUSED;
-    if (!config->cdc.kafka.brokers || config->cdc.output != OUTPUT_KAFKA)
+    if (!config)
+        fail(why);
+    else if (!config->cdc.kafka.brokers || config->cdc.output != OUTPUT_KAFKA)
         fail("no topic of dead letters in this configuration: give --kafka HOST:PORT");
-    else if (!config->database_url)
-        fail("there is no database in this configuration: give --database URL");
     else
         code = run(config);
-    config_destroy(&config);
+    config_destroy(&all);
     return code;
 }

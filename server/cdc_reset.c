@@ -43,34 +43,20 @@ static int run(struct config *config, enum feed_reset from) {
     return EXIT_DONE;
 }
 
-/* The main configuration, or the source that is meant; NULL: the mistake was told. */
-static struct config *choose(struct config *config, const char *name) {
-    if (name) {
-        struct config *source = sources_find(config, name);
-        if (!source) fail("--source names none of `sources`");
-        return source;
-    }
-    if (!config->database_url && config->n_sources == 1) return config->sources[0];
-    if (!config->database_url && config->n_sources) {
-        fail("there are several sources: give --source NAME");
-        return NULL;
-    }
-    if (config->database_url) return config;
-    fail("there is no database in this configuration: give --database URL");
-    return NULL;
-}
-
 int cli_cdc_reset(const struct command_line *line) {
     struct config *all = cli_config(line);
     if (!all) return EXIT_MISUSED;
     bool now = strcmp(cli_flag(line, "--from"), "now") == 0;
-    struct config *config = choose(all, cli_flag(line, "--source"));
+    const char *why = NULL;
+    struct config *config = sources_choose(all, cli_flag(line, "--source"), &why);
     int code = EXIT_MISUSED;
-    if (config && !config->cdc.kafka.brokers && config->cdc.output == OUTPUT_KAFKA)
+    if (!config)
+        fail(why);
+    else if (!config->cdc.kafka.brokers && config->cdc.output == OUTPUT_KAFKA)
         fail("there is no publisher in this configuration: give --kafka HOST:PORT");
-    else if (config && !now && config->cdc_snapshot == CONFIG_SNAPSHOT_NEVER)
+    else if (!now && config->cdc_snapshot == CONFIG_SNAPSHOT_NEVER)
         fail("cdc.snapshot is `never`: give --from now, or another cdc.snapshot");
-    else if (config)
+    else
         code = run(config, now ? FEED_RESET_NOW : FEED_RESET_SNAPSHOT);
     config_destroy(&all);
     return code;

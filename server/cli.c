@@ -8,6 +8,11 @@
 #include "server/commands.h"
 #include "server/suggest.h"
 
+static const struct cli_flag replay_flags[] = {
+    {"--source", "NAME", .help = "of which of `sources`; else of the main database"},
+    {0},
+};
+
 static const struct cli_flag reset_flags[] = {
     {"--from", NULL, .choices = "snapshot|now", .required = true, .help = "where to begin"},
     {"--source", "NAME", .help = "of which of `sources`; else of the main database"},
@@ -66,7 +71,7 @@ const struct cli_command cli_commands[] = {
          "changed\n"
          "since the position. No process may stream from the slot meanwhile; one that was refused\n"
          "may run, and goes on by itself."},
-    {"cdc replay", cli_cdc_replay, .configured = true,
+    {"cdc replay", cli_cdc_replay, .configured = true, .flags = replay_flags,
      .summary = "Publish again what stands in the topic of dead letters.",
      .details =
          "Events that could not be encoded, or that Kafka refused, are in PREFIX.dead-letters. "

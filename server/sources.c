@@ -162,3 +162,18 @@ struct config *sources_find(const struct config *config, const char *name) {
     }
     return NULL;
 }
+
+struct config *sources_choose(struct config *config, const char *name, const char **why) {
+    struct config *one = name ? sources_find(config, name) : NULL;
+    if (name)
+        *why = "--source names none of `sources`";
+    else if (config->database_url)
+        one = config;
+    else if (config->n_sources == 1)
+        one = config->sources[0];
+    else if (config->n_sources)
+        *why = "there are several sources: give --source NAME";
+    else
+        *why = "there is no database in this configuration: give --database URL";
+    return one;
+}

@@ -18,6 +18,9 @@ void sources_check(struct config *config, const struct config_sources *said,
 /* NULL: there is none of that name. */
 struct config *sources_find(const struct config *config, const char *name);
 
+/* For a command: the one of that name; NULL: the main one, or the only one there is. NULL and *why: none can be meant. */
+struct config *sources_choose(struct config *config, const char *name, const char **why);
+
 /* Does the main `database` have a publisher? */
 static inline bool sources_main_publishes(const struct config *config) {
     return config->roles & ROLE_CDC && config->database_url;
