@@ -19,6 +19,14 @@
  * limit, and a block that is not as it was written are errors that end the session: the position has not moved, and no
  * transaction is in the sink by half.
  *
+ * What it costs, against a server that keeps them itself (cdc.streaming: false; it then writes them to pg_replslot and reads
+ * them back at the commit). Seen with one transaction of 1,000,000 rows of 60 bytes, logical_decoding_work_mem at its default,
+ * two busy cores:
+ *
+ *                 all of it published   CPU a row, Freshet   walsender   written to disk
+ *     streaming   2.1-3.0 s after COMMIT   0.70 us           1.4-1.5 us   109 MiB, here
+ *     not         6.8-7.2 s                0.51 us           2.2 us       196 MiB, at the server
+ *
  * One thread, the feed's; figures any thread. */
 #ifndef FRESHET_CDC_SPOOL_H
 #define FRESHET_CDC_SPOOL_H

@@ -383,10 +383,12 @@ static json_t *feed_json(struct pump *pump) {
         json_object_set_new(json, "snapshot", snapshot_json(&status.snapshot));
     json_object_set_new(json, "changes_per_second",
                         json_integer((json_int_t)atomic_load(&pump->changes_per_second)));
-    json_object_set_new(json, "open_transactions",
-                        json_pack("{s:I, s:I, s:I}", "count", (json_int_t)status.open_transactions,
-                                  "memory_bytes", (json_int_t)status.spool_memory_bytes,
-                                  "disk_bytes", (json_int_t)status.spool_disk_bytes));
+    if (status.open_transactions)
+        json_object_set_new(json, "open_transactions",
+                            json_pack("{s:I, s:I, s:I}", "count",
+                                      (json_int_t)status.open_transactions, "memory_bytes",
+                                      (json_int_t)status.spool_memory_bytes, "disk_bytes",
+                                      (json_int_t)status.spool_disk_bytes));
     if (silent_us >= 0)
         json_object_set_new(json, "silent_seconds", json_real((double)silent_us / 1e6));
     json_object_set_new(json, "cause", *status.cause ? json_string(status.cause) : json_null());

@@ -118,10 +118,17 @@ static const struct figure connector_figures[] = {
 };
 
 static const struct figure feed_figures[] = {
-    {"state", "feed", PLAIN, true},       {"slot", "slot", PLAIN, false},
-    {"changes", "changes", PLAIN, false}, {"changes_per_second", "changes/s", PLAIN, false},
-    {"lag_bytes", "lag", BYTES, false},   {"lag_seconds", "behind", SECONDS, false},
-    {"cause", "cause", PLAIN, true},      {NULL, NULL, PLAIN, false},
+    {"state", "feed", PLAIN, true},
+    {"slot", "slot", PLAIN, false},
+    {"changes", "changes", PLAIN, false},
+    {"changes_per_second", "changes/s", PLAIN, false},
+    {"lag_bytes", "lag", BYTES, false},
+    {"lag_seconds", "behind", SECONDS, false},
+    {"cause", "cause", PLAIN, true},
+    {"open_transactions.count", "open transactions", PLAIN, true},
+    {"open_transactions.memory_bytes", "in memory", BYTES, false},
+    {"open_transactions.disk_bytes", "on disk", BYTES, false},
+    {NULL, NULL, PLAIN, false},
 };
 
 static const struct figure slot_figures[] = {

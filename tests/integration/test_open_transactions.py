@@ -30,7 +30,7 @@ def rows(db):
 
 
 def open_count(f):
-    return f.status()["cdc"]["feed"]["open_transactions"]["count"]
+    return f.metric("freshet_feed_spool_transactions", feed="cdc")
 
 
 def wait_open(f, n=1):
@@ -118,6 +118,8 @@ def test_a_process_killed_while_one_is_open_publishes_it_once(freshet, rows, kaf
         fill(writer, 1)
         wait_open(f)
         wait_until(lambda: spool_files(f), 30, "it is on disk")
+        shown = f.status()["cdc"]["feed"]["open_transactions"]
+        assert shown["count"] == 1 and shown["disk_bytes"] > 100_000
         f.kill9()
         assert spool_files(f)
         fill(writer, 10_001)
