@@ -433,6 +433,11 @@ void layer_group(const struct layer *layer, const char *path, const struct yaml_
     apply_group(layer, path, node);
 }
 
+bool layer_repeats(const struct layer *layer, const struct yaml_node *map,
+                   const struct yaml_node *child, const char *path) {
+    return is_repeated(layer, map, child, path);
+}
+
 const char *layer_place(const struct layer *layer, const struct yaml_node *node) {
     return place(layer, node->line, node->column);
 }

@@ -26,6 +26,9 @@ bool layer_file(const struct layer *layer, const char *text, size_t len);
 void layer_setting(const struct layer *layer, const char *path, const char *text);
 /* All options below `path` ("cdc"), from a mapping. */
 void layer_group(const struct layer *layer, const char *path, const struct yaml_node *node);
+/* Tells of a key that an earlier sibling has. */
+bool layer_repeats(const struct layer *layer, const struct yaml_node *map,
+                   const struct yaml_node *child, const char *path);
 const char *layer_place(const struct layer *layer, const struct yaml_node *node);
 void layer_mistake(const struct layer *layer, const struct yaml_node *node, const char *path,
                    const char *what);

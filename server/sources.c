@@ -40,21 +40,28 @@ static void take_name(const struct layer *layer, const char *path, const struct 
         layer->config->source = text;
 }
 
-/* The keys of one entry into its configuration. */
+static bool is_url_alone(const struct yaml_node *node) {
+    return node->type == YAML_MAP && node->n_children == 1 && strcmp(node->first->key, "url") == 0;
+}
+
+static void take_key(const struct layer *layer, const char *path, const struct yaml_node *node) {
+    if (strcmp(node->key, "name") == 0)
+        take_name(layer, path, node);
+    else if (strcmp(node->key, "cdc") == 0)
+        layer_group(layer, "cdc", node);
+    else if (strcmp(node->key, "database") != 0)
+        layer_mistake(layer, node, path, "is unknown, known here are: name, database, cdc");
+    else if (!is_url_alone(node))
+        layer_mistake(layer, node, path, "has one key here: {url: postgres://...}");
+    else
+        layer_group(layer, "database", node);
+}
+
+/* One entry into its configuration. */
 static void take_entry(const struct layer *layer, const char *path, const struct yaml_node *node) {
     for (const struct yaml_node *child = node->first; child; child = child->next) {
         char *inner = mem_printf("%s.%s", path, child->key);
-        bool url_alone = child->n_children == 1 && strcmp(child->first->key, "url") == 0;
-        if (strcmp(child->key, "name") == 0)
-            take_name(layer, inner, child);
-        else if (strcmp(child->key, "cdc") == 0)
-            layer_group(layer, "cdc", child);
-        else if (strcmp(child->key, "database") != 0)
-            layer_mistake(layer, child, inner, "is unknown, known here are: name, database, cdc");
-        else if (child->type != YAML_MAP || !url_alone)
-            layer_mistake(layer, child, inner, "has one key here: {url: postgres://...}");
-        else
-            layer_group(layer, "database", child);
+        if (!layer_repeats(layer, node, child, inner)) take_key(layer, inner, child);
         mem_free(inner);
     }
 }

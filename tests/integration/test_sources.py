@@ -102,6 +102,7 @@ def test_sources_alone_and_one_of_them_away(freshet, make_postgres, db, kafka, u
         ("[{name: a, database: {url: postgres://x/a}, cache: {}}]", "known here are: name, database, cdc"),
         ("[{name: a b, database: {url: postgres://x/a}}]", "is no name"),
         ("[{name: a, database: {url: postgres://x/a, pool: 3}}]", "has one key here"),
+        ("[{name: a, database: [x]}]", "has one key here"),
         ("[{name: a, database: {url: postgres://x/a}, cdc: {sloot: b}}]", 'did you mean "cdc.slot"?'),
         ("[{name: a, database: {url: postgres://x/a}, cdc: {slot: B}}]", "is no slot name"),
         ("[{name: a, database: {url: postgres://x/a}}, {name: a, database: {url: postgres://x/b}}]", '"a" stands there twice'),

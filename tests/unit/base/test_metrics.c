@@ -43,6 +43,21 @@ static void labels_tell_series_apart(void **state) {
     metrics_destroy(&metrics);
 }
 
+static void a_label_is_on_all_series_of_a_labelled_registry(void **state) {
+    (void)state;
+    struct metrics *metrics = metrics_create();
+    struct metrics *one = metrics_labelled(metrics, "source=\"one\"");
+    metric_add(metrics_counter(metrics, "f_total", "Fills.", NULL), 1);
+    metric_add(metrics_counter(one, "f_total", "Fills.", NULL), 2);
+    metric_add(metrics_counter(one, "f_total", "Fills.", "op=\"c\""), 3);
+    assert_int_equal(metrics_sum(one, "f_total", "op=\"c\""), 3);
+    assert_int_equal(metrics_sum(metrics, "f_total", NULL), 1);
+    metrics_destroy(&one);
+    check_page(metrics, "# HELP f_total Fills.\n# TYPE f_total counter\nf_total 1\n"
+                        "f_total{source=\"one\"} 2\nf_total{op=\"c\",source=\"one\"} 3\n");
+    metrics_destroy(&metrics);
+}
+
 static double read_half(void *owner) { return *(double *)owner / 2; }
 
 static void a_gauge_is_asked_for_until_it_is_forgotten(void **state) {
@@ -114,6 +129,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cells_of_one_series_are_summed),
         cmocka_unit_test(labels_tell_series_apart),
+        cmocka_unit_test(a_label_is_on_all_series_of_a_labelled_registry),
         cmocka_unit_test(a_gauge_is_asked_for_until_it_is_forgotten),
         cmocka_unit_test(a_set_gauge_shows_its_last_value),
         cmocka_unit_test(a_histogram_counts_up_to_each_bound),
