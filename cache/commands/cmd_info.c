@@ -160,7 +160,9 @@ static void add_memory(const struct source *source, struct buf *out) {
     add_integer(out, "maxmemory", setting(source->deps->settings, SETTING_MAX_MEMORY));
     add_human(out, "maxmemory_human",
               (uint64_t)setting(source->deps->settings, SETTING_MAX_MEMORY));
-    add_text(out, "maxmemory_policy", "allkeys-lfu");
+    buf_append_text(out, "maxmemory_policy:");
+    settings_append_policy(source->deps->settings, out);
+    buf_append_text(out, "\r\n");
     buf_printf(out, "mem_fragmentation_ratio:%.2f\r\n",
                used ? (double)resident / (double)used : 0.0);
     add_text(out, "mem_allocator", "jemalloc");

@@ -241,8 +241,15 @@ static void serve_waiters(struct command_context *ctx) {
     keywaits_serve(ctx);
 }
 
+static bool is_denied_memory(struct command_context *ctx) {
+    if (!(ctx->command->flags & CMD_DENYOOM) || !store_is_full(ctx->store)) return false;
+    cmd_answer_oom(ctx->reply);
+    return true;
+}
+
 static void run_locked(struct command_context *ctx, struct command_key_iter keys,
                        struct buf *hashes) {
+    if (is_denied_memory(ctx)) return;
     hashes->len = 0;
     for (uint32_t i; (i = command_next_key(&keys));) {
         uint64_t hash = command_hash(ctx, ctx->argv[i]);
@@ -367,7 +374,7 @@ void command_run_queued(struct command_context *ctx) {
         }
     }
     struct command_key_iter keys = command_keys(ctx->command, ctx->argv, ctx->argc);
-    if (row_write_check(ctx, keys) == ROW_WRITE_OVER) return;
+    if (row_write_check(ctx, keys) == ROW_WRITE_OVER || is_denied_memory(ctx)) return;
     if (ctx->unusual & CLIENT_TRACKS) tracked_before(ctx);
     uint64_t start = ticks_now();
     size_t before = ctx->reply->out->len;

@@ -75,6 +75,16 @@ static void limit_memory(const struct worker_deps *deps, int64_t value) {
     store_set_max(deps->store, value ? (uint64_t)value : UINT64_MAX / 4);
 }
 
+/* Redis's names say what may be evicted and in which order. The first is kept to the word; in which order, evict.h decides. Rows may go
+ * by all of them. */
+static const enum evict_scope policy_scopes[] = {EVICT_ANY, EVICT_ANY, EVICT_TIMED, EVICT_TIMED,
+                                                 EVICT_ROWS};
+#define POLICIES "allkeys-lfu|allkeys-lru|volatile-lfu|volatile-lru|noeviction"
+
+static void choose_policy(const struct worker_deps *deps, int64_t value) {
+    store_set_scope(deps->store, policy_scopes[value]);
+}
+
 /* A bound for all clients together is none of ours: each has its own (client-output-buffer-limit). */
 static void get_client_memory(const struct worker_deps *deps, struct buf *out) {
     (void)deps;
@@ -165,7 +175,8 @@ const struct parameter parameters[] = {
     {"maxclients", NUMBER(MAX_CLIENTS, 10000, 1, UINT32_MAX), .changed = limit_clients},
     {"maxmemory", BYTES(MAX_MEMORY, 0, 0, INT64_MAX), .changed = limit_memory},
     {"maxmemory-clients", OWN(get_client_memory, set_client_memory)},
-    {"maxmemory-policy", FIXED("allkeys-lfu")},
+    {"maxmemory-policy", .kind = PARAMETER_CHOICE, .setting = SETTING_MEMORY_POLICY,
+     .choices = POLICIES, .changed = choose_policy},
     {"maxmemory-samples", FIXED("5")},
     {"notify-keyspace-events", OWN(get_notify, set_notify)},
     {"port", OWN(get_port, NULL)},
@@ -222,6 +233,10 @@ static struct slice choice_at(const char *choices, int64_t place) {
     for (; place > 0; place--)
         choices += strcspn(choices, "|") + 1;
     return slice_make(choices, strcspn(choices, "|"));
+}
+
+void settings_append_policy(const struct settings *settings, struct buf *out) {
+    buf_append_slice(out, choice_at(POLICIES, setting(settings, SETTING_MEMORY_POLICY)));
 }
 
 /* "100", "1k", "2mb": decimal thousands for k, binary ones for kb, as in Redis's configuration. */

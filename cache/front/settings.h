@@ -21,6 +21,7 @@ struct worker_deps;
 
 enum setting {
     SETTING_MAX_MEMORY, /* bytes */
+    SETTING_MEMORY_POLICY,
     SETTING_MAX_CLIENTS,
     SETTING_TIMEOUT,   /* seconds that a client may be idle; 0: for ever */
     SETTING_KEEPALIVE, /* seconds; 0: off */
@@ -49,6 +50,8 @@ struct settings {
 };
 
 void settings_init(struct settings *settings, const struct cache_config *config);
+/* The name that maxmemory-policy has now. */
+void settings_append_policy(const struct settings *settings, struct buf *out);
 
 static inline int64_t setting(const struct settings *settings, enum setting which) {
     return atomic_load_explicit(&settings->values[which], memory_order_relaxed);

@@ -277,7 +277,8 @@ bool evict_sample(struct evict *evict, const struct index *index, uint32_t *hand
     }
     const struct entry *before = choice->victim;
     for (uint32_t i = 0; i < n; i++)
-        if (seen[i] != keep) look_at(evict, seen[i], choice);
+        if (seen[i] != keep && evict_may_go(choice->scope, seen[i]))
+            look_at(evict, seen[i], choice);
     return choice->victim != before;
 }
 

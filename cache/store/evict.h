@@ -41,6 +41,18 @@ enum { EVICT_USES_MAX = 15, EVICT_SAMPLES = 12 };
 
 enum evict_mode { EVICT_STEADY, EVICT_MIDDLE, EVICT_FRESH, EVICT_MODES };
 
+/* What may go at all. */
+enum evict_scope {
+    EVICT_ANY,
+    EVICT_TIMED, /* what has an expiry, and rows: the database has them */
+    EVICT_ROWS,
+};
+
+static inline bool evict_may_go(enum evict_scope scope, const struct entry *entry) {
+    return scope == EVICT_ANY || entry->kind == ENTRY_ROW ||
+           (scope == EVICT_TIMED && entry_expiry(entry) != STORE_NEVER);
+}
+
 /* What all domains share. */
 struct evict_duel {
     _Atomic uint32_t misses[EVICT_MODES];
@@ -65,6 +77,7 @@ struct evict {
 
 /* The least worthy so far. */
 struct evict_choice {
+    enum evict_scope scope;
     struct entry *victim;
     int32_t worth;
     uint32_t n;     /* seen */

@@ -463,6 +463,8 @@ bool store_put(struct store *store, const struct store_guard *guard, struct entr
     }
     account(store, shard);
     store_make_room(store, guard, shard, fresh);
+    if (__builtin_expect(store_is_full(store), 0) && fresh->kind == ENTRY_ROW)
+        store_drop(store, shard, fresh, REMOVED_EVICTED_MEMORY, 0);
     return true;
 }
 

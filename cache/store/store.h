@@ -20,7 +20,7 @@
  * big entries, containers, index, wheels) is counted as it changes; all else (programs, threads, client buffers, what waits for readers to
  * leave, holes in slabs and in the common allocator) is what store_follow is told beyond that, and the limit of the store's own
  * sinks by it, down to half of the bound at the least: a bound that the bare process exceeds is one on the store alone.
- * Past the limit store_put evicts by the policy (evict.h), in its own shard's domain while that holds its share, else around
+ * Past the limit store_put evicts by the policy (evict.h) among what may go, in its own shard's domain while that holds its share, else around
  * the domains. Entries lie in slots of slabs (heap.h); where sizes shift, slabs with few entries left are emptied into others
  * (store_tidy), so that memory goes back whatever came before. Expiry: each shard keeps notes in a wheel (wheel.h).
  *
@@ -35,6 +35,7 @@
 #include "base/metrics.h"
 #include "base/slice.h"
 #include "cache/store/entry.h"
+#include "cache/store/evict.h"
 
 struct bucket;
 struct store;
@@ -125,6 +126,10 @@ void store_tend(struct store *store, uint32_t budget);
 void store_tidy(struct store *store);
 /* Another max_memory_bytes; what is beyond it goes with the next ticks. Any thread. */
 void store_set_max(struct store *store, uint64_t bytes);
+/* What may be evicted (evict.h). Any thread. */
+void store_set_scope(struct store *store, enum evict_scope scope);
+/* Memory is full of what may not go: nothing more should be put. Rows that find no room are put, and gone at once. */
+bool store_is_full(const struct store *store);
 /* Tells the process's resident memory, about every 100 ms: the limit of what the store takes follows from it. */
 void store_follow(struct store *store, uint64_t resident_bytes);
 /* This and the two walks below lock a shard at a time, or none where a guard has locked them all. */

@@ -17,6 +17,10 @@ static bool is_held(const struct store_guard *guard, uint32_t number) {
     return guard && guard->shards[number / 64] >> (number % 64) & 1;
 }
 
+static enum evict_scope scope_of(const struct store *store) {
+    return (enum evict_scope)atomic_load_explicit(&store->scope, memory_order_relaxed);
+}
+
 /* --- evicting --- */
 
 /* A domain's shards that this thread may look into: those of the guard, and those that nobody holds at the moment. */
@@ -60,7 +64,7 @@ static struct entry *leaving(struct victim_search *search, struct evict *evict,
         struct index_iter iter = index_bucket_of(&shard->index, hash);
         struct entry *entry = index_next_of(&iter, hash);
         if (entry == keep && entry) evict_stay(evict, hash);
-        if (!entry || entry == keep) continue;
+        if (!entry || entry == keep || !evict_may_go(choice->scope, entry)) continue;
         return evict_is_worse(evict, entry, choice) ? entry : NULL;
     }
     return NULL;
@@ -70,7 +74,7 @@ static bool evict_in(struct store *store, const struct store_guard *guard, uint3
                      uint32_t first, const struct entry *keep) {
     struct victim_search search = {.store = store, .guard = guard, .domain = domain};
     struct evict *evict = &store->domains[domain];
-    struct evict_choice choice = {0};
+    struct evict_choice choice = {.scope = scope_of(store)};
     evict_begin(evict);
     for (uint32_t i = 0; i < DOMAIN_SHARDS && choice.n < EVICT_SAMPLES; i++) {
         struct shard *shard = search_enter(&search, (first + i) % DOMAIN_SHARDS);
@@ -95,6 +99,22 @@ static bool is_over(const struct store *store) {
     return store_used(store) > atomic_load_explicit(&store->limit, memory_order_relaxed);
 }
 
+bool store_is_full(const struct store *store) {
+    return scope_of(store) != EVICT_ANY && is_over(store) &&
+           atomic_load_explicit(&store->stuck, memory_order_relaxed);
+}
+
+void store_set_scope(struct store *store, enum evict_scope scope) {
+    atomic_store_explicit(&store->scope, (uint8_t)scope, memory_order_relaxed);
+    atomic_store_explicit(&store->stuck, false, memory_order_relaxed);
+}
+
+/* Whether the last look found none. */
+static void note_stuck(struct store *store, bool stuck) {
+    if (atomic_load_explicit(&store->stuck, memory_order_relaxed) != stuck)
+        atomic_store_explicit(&store->stuck, stuck, memory_order_relaxed);
+}
+
 /* One call evicts some more than it brought, but pays no larger debt alone: that is a pause of one client for what all have
  * done. The ticks pay too. */
 void store_make_room(struct store *store, const struct store_guard *guard, struct shard *shard,
@@ -113,6 +133,7 @@ void store_make_room(struct store *store, const struct store_guard *guard, struc
         uint32_t first = domain == own ? shard->number / STORE_DOMAINS : n;
         failures = evict_in(store, guard, domain, first, keep) ? 0 : failures + 1;
     }
+    note_stuck(store, failures > 0 && is_over(store));
 }
 
 /* --- emptying slabs --- */
@@ -179,11 +200,13 @@ void store_tidy(struct store *store) {
 
 void store_tend(struct store *store, uint32_t budget) {
     static const struct store_guard none;
-    for (uint32_t n = 0; n < budget && is_over(store); n++) {
+    uint32_t failures = 0;
+    for (uint32_t n = 0; n < budget && is_over(store) && failures < STORE_DOMAINS; n++) {
         uint32_t domain =
             atomic_fetch_add_explicit(&store->next_victim, 1, memory_order_relaxed) % STORE_DOMAINS;
-        (void)evict_in(store, &none, domain, n, NULL);
+        failures = evict_in(store, &none, domain, n, NULL) ? 0 : failures + 1;
     }
+    note_stuck(store, failures == STORE_DOMAINS);
     if (has_holes(heap_stats(store->heap, UINT32_MAX), store->regions)) tidy(store, budget, budget);
 }
 

@@ -49,6 +49,8 @@ struct store {
     _Alignas(64) _Atomic uint64_t used;
     _Atomic uint64_t
         limit; /* of used: what of max_memory_bytes is left beside all else that is resident */
+    _Atomic uint8_t scope;        /* enum evict_scope */
+    _Atomic bool stuck;           /* over the limit, and nothing was found that may go */
     _Atomic uint32_t next_victim; /* the domain to evict in, where the own one is below its share */
     _Atomic uint64_t tidied;      /* slabs ever made, when holes were last looked for */
     _Atomic uint32_t next_tidy;   /* region */
