@@ -64,5 +64,6 @@ void event_source_begin(struct event_source *source) {
     buf_append_i64(tail, source->commit_time_us);
     buf_append_text(tail, ",\"ts_ns\":");
     buf_append_i64(tail, source->commit_time_us);
-    buf_append_text(tail, "000,");
+    /* 0: of a message outside a transaction, before the session's first commit. */
+    buf_append_text(tail, source->commit_time_us ? "000," : ",");
 }

@@ -83,7 +83,7 @@ static void append_origin(const struct event_source *source, const struct event 
     append_sequence(source, event, out);
     buf_append_char(out, '"');
     append_number(out, "iodebeziumtsus", us, "");
-    append_number(out, "iodebeziumtsns", us, "000");
+    append_number(out, "iodebeziumtsns", us, us ? "000" : "");
     append_string(out, "iodebeziumschema", slice_from(event->table->schema));
     append_string(out, "iodebeziumtable", slice_from(event->table->name));
     if (source->xid)

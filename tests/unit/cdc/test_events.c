@@ -172,27 +172,93 @@ static void a_key_has_the_index_order(void **state) {
     check_key(f->table, "{\"a\":\"x\",\"b\":1}");
 }
 
-static void the_identity_index_comes_before_the_primary_key(void **state) {
-    struct fixture *f = *state;
-    struct catalog_index indexes[] = {
-        {.primary = true, .usable_as_key = true, .n_columns = 2, .columns = key_columns},
-        {.replica_identity = true,
-         .usable_as_key = true,
-         .n_columns = 1,
-         .columns = unique_columns}};
-    struct catalog_table catalog = {.replica_identity = 'i',
-                                    .n_columns = 4,
-                                    .columns = catalog_columns,
-                                    .n_indexes = 2,
-                                    .indexes = indexes,
-                                    .primary_key = &indexes[0]};
-    struct event_table *table = make_table(f, &catalog);
-    check_key(table, "{\"n\":5}");
+static struct event_table *make_table_of(struct fixture *f, const struct relation *described,
+                                         const struct catalog_table *catalog,
+                                         const char *message_key) {
+    struct event_table_plan plan = {.relation = described,
+                                    .catalog = catalog,
+                                    .types = f->types,
+                                    .format = &format,
+                                    .prefix = "shop",
+                                    .message_key = message_key};
+    return event_table_create(&plan);
+}
+
+static void check_key_of(struct fixture *f, const struct relation *described,
+                         const struct catalog_table *catalog, const char *message_key,
+                         const char *want) {
+    struct event_table *table = make_table_of(f, described, catalog, message_key);
+    check_key(table, want);
     event_table_destroy(&table);
 }
 
-static void without_a_primary_key_the_first_unique_index_that_is_never_null(void **state) {
+static const struct catalog_index primary_and_identity[] = {
+    {.primary = true, .usable_as_key = true, .n_columns = 2, .columns = key_columns},
+    {.replica_identity = true, .usable_as_key = true, .n_columns = 1, .columns = unique_columns}};
+static const struct catalog_table two_indexes = {.replica_identity = 'i',
+                                                 .n_columns = 4,
+                                                 .columns = catalog_columns,
+                                                 .n_indexes = 2,
+                                                 .indexes = primary_and_identity,
+                                                 .primary_key = &primary_and_identity[0]};
+
+static void the_identity_index_comes_before_the_primary_key(void **state) {
+    static const struct relation_column flagged[] = {
+        {"b", 23, -1, false}, {"a", 25, -1, false}, {"n", 23, -1, true}, {"v", 25, -1, false}};
+    struct relation by_index = relation;
+    by_index.replica_identity = 'i';
+    by_index.columns = flagged;
+    check_key_of(*state, &by_index, &two_indexes, NULL, "{\"n\":5}");
+}
+
+static void where_the_catalog_is_ahead_the_stream_tells_the_key(void **state) {
+    static const struct catalog_index moved[] = {
+        {.primary = true, .usable_as_key = true, .n_columns = 1, .columns = unique_columns}};
+    struct catalog_table ahead = two_indexes;
+    ahead.replica_identity = 'd';
+    ahead.n_indexes = 1;
+    ahead.indexes = ahead.primary_key = moved;
+    check_key_of(*state, &relation, &ahead, NULL, "{\"b\":1,\"a\":\"x\"}");
+    /* Before it had a key at all. */
+    static const struct relation_column unflagged[] = {
+        {"b", 23, -1, false}, {"a", 25, -1, false}, {"n", 23, -1, false}, {"v", 25, -1, false}};
+    struct relation keyless = relation;
+    keyless.columns = unflagged;
+    check_key_of(*state, &keyless, &ahead, NULL, "");
+}
+
+static void named_columns_are_the_key(void **state) {
+    check_key_of(*state, &relation, &two_indexes, "v, n", "{\"v\":\"long\",\"n\":5}");
+    check_key_of(*state, &relation, &two_indexes, "v,gone", "{\"a\":\"x\",\"b\":1}");
     struct fixture *f = *state;
+    struct event_table *table = make_table_of(f, &relation, &two_indexes, "v,n");
+    struct encode_tally tally = {0};
+    struct buf out = {0};
+    assert_true(encode_json.key(table, identity, NULL, &tally, &out));
+    assert_string_equal(buf_text(&out), "{\"v\":null,\"n\":7}"); /* not in a deleted row */
+    buf_deinit(&out);
+    event_table_destroy(&table);
+}
+
+static void what_only_the_catalog_tells_is_told_apart(void **state) {
+    (void)state;
+    struct catalog_column altered[4];
+    memcpy(altered, catalog_columns, sizeof altered);
+    struct catalog_table other = two_indexes;
+    other.columns = altered;
+    assert_true(event_table_facts(&other) == event_table_facts(&two_indexes));
+    altered[2].default_sql = "8";
+    assert_false(event_table_facts(&other) == event_table_facts(&two_indexes));
+    altered[2].default_sql = "7";
+    altered[2].not_null = false;
+    assert_false(event_table_facts(&other) == event_table_facts(&two_indexes));
+    altered[2].not_null = true;
+    other.n_indexes = 1;
+    assert_false(event_table_facts(&other) == event_table_facts(&two_indexes));
+    assert_true(event_table_facts(NULL) == 0);
+}
+
+static void without_a_primary_key_the_first_unique_index_that_is_never_null(void **state) {
     struct catalog_index indexes[] = {
         {.usable_as_key = true, .n_columns = 1, .columns = nullable_columns},
         {.usable_as_key = false, .n_columns = 2, .columns = key_columns},
@@ -202,20 +268,26 @@ static void without_a_primary_key_the_first_unique_index_that_is_never_null(void
                                     .columns = catalog_columns,
                                     .n_indexes = 3,
                                     .indexes = indexes};
-    struct event_table *table = make_table(f, &catalog);
-    check_key(table, "{\"n\":5}");
-    event_table_destroy(&table);
-    catalog.n_indexes = 2;
     struct relation full = relation;
     full.replica_identity = 'f';
-    struct event_table_plan plan = {.relation = &full,
-                                    .catalog = &catalog,
-                                    .types = f->types,
-                                    .format = &format,
-                                    .prefix = "shop"};
-    table = event_table_create(&plan);
-    assert_int_equal(table->n_key, 0);
-    event_table_destroy(&table);
+    check_key_of(*state, &full, &catalog, NULL, "{\"n\":5}");
+    catalog.n_indexes = 2;
+    check_key_of(*state, &full, &catalog, NULL, "");
+}
+
+static void before_the_first_commit_times_are_zero(void **state) {
+    struct fixture *f = *state;
+    int64_t time_us = f->source.commit_time_us;
+    f->source.commit_time_us = 0;
+    event_source_begin(&f->source);
+    struct encode_tally tally = {0};
+    struct buf out = {0};
+    struct event event = {.op = 'm', .lsn = 100, .message_prefix = SLICE("p")};
+    assert_true(encode_json.value(&f->source, &event, &tally, &out));
+    assert_non_null(strstr(buf_text(&out), "\"ts_us\":0,\"ts_ns\":0,"));
+    buf_deinit(&out);
+    f->source.commit_time_us = time_us;
+    event_source_begin(&f->source);
 }
 
 static void a_key_changes_by_value_and_not_by_an_unchanged_toast(void **state) {
@@ -227,17 +299,34 @@ static void a_key_changes_by_value_and_not_by_an_unchanged_toast(void **state) {
     assert_false(event_key_changed(f->table, identity, kept));
 }
 
+static enum write_result keep_letter(void *arg, struct slice key, struct slice value,
+                                     struct error *err) {
+    (void)key;
+    (void)err;
+    buf_append_slice(arg, value);
+    return WRITE_DONE;
+}
+
 static void a_dead_letter_has_cause_and_text(void **state) {
     struct fixture *f = *state;
     struct buf out = {0};
     struct event event = {.op = 'u', .table = f->table, .after = toasted, .lsn = 100};
-    dead_letter_compose(&f->source, &event, SLICE("{\"a\":1}"), "too \"large\"", &out);
-    assert_string_equal(
-        buf_text(&out),
+    struct change change = {
+        .operation = CHANGE_UPDATE, .relation = &relation, .row_lsn = 100, .new_row = toasted};
+    struct dead_letter letter = {.source = &f->source,
+                                 .event = &event,
+                                 .change = &change,
+                                 .commit_lsn = 110,
+                                 .key = SLICE("{\"a\":1}"),
+                                 .cause = "too \"large\""};
+    struct error err;
+    assert_int_equal(dead_letter_write(&letter, DEAD_LETTER_BYTES, keep_letter, &out, &err),
+                     WRITE_DONE);
+    static const char want[] =
         "{\"cause\":\"too \\\"large\\\"\",\"op\":\"u\",\"schema\":\"public\",\"table\":"
         "\"Odd t\xc3\xa9\",\"key\":{\"a\":1},\"lsn\":100,\"txId\":42,\"ts_us\":"
-        "1700000000123456,\"before\":null,\"after\":{\"b\":\"1\",\"a\":\"x\",\"n\":\"6\","
-        "\"v\":null}}");
+        "1700000000123456,\"before\":null,\"after\":{\"b\":\"1\",\"a\":\"x\",\"n\":\"6\"}";
+    assert_memory_equal(buf_text(&out), want, sizeof want - 1);
     buf_deinit(&out);
 }
 
@@ -250,7 +339,7 @@ static void a_position_survives_being_written(void **state) {
     position_compose_value(&position, &out);
     assert_string_equal(buf_text(&out),
                         "{\"end_lsn\":26734656,\"lsn\":\"0/197F040\",\"snapshot_done\":"
-                        "true,\"system_identifier\":\"18446744073709551615\"}");
+                        "true,\"system_identifier\":\"18446744073709551615\",\"last_end_lsn\":0}");
     assert_true(position_parse(buf_slice(&out), &read));
     assert_memory_equal(&read.end_lsn, &position.end_lsn, sizeof read.end_lsn);
     assert_true(read.snapshot_done && read.system_identifier == UINT64_MAX);
@@ -271,6 +360,10 @@ int main(void) {
         cmocka_unit_test(a_snapshots_row_has_no_predecessor),
         cmocka_unit_test(a_key_has_the_index_order),
         cmocka_unit_test(the_identity_index_comes_before_the_primary_key),
+        cmocka_unit_test(where_the_catalog_is_ahead_the_stream_tells_the_key),
+        cmocka_unit_test(named_columns_are_the_key),
+        cmocka_unit_test(what_only_the_catalog_tells_is_told_apart),
+        cmocka_unit_test(before_the_first_commit_times_are_zero),
         cmocka_unit_test(without_a_primary_key_the_first_unique_index_that_is_never_null),
         cmocka_unit_test(a_key_changes_by_value_and_not_by_an_unchanged_toast),
         cmocka_unit_test(a_dead_letter_has_cause_and_text),
