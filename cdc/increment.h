@@ -80,7 +80,8 @@ bool increment_completed(const struct increment *increment);
 /* Asks for a table's rows; returns when it is on the list. *id names it in the status. */
 bool increment_request(struct increment *increment, const char *schema, const char *name,
                        const char *where, uint64_t *id, struct error *err) MUST_CHECK;
-/* {"tables":[{"id":1,"table":"public.t","origin":"requested","rows":0,"percent":0,...}],"done":[...]}: a new reference. */
+/* {"now":{"id":1,"table":"public.t","origin":"requested","rows":0,...,"tables_left":1},"tables":[{...}],"done":[...]}: the one
+ * in hand, all that are to be read, and those that were; a new reference. */
 json_t *increment_status(struct increment *increment);
 
 #endif
