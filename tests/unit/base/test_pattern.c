@@ -60,11 +60,46 @@ static void no_pattern_at_all_means_every_table(void **state) {
     assert_false(pattern_match_any(2, patterns, "b", "u"));
 }
 
+static void a_pattern_tells_what_its_stars_stand_for(void **state) {
+    (void)state;
+    static const struct {
+        const char *pattern, *schema, *table;
+        uint32_t n;
+        const char *texts[3];
+    } cases[] = {
+        {"public.orders_*", "public", "orders_2024", 1, {"2024"}},
+        {"public.orders_*_*", "public", "orders_2024_01", 2, {"2024", "01"}},
+        {"*.*", "sales", "t", 2, {"sales", "t"}},
+        {"s*.a*b*", "s", "aXbYbZ", 3, {"", "X", "YbZ"}},
+        {"public.*b", "public", "abab", 1, {"aba"}},
+        {"public.\"a*\"*", "public", "a*z", 1, {"z"}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct pattern_stars stars;
+        assert_true(pattern_capture(cases[i].pattern, cases[i].schema, cases[i].table, &stars));
+        assert_int_equal(stars.n, cases[i].n);
+        assert_int_equal(pattern_count_stars(cases[i].pattern), cases[i].n);
+        for (uint32_t k = 0; k < stars.n; k++)
+            assert_true(slice_equal(stars.texts[k], slice_from(cases[i].texts[k])));
+    }
+}
+
+static void a_name_alone_may_hold_dots(void **state) {
+    (void)state;
+    assert_true(pattern_match_name("shop.*", "shop.public.users"));
+    assert_true(pattern_match_name("*.users", "shop.public.users"));
+    assert_false(pattern_match_name("shop.*", "shopping"));
+    assert_true(pattern_match_name("", ""));
+    assert_false(pattern_match_name("", "a"));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_pattern_names_tables),
         cmocka_unit_test(a_broken_pattern_is_told_and_matches_nothing),
         cmocka_unit_test(no_pattern_at_all_means_every_table),
+        cmocka_unit_test(a_pattern_tells_what_its_stars_stand_for),
+        cmocka_unit_test(a_name_alone_may_hold_dots),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
