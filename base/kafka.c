@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "base/clock.h"
 #include "base/mem.h"
 
 /* What Freshet decides by itself, and what to say instead where there is something to say. */
@@ -143,11 +144,19 @@ rd_kafka_t *kafka_open(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct error
     return NULL;
 }
 
+/* Before 2.6.1 librdkafka repeats its nonce in SCRAM's last message. Brokers let that pass until Kafka 4. */
+enum { SCRAM_MENDED = 0x020601ff };
+static const char scram_hint[] =
+    "; this librdkafka is older than 2.6.1, and brokers of Kafka 4 refuse its SCRAM even with the "
+    "right password: install a newer one, or use PLAIN over TLS";
+
+enum { WEIGHT_OF_REFUSALS = 3, METADATA_SLICE_MS = 500 };
+
 /* How much a cause explains: a client that cannot come in also reports that it is not connected. */
 static int weight(rd_kafka_resp_err_t code) {
     switch (code) {
     case RD_KAFKA_RESP_ERR__AUTHENTICATION:
-    case RD_KAFKA_RESP_ERR__SSL: return 3;
+    case RD_KAFKA_RESP_ERR__SSL: return WEIGHT_OF_REFUSALS;
     case RD_KAFKA_RESP_ERR__TRANSPORT:
     case RD_KAFKA_RESP_ERR__RESOLVE: return 2;
     case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN: return 0;
@@ -155,39 +164,61 @@ static int weight(rd_kafka_resp_err_t code) {
     }
 }
 
-void kafka_blame(rd_kafka_t *producer, struct error *err) {
+/* What the client has to say about why it is not connected; its weight, 0: nothing. */
+static int last_words(rd_kafka_t *producer, rd_kafka_resp_err_t *cause, char *why, size_t size) {
     rd_kafka_queue_t *queue = rd_kafka_queue_get_main(producer);
     rd_kafka_event_t *event;
-    rd_kafka_resp_err_t cause = RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN;
-    char why[512] = "";
+    int heaviest = 0;
     while ((event = rd_kafka_queue_poll(queue, 0))) {
         rd_kafka_resp_err_t code = rd_kafka_event_error(event);
-        if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_ERROR && weight(code) > weight(cause)) {
-            cause = code;
-            snprintf(why, sizeof why, "%s", rd_kafka_event_error_string(event));
+        if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_ERROR && weight(code) > heaviest) {
+            heaviest = weight(code);
+            *cause = code;
+            snprintf(why, size, "%s", rd_kafka_event_error_string(event));
         }
         rd_kafka_event_destroy(event);
     }
     rd_kafka_queue_destroy(queue);
-    if (!why[0]) return;
-    char what[sizeof err->message];
-    snprintf(what, sizeof what, "%s", err->message);
+    return heaviest;
+}
+
+bool kafka_metadata(rd_kafka_t *producer, bool topics, int timeout_ms, const char *what,
+                    const struct rd_kafka_metadata **metadata, struct error *err) {
+    rd_kafka_resp_err_t cause = RD_KAFKA_RESP_ERR_NO_ERROR;
+    char why[384] = "";
+    int heaviest = 0;
+    int64_t deadline_us = clock_mono_us() + (int64_t)timeout_ms * 1000;
+    while (true) {
+        rd_kafka_resp_err_t code =
+            rd_kafka_metadata(producer, topics, NULL, metadata, METADATA_SLICE_MS);
+        if (!code) return true;
+        char words[sizeof why];
+        rd_kafka_resp_err_t of;
+        int heavy = last_words(producer, &of, words, sizeof words);
+        if (heavy > heaviest) {
+            heaviest = heavy;
+            cause = of;
+            snprintf(why, sizeof why, "%s", words);
+        }
+        kafka_error_code(err, code, what);
+        if (heaviest == WEIGHT_OF_REFUSALS || clock_mono_us() > deadline_us) break;
+    }
+    if (!heaviest) return false;
+    char said[sizeof err->message];
+    snprintf(said, sizeof said, "%s", err->message);
     bool retriable = err->retriable;
     enum error_code code = err->code;
-    if (cause == RD_KAFKA_RESP_ERR__AUTHENTICATION || cause == RD_KAFKA_RESP_ERR__SSL)
-        code = classify(cause, &retriable);
-    error_set(err, code, retriable, "%s: %s", what, why);
+    if (heaviest == WEIGHT_OF_REFUSALS) code = classify(cause, &retriable);
+    bool scram = strstr(why, "SCRAM") && rd_kafka_version() < SCRAM_MENDED;
+    return error_set(err, code, retriable, "%s: %s%s", said, why, scram ? scram_hint : "");
 }
 
 static bool count_brokers(rd_kafka_t *handle, const char *brokers, int timeout_ms, int *n_brokers,
                           struct error *err) {
     const struct rd_kafka_metadata *metadata;
-    rd_kafka_resp_err_t code = rd_kafka_metadata(handle, 0, NULL, &metadata, timeout_ms);
-    if (code) {
-        kafka_error_code(err, code, "asking for the cluster's brokers");
-        kafka_blame(handle, err);
+    if (!kafka_metadata(handle, false, timeout_ms, "asking for the cluster's brokers", &metadata,
+                        err))
         return error_prefix(err, "no broker answers at %s", brokers);
-    }
     *n_brokers = metadata->broker_cnt;
     rd_kafka_metadata_destroy(metadata);
     return true;

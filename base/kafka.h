@@ -32,9 +32,10 @@ void kafka_conf_set(rd_kafka_conf_t *conf, const char *name, const char *value);
 /* Fills *err from librdkafka's error; returns false. */
 bool kafka_error(struct error *err, const rd_kafka_error_t *error, const char *what);
 bool kafka_error_code(struct error *err, rd_kafka_resp_err_t code, const char *what);
-/* Adds why the client could not reach its brokers, or not come in, to an error that says only what failed. Of a producer that
- * asks for RD_KAFKA_EVENT_ERROR. */
-void kafka_blame(rd_kafka_t *producer, struct error *err);
+/* Asks for the cluster's metadata, of all topics or of none. Where there is no answer in time, *err says why the client could
+ * not come in; a refusal of a password or certificate is told at once. Of a producer that asks for RD_KAFKA_EVENT_ERROR. */
+bool kafka_metadata(rd_kafka_t *producer, bool topics, int timeout_ms, const char *what,
+                    const struct rd_kafka_metadata **metadata, struct error *err) MUST_CHECK;
 
 /* Is it a property that may be set, and its value right? What does not fit together shows when a client is opened. */
 bool kafka_property_check(const struct kafka_property *property, struct error *err) MUST_CHECK;

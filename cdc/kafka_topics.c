@@ -40,8 +40,8 @@ static int by_name(const void *a, const void *b) {
 bool kafka_topics_refresh(struct kafka_topics *topics, rd_kafka_t *client, int timeout_ms,
                           struct error *err) {
     const struct rd_kafka_metadata *metadata;
-    rd_kafka_resp_err_t code = rd_kafka_metadata(client, 1, NULL, &metadata, timeout_ms);
-    if (code) return kafka_error_code(err, code, "asking for the topics");
+    if (!kafka_metadata(client, true, timeout_ms, "asking for the topics", &metadata, err))
+        return false;
     arena_reset(topics->arena);
     topics->n_brokers = (unsigned)metadata->broker_cnt;
     topics->n = 0;

@@ -148,7 +148,6 @@ static bool prepare(void *arg, bool slot_exists, struct change_position *positio
               ensure_positions(k, err) && init_transactions(k, err) &&
               read_position(k, position, err);
     if (!ok) {
-        kafka_blame(k->producer, err);
         close_producer(k);
         return error_prefix(err, "Kafka at %s", k->config->kafka.brokers);
     }

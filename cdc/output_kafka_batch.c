@@ -76,6 +76,35 @@ static rd_kafka_resp_err_t produce(struct output_kafka *k, const struct topic *t
     return rd_kafka_last_error();
 }
 
+/* What an error means for the session: a fenced one says by whom, and may come back when that one has gone. */
+static bool transaction_error(rd_kafka_error_t *error, struct error *err) {
+    kafka_error(err, error, "the transaction");
+    switch (rd_kafka_error_code(error)) {
+    case RD_KAFKA_RESP_ERR__FENCED:
+    case RD_KAFKA_RESP_ERR_PRODUCER_FENCED:
+    case RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH:
+        error_set(err, ERROR_CONFLICT, true,
+                  "Kafka: fenced: another process publishes with the same prefix and slot, or the "
+                  "transaction took longer than transaction.timeout.ms");
+        break;
+    default:
+        /* All of it is done again from the position: nothing is lost, and nothing is there twice. */
+        if (err->code != ERROR_REFUSED) err->retriable = true;
+    }
+    rd_kafka_error_destroy(error);
+    return false;
+}
+
+/* A transaction that has failed takes no more records; why, its commit tells. */
+static void explain_refusal(struct output_kafka *k, rd_kafka_resp_err_t code,
+                            const struct topic *to, struct error *err) {
+    kafka_error_code(err, code, to->name);
+    bool failed = code == RD_KAFKA_RESP_ERR__STATE && k->exactly_once;
+    if (!failed || !output_kafka_check(k, err)) return;
+    rd_kafka_error_t *error = rd_kafka_commit_transaction(k->producer, SLICE_MS);
+    if (error) transaction_error(error, err);
+}
+
 enum write_result output_kafka_write(void *arg, const struct record *record, struct error *err) {
     struct output_kafka *k = arg;
     struct topic *to = record->topic;
@@ -102,7 +131,7 @@ enum write_result output_kafka_write(void *arg, const struct record *record, str
         return WRITE_REFUSED;
     }
     if (code) {
-        kafka_error_code(err, code, to->name);
+        explain_refusal(k, code, to, err);
         return WRITE_FAILED;
     }
     uint64_t bytes = record->key.len + record->value.len + RECORD_OVERHEAD_BYTES;
@@ -146,25 +175,6 @@ static bool write_position(struct output_kafka *k, struct error *err) {
     return ok;
 }
 
-/* What an error means for the session: a fenced one says by whom, and may come back when that one has gone. */
-static bool commit_error(rd_kafka_error_t *error, struct error *err) {
-    kafka_error(err, error, "commit_transaction");
-    switch (rd_kafka_error_code(error)) {
-    case RD_KAFKA_RESP_ERR__FENCED:
-    case RD_KAFKA_RESP_ERR_PRODUCER_FENCED:
-    case RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH:
-        error_set(err, ERROR_CONFLICT, true,
-                  "Kafka: fenced: another process publishes with the same prefix and slot, or the "
-                  "transaction took longer than transaction.timeout.ms");
-        break;
-    default:
-        /* All of it is done again from the position: nothing is lost, and nothing is there twice. */
-        if (err->code != ERROR_REFUSED) err->retriable = true;
-    }
-    rd_kafka_error_destroy(error);
-    return false;
-}
-
 static void batch_done(struct output_kafka *k, int64_t now_us) {
     k->state = BATCH_IDLE;
     k->split = false;
@@ -198,7 +208,7 @@ static bool close_batch(struct output_kafka *k, struct error *err) {
             rd_kafka_error_destroy(error);
             return true;
         }
-        return commit_error(error, err);
+        return transaction_error(error, err);
     }
     rd_kafka_resp_err_t code = rd_kafka_flush(k->producer, SLICE_MS);
     if (!output_kafka_check(k, err)) return false;

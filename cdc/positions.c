@@ -168,10 +168,9 @@ static bool read_to_end(rd_kafka_t *consumer, const struct search *search, int64
             if (offset >= end) return true;
             held_at = offset;
         }
-        if (code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED ||
-            code == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED)
+        if (code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
             return kafka_error_code(err, code, "reading the stored position");
-        /* Others pass: a topic just made, a broker on its way. */
+        /* Others pass: a topic just made, a broker on its way; and rights to a group are not needed. */
     }
     if (held_at >= 0)
         return error_set(err, ERROR_TIMEOUT, true,

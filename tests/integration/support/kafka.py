@@ -53,7 +53,7 @@ DOOR = """\
 listener.name.{door}.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_plain="{password}";
 listener.name.{door}.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 """
-PASSWORD = "open sesame"
+PASSWORD = "open-sesame"
 
 LOGGING = """\
 Configuration:

@@ -1,0 +1,156 @@
+"""Kafka with passwords, certificates, rights, quotas and limits of its own; and topics that somebody deletes."""
+
+from pathlib import Path
+
+import confluent_kafka
+import pytest
+
+from support.waiting import wait_until
+
+TABLE = "CREATE TABLE t (id int PRIMARY KEY, v text)"
+
+
+def newer_librdkafka(folder):
+    """The environment for the librdkafka of the tests' own client: before 2.6.1 its SCRAM is no match for Kafka 4."""
+    bundled = Path(confluent_kafka.__file__).parents[1] / "confluent_kafka.libs"
+    for library in bundled.glob("librdkafka-*.so.1"):
+        (folder / "librdkafka.so.1").symlink_to(library)
+        return {"LD_LIBRARY_PATH": f"{folder}:{bundled}"}
+    pytest.skip("no newer librdkafka beside the tests' client")
+
+
+def publisher(freshet, db, unique, brokers, properties=None, wait=True, env=None, **cdc):
+    kafka = {"brokers": brokers, "properties": properties or {}, **cdc.pop("kafka", {})}
+    config = {
+        "roles": ["cdc"],
+        "cdc": {"prefix": unique, "slot": f"{unique}_slot", "publication": f"{unique}_pub", "kafka": kafka, **cdc},
+    }
+    return freshet(db, config, wait=wait, env=env)
+
+
+def state(f):
+    return f.status()["cdc"]["feed"]["state"]
+
+
+def cause(f):
+    return str(f.status()["cdc"]["feed"]["cause"])
+
+
+def allow_all(kafka, user, unique):
+    kafka.allow(user, "topic", f"{unique}.", "CREATE", "WRITE", "READ", "DESCRIBE")
+    kafka.allow(user, "transactional_id", f"freshet-{unique}-", "WRITE", "DESCRIBE")
+
+
+def ids(kafka, unique):
+    return sorted(r.key["id"] for r in kafka.read(f"{unique}.public.t") if r.value)
+
+
+@pytest.mark.parametrize(("user", "tls"), [("plain", False), ("scram", True)])
+def test_brokers_that_want_a_password(freshet, cli, db, kafka, unique, user, tls, tmp_path):
+    db.execute(TABLE)
+    db.execute("INSERT INTO t VALUES (1)")
+    allow_all(kafka, user, unique)
+    brokers, properties = kafka.door(user, tls)
+    env = newer_librdkafka(tmp_path) if user == "scram" else None
+    f = publisher(freshet, db, unique, brokers, properties, env=env)
+    wait_until(lambda: state(f) == "streaming", 30, "it streams")
+    db.execute("INSERT INTO t VALUES (2)")
+    wait_until(lambda: ids(kafka, unique) == [1, 2], 30, "both rows")
+    assert f.status()["cdc"]["delivery"] == "exactly-once"
+    assert "open-sesame" not in f.log_text() + str(f.status())
+
+
+@pytest.mark.parametrize("fault", ["password", "authority", "rights"])
+def test_who_may_not_come_in_is_told_why_and_stops(freshet, cli, db, kafka, unique, fault):
+    db.execute(TABLE)
+    brokers, properties = kafka.door("plain", tls=True)
+    if fault == "password":
+        properties["sasl.password"] = "guessed"
+    if fault == "authority":
+        del properties["ssl.ca.location"]
+    f = publisher(freshet, db, unique, brokers, properties, wait=False)
+    assert f.process.wait_ended(60) == 1
+    wanted = {"password": "uthentication", "authority": "certificate", "rights": "uthorization failed"}[fault]
+    assert wanted in f.log_text() and "feed_failed" in f.log_text()
+    if fault != "rights":
+        done = cli("check", "-c", f.config_path)
+        assert done.returncode == 1 and wanted in done.stdout + done.stderr
+
+
+def test_a_right_that_is_taken_away_is_waited_for_and_nothing_is_lost(freshet, db, kafka, unique):
+    db.execute(TABLE)
+    allow_all(kafka, "plain", unique)
+    brokers, properties = kafka.door("plain", tls=True)
+    f = publisher(freshet, db, unique, brokers, properties)
+    wait_until(lambda: state(f) == "streaming", 30, "it streams")
+    db.execute("INSERT INTO t VALUES (1)")
+    wait_until(lambda: ids(kafka, unique) == [1], 30, "the first row")
+    kafka.deny("plain", "topic", f"{unique}.", "WRITE")
+    db.execute("INSERT INTO t VALUES (2)")
+    wait_until(lambda: state(f) == "waiting" and "uthorization failed" in cause(f), 60, "it says what it lacks")
+    assert f.http("/readyz").status_code != 200
+    kafka.allow("plain", "topic", f"{unique}.", "WRITE")
+    wait_until(lambda: ids(kafka, unique) == [1, 2], 60, "both rows, once")
+
+
+def test_a_topic_that_is_deleted_is_made_again(freshet, db, kafka, unique):
+    db.execute(TABLE)
+    f = publisher(freshet, db, unique, kafka.brokers, {"topic.metadata.refresh.interval.ms": "1000",
+                                                      "topic.metadata.propagation.max.ms": "1000"})  # fmt: skip
+    wait_until(lambda: state(f) == "streaming", 30, "it streams")
+    db.execute("INSERT INTO t VALUES (1)")
+    wait_until(lambda: ids(kafka, unique) == [1], 30, "the first row")
+    admin = kafka.admin()  # the result comes only while it lives
+    admin.delete_topics([f"{unique}.public.t"])[f"{unique}.public.t"].result()
+    wait_until(lambda: f"{unique}.public.t" not in kafka.topics(unique), 30, "it is gone")
+    for i in range(2, 12):
+        db.execute("INSERT INTO t VALUES (%s)", [i])
+    wait_until(lambda: ids(kafka, unique)[-1:] == [11], 90, "rows in the new one")
+    there = ids(kafka, unique)
+    assert len(there) == len(set(there)) and f.process.exit_code is None
+
+
+def test_positions_that_are_deleted_are_no_reason_to_guess(freshet, db, kafka, unique):
+    db.execute(TABLE)
+    f = publisher(freshet, db, unique, kafka.brokers, snapshot="never")
+    wait_until(lambda: state(f) == "streaming", 30, "it streams")
+    db.execute("INSERT INTO t VALUES (1)")
+    wait_until(lambda: ids(kafka, unique) == [1], 30, "the first row")
+    f.stop()
+    admin = kafka.admin()
+    admin.delete_topics([f"{unique}.positions"])[f"{unique}.positions"].result()
+    wait_until(lambda: f"{unique}.positions" not in kafka.topics(unique), 30, "it is gone")
+    db.execute("INSERT INTO t VALUES (2)")
+    f.start(wait=False)
+    wait_until(lambda: f.process.exit_code is not None or state(f) in ("refused", "failed", "waiting", "streaming"), 60, "it decides")
+    # The slot alone tells where to go on: nothing is lost. Or it says that it cannot know.
+    if f.process.exit_code is None and state(f) == "streaming":
+        wait_until(lambda: ids(kafka, unique) == [1, 2], 30, "the second row, once")
+    else:
+        assert "position" in f.log_text()
+
+
+def test_properties_that_are_ours_are_refused_where_they_stand(cli, tmp_path):
+    path = tmp_path / "freshet.yml"
+    path.write_text(
+        "database: {url: postgres://nobody@127.0.0.1:1/none}\n"
+        "cdc:\n"
+        "  kafka:\n"
+        "    brokers: 127.0.0.1:1\n"
+        "    properties:\n"
+        "      acks: '1'\n"
+        "      linger.ms: 5\n"
+        "      enable.idempotence: false\n"
+        "      security.protocol: tls\n"
+        "      batch.sise: 7\n"
+    )
+    done = cli("run", "-c", path)
+    assert done.returncode == 2
+    lines = [line for line in done.stderr.splitlines() if "cdc.kafka.properties" in line]
+    assert len(lines) == 4, done.stderr
+    assert lines[0].startswith(f"{path}:6:7: cdc.kafka.properties.acks: ") and "all replicas" in lines[0]
+    assert lines[1].startswith(f"{path}:8:7: cdc.kafka.properties.enable.idempotence: ")
+    assert lines[2].startswith(f"{path}:9:7: ") and "Invalid value" in lines[2]
+    assert lines[3].startswith(f"{path}:10:7: ") and "No such configuration property" in lines[3]
+    done = cli("run", "-c", path, "--set", "cdc.kafka.properties.partitioner=random")
+    assert "--set: cdc.kafka.properties.partitioner: " in done.stderr
