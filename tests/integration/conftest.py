@@ -164,6 +164,7 @@ def registry(workshop, _servers):
 
 @pytest.fixture
 def connect(workshop, kafka, _servers):
+    _servers("registry", lambda: Registry(workshop))  # its converters want it; the two start at once
     return _servers("connect", lambda: Connect(workshop, kafka)).wait_ready()
 
 

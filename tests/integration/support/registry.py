@@ -14,14 +14,14 @@ from .waiting import wait_until
 class Registry:
     """registry.url is where Confluent's API is; registry.native that of Apicurio's own clients.
 
-    registry.decode(data) -> the record behind the id;  registry.schema(id), registry.subject("x-value") -> a schema, decoded
+    registry.decode(data) -> the record behind the id;  registry.schema(id) -> that schema;  registry.call("PUT", "/config/x-value", {...})
     """
 
     def __init__(self, workshop):
         port = free_port()
         self.url = f"http://127.0.0.1:{port}/apis/ccompat/v7"
         self.native = f"http://127.0.0.1:{port}/apis/registry/v2"
-        self._schemas = {}
+        self._readers = {}
         home = workshop.part("registry") / "home"
         jar = next(home.glob("apicurio-registry-app-*-runner.jar"))
         self.process = Process(
@@ -44,19 +44,16 @@ class Registry:
         headers = {"Content-Type": "application/vnd.schemaregistry.v1+json"}
         return requests.request(method, self.url + path, data=json.dumps(body) if body else None, headers=headers, timeout=30)
 
-    def subjects(self, prefix=""):
-        return sorted(s for s in self.call("GET", "/subjects").json() if s.startswith(prefix))
-
-    def subject(self, name):
-        return json.loads(self.call("GET", f"/subjects/{name}/versions/latest").json()["schema"])
-
     def schema(self, id):
-        if id not in self._schemas:
-            self._schemas[id] = json.loads(self.call("GET", f"/schemas/ids/{id}").json()["schema"])
-        return self._schemas[id]
+        return json.loads(self.call("GET", f"/schemas/ids/{id}").json()["schema"])
 
     def decode(self, data):
-        return decode(data, self.schema)
+        def reader(id):
+            if id not in self._readers:
+                self._readers[id] = parse(self.schema(id))
+            return self._readers[id]
+
+        return decode(data, reader)
 
     def stop(self):
         self.process.end(30)
@@ -69,13 +66,18 @@ def bare(schema):
     return [bare(one) for one in schema] if isinstance(schema, list) else schema
 
 
-def decode(data, schema):
-    """A record in Confluent's wire format: schema(id) -> its schema. Each byte is the record's."""
+def parse(schema):
+    """What decode() reads records by."""
+    return fastavro.parse_schema(bare(schema))
+
+
+def decode(data, reader):
+    """A record in Confluent's wire format: reader(id) -> its parsed schema. Each byte is the record's."""
     if data is None:
         return None
     magic, id = struct.unpack(">bI", data[:5])
     assert magic == 0, data[:5]
     rest = io.BytesIO(data[5:])
-    record = fastavro.schemaless_reader(rest, fastavro.parse_schema(bare(schema(id))))
+    record = fastavro.schemaless_reader(rest, reader(id))
     assert rest.read() == b"", "bytes behind the record"
     return record

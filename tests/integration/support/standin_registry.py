@@ -7,11 +7,13 @@ import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from .registry import parse
+
 
 class StandinRegistry:
     """standin.fail = (503, "away"): every request is answered so;  None: they are answered well.
 
-    standin.requests: "POST /subjects/x-value/versions";  standin.subjects: subject -> schema;  standin.user = ("u", "p")
+    standin.user = ("u", "p");  standin.requests: ["POST /subjects/x-value/versions"];  standin.reader(id): for decode()
     """
 
     def __init__(self, certificate=None):
@@ -28,8 +30,8 @@ class StandinRegistry:
     def url(self):
         return f"{'https' if self._certificate else 'http'}://localhost:{self.port}"
 
-    def schema(self, id):
-        return json.loads(self.schemas[id - 1])
+    def reader(self, id):
+        return parse(json.loads(self.schemas[id - 1]))
 
     def start(self):
         standin = self
