@@ -62,6 +62,7 @@ class Audit:
         self.positions = {}  # (table, identity) -> position header, of the last ones
         self.pieces = {}  # xid -> [number of events, {account: balance}], not applied yet
         self.ends = {}  # xid -> (end LSN, event_count)
+        self.reached = {}  # partition of ENDs -> LSN
         self.applied = {}  # xids, to know a repeated one
 
     def close(self):
@@ -69,19 +70,19 @@ class Audit:
 
     # ---- reading ----
 
-    def look(self):
+    def look(self, last=False):
         for message in self.read():
             value = message.value()
             if value is None:
                 continue
             event = json.loads(value)
             if message.topic() == f"{self.prefix}.transaction":
-                self.boundary(event)
+                self.boundary(event, message.partition())
                 continue
             self.events += 1
             headers = {name: value.decode() for name, value in message.headers() or []}
             self.event(message.topic().rsplit(".", 1)[1], event, headers.get(HEADER))
-        self.settle()
+        self.settle(None if last else min(self.reached.values(), default=0))
 
     def read(self):
         """The committed records from where it stopped to the ends."""
@@ -90,6 +91,9 @@ class Audit:
         places = [
             TopicPartition(topic, p, self.offsets.get((topic, p), 0)) for topic in wanted & set(known) for p in known[topic].partitions
         ]
+        for place in places:
+            if place.topic == f"{self.prefix}.transaction":
+                self.reached.setdefault(place.partition, 0)
         self.consumer.assign(places)
         unread = {(place.topic, place.partition) for place in places}
         while unread:
@@ -155,10 +159,11 @@ class Audit:
         if not self.steps.setdefault(row["writer"], Steps()).add(row["n"]):
             self.twice.append(f"step {row['writer']}:{row['n']}")
 
-    def boundary(self, event):
+    def boundary(self, event, partition):
         if event["status"] != "END":
             return
         xid, lsn = (int(part) for part in event["id"].split(":"))
+        self.reached[partition] = max(lsn, self.reached.get(partition, 0))
         if xid in self.applied or xid in self.ends:
             self.twice.append(f"END of transaction {xid}")
             return
@@ -166,11 +171,12 @@ class Audit:
 
     # ---- transactions ----
 
-    def settle(self):
-        """Applies whole transactions in commit order, up to the first that is not whole."""
+    def settle(self, bound):
+        """Applies whole transactions in commit order, up to the first that is not whole, and to where each partition has been
+        read: the partitions were not read at one moment."""
         for xid in sorted(self.ends, key=lambda xid: self.ends[xid][0]):
             n, changes = self.pieces.get(xid, (0, []))
-            if n < self.ends[xid][1]:
+            if n < self.ends[xid][1] or (bound is not None and self.ends[xid][0] > bound):
                 break
             if n > self.ends[xid][1]:
                 self.twice.append(f"transaction {xid}: {n} events of {self.ends[xid][1]}")
@@ -185,7 +191,7 @@ class Audit:
             self.pieces.pop(xid, None)
 
     def finish(self, db):
-        self.look()
+        self.look(last=True)
         self.lost += [f"transaction {xid}: {self.pieces.get(xid, [0])[0]} events of {n}" for xid, (_, n) in self.ends.items()]
         self.lost += [f"transaction {xid}: no END" for xid in self.pieces if xid not in self.ends and xid not in self.applied]
         tables = {

@@ -13,7 +13,7 @@ from support.postgres import Postgres
 from support.process import Workshop, free_port
 from support.waiting import wait_until
 
-LOOK_EVERY_S = 20
+LOOK_EVERY_S = 10
 
 
 def lsn_number(text):
