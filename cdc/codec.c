@@ -213,6 +213,11 @@ enum codec_result codec_encode(const struct codec *codec, struct slice text, str
     return result;
 }
 
+enum codec_result codec_encode_header(const struct codec *codec, struct slice text,
+                                      struct buf *out) {
+    return codec_decimal_digits(codec, text, out) ? CODEC_DONE : codec_encode(codec, text, out);
+}
+
 static const struct codec_rule *rule_of(const struct type *type) {
     if (type->element_oid && strcmp(type->name, "int2vector") != 0 &&
         strcmp(type->name, "oidvector") != 0)

@@ -38,6 +38,10 @@ enum codec_form {
 };
 enum codec_form codec_form(const struct codec *codec);
 
+/* The same in a header, as Kafka Connect writes it there: a decimal that is bytes elsewhere as its digits. */
+enum codec_result codec_encode_header(const struct codec *codec, struct slice text,
+                                      struct buf *out);
+
 /* Never fails: an unknown type's codec writes text. `format` must outlive the codec. */
 const struct codec *codec_resolve(const struct types *types, uint32_t type_oid, int32_t typmod,
                                   const struct event_format *format, struct arena *arena);

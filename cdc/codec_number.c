@@ -316,9 +316,8 @@ enum codec_result codec_numeric(const struct codec *codec, struct slice text, st
 }
 
 /* "-$1,234.50": the sign and the digits count, whatever lc_monetary puts around them; the last point or comma
- * is the decimal one when two digits follow it. */
-enum codec_result codec_money(const struct codec *codec, struct slice text, struct buf *out) {
-    char plain[40];
+ * is the decimal one when two digits follow it. The length, 0: no number. */
+static size_t money_digits(struct slice text, char plain[40]) {
     size_t n = 0;
     size_t digits = 0;
     for (size_t i = 0; i < text.len; i++) {
@@ -326,11 +325,58 @@ enum codec_result codec_money(const struct codec *codec, struct slice text, stru
         if ((c == '-' || c == '(') && digits == 0 && n == 0) plain[n++] = '-';
         if ((c == '.' || c == ',') && i + 3 == text.len && digits) plain[n++] = '.';
         if (!is_digit(c)) continue;
-        if (++digits > 19) return CODEC_AS_TEXT;
+        if (++digits > 19) return 0;
         plain[n++] = c;
     }
-    if (digits == 0) return CODEC_AS_TEXT;
-    return codec_numeric(codec, slice_make(plain, n), out);
+    return digits ? n : 0;
+}
+
+enum codec_result codec_money(const struct codec *codec, struct slice text, struct buf *out) {
+    char plain[40];
+    size_t n = money_digits(text, plain);
+    return n ? codec_numeric(codec, slice_make(plain, n), out) : CODEC_AS_TEXT;
+}
+
+/* java.math.BigDecimal.toString: plain, but for numbers with more than six zeros behind the point before the first digit. */
+static void append_big_decimal(const struct decimal *decimal, struct buf *out) {
+    const char *digits = decimal->digits;
+    size_t n = decimal->n;
+    for (; n > 1 && *digits == '0'; n--)
+        digits++;
+    bool zero = n == 1 && *digits == '0';
+    int64_t exponent = (int64_t)n - 1 - decimal->scale;
+    if (decimal->negative && !zero) buf_append_char(out, '-');
+    if (exponent < -6) {
+        buf_append_char(out, *digits);
+        if (n > 1) buf_append_char(out, '.');
+        buf_append(out, digits + 1, n - 1);
+        buf_append_char(out, 'E');
+        buf_append_i64(out, exponent);
+        return;
+    }
+    size_t behind = (size_t)decimal->scale;
+    if (n <= behind) buf_append_text(out, "0");
+    if (n > behind) buf_append(out, digits, n - behind);
+    if (!behind) return;
+    buf_append_char(out, '.');
+    for (size_t zeros = n; zeros < behind; zeros++)
+        buf_append_char(out, '0');
+    buf_append(out, n > behind ? digits + (n - behind) : digits, n < behind ? n : behind);
+}
+
+bool codec_decimal_digits(const struct codec *codec, struct slice text, struct buf *out) {
+    bool money = codec->rule->encode == codec_money;
+    if ((!money && codec->rule->encode != codec_numeric) || codec->scale == SCALE_VARIABLE ||
+        codec->format->decimals != DECIMALS_PRECISE)
+        return false;
+    char plain[40];
+    if (money) text = slice_make(plain, money_digits(text, plain));
+    struct buf room = {0};
+    struct decimal decimal;
+    bool done = text.len && parse_decimal(text, &room, &decimal);
+    if (done) append_big_decimal(&decimal, out);
+    buf_deinit(&room);
+    return done;
 }
 
 void codec_zero_numeric(const struct codec *codec, struct buf *out) {

@@ -41,6 +41,8 @@ struct codec {
 
 /* codec_number.c */
 codec_function codec_integer, codec_boolean, codec_float, codec_numeric, codec_money, codec_vector;
+/* Of a decimal that is written as bytes: false for all else. */
+bool codec_decimal_digits(const struct codec *codec, struct slice text, struct buf *out);
 codec_writer codec_zero_numeric, codec_zero_float, codec_placeholder_numeric;
 /* codec_time.c */
 codec_function codec_date, codec_time, codec_timetz, codec_timestamp, codec_timestamptz,

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "cdc/codec_rules.h"
 #include "cdc/java_double.h"
+#include "cdc/java_hash.h"
 
 enum { MAX_ARRAY_DEPTH = 6 /* MAXDIM of PostgreSQL */ };
 
@@ -165,26 +166,6 @@ static bool literal(const char **at, const char *end, const char *what) {
     return true;
 }
 
-/* java.lang.String.hashCode over UTF-16, then HashMap's spreading. */
-static uint32_t java_hash(const char *data, size_t len) {
-    uint32_t hash = 0;
-    for (size_t i = 0; i < len;) {
-        unsigned char c = (unsigned char)data[i];
-        size_t more = c < 0xc0 ? 0 : c < 0xe0 ? 1 : c < 0xf0 ? 2 : 3;
-        uint32_t point = more == 0 ? c : c & (0x3fu >> more);
-        for (size_t k = 1; k <= more && i + k < len; k++)
-            point = point << 6 | ((unsigned char)data[i + k] & 0x3f);
-        i += more + 1;
-        if (point >= 0x10000) {
-            hash = hash * 31 + (0xd800 + ((point - 0x10000) >> 10));
-            hash = hash * 31 + (0xdc00 + ((point - 0x10000) & 0x3ff));
-        } else {
-            hash = hash * 31 + point;
-        }
-    }
-    return hash ^ hash >> 16;
-}
-
 static int by_bucket(const void *a, const void *b) {
     const struct pair *left = a;
     const struct pair *right = b;
@@ -214,16 +195,14 @@ static bool read_pairs(struct slice text, struct pairs *pairs) {
         pair->null = literal(&at, end, "NULL");
         if (!pair->null && !hstore_string(&at, end, &pairs->text, &pair->value, &pair->value_len))
             return false;
-        pair->hash = java_hash(pairs->text.data + pair->key, pair->key_len);
+        pair->hash = java_hash(slice_make(pairs->text.data + pair->key, pair->key_len));
     }
     return true;
 }
 
 /* A java.util.HashMap's order: Debezium's consumers compare the text of the JSON. */
 static void sort_pairs(struct pairs *pairs) {
-    uint32_t buckets = 16;
-    while (pairs->n > buckets / 4 * 3)
-        buckets *= 2;
+    uint32_t buckets = java_map_buckets(JAVA_MAP_BUCKETS, pairs->n);
     for (uint32_t i = 0; i < pairs->n; i++)
         pairs->list[i].bucket = pairs->list[i].hash & (buckets - 1);
     if (pairs->n) qsort(pairs->list, pairs->n, sizeof *pairs->list, by_bucket);

@@ -59,8 +59,8 @@ struct event {
     const struct event_table *table; /* NULL for m */
     const struct value *before;      /* NULL: null */
     const struct value *after;
-    bool before_is_key;            /* only the identity is in `before`: the rest gets fillers */
-    const struct value *old_whole; /* where unchanged values of `after` are found, or NULL */
+    bool before_is_key;          /* only the identity is in `before`: the rest gets fillers */
+    const struct value *old_row; /* where unchanged values of `after` may be found, or NULL */
     uint64_t lsn;
     enum snapshot_marker marker;
     int64_t now_us;
@@ -89,9 +89,9 @@ struct event_encoder {
     bool (*prepare)(struct event_table *table, struct schema_registry *registry, struct error *err);
     /* Before the first record of a topic that is no table's, and again: it knows. NULL: nothing to do. */
     bool (*prepare_side)(struct event_source *source, enum event_side side, struct error *err);
-    /* Appends the table's key of `row` (unchanged values from old_whole). False: see tally->refused. */
+    /* Appends the table's key of `row` (unchanged values from old_row, where it has them). False: see tally->refused. */
     bool (*key)(const struct event_table *table, const struct value *row,
-                const struct value *old_whole, struct encode_tally *tally, struct buf *out);
+                const struct value *old_row, struct encode_tally *tally, struct buf *out);
     bool (*value)(const struct event_source *source, const struct event *event,
                   struct encode_tally *tally, struct buf *out);
     void (*message_key)(const struct event_source *source, struct slice prefix, struct buf *out);

@@ -295,20 +295,21 @@ static bool append_value(const struct event_column *from, const struct avro_colu
                        out);
 }
 
-static const struct value *whole(const struct value *row, const struct value *old_whole,
-                                 uint16_t i) {
-    return row[i].kind == VALUE_UNCHANGED && old_whole ? &old_whole[i] : &row[i];
+/* An unchanged value that the old row has, be it the key alone: PostgreSQL sends a key that is stored apart. */
+static const struct value *whole(const struct value *row, const struct value *old_row, uint16_t i) {
+    bool there = row[i].kind == VALUE_UNCHANGED && old_row && old_row[i].kind != VALUE_NULL;
+    return there ? &old_row[i] : &row[i];
 }
 
 /* The record of a row, with the branch of its union. `is_key`: what is not of the identity gets its filler. */
 static bool append_row(const struct event_table *table, const struct value *row,
-                       const struct value *old_whole, bool is_key, struct encode_tally *tally,
+                       const struct value *old_row, bool is_key, struct encode_tally *tally,
                        struct buf *out) {
     buf_append_char(out, row ? VALUE_BRANCH : NULL_BRANCH);
     for (uint16_t i = 0; row && i < table->n_columns; i++) {
         const struct event_column *from = &table->columns[i];
         const struct avro_column *column = &table->avro->columns[i];
-        const struct value *value = whole(row, old_whole, i);
+        const struct value *value = whole(row, old_row, i);
         bool done = is_key && value->kind == VALUE_NULL
                         ? append_ready(from, column->filler, "has no filler", tally, out)
                         : append_value(from, column, value, tally, out);
@@ -318,12 +319,12 @@ static bool append_row(const struct event_table *table, const struct value *row,
 }
 
 static bool avro_key(const struct event_table *table, const struct value *row,
-                     const struct value *old_whole, struct encode_tally *tally, struct buf *out) {
+                     const struct value *old_row, struct encode_tally *tally, struct buf *out) {
     buf_append_slice(out, table->key_head);
     for (uint16_t i = 0; i < table->n_key; i++) {
         uint16_t place = table->key[i];
         if (!append_value(&table->columns[place], &table->avro->columns[place],
-                          whole(row, old_whole, place), tally, out))
+                          whole(row, old_row, place), tally, out))
             return false;
     }
     buf_append_slice(out, table->avro->key_more);
@@ -403,7 +404,7 @@ static bool avro_value(const struct event_source *source, const struct event *ev
     if (!event->table) return avro_message(source, event, tally, out);
     buf_append_slice(out, event->table->value_head);
     if (!append_row(event->table, event->before, NULL, event->before_is_key, tally, out) ||
-        !append_row(event->table, event->after, event->old_whole, false, tally, out))
+        !append_row(event->table, event->after, event->old_row, false, tally, out))
         return false;
     append_source(source, event, out);
     append_order(source, event, out);

@@ -45,13 +45,14 @@ static bool append_value(const struct event_column *column, const struct value *
     return false;
 }
 
-static const struct value *whole(const struct value *row, const struct value *old_whole,
-                                 uint16_t i) {
-    return row[i].kind == VALUE_UNCHANGED && old_whole ? &old_whole[i] : &row[i];
+/* An unchanged value that the old row has, be it the key alone: PostgreSQL sends a key that is stored apart. */
+static const struct value *whole(const struct value *row, const struct value *old_row, uint16_t i) {
+    bool there = row[i].kind == VALUE_UNCHANGED && old_row && old_row[i].kind != VALUE_NULL;
+    return there ? &old_row[i] : &row[i];
 }
 
 bool encode_json_row(const struct event_table *table, const struct value *row,
-                     const struct value *old_whole, struct encode_tally *tally, struct buf *out) {
+                     const struct value *old_row, struct encode_tally *tally, struct buf *out) {
     if (!row) {
         APPEND(out, "null");
         return true;
@@ -60,7 +61,7 @@ bool encode_json_row(const struct event_table *table, const struct value *row,
     for (uint16_t i = 0; i < table->n_columns; i++) {
         if (i) buf_append_char(out, ',');
         buf_append_slice(out, table->columns[i].name_json);
-        if (!append_value(&table->columns[i], whole(row, old_whole, i), tally, out)) return false;
+        if (!append_value(&table->columns[i], whole(row, old_row, i), tally, out)) return false;
     }
     buf_append_char(out, '}');
     return true;
@@ -83,27 +84,49 @@ static bool append_key_row(const struct event_table *table, const struct value *
     return true;
 }
 
+/* Of a deleted row the stream has the identity alone, to which named keys need not belong. */
+static bool append_named(const struct event_column *column, const struct value *value,
+                         struct encode_tally *tally, struct buf *out) {
+    buf_append_slice(out, column->name_json);
+    if (value->kind != VALUE_NULL) return append_value(column, value, tally, out);
+    buf_append_slice(out, column->filler);
+    return true;
+}
+
 bool encode_json_columns(const struct event_table *table, uint16_t n, const uint16_t *places,
-                         const struct value *row, const struct value *old_whole,
+                         const struct value *row, const struct value *old_row,
                          struct encode_tally *tally, struct buf *out) {
     for (uint16_t i = 0; i < n; i++) {
-        const struct event_column *column = &table->columns[places[i]];
         buf_append_char(out, i ? ',' : '{');
-        buf_append_slice(out, column->name_json);
-        const struct value *value = whole(row, old_whole, places[i]);
-        /* Of a deleted row the stream has the identity alone, to which named keys need not belong. */
-        if (value->kind == VALUE_NULL)
-            buf_append_slice(out, column->filler);
-        else if (!append_value(column, value, tally, out))
+        if (!append_named(&table->columns[places[i]], whole(row, old_row, places[i]), tally, out))
             return false;
     }
     buf_append_char(out, '}');
     return true;
 }
 
+bool encode_json_header(const struct event_table *table, const struct value *row,
+                        const struct value *old_row, struct encode_tally *tally, struct buf *out) {
+    for (uint16_t i = 0; i < table->n_key; i++) {
+        const struct event_column *column = &table->columns[table->key[i]];
+        const struct value *value = whole(row, old_row, table->key[i]);
+        buf_append_char(out, i ? ',' : '{');
+        size_t before = out->len;
+        buf_append_slice(out, column->name_json);
+        struct slice text = slice_make(value->data, value->len);
+        if (value->kind == VALUE_TEXT &&
+            codec_encode_header(column->codec, text, out) == CODEC_DONE)
+            continue;
+        out->len = before;
+        if (!append_named(column, value, tally, out)) return false;
+    }
+    buf_append_char(out, '}');
+    return true;
+}
+
 bool encode_json_key(const struct event_table *table, const struct value *row,
-                     const struct value *old_whole, struct encode_tally *tally, struct buf *out) {
-    if (!encode_json_columns(table, table->n_key, table->key, row, old_whole, tally, out))
+                     const struct value *old_row, struct encode_tally *tally, struct buf *out) {
+    if (!encode_json_columns(table, table->n_key, table->key, row, old_row, tally, out))
         return false;
     if (!table->key_field) return true;
     out->len--; /* the bracket comes behind one more field */
@@ -178,7 +201,7 @@ bool encode_json_images(const struct event *event, struct encode_tally *tally, s
                     : encode_json_row(event->table, event->before, NULL, tally, out);
     if (!done) return false;
     APPEND(out, ",\"after\":");
-    return encode_json_row(event->table, event->after, event->old_whole, tally, out);
+    return encode_json_row(event->table, event->after, event->old_row, tally, out);
 }
 
 static bool json_value(const struct event_source *source, const struct event *event,

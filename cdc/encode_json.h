@@ -9,17 +9,20 @@ extern const char *const encode_markers[];
 
 /* A row as an object, null for NULL. */
 bool encode_json_row(const struct event_table *table, const struct value *row,
-                     const struct value *old_whole, struct encode_tally *tally, struct buf *out);
+                     const struct value *old_row, struct encode_tally *tally, struct buf *out);
 /* "before":...,"after":... */
 bool encode_json_images(const struct event *event, struct encode_tally *tally, struct buf *out);
 
 /* Some columns of a row as an object. */
 bool encode_json_columns(const struct event_table *table, uint16_t n, const uint16_t *places,
-                         const struct value *row, const struct value *old_whole,
+                         const struct value *row, const struct value *old_row,
                          struct encode_tally *tally, struct buf *out);
 /* The key's, and the field that tells tables of one topic apart where there is one. */
+/* The bare key, for a header. */
+bool encode_json_header(const struct event_table *table, const struct value *row,
+                        const struct value *old_row, struct encode_tally *tally, struct buf *out);
 bool encode_json_key(const struct event_table *table, const struct value *row,
-                     const struct value *old_whole, struct encode_tally *tally, struct buf *out);
+                     const struct value *old_row, struct encode_tally *tally, struct buf *out);
 void encode_json_message_key(const struct event_source *source, struct slice prefix,
                              struct buf *out);
 void encode_json_frame(const struct event_source *source, enum event_frame frame,

@@ -27,9 +27,9 @@ static bool schema_prepare(struct event_table *table, struct schema_registry *re
 }
 
 static bool schema_key(const struct event_table *table, const struct value *row,
-                       const struct value *old_whole, struct encode_tally *tally, struct buf *out) {
+                       const struct value *old_row, struct encode_tally *tally, struct buf *out) {
     buf_append_slice(out, table->key_head);
-    if (!encode_json.key(table, row, old_whole, tally, out)) return false;
+    if (!encode_json.key(table, row, old_row, tally, out)) return false;
     buf_append_char(out, '}');
     return true;
 }

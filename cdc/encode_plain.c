@@ -4,7 +4,7 @@
 static bool plain_value(const struct event_source *source, const struct event *event,
                         struct encode_tally *tally, struct buf *out) {
     if (event->table)
-        return encode_json_row(event->table, event->after, event->old_whole, tally, out);
+        return encode_json_row(event->table, event->after, event->old_row, tally, out);
     encode_json_message(source, event, out);
     return true;
 }

@@ -91,10 +91,14 @@ static bool place_by(struct publisher *p, const struct event *event,
     if (!row || !table->shape || !table->shape->n_partition_by) return true;
     p->placed_by.len = 0;
     if (!encode_json_columns(table, table->shape->n_partition_by, table->shape->partition_by, row,
-                             event->old_whole, tally, &p->placed_by))
+                             event->old_row, tally, &p->placed_by))
         return false;
     *placed_by = bytes_of(&p->placed_by);
     return true;
+}
+
+static bool is_skipped(const struct publisher *p, char op) {
+    return p->config.skip_operations && strchr(p->config.skip_operations, op);
 }
 
 /* One event of a table: its record, and in a delete its tombstone. `key_row` NULL: a null key. */
@@ -102,6 +106,7 @@ static bool write_event(struct publisher *p, struct event *event, struct event_t
                         const struct value *key_row, const struct record_header *header,
                         struct error *err) {
     if (p->hand.only && p->hand.only != event->op) return true;
+    if (is_skipped(p, event->op)) return true;
     struct record record = {.topic = publish_topic(p, table, err)};
     if (!record.topic || !count_order(p, event, table, err)) return false;
     if (header) record.headers[record.n_headers++] = *header;
@@ -113,7 +118,7 @@ static bool write_event(struct publisher *p, struct event *event, struct event_t
     apply_view(table, event);
     bool encoded = place_by(p, event, table, key_row, &tally, &record.placed_by);
     if (key_row && table->n_key)
-        encoded = encoded && p->encoder->key(table, key_row, event->old_whole, &tally, &p->key);
+        encoded = encoded && p->encoder->key(table, key_row, event->old_row, &tally, &p->key);
     bool is_row = !p->encoder->rows_only || event->after;
     if (is_row) encoded = encoded && p->encoder->value(&p->source, event, &tally, &p->value);
     if (tally.as_text) metric_bump(p->metrics.as_text, (int64_t)tally.as_text);
@@ -133,32 +138,25 @@ static bool write_event(struct publisher *p, struct event *event, struct event_t
 
 /* ---- changes ---- */
 
-static bool is_skipped(const struct publisher *p, char op) {
-    return p->config.skip_operations && strchr(p->config.skip_operations, op);
-}
-
 /* A changed key: the row leaves its old key and appears under the new one, and each side names the other, in bare
  * JSON whatever the encoding. */
 static bool write_moved(struct publisher *p, struct event *event, struct event_table *table,
                         const struct change *change, struct error *err) {
     struct encode_tally tally = {0};
-    const struct value *old_whole = change->old_is_key ? NULL : change->old_row;
     struct event gone = *event;
     gone.op = 'd';
     gone.before = change->old_row;
     gone.before_is_key = change->old_is_key;
     gone.after = NULL;
-    gone.old_whole = NULL;
+    gone.old_row = NULL;
     p->header.len = 0;
-    if (!encode_json_columns(table, table->n_key, table->key, change->new_row, old_whole, &tally,
-                             &p->header))
+    if (!encode_json_header(table, change->new_row, change->old_row, &tally, &p->header))
         return publish_bury(p, event, "the new key cannot be encoded", err);
     struct record_header header = {.name = "__debezium.newkey", .value = bytes_of(&p->header)};
     if (!write_event(p, &gone, table, change->old_row, &header, err)) return false;
 
     p->header.len = 0;
-    if (!encode_json_columns(table, table->n_key, table->key, change->old_row, NULL, &tally,
-                             &p->header))
+    if (!encode_json_header(table, change->old_row, NULL, &tally, &p->header))
         return publish_bury(p, event, "the old key cannot be encoded", err);
     header = (struct record_header){.name = "__debezium.oldkey", .value = bytes_of(&p->header)};
     event->op = 'c';
@@ -172,14 +170,18 @@ static bool on_insert(struct publisher *p, struct event *event, struct event_tab
     return write_event(p, event, table, change->new_row, NULL, err);
 }
 
+static bool moves(const struct event_table *table, const struct change *change) {
+    return change->operation == CHANGE_UPDATE && change->old_row &&
+           event_key_changed(table, change->old_row, change->new_row);
+}
+
 static bool on_update(struct publisher *p, struct event *event, struct event_table *table,
                       const struct change *change, struct error *err) {
     bool whole = change->old_row && !change->old_is_key;
     event->after = change->new_row;
     event->before = whole ? change->old_row : NULL;
-    event->old_whole = whole ? change->old_row : NULL;
-    if (change->old_row && event_key_changed(table, change->old_row, change->new_row))
-        return write_moved(p, event, table, change, err);
+    event->old_row = change->old_row;
+    if (moves(table, change)) return write_moved(p, event, table, change, err);
     return write_event(p, event, table, change->new_row, NULL, err);
 }
 
@@ -230,7 +232,8 @@ bool publish_table_change(struct publisher *p, struct event_table *table,
                           const struct change *change, struct error *err) {
     const struct operation *operation = &operations[change->operation];
     char op = publish_op_letter(change->operation);
-    if (is_skipped(p, op)) return true;
+    /* A row that moves to another key is a delete and a create, whatever becomes of updates. */
+    if (is_skipped(p, op) && !moves(table, change)) return true;
     struct event event = {.op = op,
                           .table = table,
                           .lsn = change->row_lsn,

@@ -84,7 +84,7 @@ static struct slice letter_key(struct publisher *p, const struct event *event) {
     if (!p->encoder->registers || !event->table || !event->table->n_key || !row)
         return bytes_of(&p->key);
     p->key.len = 0;
-    bool encoded = encode_json.key(event->table, row, event->old_whole, &tally, &p->key);
+    bool encoded = encode_json.key(event->table, row, event->old_row, &tally, &p->key);
     return encoded ? bytes_of(&p->key) : (struct slice){0};
 }
 

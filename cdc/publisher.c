@@ -83,6 +83,7 @@ static bool sink_begin(void *self, const struct transaction *tx, struct error *e
     p->order = (struct event_order){0};
     p->begin_written = p->noted = false;
     p->hand.commit_lsn = tx->commit_lsn;
+    tables_begin(p->tables, tx->snapshot ? 0 : tx->xid);
     look_at_columns(p);
     return true;
 }

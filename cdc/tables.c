@@ -1,7 +1,9 @@
 #include "cdc/tables.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/catalog.h"
 #include "base/json.h"
@@ -10,8 +12,11 @@
 #include "base/pg.h"
 #include "base/publication.h"
 #include "cdc/encode.h"
+#include "cdc/java_hash.h"
 #include "cdc/pushdown.h"
 #include "cdc/shaped_table.h"
+
+enum { VISIBLE_WAIT_MS = 1000, VISIBLE_POLL_MS = 2 };
 
 struct tables {
     const struct publisher_config *config;
@@ -29,6 +34,9 @@ struct tables {
     struct event_table **counted; /* in the order of their first event in the transaction */
     uint32_t n_counted;
     uint32_t counted_cap;
+    uint32_t counted_buckets; /* of the map that Debezium counts in */
+    uint64_t
+        xid; /* of the transaction that is being given, until it is known to be visible; else 0 */
 };
 
 struct tables *tables_create(const struct publisher_config *config,
@@ -39,6 +47,7 @@ struct tables *tables_create(const struct publisher_config *config,
     tables->log = log;
     tables->types = types_create();
     tables->n_slots = 256;
+    tables->counted_buckets = JAVA_MAP_BUCKETS;
     tables->slots = mem_calloc(tables->n_slots, sizeof *tables->slots);
     return tables;
 }
@@ -81,6 +90,26 @@ static bool read_catalog(struct tables *t, struct error *err) {
         /* The connection may have been cut long ago, unnoticed. */
         if (attempt == 1 || PQstatus(t->conn) == CONNECTION_OK) return false;
     }
+}
+
+void tables_begin(struct tables *t, uint64_t xid) { t->xid = xid; }
+
+/* A commit is in the WAL, and so in the stream, before other sessions see it; where it waits for a standby, long before. */
+static bool await_visible(struct tables *t, struct error *err) {
+    char sql[128];
+    snprintf(sql, sizeof sql,
+             "SELECT pg_visible_in_snapshot('%" PRIu64 "'::xid8, pg_current_snapshot())", t->xid);
+    for (int waited_ms = 0; t->xid && waited_ms < VISIBLE_WAIT_MS; waited_ms += VISIBLE_POLL_MS) {
+        if (!connect_database(t, err)) return false;
+        PGresult *rows = pg_query(t->conn, sql, err);
+        if (!rows) return false;
+        bool visible = *PQgetvalue(rows, 0, 0) == 't';
+        PQclear(rows);
+        if (visible) break;
+        usleep(VISIBLE_POLL_MS * 1000);
+    }
+    t->xid = 0;
+    return true;
 }
 
 static bool read_slot(struct tables *t, struct tables_facts *facts, struct error *err) {
@@ -273,7 +302,8 @@ struct event_table *tables_find(struct tables *t, const struct relation *relatio
                                 struct error *err) {
     struct event_table **slot = place(t, relation->oid);
     if (*slot && (*slot)->version == relation->version) return *slot;
-    if ((*slot || !catalog_knows(t, relation)) && !read_catalog(t, err)) {
+    bool lags = *slot || !catalog_knows(t, relation);
+    if (lags && (!await_visible(t, err) || !read_catalog(t, err))) {
         error_prefix(err, "table %s.%s", relation->schema, relation->name);
         return NULL;
     }
@@ -295,7 +325,7 @@ static uint64_t facts_of(const struct catalog *catalog, uint32_t oid) {
 /* One table's catalog is read in a moment, all of it in many: as often as an ANALYZE is what describes a table again. */
 static bool facts_hold(struct tables *t, const struct event_table *table, bool *hold,
                        struct error *err) {
-    if (!connect_database(t, err)) return false;
+    if (!connect_database(t, err) || !await_visible(t, err)) return false;
     struct catalog *one = catalog_load_table(t->conn, table->oid, err);
     if (!one) return false;
     *hold = facts_of(one, table->oid) == table->facts;
@@ -334,10 +364,31 @@ void tables_reset_counts(struct tables *t) {
     t->n_counted = 0;
 }
 
-void tables_append_counts(const struct tables *t, struct buf *out) {
+struct counted {
+    const struct event_table *table;
+    uint32_t bucket;
+    uint32_t order;
+};
+
+static int by_bucket(const void *a, const void *b) {
+    const struct counted *left = a;
+    const struct counted *right = b;
+    if (left->bucket != right->bucket) return left->bucket < right->bucket ? -1 : 1;
+    return left->order < right->order ? -1 : left->order > right->order;
+}
+
+void tables_append_counts(struct tables *t, struct buf *out) {
+    t->counted_buckets = java_map_buckets(t->counted_buckets, t->n_counted);
+    struct counted *counted = mem_calloc(t->n_counted + 1u, sizeof *counted);
+    for (uint32_t i = 0; i < t->n_counted; i++)
+        counted[i] = (struct counted){.table = t->counted[i],
+                                      .bucket = java_hash(t->counted[i]->collection) &
+                                                (t->counted_buckets - 1),
+                                      .order = i};
+    qsort(counted, t->n_counted, sizeof *counted, by_bucket);
     buf_append_char(out, '[');
     for (uint32_t i = 0; i < t->n_counted; i++) {
-        const struct event_table *table = t->counted[i];
+        const struct event_table *table = counted[i].table;
         buf_append_text(out, i ? ",{\"data_collection\":" : "{\"data_collection\":");
         json_append_string(out, table->collection);
         buf_append_text(out, ",\"event_count\":");
@@ -345,4 +396,5 @@ void tables_append_counts(const struct tables *t, struct buf *out) {
         buf_append_char(out, '}');
     }
     buf_append_char(out, ']');
+    mem_free(counted);
 }

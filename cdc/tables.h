@@ -49,12 +49,16 @@ bool tables_refresh(struct tables *tables, struct error *err) MUST_CHECK;
 /* For what is told of a snapshot: the next transaction's id, 0 where it cannot be had. */
 uint64_t tables_next_xid(struct tables *tables);
 
+/* The transaction that is being given; 0: none of the stream. What it made of a table is looked up only once others can see
+ * it, for the stream is told of a commit a moment earlier. */
+void tables_begin(struct tables *tables, uint64_t xid);
+
 /* One more event of the table in the open transaction. */
 void tables_count_event(struct tables *tables, struct event_table *table);
 /* After each transaction: the counts of transaction metadata start over. */
 void tables_reset_counts(struct tables *tables);
-/* {"data_collection":"public.t","event_count":2},... of the open transaction. */
-void tables_append_counts(const struct tables *tables, struct buf *out);
+/* {"data_collection":"public.t","event_count":2},... of the open transaction, in the order of Debezium's map of them. */
+void tables_append_counts(struct tables *tables, struct buf *out);
 
 /* Is the row one of those that are published? Of a table with a filter. */
 enum row_verdict tables_judge(struct tables *tables, const struct event_table *table,

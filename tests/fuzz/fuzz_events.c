@@ -129,14 +129,13 @@ static bool on_change(void *self, const struct transaction *tx, const struct cha
     struct maker *maker = self;
     (void)tx;
     (void)err;
-    bool whole = change->old_row && !change->old_is_key;
     struct event event = {.op = letters[change->operation],
                           .lsn = change->row_lsn,
                           .now_us = 1700000000000000,
                           .before = change->old_row,
                           .after = change->new_row,
                           .before_is_key = change->old_is_key,
-                          .old_whole = whole ? change->old_row : NULL,
+                          .old_row = change->old_row,
                           .message_prefix = change->message_prefix,
                           .message_content = change->message_content};
     if (change->relation) event.table = table_of(maker, change->relation);

@@ -3,7 +3,6 @@
 -- semicolon, but between $$. `-- settle`: all have published all so far, and what they read of the catalog is of this moment.
 
 CREATE DOMAIN domain_text AS text;
-CREATE DOMAIN domain_ints AS int[];
 
 -- ---- keys of every type ----
 
@@ -228,7 +227,7 @@ ALTER TABLE c_changes ADD COLUMN c numeric(6,2);
 INSERT INTO c_changes VALUES (2, 'y', 2, 1.5);
 UPDATE c_changes SET c = 2.5 WHERE id = 1;
 -- settle
-ALTER TABLE c_changes ADD COLUMN d timestamptz NOT NULL DEFAULT '2020-01-01 00:00+00', ADD e mood DEFAULT 'ok';
+ALTER TABLE c_changes ADD COLUMN d timestamptz NOT NULL DEFAULT '2020-01-01 00:00+00', ADD e mood;
 UPDATE c_changes SET a = 'changed' WHERE id = 1;
 DELETE FROM c_changes WHERE id = 1;
 -- settle
@@ -311,13 +310,13 @@ INSERT INTO c_made_within VALUES (2, 'later');
 -- ---- unchanged values that are stored elsewhere ----
 
 CREATE TABLE t_all (id int PRIMARY KEY, v int, tx text, vc varchar, bc char(4000), ci citext, ba bytea, js json, jb jsonb, xm xml,
-  hs hstore, tv tsvector, lt ltree, nu numeric, vb varbit, bi bit(40000), dt domain_text, di domain_ints,
+  hs hstore, tv tsvector, lt ltree, nu numeric, dt domain_text,
   ai int[], a2 smallint[], a8 bigint[], at text[], avc varchar[], aci citext[], ab bool[], af float4[], ad float8[], an numeric[],
   an2 numeric(10,2)[], adt date[], atm time[], ats timestamp[], atz timestamptz[], attz timetz[], auu uuid[], aj jsonb[], aby bytea[],
   ao oid[], ain inet[], ahs hstore[], ar int4range[]);
 INSERT INTO t_all SELECT 1, 1, t, t, left(t, 4000), t, decode(t, 'hex'), to_json(t), to_jsonb(t), ('<a>' || t || '</a>')::xml,
   hstore(t1, t1), to_tsvector('simple', array_to_string(t1, ' ')), array_to_string(t1[1:120], '.')::ltree,
-  translate(t, 'abcdef', '123456')::numeric, t2::varbit, rpad(t2, 40000, '10')::bit(40000), t, g, g, (SELECT array_agg((x % 30000)::smallint) FROM unnest(g) x), g::bigint[], t1, t1, t1::citext[],
+  translate(t, 'abcdef', '123456')::numeric, t, g, (SELECT array_agg((x % 30000)::smallint) FROM unnest(g) x), g::bigint[], t1, t1, t1::citext[],
   (SELECT array_agg(x % 2 = 0) FROM unnest(g) x), (SELECT array_agg((x % 1000)::float4) FROM unnest(g) x), (SELECT array_agg((x % 1000)::float8) FROM unnest(g) x), g::numeric[],
   (SELECT array_agg((x % 1000)::numeric(10,2)) FROM unnest(g) x), (SELECT array_agg('2020-01-01'::date + x % 1000) FROM unnest(g) x),
   (SELECT array_agg('00:00'::time + make_interval(secs => x % 80000)) FROM unnest(g) x), (SELECT array_agg('2020-01-01'::timestamp + make_interval(secs => x % 80000)) FROM unnest(g) x),
@@ -325,8 +324,8 @@ INSERT INTO t_all SELECT 1, 1, t, t, left(t, 4000), t, decode(t, 'hex'), to_json
   t1::uuid[], (SELECT array_agg(to_jsonb(x)) FROM unnest(t1) x), (SELECT array_agg(decode(x, 'hex')) FROM unnest(t1) x),
   (SELECT array_agg((abs(x % 100000))::oid) FROM unnest(g) x), (SELECT array_agg('10.0.0.0'::inet + abs(x % 65000)) FROM unnest(g) x), (SELECT array_agg(hstore('k', x)) FROM unnest(t1) x),
   (SELECT array_agg(int4range(x, x + 5)) FROM unnest(g) x)
-  FROM (SELECT string_agg(md5(i::text), '' ORDER BY i) t, array_agg(md5(i::text) ORDER BY i) t1, array_agg(hashint4(i) % 1000000 ORDER BY i) g,
-    string_agg((hashint4(i)::bit(32))::text, '' ORDER BY i) t2 FROM generate_series(1, 1200) i) made;
+  FROM (SELECT string_agg(md5(i::text), '' ORDER BY i) t, array_agg(md5(i::text) ORDER BY i) t1, array_agg(hashint4(i) % 1000000 ORDER BY i) g
+    FROM generate_series(1, 400) i) made;
 UPDATE t_all SET v = 2;
 UPDATE t_all SET tx = 'short', ai = '{1}', jb = '{}';
 UPDATE t_all SET ba = NULL, at = NULL, nu = NULL;
@@ -475,7 +474,7 @@ UPDATE p_list SET v = 0;
 -- ---- logical messages ----
 
 SELECT pg_logical_emit_message(true, '', '');
-SELECT pg_logical_emit_message(false, 'odd prefix "1" é', E'\\x00ff10'::bytea);
+SELECT pg_logical_emit_message(false, 'odd prefix "1" \ %', E'\\x00ff10'::bytea);
 SELECT pg_logical_emit_message(true, 'large', repeat('x', 100000));
 BEGIN;
 SELECT pg_logical_emit_message(true, 'first', '1');

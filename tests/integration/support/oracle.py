@@ -216,13 +216,30 @@ def _forgive_url_safe_placeholder(shaped):
     for events in shaped.values():
         for i, (key, value, headers) in enumerate(events):
             if value and PLACEHOLDER in value:
-                events[i] = (key, re.sub(r'"b":(null|"[^"]*")', '"b":""', value), headers)
+                events[i] = (key, re.sub(r'"(b|ba)":(null|"[^"]*")', r'"\1":""', value), headers)
 
 
-def _forget_messages(shaped):
-    """The CloudEvents converter has no form for logical messages."""
-    for place in [place for place in shaped if place[0] == ".message"]:
+def _forgive_times_in_headers(shaped):
+    """Debezium's header of a moved row has dates that are no JSON, as {"k":2026-11-21}, in times: connect; ours is the key."""
+    for place, events in shaped.items():
+        if re.fullmatch(r"[.]public[.]k_(date|time|timestamp)", place[0]):
+            events[:] = sorted(((key or "", value or "", {}) for key, value, _ in events), key=str)
+
+
+def _forget_what_has_no_form(shaped):
+    """The CloudEvents converter has none for logical messages and for transactions, and makes all their values null."""
+    for place in [place for place in shaped if place[0] in (".message", ".transaction")]:
         del shaped[place]
+
+
+def _forgive(told, shaped):
+    told = told.get("format", {})
+    if told.get("bytes") == "base64-url-safe":
+        _forgive_url_safe_placeholder(shaped)
+    if told.get("times") == "connect":
+        _forgive_times_in_headers(shaped)
+    if told.get("encoding") == "cloudevents":
+        _forget_what_has_no_form(shaped)
 
 
 class Stand:
@@ -302,12 +319,8 @@ class Stand:
         found = []
         for name, (told, theirs, ours) in self._modes.items():
             theirs, ours = self._read_both(theirs, ours)
-            if told.get("format", {}).get("bytes") == "base64-url-safe":
-                _forgive_url_safe_placeholder(ours)
-                _forgive_url_safe_placeholder(theirs)
-            if told.get("format", {}).get("encoding") == "cloudevents":
-                _forget_messages(ours)
-                _forget_messages(theirs)
+            _forgive(told, theirs)
+            _forgive(told, ours)
             found += [f"{name}: {difference}" for difference in differences(ours, theirs)]
         assert not found, f"{len(found)} differences\n" + "\n".join(found)
 
