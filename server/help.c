@@ -54,7 +54,6 @@ static void print_wrapped(FILE *out, const char *text) {
 }
 
 static void print_option(FILE *out, const struct option *option, const char *prefix) {
-    if (option->type == OPTION_LATER) return;
     char type[160];
     help_type(option, type, sizeof type);
     fprintf(out, "  %s%s", prefix, option->path);

@@ -334,11 +334,6 @@ static void apply_structured(const struct layer *layer, const struct option *opt
                              const char *path, const struct yaml_node *node) {
     bool empty = yaml_is_null(node) || (node->type != YAML_SCALAR && !node->first);
     const char *where = place(layer, node->line, node->column);
-    if (option->type == OPTION_LATER) {
-        if (!empty)
-            mistakes_add(layer->mistakes, where, path, "is not in this release, leave it out");
-        return;
-    }
     bool listed = option->type == OPTION_RECORDS || option->type == OPTION_SOURCES;
     enum yaml_type wanted = listed ? YAML_LIST : YAML_MAP;
     if (!empty && node->type != wanted) {
@@ -512,9 +507,7 @@ static void apply_record_field(const struct layer *layer, const struct option *o
 static const struct option *find_container(const char *path, const char **rest) {
     for (const struct option *option = options; option->path; option++) {
         size_t len = strlen(option->path);
-        if (!option_is_structured(option) || option->type == OPTION_LATER ||
-            option->type == OPTION_SOURCES)
-            continue;
+        if (!option_is_structured(option) || option->type == OPTION_SOURCES) continue;
         if (strncmp(option->path, path, len) != 0 || path[len] != '.') continue;
         *rest = path + len + 1;
         return option;

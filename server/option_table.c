@@ -21,7 +21,6 @@
 #define LETTERS  OPTION_LETTERS
 #define ADDRESS  OPTION_ADDRESS
 #define PATTERNS OPTION_PATTERNS
-#define LATER    OPTION_LATER
 
 static const struct option cache_table_options[] = {
     {"table", STRING, IN(cache_table_config, table),

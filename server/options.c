@@ -43,7 +43,6 @@ const char *option_type_name(const struct option *option) {
         [OPTION_RECORDS] = "list of mappings",
         [OPTION_NAMED] = "mapping of mappings",
         [OPTION_SOURCES] = "list of mappings",
-        [OPTION_LATER] = "not in this release",
     };
     return names[option->type];
 }
@@ -55,8 +54,7 @@ bool option_is_list(const struct option *option) {
 
 bool option_is_structured(const struct option *option) {
     return option->type == OPTION_PAIRS || option->type == OPTION_RECORDS ||
-           option->type == OPTION_NAMED || option->type == OPTION_SOURCES ||
-           option->type == OPTION_LATER;
+           option->type == OPTION_NAMED || option->type == OPTION_SOURCES;
 }
 
 static void store(void *base, size_t offset, const void *value, size_t size) {
@@ -114,8 +112,6 @@ static void list_choices(const char *choices, char *out, size_t size) {
 static bool refuse_choice(const struct option *option, const char *text, struct why *why) {
     char known[160];
     list_choices(option->choices, known, sizeof known);
-    if (choice_find(option->later, text, strlen(text)) >= 0)
-        return why_set(why, "\"%.60s\" is not in this release, write one of: %s", text, known);
     if (!strchr(option->choices, '|')) return why_set(why, "\"%.60s\" is not %s", text, known);
     return why_set(why, "\"%.60s\" is none of: %s", text, known);
 }
@@ -234,8 +230,7 @@ bool option_set(const struct option *option, void *base, struct arena *arena, co
     case OPTION_PAIRS:
     case OPTION_RECORDS:
     case OPTION_SOURCES:
-    case OPTION_NAMED:
-    case OPTION_LATER: break;
+    case OPTION_NAMED: break;
     }
     return why_set(why, "is a %s", option_type_name(option));
 }

@@ -33,7 +33,6 @@ enum option_type {
     OPTION_RECORDS,  /* a list of mappings: `items` describes one */
     OPTION_NAMED,    /* a mapping of mappings: the key becomes the first item's value */
     OPTION_SOURCES,  /* a list of configurations: server/sources.h */
-    OPTION_LATER,    /* known to the design, not in this release: may be written only empty */
 };
 
 struct option {
@@ -47,7 +46,6 @@ struct option {
     const char *shown;   /* the default in words, where `initial` does not tell it */
     int64_t min, max;    /* of numbers; max 0: no bound but the field's */
     const char *choices; /* "stream|ttl" */
-    const char *later;   /* choices that are known but not in this release */
     const char *const *(*words)(void);
     const struct option *items; /* ends with a NULL path */
     size_t item_size;

@@ -26,7 +26,6 @@ static void print_default(const struct option *option) {
 }
 
 static void print_row(const struct option *option, const char *prefix) {
-    if (option->type == OPTION_LATER) return;
     char type[160];
     help_type(option, type, sizeof type);
     printf("| `%s%s` | ", prefix, option->path);
