@@ -112,6 +112,35 @@ static void money_has_two_digits_whatever_the_locale_puts_around_them(void **sta
                 {OID_MONEY, -1, "$0.00", "\"AA==\"", CODEC_DONE});
 }
 
+static void check_header(const struct event_format *format, uint32_t oid, int32_t typmod,
+                         const char *text, const char *want) {
+    struct types *types = codec_check_types();
+    struct arena *arena = arena_create(1024);
+    const struct codec *codec = codec_resolve(types, oid, typmod, format, arena);
+    struct buf out = {0};
+    assert_int_equal(codec_encode_header(codec, slice_from(text), &out), CODEC_DONE);
+    assert_string_equal(buf_text(&out), want);
+    buf_deinit(&out);
+    arena_destroy(&arena);
+    types_destroy(&types);
+}
+
+static void a_decimal_of_bytes_is_digits_in_a_header(void **state) {
+    (void)state;
+    check_header(&precise, OID_NUMERIC, NUMERIC_TYPMOD(10, 2), "1.10", "1.10");
+    check_header(&precise, OID_NUMERIC, NUMERIC_TYPMOD(10, 2), "-0.05", "-0.05");
+    check_header(&precise, OID_NUMERIC, NUMERIC_TYPMOD(10, 2), "0.00", "0.00");
+    check_header(&precise, OID_NUMERIC, NUMERIC_TYPMOD(10, 2), "1234.50", "1234.50");
+    check_header(&precise, OID_NUMERIC, NUMERIC_TYPMOD(7, 0), "120", "120");
+    check_header(&precise, OID_NUMERIC, NUMERIC_TYPMOD(20, 10), "0.0000000012", "1.2E-9");
+    check_header(&precise, OID_NUMERIC, NUMERIC_TYPMOD(20, 10), "0.0000000000", "0E-10");
+    check_header(&precise, OID_NUMERIC, NUMERIC_TYPMOD(20, 10), "-0.0000010000", "-0.0000010000");
+    check_header(&precise, OID_MONEY, -1, "-$1,234.50", "-1234.50");
+    check_header(&precise, OID_NUMERIC, -1, "1.10", "{\"scale\":1,\"value\":\"Cw==\"}");
+    check_header(&strings, OID_NUMERIC, NUMERIC_TYPMOD(10, 2), "1.10", "\"1.10\"");
+    check_header(&precise, OID_INT4, -1, "5", "5");
+}
+
 static void a_precise_infinity_is_as_configured(void **state) {
     (void)state;
     struct event_format format = {.non_finite = NON_FINITE_NULL};
@@ -151,6 +180,7 @@ int main(void) {
         cmocka_unit_test(a_decimal_without_scale_carries_its_own),
         cmocka_unit_test(strings_and_doubles_by_choice),
         cmocka_unit_test(money_has_two_digits_whatever_the_locale_puts_around_them),
+        cmocka_unit_test(a_decimal_of_bytes_is_digits_in_a_header),
         cmocka_unit_test(a_precise_infinity_is_as_configured),
         cmocka_unit_test(the_longest_numeric_comes_through),
     };
