@@ -59,6 +59,7 @@ void increment_destroy(struct increment **increment) {
     window_destroy(&inc->window);
     mem_free(inc->values);
     buf_deinit(&inc->key);
+    buf_deinit(&inc->given_key);
     json_decref(inc->status);
     pthread_mutex_destroy(&inc->lock);
     pthread_cond_destroy(&inc->taken);

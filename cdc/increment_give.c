@@ -7,7 +7,11 @@
 #include "cdc/copytext.h"
 #include "cdc/increment_parts.h"
 
-enum { SLICE_ROWS = 1000, SLICE_BYTES = 1024 * 1024 };
+enum {
+    SLICE_ROWS = 1000,
+    SLICE_BYTES = 1024 * 1024,
+    HALTS = 20, /* at one row: one that is changed all the time must not hold up the others */
+};
 
 /* ---- the window ---- */
 
@@ -44,11 +48,20 @@ static bool compose_key(struct increment *inc, uint16_t n_columns, const struct 
     return true;
 }
 
+/* What a consumer has of the row then is not all of it. */
+static bool lacks_values(uint16_t n_columns, const struct value *row) {
+    for (uint16_t i = 0; i < n_columns; i++) {
+        if (row[i].kind == VALUE_UNCHANGED) return true;
+    }
+    return false;
+}
+
 static bool touch(struct increment *inc, const struct transaction *tx, const struct change *change,
                   const struct value *row, const struct value *old_row) {
     if (!row) return true;
-    if (!compose_key(inc, change->relation->n_columns, row, old_row)) return false;
-    window_touch(inc->window, tx->xid, buf_slice(&inc->key));
+    uint16_t n = change->relation->n_columns;
+    if (!compose_key(inc, n, row, old_row)) return false;
+    window_touch(inc->window, tx->xid, buf_slice(&inc->key), lacks_values(n, row));
     return true;
 }
 
@@ -60,9 +73,8 @@ void increment_saw_change(struct increment *inc, const struct transaction *tx,
         window_touch_all(inc->window, tx->xid);
         return;
     }
-    bool known = map_key(&inc->target, relation) &&
-                 touch(inc, tx, change, change->new_row, change->old_row) &&
-                 touch(inc, tx, change, change->old_row, NULL);
+    bool known = map_key(&inc->target, relation) && touch(inc, tx, change, change->old_row, NULL) &&
+                 touch(inc, tx, change, change->new_row, change->old_row);
     if (!known) window_give_up(inc->window);
 }
 
@@ -126,14 +138,19 @@ static const struct relation *find_relation(struct increment *inc, struct error 
     return ok ? relation : NULL;
 }
 
+/* *halt: the stream had a newer version of it that lacks values, which nobody would ever get: the row is to be read again,
+ * rather than dropped. */
 static bool give_row(struct increment *inc, const struct transaction *tx,
-                     const struct relation *relation, uint64_t *index, struct error *err) {
+                     const struct relation *relation, uint64_t *index, bool *halt,
+                     struct error *err) {
     if (!map_key(&inc->target, relation) ||
         !compose_key(inc, relation->n_columns, inc->values, NULL))
         return error_set(err, ERROR_PROTOCOL, true, "a row of %s.%s came without its key",
                          relation->schema, relation->name);
-    if (window_overtook(inc->window, buf_slice(&inc->key), &inc->chunk->snapshot)) {
-        metric_bump(inc->rows_overtaken, 1);
+    bool lacks;
+    if (window_overtook(inc->window, buf_slice(&inc->key), &inc->chunk->snapshot, &lacks)) {
+        *halt = lacks && inc->halts++ < HALTS;
+        if (!*halt) metric_bump(inc->rows_overtaken, 1);
         return true;
     }
     struct change change = {.operation = CHANGE_READ,
@@ -147,23 +164,26 @@ static bool give_row(struct increment *inc, const struct transaction *tx,
     return inc->sink.ops->change(inc->sink.self, tx, &change, err);
 }
 
-/* So that its last key can be told in the note. */
-static void reach_last_row(struct increment *inc, struct snapshot_task *task) {
-    const struct target *target = &inc->target;
-    char **after = mem_calloc(target->n_keys, sizeof *after);
-    for (uint32_t i = 0; i < target->n_keys; i++) {
-        const struct value *value = &inc->values[target->key_places[i]];
-        after[i] = mem_slicedup(slice_make(value->data, value->len));
+/* The task is read up to the row whose key is in given_key. */
+static void reach_given(struct increment *inc, struct snapshot_task *task) {
+    uint32_t n = inc->target.n_keys;
+    char **after = mem_calloc(n, sizeof *after);
+    const char *at = inc->given_key.data;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t len;
+        memcpy(&len, at, sizeof len);
+        after[i] = mem_slicedup(slice_make(at + sizeof len, len));
+        at += sizeof len + len;
     }
-    snapshot_task_reach(task, target->n_keys, (const char *const *)after);
-    for (uint32_t i = 0; i < target->n_keys; i++)
+    snapshot_task_reach(task, n, (const char *const *)after);
+    for (uint32_t i = 0; i < n; i++)
         mem_free(after[i]);
     mem_free(after);
 }
 
 /* Rows of the chunk from chunk_at on: of a table with a key a slice of them, else all. */
 static bool give_rows(struct increment *inc, struct snapshot_task *task,
-                      const struct transaction *tx, const struct relation *relation,
+                      const struct transaction *tx, const struct relation *relation, bool *halt,
                       struct error *err) {
     struct buf *rows = &inc->chunk->rows;
     bool sliced = inc->target.n_keys;
@@ -178,12 +198,16 @@ static bool give_rows(struct increment *inc, struct snapshot_task *task,
         if (!copytext_parse(row, len, relation->n_columns, inc->values))
             return error_set(err, ERROR_PROTOCOL, true, "table %s.%s: malformed COPY row",
                              relation->schema, relation->name);
-        if (!give_row(inc, tx, relation, &index, err)) return false;
+        if (!give_row(inc, tx, relation, &index, halt, err)) return false;
+        if (*halt) break;
         inc->chunk_at += len;
         n++;
+        inc->given_key.len = 0;
+        buf_append_slice(&inc->given_key, buf_slice(&inc->key));
     }
+    if (n) inc->halts = *halt;
     task->rows += n;
-    if (sliced && n) reach_last_row(inc, task);
+    if (sliced && n) reach_given(inc, task);
     return true;
 }
 
@@ -224,13 +248,15 @@ bool increment_give_slice(struct increment *inc, struct error *err) {
         return true;
     }
     if (!increment_is_ready(inc)) return true; /* its topic is being made */
+    bool halt = false;
     struct transaction tx = begin_slice(inc);
     const struct change_sink *sink = &inc->sink;
-    if (!sink->ops->begin(sink->self, &tx, err) || !give_rows(inc, task, &tx, relation, err))
+    if (!sink->ops->begin(sink->self, &tx, err) || !give_rows(inc, task, &tx, relation, &halt, err))
         return false;
     bool whole = inc->chunk_at == inc->chunk->rows.len;
     if (whole) end_chunk(inc, task);
     if (!note(inc, err) || !sink->ops->commit(sink->self, &tx, err)) return false;
     if (whole) increment_go_idle(inc, 0);
+    if (halt) increment_read_again(inc, "the stream's version of a row lacks values");
     return true;
 }

@@ -72,6 +72,8 @@ struct increment {
     enum phase phase;
     struct target target;
     struct chunk *chunk;
+    struct buf given_key;   /* of the last row that was given, or dropped */
+    unsigned halts;         /* before one row, lately */
     size_t chunk_at;        /* rows before it are given, or dropped */
     uint32_t order_version; /* the relation's, when the chunk was ordered; 0: not known */
     char token[64];

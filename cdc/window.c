@@ -11,6 +11,7 @@ enum { MIN_SLOTS = 256 /* a power of two */, LAST_XIDS = 8192, ARENA_BYTES = 64 
 struct touched {
     struct slice key; /* data NULL: a free slot */
     uint64_t hash;
+    bool lacks; /* the last change left some of the row's values out */
     uint64_t
         xid; /* the last one: it saw those before it, so none of them is unseen where it is seen */
 };
@@ -83,12 +84,13 @@ static void grow(struct window *window) {
     mem_free(old);
 }
 
-void window_touch(struct window *window, uint64_t xid, struct slice key) {
+void window_touch(struct window *window, uint64_t xid, struct slice key, bool lacks) {
     if (!window->open || window->full) return;
     uint64_t hash = XXH3_64bits(key.data, key.len);
     struct touched *slot = place(window, key, hash);
     if (slot->key.data) {
         slot->xid = xid;
+        slot->lacks = lacks;
         return;
     }
     uint64_t bytes =
@@ -97,7 +99,8 @@ void window_touch(struct window *window, uint64_t xid, struct slice key) {
         window->full = true;
         return;
     }
-    *slot = (struct touched){.key = arena_dup(window->keys, key), .hash = hash, .xid = xid};
+    *slot = (struct touched){
+        .key = arena_dup(window->keys, key), .hash = hash, .xid = xid, .lacks = lacks};
     if (++window->n_touched * 2 > window->n_slots) grow(window);
 }
 
@@ -120,8 +123,10 @@ bool window_hides(const struct window *window, const struct pgsnapshot *snapshot
 }
 
 bool window_overtook(const struct window *window, struct slice key,
-                     const struct pgsnapshot *snapshot) {
+                     const struct pgsnapshot *snapshot, bool *lacks) {
+    *lacks = false;
     if (window->all_xid && !pgsnapshot_sees(snapshot, window->all_xid)) return true;
     const struct touched *slot = place(window, key, XXH3_64bits(key.data, key.len));
+    *lacks = slot->lacks;
     return slot->key.data && !pgsnapshot_sees(snapshot, slot->xid);
 }

@@ -3,10 +3,10 @@
  * keys that delivered transactions touch are noted with their transactions:
  *
  *     window_open(window)                                     the chunk is ordered
- *     window_touch(window, xid, key)                          each change of the table
+ *     window_touch(window, xid, key, lacks)                   each change of the table
  *     window_passed(window, xid)                              each transaction delivered, always
  *     if (window_hides(window, &snapshot)) ...                read it again: see below
- *     if (window_overtook(window, key, &snapshot)) ...        the row is older than what was delivered: drop it
+ *     if (window_overtook(window, key, &snapshot, &lacks)) ...  the row is older than what was delivered: drop it
  *
  * A row is dropped if a transaction was delivered that touched it and that the chunk's snapshot does not see; then what was
  * delivered is newer. One that the snapshot sees is in the row already. A commit is streamed before it becomes visible (for as
@@ -35,7 +35,8 @@ void window_close(struct window *window);
 bool window_is_open(const struct window *window);
 bool window_is_full(const struct window *window);
 
-void window_touch(struct window *window, uint64_t xid, struct slice key);
+/* `lacks`: what was delivered of the row is without some of its values (VALUE_UNCHANGED). */
+void window_touch(struct window *window, uint64_t xid, struct slice key, bool lacks);
 /* Everything the table holds: a truncate. */
 void window_touch_all(struct window *window, uint64_t xid);
 /* A key that cannot be told: the window counts as full. */
@@ -43,7 +44,8 @@ void window_give_up(struct window *window);
 void window_passed(struct window *window, uint64_t xid);
 
 bool window_hides(const struct window *window, const struct pgsnapshot *snapshot);
+/* *lacks: by something without all of the row's values. */
 bool window_overtook(const struct window *window, struct slice key,
-                     const struct pgsnapshot *snapshot);
+                     const struct pgsnapshot *snapshot, bool *lacks);
 
 #endif

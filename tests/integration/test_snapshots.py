@@ -136,6 +136,8 @@ def test_a_table_on_request_while_it_is_written_to(freshet, db, kafka, unique, c
     make_table(db, 20_000)
     f = publisher(freshet, db, kafka, unique, snapshot="never", snapshot_chunk="64KiB", kafka={"topic_partitions": 1})
     wait_until(lambda: streaming(f), 30, "it streams")
+    db.execute("UPDATE t SET n = 1 WHERE id = 1")
+    caught_up(f, db)  # the topic is there
     lag = []
     with Writer(db, 20_000):
         request = subprocess.Popen([binary(), "snapshot", "public.t", "--admin", f"127.0.0.1:{f.admin_port}"])
@@ -149,7 +151,7 @@ def test_a_table_on_request_while_it_is_written_to(freshet, db, kafka, unique, c
     marks = Counter(r.value["source"]["snapshot"] for r in reads(records))
     assert set(marks) == {"incremental"} and 19_000 < marks["incremental"] < 30_000
     assert kafka.read(f"{unique}.message") == [], "our own messages are nobody's"
-    assert max(lag) < 2 * PATIENCE
+    assert max(lag) < 5 * PATIENCE  # 0.3 s on a quiet machine
 
 
 def test_part_of_a_table_and_what_cannot_be_read(freshet, db, kafka, unique, cli):
@@ -238,3 +240,40 @@ def test_when_needed_begins_anew_where_the_slot_is_gone(freshet, db, kafka, uniq
     caught_up(f, db)
     records = kafka.read(f"{unique}.public.t")
     assert len(reads(records)) == 200 and fold(records) == table_of(db)
+
+
+def test_large_values_come_whole_though_the_stream_overtakes_their_rows(freshet, db, kafka, unique):
+    db.execute("CREATE TABLE wide (id int PRIMARY KEY, n int NOT NULL DEFAULT 0, doc text)")
+    db.execute("ALTER TABLE wide ALTER doc SET STORAGE EXTERNAL")
+    db.execute("INSERT INTO wide SELECT i, 0, repeat(md5(i::text), 100) FROM generate_series(1, 400) i")
+    f = publisher(freshet, db, kafka, unique, snapshot="never", snapshot_chunk="64KiB", kafka={"topic_partitions": 1})
+    wait_until(lambda: streaming(f), 30, "it streams")
+    request = subprocess.Popen([binary(), "snapshot", "public.wide", "--admin", f"127.0.0.1:{f.admin_port}"])
+    dice = random.Random(3)
+    with db.connect() as connection:
+        while request.poll() is None:
+            connection.execute("UPDATE wide SET n = n + 1 WHERE id = %s", [dice.randint(1, 400)])
+    assert request.returncode == 0
+    caught_up(f, db)
+    whole = {}
+    for record in kafka.read(f"{unique}.public.wide"):
+        row = record.value["after"]
+        doc = whole.get(row["id"]) if row["doc"] == "__debezium_unavailable_value" else row["doc"]
+        whole[row["id"]] = doc
+    assert whole == {row["id"]: row["doc"] for row in db.rows("SELECT id, doc FROM wide")}
+
+
+def test_a_table_without_a_key_goes_on_after_a_kill_by_its_pages(freshet, db, kafka, unique):
+    db.execute("CREATE TABLE loose (i int, pad text)")
+    db.execute("ALTER TABLE loose REPLICA IDENTITY FULL")
+    db.execute("INSERT INTO loose SELECT i, repeat('x', 100) FROM generate_series(1, 20000) i")
+    f = publisher(freshet, db, kafka, unique, wait=False, snapshot_chunk="16KiB", tables=["public.*"],
+                  kafka={"transaction_interval": "5ms"})
+    wait_until(lambda: f.metric("freshet_cdc_kafka_batches_total") > 3, 60, "some of it is read", every=0.005)
+    f.kill9()
+    assert 0 < len(kafka.read(f"{unique}.public.loose")) < 20000
+    db.execute("INSERT INTO loose VALUES (0, 'new')")
+    f.start(wait=False)
+    wait_until(lambda: settled(f), 60, "all of it is read")
+    caught_up(f, db)
+    assert Counter(r.value["after"]["i"] for r in kafka.read(f"{unique}.public.loose")) == Counter(range(20001))

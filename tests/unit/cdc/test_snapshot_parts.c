@@ -125,22 +125,27 @@ static void a_row_is_dropped_for_what_its_snapshot_does_not_see(void **state_arg
     (void)state_arg;
     struct window *window = window_create(1 << 20);
     struct pgsnapshot snapshot;
+    bool lacks;
     assert_true(pgsnapshot_parse(SLICE("100:110:105"), &snapshot));
     window_open(window);
-    window_touch(window, 99, SLICE("seen"));
-    window_touch(window, 105, SLICE("running"));
-    window_touch(window, 111, SLICE("later"));
-    window_touch(window, 99, SLICE("both"));
-    window_touch(window, 112, SLICE("both"));
-    assert_false(window_overtook(window, SLICE("untouched"), &snapshot));
-    assert_false(window_overtook(window, SLICE("seen"), &snapshot));
-    assert_true(window_overtook(window, SLICE("running"), &snapshot));
-    assert_true(window_overtook(window, SLICE("later"), &snapshot));
-    assert_true(window_overtook(window, SLICE("both"), &snapshot));
+    window_touch(window, 99, SLICE("seen"), false);
+    window_touch(window, 105, SLICE("running"), false);
+    window_touch(window, 111, SLICE("later"), false);
+    window_touch(window, 99, SLICE("both"), false);
+    window_touch(window, 112, SLICE("both"), false);
+    assert_false(window_overtook(window, SLICE("untouched"), &snapshot, &lacks));
+    assert_false(window_overtook(window, SLICE("seen"), &snapshot, &lacks));
+    assert_true(window_overtook(window, SLICE("running"), &snapshot, &lacks));
+    assert_true(window_overtook(window, SLICE("later"), &snapshot, &lacks));
+    assert_true(window_overtook(window, SLICE("both"), &snapshot, &lacks));
+    window_touch(window, 113, SLICE("toasted"), true);
+    assert_true(window_overtook(window, SLICE("toasted"), &snapshot, &lacks) && lacks);
+    window_touch(window, 114, SLICE("toasted"), false);
+    assert_true(window_overtook(window, SLICE("toasted"), &snapshot, &lacks) && !lacks);
     window_open(window);
-    assert_false(window_overtook(window, SLICE("later"), &snapshot));
+    assert_false(window_overtook(window, SLICE("later"), &snapshot, &lacks));
     window_touch_all(window, 120);
-    assert_true(window_overtook(window, SLICE("untouched"), &snapshot));
+    assert_true(window_overtook(window, SLICE("untouched"), &snapshot, &lacks));
     window_close(window);
     pgsnapshot_deinit(&snapshot);
     window_destroy(&window);
@@ -170,22 +175,23 @@ static void a_window_holds_many_keys_and_says_when_it_is_full(void **state_arg) 
     (void)state_arg;
     struct window *window = window_create(1 << 20);
     struct pgsnapshot snapshot;
+    bool lacks;
     assert_true(pgsnapshot_parse(SLICE("5:5:"), &snapshot));
     char key[32];
     window_open(window);
     for (int i = 0; i < 5000; i++) {
         snprintf(key, sizeof key, "key %d", i);
-        window_touch(window, 7, slice_from(key));
+        window_touch(window, 7, slice_from(key), false);
     }
     assert_false(window_is_full(window));
     for (int i = 0; i < 5000; i++) {
         snprintf(key, sizeof key, "key %d", i);
-        assert_true(window_overtook(window, slice_from(key), &snapshot));
+        assert_true(window_overtook(window, slice_from(key), &snapshot, &lacks));
     }
-    assert_false(window_overtook(window, SLICE("key 5000"), &snapshot));
+    assert_false(window_overtook(window, SLICE("key 5000"), &snapshot, &lacks));
     for (int i = 0; i < 100000; i++) {
         snprintf(key, sizeof key, "more %d", i);
-        window_touch(window, 7, slice_from(key));
+        window_touch(window, 7, slice_from(key), false);
     }
     assert_true(window_is_full(window));
     window_open(window);
