@@ -230,6 +230,52 @@ static void a_slot_that_is_not_ours_is_never_touched(void **state) {
     assert_refused(&judged, "belongs to database");
 }
 
+static void an_interrupted_snapshot_goes_on_with_its_own_slot_alone(void **state) {
+    (void)state;
+    struct change_position position = {.end_lsn = 0xA00};
+    struct attach_question question = {.snapshot = true, .resumes = true};
+    struct judged judged = judge_with(question, position);
+    assert_resumes(&judged, 0xA00);
+    assert_false(judged.answer.snapshot_due);
+    struct slot_info slot = good_slot();
+    question.slot = &slot;
+    slot.confirmed_lsn = 0xA01; /* made anew */
+    judged = judge_with(question, position);
+    assert_true(judged.ok && judged.answer.action == ATTACH_RECREATE && judged.answer.snapshot_due);
+    slot = good_slot();
+    slot.lost = true;
+    judged = judge_with(question, position);
+    assert_true(judged.ok && judged.answer.action == ATTACH_RECREATE && judged.answer.snapshot_due);
+    slot = (struct slot_info){0};
+    judged = judge_with(question, position);
+    assert_true(judged.ok && judged.answer.action == ATTACH_CREATE && judged.answer.snapshot_due);
+}
+
+static void when_needed_starts_over_where_others_are_refused(void **state) {
+    (void)state;
+    struct change_position position = {
+        .end_lsn = 0xA00, .snapshot_done = true, .system_identifier = SYSTEM};
+    struct attach_question question = {.snapshot = true, .when_needed = true};
+    struct judged judged = judge_with(question, position);
+    assert_resumes(&judged, 0xA00);
+    struct slot_info slot = {0};
+    question.slot = &slot;
+    judged = judge_with(question, position);
+    assert_true(judged.ok && judged.answer.action == ATTACH_CREATE && judged.answer.snapshot_due);
+    slot = good_slot();
+    slot.confirmed_lsn = 0xB00;
+    judged = judge_with(question, position);
+    assert_true(judged.ok && judged.answer.action == ATTACH_RECREATE && judged.answer.snapshot_due);
+    /* Never on another cluster, and never with a slot that is somebody else's. */
+    position.system_identifier = SYSTEM + 1;
+    judged = judge_with(question, position);
+    assert_refused(&judged, "another cluster");
+    position.system_identifier = SYSTEM;
+    slot.in_this_database = false;
+    judged = judge_with(question, position);
+    assert_refused(&judged, "belongs to database");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_history_is_read_by_lines),
@@ -244,6 +290,8 @@ int main(void) {
         cmocka_unit_test(a_slot_that_is_gone_or_lost_is_a_refusal_with_the_choices),
         cmocka_unit_test(whoever_starts_over_needs_no_old_slot),
         cmocka_unit_test(a_slot_that_is_not_ours_is_never_touched),
+        cmocka_unit_test(an_interrupted_snapshot_goes_on_with_its_own_slot_alone),
+        cmocka_unit_test(when_needed_starts_over_where_others_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
