@@ -396,12 +396,16 @@ json_t *publisher_status(struct publisher *p) {
                             json_integer(atomic_load(&p->metrics.events[i]->value)));
     }
     json_t *status = json_pack(
-        "{s:s, s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:I}", "output", p->output_ops->name, "prefix",
+        "{s:s, s:s, s:s, s:s, s:o, s:I, s:I}", "output", p->output_ops->name, "prefix",
         p->config.prefix, "publication", p->config.publication, "encoding", p->encoder->name,
         "events", events, "dead_letters", (json_int_t)atomic_load(&p->metrics.dead_letters->value),
-        "values_as_text", (json_int_t)atomic_load(&p->metrics.as_text->value), "filtered",
-        (json_int_t)atomic_load(&p->metrics.filtered->value), "outbox_messages",
-        (json_int_t)atomic_load(&p->metrics.outbox->value));
+        "values_as_text", (json_int_t)atomic_load(&p->metrics.as_text->value));
+    if (p->config.shape.n_entries)
+        json_object_set_new(status, "filtered",
+                            json_integer(atomic_load(&p->metrics.filtered->value)));
+    if (p->config.n_outboxes || p->config.n_outbox_messages)
+        json_object_set_new(status, "outbox_messages",
+                            json_integer(atomic_load(&p->metrics.outbox->value)));
     if (p->registry) schema_registry_status(p->registry, status);
     p->output_ops->status(p->output, status);
     return status;

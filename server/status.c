@@ -99,6 +99,8 @@ static const struct figure cdc_figures[] = {
     {"events.r", "snapshot", PLAIN, false},
     {"events.t", "truncate", PLAIN, false},
     {"events.m", "message", PLAIN, false},
+    {"outbox_messages", "outbox", PLAIN, false},
+    {"filtered", "left out by filters", PLAIN, false},
     {"dead_letters", "dead letters", PLAIN, false},
     {NULL, NULL, PLAIN, false},
 };
