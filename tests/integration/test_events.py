@@ -128,3 +128,16 @@ def test_what_the_stream_does_not_tell_of_a_change_is_looked_up(db, kafka, publi
         db.execute("DELETE FROM t WHERE id = %s", [i + 1])
         kafka.wait_for(topic, 2 * i + 2)
     assert [r.value["before"]["v"] for r in in_order(kafka.read(topic))] == [3, 9, 0, None]
+
+
+def test_a_key_that_is_stored_apart_is_in_every_event(db, kafka, publisher, unique):
+    db.execute("CREATE TABLE t (k text PRIMARY KEY, v int)")
+    db.execute("ALTER TABLE t ALTER k SET STORAGE EXTERNAL")
+    publisher(db, unique)
+    db.execute("INSERT INTO t SELECT string_agg(md5(i::text), ''), 1 FROM generate_series(1, 70) i")
+    key = db.value("SELECT k FROM t")
+    for sql in ("UPDATE t SET v = 2", "DELETE FROM t"):
+        db.execute(sql)
+    records = in_order(kafka.wait_for(f"{unique}.public.t", 4))
+    assert [(r.value["op"], r.key) for r in records] == [("c", {"k": key}), ("u", {"k": key}), ("d", {"k": key})]
+    assert records[1].value["after"] == {"k": key, "v": 2}
