@@ -1,5 +1,6 @@
 """Kafka with passwords, certificates, rights, quotas and limits of its own; and topics that somebody deletes."""
 
+import os
 from pathlib import Path
 
 import confluent_kafka
@@ -7,6 +8,7 @@ import pytest
 
 from support.waiting import wait_until
 
+BY_HAND = pytest.mark.skipif(not os.environ.get("FRESHET_TEST_LONG"), reason="takes 20 s: FRESHET_TEST_LONG=1")
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, v text)"
 
 
@@ -154,3 +156,63 @@ def test_properties_that_are_ours_are_refused_where_they_stand(cli, tmp_path):
     assert lines[3].startswith(f"{path}:10:7: ") and "No such configuration property" in lines[3]
     done = cli("run", "-c", path, "--set", "cdc.kafka.properties.partitioner=random")
     assert "--set: cdc.kafka.properties.partitioner: " in done.stderr
+
+
+def coordinator_of(kafka, name):
+    """The broker that leads the transactional id's partition."""
+    number = 0
+    for char in name:
+        number = (31 * number + ord(char)) & 0xFFFFFFFF
+    number -= (number & 0x80000000) << 1
+    partitions = kafka.admin().list_topics("__transaction_state", timeout=10).topics["__transaction_state"].partitions
+    return partitions[abs(number) % len(partitions)].leader
+
+
+@BY_HAND
+def test_a_coordinator_that_moves_and_too_few_replicas_are_waited_for(freshet, db, make_kafka, unique):
+    """Of two brokers one dies: the transaction's coordinator moves, and a topic that wants two replicas takes nothing."""
+    both = {
+        "transaction__state__log__replication__factor": 2, "offsets__topic__replication__factor": 2, "default__replication__factor": 2,
+        "broker__session__timeout__ms": 3000, "broker__heartbeat__interval__ms": 500, "unclean__leader__election__enable": False,
+    }  # fmt: skip
+    kafka = make_kafka(**both)
+    second = make_kafka(mate=kafka, **both)
+    wait_until(lambda: len(kafka.admin().list_topics(timeout=5).brokers) == 2, 60, "two brokers")
+    db.execute(TABLE)
+    kafka.create_topic(f"{unique}.public.t", partitions=2, replicas=2, min__insync__replicas=2)
+    f = publisher(freshet, db, unique, kafka.brokers)
+    wait_until(lambda: state(f) == "streaming", 60, "it streams")
+    for n in range(8):  # to a slot whose coordinator is the one that is to die
+        if coordinator_of(kafka, f"freshet-{unique}-{f.config['cdc']['slot']}") == 2:
+            break
+        f.stop()
+        f = publisher(freshet, db, unique, kafka.brokers, slot=f"{unique}_{n}", snapshot="never")
+        wait_until(lambda: state(f) == "streaming", 60, "it streams")  # noqa: B023
+    assert coordinator_of(kafka, f.status()["cdc"]["transactional_id"]) == 2
+    db.execute("INSERT INTO t SELECT generate_series(1, 20)")
+    wait_until(lambda: ids(kafka, unique) == list(range(1, 21)), 60, "the first rows")
+    second.kill9()
+    db.execute("INSERT INTO t SELECT generate_series(21, 40)")
+    wait_until(lambda: f.status()["cdc"]["unacknowledged_seconds"] > 12 or state(f) == "waiting", 60, "it waits")
+    wait_until(lambda: coordinator_of(kafka, f.status()["cdc"]["transactional_id"]) == 1, 60, "the coordinator has moved")
+    assert ids(kafka, unique) == list(range(1, 21))
+    second.start()
+    wait_until(lambda: ids(kafka, unique) == list(range(1, 41)), 90, "all rows, once")
+
+
+@BY_HAND
+def test_a_quota_slows_it_down_and_nothing_else(freshet, db, kafka, unique):
+    db.execute(TABLE)
+    allow_all(kafka, "plain", unique)
+    kafka.limit("plain", producer_byte_rate=30000)
+    try:
+        brokers, properties = kafka.door("plain")
+        f = publisher(freshet, db, unique, brokers, properties)
+        wait_until(lambda: state(f) == "streaming", 30, "it streams")
+        for i in range(30):
+            noise = "(SELECT string_agg(md5((g * %s)::text), '') FROM generate_series(1, 300) g)" % (i + 1)
+            db.execute(f"INSERT INTO t VALUES ({i}, {noise})")
+        wait_until(lambda: ids(kafka, unique) == list(range(30)), 120, "all rows, once")
+        assert f.http("/healthz").status_code == 200 and f.metric("freshet_feed_reconnects_total", feed="cdc") == 0
+    finally:
+        kafka.limit("plain", producer_byte_rate=1 << 30)

@@ -109,11 +109,13 @@ class Kafka:
     kafka.create_topic(name, partitions=1, **config), kafka.produce(topic, key, value)
     kafka.stop(), kafka.start(), kafka.kill9()       it keeps its data and port
     kafka.pause(), kafka.resume()                    SIGSTOP, SIGCONT
+    Kafka(workshop, mate=kafka)                      a second broker in its cluster
     kafka.door("scram", tls=True)                    the brokers, and librdkafka's properties, for the user plain or scram
     kafka.allow("scram", "topic", f"{unique}.", "WRITE")      by prefix, with the broker's authorizer; deny(...) takes it back
     """
 
-    def __init__(self, workshop, **settings):
+    def __init__(self, workshop, mate=None, **settings):
+        """`mate`: the broker of whose cluster this one is the second."""
         self._workshop = workshop
         self._folder = workshop.make_folder("kafka", unprivileged=True)
         self.port, self.sasl_port, self.tls_port = free_port(), free_port(), free_port()
@@ -121,9 +123,13 @@ class Kafka:
         self.process = None
         self.certificate = self._folder / "broker.crt"
         self._make_certificate()
+        self.controller = mate.controller if mate else free_port()
         config = SERVER.format(
-            port=self.port, sasl=self.sasl_port, tls=self.tls_port, controller=free_port(), folder=self._folder
+            port=self.port, sasl=self.sasl_port, tls=self.tls_port, controller=self.controller, folder=self._folder
         )
+        if mate:
+            config = config.replace(f",CONTROLLER://127.0.0.1:{self.controller}\nadvertised", "\nadvertised")
+            config = config.replace("process.roles=broker,controller\nnode.id=1", "process.roles=broker\nnode.id=2")
         config += DOORS.format(folder=self._folder)
         config += "".join(DOOR.format(door=door, password=PASSWORD) for door in ("sasl_plaintext", "sasl_ssl"))
         config += "".join(f"{name.replace('__', '.')}={value}\n" for name, value in settings.items())
@@ -213,10 +219,16 @@ class Kafka:
     def topics(self, prefix=""):
         return sorted(t for t in self.admin().list_topics(timeout=10).topics if t.startswith(prefix) and t[0] != "_")
 
-    def create_topic(self, name, partitions=1, **config):
+    def create_topic(self, name, partitions=1, replicas=1, **config):
         settings = {key.replace("__", "."): str(value) for key, value in config.items()}
         admin = self.admin()  # the result comes only while it lives
-        admin.create_topics([NewTopic(name, partitions, 1, config=settings)])[name].result()
+        admin.create_topics([NewTopic(name, partitions, replicas, config=settings)])[name].result()
+
+    def limit(self, user, **quotas):
+        """A client quota: limit("plain", producer_byte_rate=50000)."""
+        config = ",".join(f"{name}={value}" for name, value in quotas.items())
+        self._workshop.run(self._java("kafka.admin.ConfigCommand", "--bootstrap-server", self.brokers, "--alter",
+                                      "--add-config", config, "--entity-type", "users", "--entity-name", user))
 
     def produce(self, topic, key, value, headers=None):
         producer = Producer({"bootstrap.servers": self.brokers})
