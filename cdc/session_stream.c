@@ -106,9 +106,15 @@ static bool is_question_due(struct session *s, int64_t now_us) {
     return s->sink.ops->wants_progress(s->sink.self);
 }
 
+/* A session that began before the sink's position knows only of the prepared transactions that have come by (delivery_spool.h). */
+static uint64_t may_confirm(const struct session *s) {
+    uint64_t lsn = s->sink.ops->confirmed_lsn(s->sink.self);
+    if (s->skip_lsn && lsn > s->received_lsn) lsn = s->received_lsn;
+    return delivery_may_confirm(s->delivery, lsn);
+}
+
 static bool tell_server(struct session *s, int64_t now_us, struct error *err) {
-    uint64_t confirmed_lsn =
-        delivery_may_confirm(s->delivery, s->sink.ops->confirmed_lsn(s->sink.self));
+    uint64_t confirmed_lsn = may_confirm(s);
     bool moved = confirmed_lsn > s->confirmed_lsn;
     bool ask = is_question_due(s, now_us);
     if (moved) s->confirmed_lsn = confirmed_lsn;

@@ -128,6 +128,8 @@ def test_a_process_killed_while_one_is_open_publishes_it_once(freshet, rows, kaf
         rows.execute("INSERT INTO small VALUES (1, 1)")
         wait_open(f)
         writer.commit()
+    f.kill9()  # while it is replayed, before or behind
+    f.start()
     caught_up(f, rows)
     assert ids(kafka, unique) == [*range(1, MANY + 1), *range(10_001, 10_001 + MANY)]
     assert spool_files(f) == []
@@ -190,6 +192,8 @@ def test_prepared_transactions_come_at_commit_prepared(freshet, rows, kafka, uni
     rows.execute(f"ROLLBACK PREPARED '{name}_b'")
     rows.execute(f"COMMIT PREPARED '{name}_large'")
     rows.execute(f"COMMIT PREPARED '{name}_a'")
+    f.kill9()  # perhaps with some of it in the topics, and not confirmed
+    f.start()
     rows.execute("INSERT INTO small VALUES (5, 0)")
     caught_up(f, rows)
     small = events(kafka, unique, "small")
