@@ -50,19 +50,26 @@ void keeper_destroy(struct keeper **keeper) {
     *keeper = NULL;
 }
 
-/* Whatever decides which tables are published: their names, identities and keys; and which columns are unique. */
+/* Whatever decides which tables are published: their names, identities and keys; and which columns are unique. Where columns
+ * are listed, which there are: a dropped one takes its table out of the publication. */
 static bool read_fingerprint(struct keeper *keeper, char out[FINGERPRINT_BYTES],
                              struct error *err) {
-    PGresult *rows = pg_query(
-        keeper->conn,
-        "SELECT md5(coalesce(string_agg(concat_ws(' ', c.oid, n.nspname, c.relname, c.relkind,"
-        " c.relreplident, c.relpersistence, (SELECT string_agg(i.indexrelid::text, ','"
-        " ORDER BY i.indexrelid) FROM pg_index i WHERE i.indrelid = c.oid AND"
-        " (i.indisunique OR i.indisreplident))), ',' ORDER BY c.oid), ''))"
-        " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-        " WHERE c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_' AND"
-        " n.nspname <> 'information_schema'",
-        err);
+    static const char columns[] = ", (SELECT string_agg(a.attname, ',' ORDER BY a.attnum) FROM"
+                                  " pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0"
+                                  " AND NOT a.attisdropped)";
+    struct buf sql = {0};
+    buf_printf(&sql,
+               "SELECT md5(coalesce(string_agg(concat_ws(' ', c.oid, n.nspname, c.relname,"
+               " c.relkind, c.relreplident, c.relpersistence, (SELECT"
+               " string_agg(i.indexrelid::text, ',' ORDER BY i.indexrelid) FROM pg_index i"
+               " WHERE i.indrelid = c.oid AND (i.indisunique OR i.indisreplident))%s), ','"
+               " ORDER BY c.oid), ''))"
+               " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+               " WHERE c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_' AND"
+               " n.nspname <> 'information_schema'",
+               keeper->config->shape.n_entries ? columns : "");
+    PGresult *rows = pg_query(keeper->conn, buf_text(&sql), err);
+    buf_deinit(&sql);
     if (!rows) return false;
     snprintf(out, FINGERPRINT_BYTES, "%s", PQgetvalue(rows, 0, 0));
     PQclear(rows);

@@ -132,6 +132,10 @@ def test_columns_that_are_named_one_by_one_are_a_list_in_the_publication(publish
     wait_until(lambda: len(lists()["users"]) == 8, what="a list that would make UPDATE fail is taken away")
     db.execute("UPDATE users SET email = 'new'")
     assert values(events(f), "u")[0]["after"] == {"id": 1, "email": "new"}
+    db.execute("ALTER TABLE users REPLICA IDENTITY DEFAULT")
+    wait_until(lambda: lists()["users"] == ["id", "email"])
+    db.execute("ALTER TABLE users DROP COLUMN email CASCADE")
+    wait_until(lambda: lists().get("users") == ["id"], what="the table is back, which has gone with a column of its list")
 
 
 def row_filter(db, publication, table):
