@@ -145,11 +145,11 @@ static uint64_t random_u64(void) {
     return value;
 }
 
-/* A feed that streamed once does not give up over what an operator may be mending right now (rights, limits,
- * a missing publication). What contradicts the sink's position stays fatal. */
-static bool may_retry(const struct error *err, bool streamed) {
+/* A feed that streamed once, or stood by, does not give up over what an operator may be mending right now (rights, limits,
+ * a missing publication). */
+static bool may_retry(const struct error *err, bool worked) {
     if (err->retriable) return true;
-    return streamed &&
+    return worked &&
            (err->code == ERROR_REFUSED || err->code == ERROR_LIMIT || err->code == ERROR_NOT_FOUND);
 }
 
@@ -184,9 +184,19 @@ static void follow_topic(struct feed *feed, bool *streamed, struct error *err) {
     *streamed = session.streamed;
 }
 
+/* What the last sessions came to. */
+struct course {
+    bool worked_once; /* streamed, or stood by */
+    bool refused;     /* the last one contradicted the sink's position: an operator has to choose */
+    int64_t told_us;
+    char told[sizeof((struct error){0}.message)];
+    unsigned attempt;
+};
+
 /* One session. *streamed: it got as far as the stream. */
-static void run_session(struct feed *feed, bool refused, bool *streamed, struct error *err) {
-    if (!refused) board_state(feed->board, FEED_CONNECTING, "");
+static void run_session(struct feed *feed, struct course *course, bool *streamed,
+                        struct error *err) {
+    if (!course->refused) board_state(feed->board, FEED_CONNECTING, "");
     if (feed->config.topic) {
         follow_topic(feed, streamed, err);
         return;
@@ -199,20 +209,12 @@ static void run_session(struct feed *feed, bool refused, bool *streamed, struct 
                               .log = feed->log,
                               .stop_fd = feed->stop_fd,
                               .random = random_u64(),
-                              .refused = refused};
+                              .refused = course->refused};
     session_run(&session, err);
     *streamed = session.streamed;
+    course->worked_once |= session.stood_by;
     feed->done = session.done;
 }
-
-/* What the last sessions came to. */
-struct course {
-    bool streamed_once;
-    bool refused; /* the last one contradicted the sink's position: an operator has to choose */
-    int64_t told_us;
-    char told[sizeof((struct error){0}.message)];
-    unsigned attempt;
-};
 
 /* Until somebody has mended it, the state stays what it is. */
 static void tell_refusal(struct feed *feed, struct course *course, const struct error *err) {
@@ -236,7 +238,7 @@ static bool wait_for_next(struct feed *feed, struct course *course, const struct
     /* The server away, or the broker: what was refused is still. */
     if (course->refused && err->retriable) return pause_for(feed, REFUSED_PAUSE_MS);
     course->refused = false;
-    if (!may_retry(err, course->streamed_once)) {
+    if (!may_retry(err, course->worked_once)) {
         board_state(feed->board, FEED_FAILED, err->message);
         log_error(feed->log, "feed_failed", "feed=%s code=%s cause=\"%s\"", feed->sink.name,
                   error_code_name(err->code), err->message);
@@ -257,8 +259,8 @@ static void *feed_main(void *arg) {
         bool streamed = false;
         err = (struct error){0};
         int64_t began_us = clock_mono_us();
-        run_session(feed, course.refused, &streamed, &err);
-        course.streamed_once |= streamed;
+        run_session(feed, &course, &streamed, &err);
+        course.worked_once |= streamed;
         course.refused &= !streamed;
         bool was_well = streamed && clock_mono_us() - began_us > WELL_US;
         course.attempt = was_well ? 1 : course.attempt + 1;

@@ -38,7 +38,8 @@ struct session {
 
     /* Told to the feed: the stream ran, so what stands in the way later may well go away by itself. */
     bool streamed;
-    bool done; /* FEED_SNAPSHOT_INITIAL_ONLY has given everything */
+    bool stood_by; /* another process had the slot */
+    bool done;     /* FEED_SNAPSHOT_INITIAL_ONLY has given everything */
 
     /* The session's own. */
     PGconn *conn;

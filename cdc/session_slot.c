@@ -93,6 +93,7 @@ static void tell_standby(struct session *s, int pid) {
              s->config->slot, pid);
     board_slot(s->board, s->config->slot);
     board_state(s->board, FEED_STANDBY, cause);
+    s->stood_by = true;
     log_info(s->log, "feed_standby", "feed=%s slot=%s cause=\"%s\"", s->sink.name, s->config->slot,
              cause);
 }

@@ -16,7 +16,7 @@ def table(db):
 
 
 @pytest.fixture
-def publisher(freshet, table, kafka, unique):
+def publisher(table, freshet, kafka, unique):
     def start(**options):
         config = {"roles": ["cdc"], "cdc": {"slot": unique, "publication": unique}}
         return freshet(table, config, kafka=kafka, prefix=unique, **options)
@@ -104,7 +104,7 @@ def test_of_two_standbys_one_takes_over_and_the_other_waits_on(publisher, table,
     assert not any("feed_waiting" in f.log_text() for f in (second, third)), "they have fenced each other"
 
 
-def test_a_standby_waits_while_the_first_one_makes_its_slot_and_snapshot(freshet, table, kafka, unique):
+def test_a_standby_waits_while_the_first_one_makes_its_slot_and_snapshot(table, freshet, kafka, unique):
     """The slot is active for nobody meanwhile."""
     table.execute("INSERT INTO t SELECT generate_series(1, 10)")
     config = {"roles": ["cdc"], "cdc": {"slot": unique, "publication": unique}}
