@@ -31,6 +31,9 @@ static void make_metrics(struct output_kafka *k, struct metrics *metrics) {
     k->queue_records =
         metrics_gauge(metrics, "freshet_cdc_kafka_queue_records",
                       "Records handed to the Kafka client and not yet acknowledged.", NULL);
+    k->unacknowledged = metrics_gauge(
+        metrics, "freshet_cdc_kafka_unacknowledged_seconds",
+        "How long the batch in hand has waited for Kafka's acknowledgement; 0: none waits.", NULL);
     k->failures = metrics_counter(metrics, "freshet_cdc_kafka_delivery_failures_total",
                                   "Records that Kafka refused or that timed out.", NULL);
 }

@@ -99,7 +99,7 @@ static bool transaction_error(rd_kafka_error_t *error, struct error *err) {
 static void explain_refusal(struct output_kafka *k, rd_kafka_resp_err_t code,
                             const struct topic *to, struct error *err) {
     kafka_error_code(err, code, to->name);
-    bool failed = code == RD_KAFKA_RESP_ERR__STATE && k->exactly_once;
+    bool failed = code == RD_KAFKA_RESP_ERR__STATE && k->exactly_once && k->state == BATCH_OPEN;
     if (!failed || !output_kafka_check(k, err)) return;
     rd_kafka_error_t *error = rd_kafka_commit_transaction(k->producer, SLICE_MS);
     if (error) transaction_error(error, err);
@@ -279,7 +279,6 @@ bool output_kafka_part_due(void *arg) {
     return most && k->state == BATCH_OPEN && k->batch_records >= most;
 }
 
-/* Closed at the next tick; until then nothing more is taken in. */
 void output_kafka_note(void *arg, struct slice text) {
     struct output_kafka *k = arg;
     k->note.len = 0;
@@ -287,6 +286,7 @@ void output_kafka_note(void *arg, struct slice text) {
     k->note_due = true;
 }
 
+/* Closed at the next tick; until then nothing more is taken in. */
 void output_kafka_part(void *arg, const struct change_position *position) {
     struct output_kafka *k = arg;
     uint64_t end_lsn = k->next.end_lsn; /* keepalives may have brought it further */
@@ -309,6 +309,8 @@ bool output_kafka_tick(void *arg, int64_t now_us, struct error *err) {
     struct output_kafka *k = arg;
     rd_kafka_poll(k->producer, 0);
     metric_set(k->queue_records, rd_kafka_outq_len(k->producer));
+    int64_t since_us = atomic_load(&k->unacknowledged_since_us);
+    metric_set(k->unacknowledged, since_us ? (now_us - since_us) / 1000000 : 0);
     if (!output_kafka_check(k, err) || !kafka_topics_poll(k->cluster, 0, err)) return false;
     return close_when_due(k, now_us, err);
 }

@@ -83,6 +83,7 @@ struct output_kafka {
     struct metric *aborted;
     struct metric *queue_records;
     struct metric *failures;
+    struct metric *unacknowledged;
 };
 
 /* ---- output_kafka_producer.c ---- */
