@@ -9,7 +9,7 @@
 #include "base/change.h"
 #include "cdc/publisher.h"
 
-enum { RECORD_HEADERS_MAX = 8 };
+enum { RECORD_HEADERS_MAX = 10 /* an outbox's, and where the record comes from */ };
 
 struct record_header {
     const char *name;

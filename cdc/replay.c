@@ -176,6 +176,17 @@ static bool replay_letter(struct replay *r, struct open_letter *letter, struct e
     return ok;
 }
 
+/* Of a letter that was begun twice, by a publisher that was killed, only the last is whole. */
+static void drop_earlier(struct replay *r, const struct open_letter *letter) {
+    for (struct open_letter *other = letter->next; other; other = other->next) {
+        if (other->parsed.op != letter->parsed.op || other->partition != letter->partition ||
+            !slice_equal(other->parsed.position, letter->parsed.position))
+            continue;
+        drop_letter(r, other);
+        return;
+    }
+}
+
 static struct open_letter *add_letter(struct replay *r, const rd_kafka_message_t *message) {
     struct open_letter *letter = mem_zalloc(sizeof *letter);
     letter->arena = arena_create(LETTER_ARENA_BYTES);
@@ -214,7 +225,7 @@ static bool take(struct replay *r, const rd_kafka_message_t *message, struct err
     struct dead_letter_piece piece;
     switch (dead_letter_read(slice_make(message->payload, message->len), letter->arena,
                              &letter->parsed, &piece)) {
-    case DEAD_LETTER_WHOLE: break;
+    case DEAD_LETTER_WHOLE: drop_earlier(r, letter); break;
     case DEAD_LETTER_MALFORMED: {
         log_warn(r->deps->log, "dead_letter_malformed", "topic=%s partition=%d offset=%lld",
                  r->topic, message->partition, (long long)message->offset);
