@@ -351,7 +351,8 @@ static bool plan_increment(struct session *s, struct error *err) {
 
 static bool run_started(struct session *s, struct error *err) {
     if (s->snapshot_due && !take_snapshot(s, err)) return false;
-    if (s->snapshot_due && s->config->snapshot == FEED_SNAPSHOT_INITIAL_ONLY)
+    bool left = s->increment && increment_resumes(s->increment);
+    if (s->snapshot_due && s->config->snapshot == FEED_SNAPSHOT_INITIAL_ONLY && !left)
         return settle(s, err) && stop_done(s, err);
     if (!plan_increment(s, err)) return false;
     delivery_new_session(s->delivery, s->xid_reference);

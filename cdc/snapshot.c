@@ -143,12 +143,42 @@ static bool note(struct snapshot *s, struct error *err) {
     return ok;
 }
 
-/* Tables before the one in hand are done, since nothing of them is held any more. */
-static void strike_done(struct snapshot *s, uint32_t end) {
+/* A table that was rewritten before a reader came to it looks empty to an older snapshot. */
+static bool was_rewritten(struct snapshot *s, const struct snapshot_table *table, bool *rewritten,
+                          struct error *err) {
+    *rewritten = false;
+    if (!table->n_pages) return true; /* nothing of it was to be read */
+    struct snapshot_choice choice = {
+        .publication = s->plan->publication, .schema = table->schema, .name = table->name};
+    struct snapshot_tables *now = snapshot_tables_load(s->plan->wait, s->conn, &choice, err);
+    if (!now) return false;
+    *rewritten = now->n != 1 || strcmp(now->tables[0].filenode, table->filenode) != 0;
+    snapshot_tables_destroy(&now);
+    return true;
+}
+
+/* Tables before the one in hand are done, since nothing of them is held any more; a rewritten one is left to be read beside the
+ * stream, whole. */
+static bool strike_done(struct snapshot *s, uint32_t end, struct error *err) {
     for (; s->n_done < end; s->n_done++) {
-        snapshot_state_remove(s->state, s->tasks[s->n_done]);
-        s->tasks[s->n_done] = NULL;
+        const struct snapshot_table *table = &s->tables->tables[s->n_done];
+        bool rewritten;
+        if (!was_rewritten(s, table, &rewritten, err)) return false;
+        if (rewritten && !s->plan->state)
+            return error_set(err, ERROR_CONFLICT, true,
+                             "table %s.%s was rewritten before it was read", table->schema,
+                             table->name);
+        if (rewritten) {
+            log_warn(s->plan->log, "snapshot_rewritten",
+                     "feed=%s table=%s.%s cause=\"it was rewritten before it was read: it is read "
+                     "again, beside the stream\"",
+                     s->plan->sink.name, table->schema, table->name);
+            snapshot_task_begin_anew(s->tasks[s->n_done]);
+        } else {
+            snapshot_state_remove(s->state, s->tasks[s->n_done]);
+        }
     }
+    return true;
 }
 
 /* The held row has been given: the part that it ended is whole, and so is its transaction. */
@@ -157,9 +187,8 @@ static bool close_part(struct snapshot *s, struct error *err) {
     s->part_due = false;
     if (!s->plan->state) return true;
     snapshot_task_pages_done(s->tasks[s->due_table], s->due_from, s->due_to);
-    strike_done(s, s->table);
-    return note(s, err) && s->plan->sink.ops->commit(s->plan->sink.self, &s->tx, err) &&
-           begin(s, err);
+    return strike_done(s, s->table, err) && note(s, err) &&
+           s->plan->sink.ops->commit(s->plan->sink.self, &s->tx, err) && begin(s, err);
 }
 
 /* ---- rows ---- */
@@ -358,11 +387,10 @@ static bool finish(struct snapshot *s, struct error *err) {
     s->part_due = false;
     s->counts->tables = s->tables->n;
     s->counts->share = 1;
-    if (s->plan->state) {
-        strike_done(s, s->tables->n);
-        if (!note(s, err)) return false;
-    }
+    if (!strike_done(s, s->tables->n, err)) return false;
+    if (s->plan->state && !note(s, err)) return false;
     if (!sink->ops->commit(sink->self, &s->tx, err)) return false;
+    if (snapshot_state_has_initial(s->state)) return true;
     if (sink->ops->snapshot_done &&
         !sink->ops->snapshot_done(sink->self, s->plan->consistent_lsn, err))
         return false;

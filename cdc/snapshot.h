@@ -49,7 +49,8 @@ struct snapshot_counts {
     const char *schema, *table; /* in hand; NULL: none. Valid while the snapshot runs */
 };
 
-/* Calls begin, change, note, commit and snapshot_done of the sink. counts are kept up while it runs. */
+/* Calls begin, change, note, commit and snapshot_done of the sink; not the last where tables are left to be read beside the
+ * stream (plan.state tells). counts are kept up while it runs. */
 bool snapshot_run(const struct snapshot_plan *plan, struct snapshot_counts *counts,
                   struct error *err) MUST_CHECK;
 

@@ -152,6 +152,13 @@ void snapshot_task_pages_done(struct snapshot_task *task, uint32_t from, uint32_
     task->n_pages_done = kept + 1;
 }
 
+void snapshot_task_begin_anew(struct snapshot_task *task) {
+    clear_after(task);
+    task->n_pages_done = 0;
+    mem_free(task->filenode);
+    task->filenode = mem_strdup("");
+}
+
 void snapshot_task_reach(struct snapshot_task *task, uint32_t n, const char *const *after) {
     clear_after(task);
     task->after = mem_calloc(n, sizeof *task->after);

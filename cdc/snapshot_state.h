@@ -77,6 +77,8 @@ void snapshot_state_know(struct snapshot_state *state, uint32_t oid);
 bool snapshot_state_knows(const struct snapshot_state *state, uint32_t oid);
 
 void snapshot_task_pages_done(struct snapshot_task *task, uint32_t from, uint32_t to);
+/* Nothing of it counts as read. */
+void snapshot_task_begin_anew(struct snapshot_task *task);
 /* It is read up to this key; takes copies. */
 void snapshot_task_reach(struct snapshot_task *task, uint32_t n, const char *const *after);
 

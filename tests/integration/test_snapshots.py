@@ -277,3 +277,17 @@ def test_a_table_without_a_key_goes_on_after_a_kill_by_its_pages(freshet, db, ka
     wait_until(lambda: settled(f), 60, "all of it is read")
     caught_up(f, db)
     assert Counter(r.value["after"]["i"] for r in kafka.read(f"{unique}.public.loose")) == Counter(range(20001))
+
+
+def test_a_table_rewritten_before_it_is_read_is_read_all_the_same(freshet, db, kafka, unique):
+    make_table(db, 40_000, "a_first")
+    make_table(db, 500, "t")
+    f = publisher(freshet, db, kafka, unique, wait=False, snapshot_readers=1, snapshot_chunk="8KiB",
+                  kafka={"transaction_interval": "5ms", "queue": "1MiB"})
+    wait_until(lambda: f.metric("freshet_cdc_kafka_batches_total") > 0, 60, "it reads the first", every=0.002)
+    db.execute("ALTER TABLE t ALTER pad TYPE varchar(100), ALTER n TYPE bigint")
+    assert f.status()["cdc"]["feed"]["snapshot"]["table"] == "public.a_first", "too late"
+    wait_until(lambda: settled(f), 60, "all of it is read")
+    caught_up(f, db)
+    assert "snapshot_rewritten" in f.log_text()
+    assert fold(kafka.read(f"{unique}.public.t")) == table_of(db)
