@@ -116,6 +116,7 @@ static bool describe_again(struct delivery *d, const struct relation *relation, 
                                    .replica_identity = relation->replica_identity,
                                    .n_columns = relation->n_columns,
                                    .columns = columns};
+    d->after_description = false; /* each counts for itself */
     return delivery_describe(d, &draft, err);
 }
 

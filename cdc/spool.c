@@ -389,7 +389,7 @@ enum spool_result spool_next(struct spool *spool, struct spool_entry *entry, str
             if (result == SPOOL_END) end_reading(spool);
             return result;
         }
-        struct entry_head head;
+        struct entry_head head = {0};
         size_t left = reading->block.len - reading->at;
         if (left >= sizeof head) memcpy(&head, reading->block.data + reading->at, sizeof head);
         if (left < sizeof head || head.length > left - sizeof head) {

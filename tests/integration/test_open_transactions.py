@@ -169,8 +169,7 @@ def prepare(db, name, first, commit=None):
         writer.commit()
 
 
-@pytest.mark.parametrize("postgres", ["15", "18"], indirect=True)
-@pytest.mark.parametrize("two_phase", [True, False])
+@pytest.mark.parametrize("postgres, two_phase", [("15", True), ("18", True), ("15", False)], indirect=["postgres"])
 def test_prepared_transactions_come_at_commit_prepared(freshet, rows, kafka, unique, two_phase):
     name = rows.name
     f = publisher(freshet, rows, kafka, unique, snapshot="never", two_phase=two_phase)

@@ -129,6 +129,19 @@ static void a_description_counts_for_all_from_its_commit_on(void **state) {
     teardown(&delivery, &told);
 }
 
+static void each_of_several_descriptions_counts(void **state) {
+    enum { OTHER = 20001 };
+    struct delivery delivery;
+    struct told told;
+    (void)state;
+    setup(&delivery, &told, &open_ops);
+    assert_true(start(&delivery, 1001) && describe(&delivery, 1001, 3));
+    assert_true(describe_other(&delivery, 1001, OTHER, 2) && stop(&delivery));
+    assert_true(stream_commit(&delivery, 1001, 99));
+    assert_told(&told, "relation 16384 v1 of 3; relation 20001 v1 of 2; open commit 1001 at 99; ");
+    teardown(&delivery, &told);
+}
+
 static void a_description_that_is_rolled_back_never_was(void **state) {
     struct delivery delivery;
     struct told told;
@@ -166,6 +179,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pieces_stand_between_other_transactions),
         cmocka_unit_test(a_description_counts_for_all_from_its_commit_on),
+        cmocka_unit_test(each_of_several_descriptions_counts),
         cmocka_unit_test(a_description_that_is_rolled_back_never_was),
         cmocka_unit_test(what_makes_no_sense_is_refused),
     };
