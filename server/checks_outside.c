@@ -139,6 +139,7 @@ void check_state_dir(struct check_context *context) {
 void check_spool(struct check_context *context) {
     const struct config *config = context->config;
     if (!(config->roles & (ROLE_CDC | ROLE_CONNECTORS)) || !config->cdc_streaming) return;
+    if (!config->cdc_spool.directory) return; /* by default, and no database was reached */
     check_folder(context, config->cdc_spool.directory, CHECK_WARN,
                  "set cdc.spool to a folder that Freshet may write; until then large transactions "
                  "come at their commits, by way of the server's own disk");
