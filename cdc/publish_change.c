@@ -60,6 +60,16 @@ bool publish_boundary(struct publisher *p, const char *status, uint64_t lsn, str
     return ok;
 }
 
+static bool is_counted(const struct publisher *p, const struct event *event) {
+    return p->config.format.transaction_metadata && p->source.xid && event->op != 'r';
+}
+
+static bool begin_order(struct publisher *p, const struct event *event, struct error *err) {
+    if (!is_counted(p, event) || p->begin_written || p->hand.only) return true;
+    p->begin_written = true;
+    return publish_boundary(p, "BEGIN", event->lsn, err);
+}
+
 /* The event's place in its transaction, counted; NULL where it has none. */
 static bool count_order(struct publisher *p, struct event *event, struct event_table *table,
                         struct error *err) {
@@ -67,9 +77,8 @@ static bool count_order(struct publisher *p, struct event *event, struct event_t
         if (p->order.total) event->order = &p->order;
         return true;
     }
-    if (!p->config.format.transaction_metadata || !p->source.xid || event->op == 'r') return true;
-    if (!p->begin_written && !publish_boundary(p, "BEGIN", event->lsn, err)) return false;
-    p->begin_written = true;
+    if (!is_counted(p, event)) return true;
+    if (!begin_order(p, event, err)) return false;
     p->order.total++;
     if (table) tables_count_event(p->tables, table);
     p->order.in_collection = table ? table->transaction_events : 1;
@@ -177,9 +186,10 @@ static bool moves(const struct event_table *table, const struct change *change) 
 
 static bool on_update(struct publisher *p, struct event *event, struct event_table *table,
                       const struct change *change, struct error *err) {
-    bool whole = change->old_row && !change->old_is_key;
     event->after = change->new_row;
-    event->before = whole ? change->old_row : NULL;
+    /* An old key comes with a row that keeps its own, too, where that is stored apart. */
+    event->before = change->old_row;
+    event->before_is_key = change->old_is_key;
     event->old_row = change->old_row;
     if (moves(table, change)) return write_moved(p, event, table, change, err);
     return write_event(p, event, table, change->new_row, NULL, err);
@@ -232,13 +242,14 @@ bool publish_table_change(struct publisher *p, struct event_table *table,
                           const struct change *change, struct error *err) {
     const struct operation *operation = &operations[change->operation];
     char op = publish_op_letter(change->operation);
-    /* A row that moves to another key is a delete and a create, whatever becomes of updates. */
-    if (is_skipped(p, op) && !moves(table, change)) return true;
     struct event event = {.op = op,
                           .table = table,
                           .lsn = change->row_lsn,
                           .marker = change->marker,
                           .now_us = clock_wall_us()};
+    /* Of what is skipped the transaction is told all the same; and a row that moves to another key is a delete and a create,
+     * whatever becomes of updates. */
+    if (is_skipped(p, op) && !moves(table, change)) return begin_order(p, &event, err);
     p->hand.change = change;
     bool ok = operation->write(p, &event, table, change, err);
     if (ok) metric_bump(p->metrics.events[operation->op], 1);

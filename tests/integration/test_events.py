@@ -140,4 +140,4 @@ def test_a_key_that_is_stored_apart_is_in_every_event(db, kafka, publisher, uniq
         db.execute(sql)
     records = in_order(kafka.wait_for(f"{unique}.public.t", 4))
     assert [(r.value["op"], r.key) for r in records] == [("c", {"k": key}), ("u", {"k": key}), ("d", {"k": key})]
-    assert records[1].value["after"] == {"k": key, "v": 2}
+    assert records[1].value["before"] == {"k": key, "v": None} and records[1].value["after"] == {"k": key, "v": 2}
