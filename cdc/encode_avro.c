@@ -322,10 +322,14 @@ static bool avro_key(const struct event_table *table, const struct value *row,
                      const struct value *old_row, struct encode_tally *tally, struct buf *out) {
     buf_append_slice(out, table->key_head);
     for (uint16_t i = 0; i < table->n_key; i++) {
-        uint16_t place = table->key[i];
-        if (!append_value(&table->columns[place], &table->avro->columns[place],
-                          whole(row, old_row, place), tally, out))
-            return false;
+        const struct event_column *from = &table->columns[table->key[i]];
+        const struct avro_column *column = &table->avro->columns[table->key[i]];
+        const struct value *value = whole(row, old_row, table->key[i]);
+        /* Of a deleted row the stream has the identity alone, to which named keys need not belong. */
+        bool done = value->kind == VALUE_NULL
+                        ? append_ready(from, column->filler, "has no filler", tally, out)
+                        : append_value(from, column, value, tally, out);
+        if (!done) return false;
     }
     buf_append_slice(out, table->avro->key_more);
     return true;

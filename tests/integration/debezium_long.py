@@ -3,6 +3,7 @@ versions of PostgreSQL; and the page of what Debezium loses, asked of Debezium i
 """
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,21 @@ def test_the_same_long_script_gives_the_same_avro(db, kafka, connect, registry, 
     stand.run(SQL / "events.sql")
     stand.run(SQL / "long.sql")
     stand.compare()
+
+
+def test_heartbeats_are_debeziums(stand):
+    stand.db.execute("CREATE TABLE marker (id int PRIMARY KEY)")
+    for mode in ("default", "schemas"):
+        theirs, ours = MODES[mode]
+        stand.add(mode, {"heartbeat.interval.ms": 300, **theirs}, {"heartbeat_interval": "300ms", **ours})
+    stand.settle()
+    for mode in ("default", "schemas"):
+        seen = [stand.kafka.wait_for(f"__debezium-heartbeat.{prefix}", 2)[-1] for prefix in stand.prefixes(mode)]
+        theirs, ours = [
+            (one.raw_key.decode().replace(prefix, "PREFIX"), re.sub(r"\d{13}", "NOW", one.raw_value.decode()), one.headers)
+            for one, prefix in zip(seen, stand.prefixes(mode))
+        ]
+        assert ours == theirs
 
 
 def test_debezium_loses_what_the_page_says(make_postgres, kafka, debezium, freshet, unique):

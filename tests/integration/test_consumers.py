@@ -12,9 +12,11 @@ from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroDeserializer
 
 from support.connect import avro
-from support.oracle import around_difference, make_publisher, statements
-from support.registry import decode, parse
+from support.oracle import make_publisher, statements
+from support.oracle_avro import AvroStand
 from support.waiting import wait_until
+
+SQL = Path(__file__).parent / "sql"
 
 # Types that the sink writes to columns of types of their own, with values at their edges.
 SCHEMA = """
@@ -146,116 +148,19 @@ def test_kcat_prints_what_was_published(db, kafka, published, unique):
 
 # ---- Avro as Debezium has it ----
 
-SQL = Path(__file__).parent / "sql"
-
-# What Debezium is told, and what Freshet is told, to do the same.
-MODES = {
-    "default": ({"provide.transaction.metadata": "true"}, {"transaction_metadata": True}),
-    "others": (
-        {"decimal.handling.mode": "string", "hstore.handling.mode": "map", "binary.handling.mode": "hex",
-         "interval.handling.mode": "string", "time.precision.mode": "connect"},
-        {"decimals": "string", "hstore": "map", "bytes": "hex", "intervals": "string", "times": "connect"},
-    ),
-}
-ADJUSTED = {"schema.name.adjustment.mode": "avro", "field.name.adjustment.mode": "avro"}
-
-
-def in_avro(registry, **format):
-    return {"format": {"encoding": "avro", **format}, "schema_registry": {"url": registry.url}}
-
-
-def normal(record):
-    """Without the version and the wall clock."""
-    if not record:
-        return record
-    record = {k: v for k, v in record.items() if not (k.startswith("ts_") and "source" in record)}
-    if "source" in record:
-        record["source"] = {**record["source"], "version": "", "name": ""}
-    # A Java object's address stands for the collection of logical messages.
-    if record.get("data_collections"):
-        record["data_collections"] = [c for c in record["data_collections"] if "@" not in c["data_collection"]]
-    return record
-
-
-def without_nan(schema):
-    """On purpose: NaN, which Avro's readers refuse as a default, is none."""
-    if isinstance(schema, dict):
-        return {k: without_nan(v) for k, v in schema.items() if not (k.endswith("default") and v in ("NaN", "Infinity"))}
-    return [without_nan(item) for item in schema] if isinstance(schema, list) else schema
-
-
-def without_null_in_enums(schema):
-    """On purpose: an enum's element may be null."""
-    if isinstance(schema, dict):
-        if schema.get("type") == "array" and isinstance(schema["items"], list):
-            item = schema["items"][-1]
-            if isinstance(item, dict) and item.get("connect.name") == "io.debezium.data.Enum":
-                schema = {**schema, "items": item}
-        return {k: without_null_in_enums(v) for k, v in schema.items()}
-    return [without_null_in_enums(item) for item in schema] if isinstance(schema, list) else schema
-
-
-def events_of(kafka, registry, prefix):
-    """topic (without prefix) -> [(key, value, headers)], in each key's order; and (topic, side) -> [schema], in theirs."""
-    events, schemas, readers = {}, {}, {}
-
-    def read(place, data):
-        if data is None:
-            return None
-        id = int.from_bytes(data[1:5], "big")
-        if id not in readers:
-            schema = without_nan(registry.schema(id))
-            readers[id] = parse(schema)
-            schemas.setdefault(place, []).append(json.loads(json.dumps(schema).replace(prefix, "PREFIX")))
-        return decode(data, readers.get)
-
-    for topic in kafka.topics(f"{prefix}."):
-        name = topic.removeprefix(prefix)
-        if name == ".positions":
-            continue
-        for record in kafka.read(topic):
-            key, value = read((name, "key"), record.raw_key), read((name, "value"), record.raw_value)
-            # As text: NaN is not equal to itself.
-            events.setdefault(name, []).append((repr(key), repr(normal(value)), record.headers))
-    for those in events.values():  # those without a key lie in any partition, and so in any order
-        those.sort(key=lambda event: (event[0], event[1] if event[0] == "None" else ""))
-    return events, schemas
-
-
 def test_schemas_and_records_are_those_of_debezium(db, kafka, connect, registry, freshet, unique):
     for statement in statements(SQL / "events_schema.sql"):
         db.execute(statement)
-    for mode, (theirs_told, ours_told) in MODES.items():
-        connect.source(db, f"{unique}d{mode}", **avro(registry), **ADJUSTED, **theirs_told)
-        make_publisher(freshet, kafka)(db, f"{unique}f{mode}", **in_avro(registry, **ours_told))
-    with db.connect(autocommit=True) as connection:
-        for statement in statements(SQL / "events.sql"):
-            if statement:
-                connection.execute(statement)
-        connection.execute("INSERT INTO marker VALUES (1)")
-    for mode in MODES:
-        prefixes = f"{unique}f{mode}", f"{unique}d{mode}"
-        for prefix in prefixes:
-            wait_until(lambda: kafka.read(f"{prefix}.public.marker"), 90, f"the marker of {prefix}", every=0.2)
-        (ours, our_schemas), (theirs, their_schemas) = (events_of(kafka, registry, prefix) for prefix in prefixes)
-        connect.remove(f"{unique}d{mode}")
-        differences = []
-        for place in sorted(set(their_schemas) | set(our_schemas)):
-            mine, their = without_null_in_enums(our_schemas.get(place)), their_schemas.get(place)
-            if mine != their:
-                differences.append(f"schema {place}: {around_difference(json.dumps(mine), json.dumps(their))}")
-        for topic in sorted(set(theirs) | set(ours)):
-            mine, their = ours.get(topic, []), theirs.get(topic, [])
-            if len(mine) != len(their):
-                differences.append(f"{topic}: {len(mine)} records, Debezium {len(their)}")
-            differences += [f"{topic} {b[0]}: {around_difference(a, b)}" for a, b in zip(mine, their) if a != b]
-        assert not differences, f"{mode}:\n" + "\n".join(differences)
+    stand = AvroStand(db, kafka, connect, registry, freshet, unique)
+    stand.add("default")  # `make check-debezium` has others, and a longer script
+    stand.run(SQL / "events.sql")
+    stand.compare()
 
 
 def test_a_schema_that_the_registry_refuses_stops_the_stream_until_it_takes_it(db, kafka, registry, freshet, unique):
     db.execute("CREATE TABLE t (id int PRIMARY KEY, v int)")
     topic = f"{unique}.public.t"
-    f = make_publisher(freshet, kafka)(db, unique, **in_avro(registry))
+    f = make_publisher(freshet, kafka)(db, unique, format={"encoding": "avro"}, schema_registry={"url": registry.url})
     db.execute("INSERT INTO t VALUES (1, 1)")
     wait_until(lambda: kafka.read(topic), 30, "the first row")
     registry.call("PUT", f"/config/{topic}-value", {"compatibility": "BACKWARD"})

@@ -126,4 +126,4 @@ class Connect:
         wait_until(streams, 90, f"{prefix} streams", every=0.1)
 
     def stop(self):
-        self.process.end(30)
+        self.process.end(0)
