@@ -11,8 +11,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "cache/rows/core.h"
 #include "base/pgsnapshot.h"
+#include "cache/rows/core.h"
 
 /* All zero: nothing waits. */
 struct forgetting {

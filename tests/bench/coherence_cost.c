@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/pgsnapshot.h"
 #include "cache/rows/lease.h"
 #include "cache/rows/links.h"
-#include "base/pgsnapshot.h"
 #include "cache/rows/recent.h"
 #include "cache/rows/tablestate.h"
 

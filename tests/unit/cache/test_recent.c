@@ -6,8 +6,8 @@
 
 #include <cmocka.h>
 
-#include "cache/rows/links.h"
 #include "base/pgsnapshot.h"
+#include "cache/rows/links.h"
 #include "cache/rows/recent.h"
 #include "cache/rows/tablestate.h"
 
