@@ -75,17 +75,18 @@ uint64_t lineage_begin_lsn(const struct lineage *lineage) {
 
 /* `words`, and behind them what an operator may do. */
 #define REFUSE(question, err, ...)                                                                 \
-    ((void)error_set(err, ERROR_CONFLICT, false, __VA_ARGS__), add_choices(question, err))
+    ((void)error_set(err, ERROR_CONFLICT, false, __VA_ARGS__),                                     \
+     attach_choices((question)->way_on, (question)->sink, err))
 
-static bool add_choices(const struct attach_question *q, struct error *err) {
+bool attach_choices(const char *way_on, const char *sink, struct error *err) {
     size_t used = strlen(err->message);
-    if (q->way_on)
-        snprintf(err->message + used, sizeof err->message - used, ". Choose: %s", q->way_on);
+    if (way_on)
+        snprintf(err->message + used, sizeof err->message - used, ". Choose: %s", way_on);
     else
         snprintf(err->message + used, sizeof err->message - used,
                  ". Choose: remove %s's stored position and the slot, to start over with a new "
                  "snapshot; or restore the slot and position that belong together",
-                 q->sink);
+                 sink);
     return false;
 }
 

@@ -77,4 +77,7 @@ struct attach_answer {
 bool attach_judge(const struct attach_question *question, struct attach_answer *answer,
                   struct error *err) MUST_CHECK;
 
+/* Puts behind a refusal what an operator may do; returns false. */
+bool attach_choices(const char *way_on, const char *sink, struct error *err);
+
 #endif

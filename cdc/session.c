@@ -23,7 +23,7 @@ enum {
 static const char session_settings[] =
     "-c datestyle=ISO -c intervalstyle=postgres -c extra_float_digits=1 -c timezone=UTC"
     " -c bytea_output=hex -c statement_timeout=0 -c lock_timeout=0"
-    " -c idle_in_transaction_session_timeout=0";
+    " -c idle_in_transaction_session_timeout=0 -c client_min_messages=warning";
 
 /* ---- while libpq waits ---- */
 
@@ -394,6 +394,19 @@ static void drop_done_slot(struct session *s) {
                  err.message);
 }
 
+/* pgoutput looks a publication up as it was when a change was made, so one that was made anew does not help. */
+static void explain_publication(const struct session *s, struct error *err) {
+    bool stays = !s->config->temporary && !s->config->disposable;
+    if (!stays || !s->streamed || err->code != ERROR_NOT_FOUND ||
+        !strstr(err->message, "publication"))
+        return;
+    error_set(err, ERROR_CONFLICT, false,
+              "publication \"%s\" was made after changes that are still to come from slot \"%s\", "
+              "or made anew, and the server cannot give them by it: they are lost",
+              s->config->publication, s->slot);
+    attach_choices(s->config->way_on, s->sink.name, err);
+}
+
 bool session_run(struct session *s, struct error *err) {
     session_begin(s);
     bool started = false;
@@ -405,6 +418,7 @@ bool session_run(struct session *s, struct error *err) {
     }
     if (started) {
         run_started(s, err);
+        explain_publication(s, err);
         if (s->increment) increment_stop(s->increment);
         session_publish(s);
         if (s->sink.ops->ended) s->sink.ops->ended(s->sink.self, err);

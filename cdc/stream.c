@@ -1,6 +1,7 @@
 #include "cdc/stream.h"
 
 #include <poll.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -16,6 +17,7 @@ struct stream {
     char *copied;       /* the CopyData that the last frame points into */
     bool write_pending; /* libpq holds bytes that the socket did not take */
     bool copy_ended;    /* the server ended the COPY, or the connection is lost */
+    bool left_out;      /* it has passed over a publication, and what that publishes */
 };
 
 /*  XLogData    'w' start(8) end(8) sent(8) payload...
@@ -61,11 +63,22 @@ void status_write(char out[STATUS_BYTES], uint64_t confirmed_lsn, int64_t wall_u
     *at = reply_requested ? 1 : 0;
 }
 
+/* A publication that was not there when a change was made: up to 17 that is an error, which ends the stream; from 18 on only this
+ * warning tells that the change does not come. */
+static void take_notice(void *arg, const PGresult *result) {
+    struct stream *stream = arg;
+    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
+    if (state && severity && strcmp(state, "55000") == 0 && strcmp(severity, "WARNING") == 0)
+        stream->left_out = true;
+}
+
 struct stream *stream_open(PGconn **conn) {
     struct stream *stream = mem_zalloc(sizeof *stream);
     stream->conn = *conn;
     *conn = NULL;
     PQsetnonblocking(stream->conn, 1);
+    PQsetNoticeReceiver(stream->conn, take_notice, stream);
     return stream;
 }
 
@@ -119,6 +132,11 @@ static enum stream_result copy_ended(struct stream *stream, struct error *err) {
 enum stream_result stream_next(struct stream *stream, struct frame *frame, struct error *err) {
     drop_copied(stream);
     int len = PQgetCopyData(stream->conn, &stream->copied, 1);
+    if (stream->left_out) {
+        error_set(err, ERROR_NOT_FOUND, false,
+                  "streaming: the publication does not exist at this point in the WAL");
+        return STREAM_ERROR;
+    }
     if (len == 0) return STREAM_EMPTY;
     if (len == -1) return copy_ended(stream, err);
     if (len < 0) {

@@ -466,6 +466,17 @@ def test_a_missing_publication_is_an_error(failing):
     assert_fails(failing(publication="absent"), 'publication "absent" does not exist')
 
 
+def test_a_publication_that_was_made_anew_is_a_refusal(tables, streaming):
+    """The server looks it up as it was when a change was made: what lies between cannot be had by it, and 18 would leave it out."""
+    tables.execute("DROP PUBLICATION feedprint")
+    tables.execute("INSERT INTO t VALUES (1)")
+    tables.execute("CREATE PUBLICATION feedprint FOR ALL TABLES WITH (publish_via_partition_root)")
+    tables.execute("INSERT INTO t VALUES (2)")
+    streaming.wait_state("failed", "was made after changes that are still to come")
+    assert "Choose" in streaming.status()["cause"]
+    assert not streaming.find(r"insert public.t .*")
+
+
 def test_a_slot_name_that_cannot_be_is_an_error(failing):
     assert_fails(failing(slot="No-Slot"), "only a-z")
 
