@@ -76,6 +76,13 @@ class Record:
     raw_value: bytes
 
 
+def free_ports(n):
+    ports = set()
+    while len(ports) < n:
+        ports.add(free_port())
+    return list(ports)
+
+
 def decode(data):
     if data is None:
         return None
@@ -118,12 +125,12 @@ class Kafka:
         """`mate`: the broker of whose cluster this one is the second."""
         self._workshop = workshop
         self._folder = workshop.make_folder("kafka", unprivileged=True)
-        self.port, self.sasl_port, self.tls_port = free_port(), free_port(), free_port()
+        self.port, self.sasl_port, self.tls_port, controller = free_ports(4)
         self.brokers = f"127.0.0.1:{self.port}"
         self.process = None
         self.certificate = self._folder / "broker.crt"
         self._make_certificate()
-        self.controller = mate.controller if mate else free_port()
+        self.controller = mate.controller if mate else controller
         config = SERVER.format(
             port=self.port, sasl=self.sasl_port, tls=self.tls_port, controller=self.controller, folder=self._folder
         )
