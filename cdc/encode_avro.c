@@ -344,6 +344,9 @@ static void append_optional_long(struct buf *out, bool present, int64_t value) {
 
 static int64_t to_millis(int64_t us) { return us / 1000 - (us % 1000 < 0); }
 
+/* Wraps behind the year 2262, as Java's does. */
+static int64_t to_nanos(int64_t us) { return (int64_t)((uint64_t)us * 1000); }
+
 /* As connect_source has the fields. */
 static void append_source(const struct event_source *source, const struct event *event,
                           struct buf *out) {
@@ -364,7 +367,7 @@ static void append_source(const struct event_source *source, const struct event 
     buf_append_char(out, VALUE_BRANCH);
     avro_append_bytes(out, slice_make(sequence, (size_t)n));
     append_optional_long(out, true, source->commit_time_us);
-    append_optional_long(out, true, source->commit_time_us * 1000);
+    append_optional_long(out, true, to_nanos(source->commit_time_us));
     buf_append_slice(out, event->table->avro->source);
     append_optional_long(out, source->xid != 0, (uint32_t)source->xid);
     append_optional_long(out, true, (int64_t)event->lsn);
@@ -397,10 +400,8 @@ static bool avro_message(const struct event_source *source, const struct event *
                          struct encode_tally *tally, struct buf *out) {
     append_head(out, source->sides[SIDE_MESSAGE].value_id);
     size_t at = out->len;
-    bool fits = encode_json.value(source, event, tally, out) &&
-                avro_replace_json(message_schema(source), out, at);
-    ASSERT(fits);
-    return true;
+    return encode_json.value(source, event, tally, out) &&
+           avro_replace_json(message_schema(source), out, at);
 }
 
 static bool avro_value(const struct event_source *source, const struct event *event,
@@ -415,7 +416,7 @@ static bool avro_value(const struct event_source *source, const struct event *ev
     avro_append_bytes(out, slice_make(&event->op, 1));
     append_optional_long(out, true, event->now_us / 1000);
     append_optional_long(out, true, event->now_us);
-    append_optional_long(out, true, event->now_us * 1000);
+    append_optional_long(out, true, to_nanos(event->now_us));
     return true;
 }
 

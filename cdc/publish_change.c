@@ -217,7 +217,8 @@ static bool on_message(struct publisher *p, struct event *event, struct event_ta
     if (!prepare_side(p, SIDE_MESSAGE, err) || !count_order(p, event, NULL, err)) return false;
     p->key.len = p->value.len = 0;
     p->encoder->message_key(&p->source, change->message_prefix, &p->key);
-    p->encoder->value(&p->source, event, &tally, &p->value);
+    if (!p->encoder->value(&p->source, event, &tally, &p->value))
+        return publish_bury(p, event, "the message's times are beyond its types", err);
     struct record record = {.topic = publish_side_topic(p, &p->message_topic, "message", err),
                             .key = bytes_of(&p->key),
                             .value = bytes_of(&p->value)};
