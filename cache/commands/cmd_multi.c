@@ -10,6 +10,7 @@
 #include "cache/commands/row_write.h"
 #include "cache/commands/transaction.h"
 #include "cache/front/client.h"
+#include "cache/front/roster.h"
 #include "cache/front/worker.h"
 #include "cache/rows/fetch.h"
 #include "cache/signals/keywaits.h"
@@ -23,7 +24,8 @@ static struct transaction *open_transaction(const struct command_context *ctx) {
 static struct transaction *own_transaction(struct command_context *ctx) {
     struct transaction *tx = client_transaction(ctx->client);
     if (!tx) {
-        tx = transaction_create(worker_deps(ctx->worker)->watches);
+        tx = transaction_create(worker_deps(ctx->worker)->watches,
+                                &client_card(ctx->client)->touched);
         client_set_transaction(ctx->client, tx);
     }
     return tx;

@@ -18,7 +18,7 @@ struct watched {
 
 struct transaction {
     struct watches *watches;
-    _Atomic bool touched;
+    _Atomic bool *touched; /* the client's */
     bool open;
     bool spoiled;
     struct queued **queue;
@@ -67,9 +67,10 @@ bool watches_is_idle(const struct watches *watches) { return interest_is_empty(w
 
 /* --- a client's --- */
 
-struct transaction *transaction_create(struct watches *watches) {
+struct transaction *transaction_create(struct watches *watches, _Atomic bool *touched) {
     struct transaction *tx = mem_zalloc(sizeof *tx);
     tx->watches = watches;
+    tx->touched = touched;
     return tx;
 }
 
@@ -148,7 +149,7 @@ void transaction_unwatch(struct transaction *tx) {
         mem_free(bytes);
     }
     tx->n_watched = 0;
-    atomic_store(&tx->touched, false);
+    atomic_store(tx->touched, false);
 }
 
 uint32_t transaction_watched(const struct transaction *tx) { return tx->n_watched; }
@@ -158,5 +159,5 @@ struct slice transaction_watched_at(const struct transaction *tx, uint32_t i, ui
     return tx->watched[i].key;
 }
 
-void transaction_touch(struct transaction *tx) { atomic_store(&tx->touched, true); }
-bool transaction_is_touched(const struct transaction *tx) { return atomic_load(&tx->touched); }
+void transaction_touch(struct transaction *tx) { atomic_store(tx->touched, true); }
+bool transaction_is_touched(const struct transaction *tx) { return atomic_load(tx->touched); }

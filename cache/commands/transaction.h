@@ -1,6 +1,6 @@
 /* transaction.h: MULTI's queue and WATCH's keys of one client, and the table of who watches which keys.
  *
- *     tx = transaction_create(watches);                    at a client's first MULTI or WATCH
+ *     tx = transaction_create(watches, &touched);          at a client's first MULTI or WATCH
  *     transaction_begin(tx);  transaction_queue(tx, ...);  transaction_spoil(tx);
  *     transaction_watch(tx, key, hash);                    then look at the key
  *     if (transaction_is_touched(tx)) ...                  EXEC, holding the watched keys' shards
@@ -14,6 +14,7 @@
 #ifndef FRESHET_CACHE_TRANSACTION_H
 #define FRESHET_CACHE_TRANSACTION_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -36,7 +37,8 @@ void watches_destroy(struct watches **watches);
 void watches_touch_matching(struct watches *watches, interest_match *match, void *arg);
 bool watches_is_idle(const struct watches *watches);
 
-struct transaction *transaction_create(struct watches *watches);
+/* *touched, which is to outlive it, is where it notes that a watched key has changed: anyone may look. */
+struct transaction *transaction_create(struct watches *watches, _Atomic bool *touched);
 void transaction_destroy(struct transaction **tx);
 
 /* --- the queue ---------------------------------------------------------------------------------------------- */

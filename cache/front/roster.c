@@ -149,7 +149,7 @@ static bool matches(const struct card *card, const struct roster_filter *filter,
     return !filter->older_than_ms || now_ms - card->since_ms >= filter->older_than_ms;
 }
 
-static void append_flags(uint32_t flags, struct buf *out) {
+static void append_flags(const struct card *card, uint32_t flags, struct buf *out) {
     static const struct {
         uint32_t flag;
         char letter;
@@ -159,6 +159,7 @@ static void append_flags(uint32_t flags, struct buf *out) {
     size_t begin = out->len;
     for (size_t i = 0; i < sizeof letters / sizeof letters[0]; i++)
         if (flags & letters[i].flag) buf_append_char(out, letters[i].letter);
+    if (atomic_load_explicit(&card->touched, memory_order_relaxed)) buf_append_char(out, 'd');
     if (out->len == begin) buf_append_char(out, 'N');
 }
 
@@ -187,7 +188,7 @@ static void describe(const struct card *card, int64_t now_ms, struct buf *out) {
                " flags=",
                card->id, card->address, card->local_address, card->fd, word_of(card, CARD_NAME),
                (now_ms - card->since_ms) / 1000, idle_ms > 0 ? idle_ms / 1000 : 0);
-    append_flags(flags, out);
+    append_flags(card, flags, out);
     buf_printf(out,
                " db=0 sub=%u psub=%u ssub=%u multi=%d qbuf=%" PRIu64
                " qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=%d omem=%" PRIu64

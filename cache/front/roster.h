@@ -63,6 +63,7 @@ struct card {
     _Atomic uint32_t flags;
     _Atomic uint64_t query_bytes;
     _Atomic uint64_t output_bytes;
+    _Atomic bool touched;                            /* a key that it watches has changed */
     _Atomic uint32_t queued;                         /* commands, with CARD_IN_MULTI */
     _Atomic uint64_t redirect;                       /* a client's id or 0, with CARD_TRACKS */
     _Atomic uint32_t subscribed[CARD_SUBSCRIPTIONS]; /* by enum pubsub_kind */

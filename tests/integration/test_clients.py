@@ -61,6 +61,15 @@ def test_the_list_shows_what_a_client_does(served, wait_until):
         assert line_of(r, number)["flags"] == "O"
     with Wire(served.port) as wire:
         number = id_of(wire)
+        wire.call("WATCH", "watched")
+        wire.call("MULTI")
+        assert line_of(r, number)["flags"] == "x"
+        r.set("watched", "by another")
+        assert sorted(line_of(r, number)["flags"]) == ["d", "x"]
+        wire.call("DISCARD")
+        assert line_of(r, number)["flags"] == "N"
+    with Wire(served.port) as wire:
+        number = id_of(wire)
         wire.send(command("BLPOP", "none", 0))
         wait_until(lambda: line_of(r, number)["flags"] == "b", timeout=5)
     assert r.client_list(_type="replica") == r.client_list(_type="master") == []

@@ -31,7 +31,8 @@ static void arguments_are_copied_and_run_in_order(void **state) {
     (void)state;
     struct store *store = make_store();
     struct watches *watches = watches_create(store);
-    struct transaction *tx = transaction_create(watches);
+    _Atomic bool touched_tx = false;
+    struct transaction *tx = transaction_create(watches, &touched_tx);
     static const struct command set = {.name = "set"};
     char text[] = "set key value";
     struct slice argv[3] = {slice_make(text, 3), slice_make(text + 4, 3), slice_make(text + 8, 5)};
@@ -63,7 +64,8 @@ static void a_full_queue_says_so(void **state) {
     (void)state;
     struct store *store = make_store();
     struct watches *watches = watches_create(store);
-    struct transaction *tx = transaction_create(watches);
+    _Atomic bool touched_tx = false;
+    struct transaction *tx = transaction_create(watches, &touched_tx);
     static const struct command set = {.name = "set"};
     struct slice argv[1] = {slice_make("x", TRANSACTION_MAX_BYTES)};
     assert_false(transaction_queue(tx, &set, &set, argv, 1));
@@ -81,8 +83,10 @@ static void a_change_of_a_watched_key_touches_every_watcher_until_it_is_unwatche
     (void)state;
     struct store *store = make_store();
     struct watches *watches = watches_create(store);
-    struct transaction *a = transaction_create(watches);
-    struct transaction *b = transaction_create(watches);
+    _Atomic bool touched_a = false;
+    struct transaction *a = transaction_create(watches, &touched_a);
+    _Atomic bool touched_b = false;
+    struct transaction *b = transaction_create(watches, &touched_b);
     watch(store, a, SLICE("k"));
     watch(store, a, SLICE("k"));
     watch(store, b, SLICE("k"));
@@ -109,7 +113,8 @@ static void expiry_and_a_flush_touch_what_is_there(void **state) {
     (void)state;
     struct store *store = make_store();
     struct watches *watches = watches_create(store);
-    struct transaction *tx = transaction_create(watches);
+    _Atomic bool touched_tx = false;
+    struct transaction *tx = transaction_create(watches, &touched_tx);
     put(store, SLICE("k"), NOW_MS + 10);
     watch(store, tx, SLICE("k"));
     store_expire(store, 0, 1, NOW_MS + 5000, 10);
@@ -135,7 +140,8 @@ static void keys_of_a_table_are_touched_together(void **state) {
     (void)state;
     struct store *store = make_store();
     struct watches *watches = watches_create(store);
-    struct transaction *tx = transaction_create(watches);
+    _Atomic bool touched_tx = false;
+    struct transaction *tx = transaction_create(watches, &touched_tx);
     watch(store, tx, SLICE("t:1"));
     watches_touch_matching(watches, any, NULL);
     assert_true(transaction_is_touched(tx));
