@@ -2,41 +2,20 @@
 
 #include <string.h>
 
-#include "base/assert.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "cache/rows/held.h"
 #include "cache/rows/pulse.h"
 #include "cache/rows/query_figures.h"
-#include "cache/rows/rowkey.h"
+#include "cache/rows/touching.h"
 #include "cache/rows/warden.h"
 #include "cache/signals/awaits.h"
 #include "cache/signals/told.h"
 
 enum {
-    RELATION_SLOTS = 256, /* remembered resolutions; a collision resolves again */
     /* Of one transaction: noting and evicting them holds back the next one's for some 20 ms. */
     MAX_TRANSACTION_KEYS = 1 << 15,
     MAX_HELD_BYTES = 32 << 20, /* of all open ones */
-};
-
-/* The columns by which a named query depends on a table. */
-struct dependent_places {
-    bool whole;    /* a change does not tell which results it touches */
-    bool old_told; /* the values before a change are in the stream */
-    uint16_t places[NAMED_MAX_PARAMETERS];
-};
-
-/* A relation of the stream, as the table map has it. */
-struct resolved {
-    const struct relation *relation;
-    uint32_t relation_version;
-    uint64_t map_version;
-    const struct table *table; /* NULL: no rows of it are ever kept */
-    bool whole;                /* its changes do not tell which keys they touch */
-    uint16_t places[ROWKEY_MAX_COLUMNS];
-    uint16_t *unique_places; /* of the columns of each exact unique key, one behind the other */
-    struct dependent_places *dependents; /* one each of the table's */
 };
 
 struct coherence {
@@ -48,9 +27,7 @@ struct coherence {
     struct held *held;      /* of open transactions that the server streams */
     struct touched put_off; /* test builds: what rule 2, taken out, evicts one commit too late */
     uint64_t put_off_xid;
-    struct buf key;
-    struct buf identities;
-    struct resolved resolved[RELATION_SLOTS];
+    struct touching *touching;
 };
 
 /* ---- applying ---- */
@@ -171,217 +148,6 @@ static void advance(struct coherence *coherence, uint64_t lsn) {
     awaits_wake(coherence->core->awaits, lease_applied_lsn(coherence->core->lease));
 }
 
-/* ---- which table, which key ---- */
-
-static bool find_place(const struct relation *relation, const char *name, uint16_t *place) {
-    for (uint16_t i = 0; i < relation->n_columns; i++) {
-        if (strcmp(relation->columns[i].name, name) != 0) continue;
-        *place = i;
-        return true;
-    }
-    return false;
-}
-
-static void forget_resolved(struct coherence *coherence) {
-    for (size_t i = 0; i < RELATION_SLOTS; i++) {
-        mem_free(coherence->resolved[i].unique_places);
-        mem_free(coherence->resolved[i].dependents);
-    }
-    memset(coherence->resolved, 0, sizeof coherence->resolved);
-}
-
-/* Where a column of such a key is not in the stream, any change may make a row that was remembered as absent. */
-static void resolve_uniques(const struct relation *relation, struct resolved *resolved) {
-    const struct table *table = resolved->table;
-    size_t n = 0;
-    for (uint16_t u = 0; u < table->n_uniques; u++)
-        n += table->uniques[u].n_columns;
-    if (n == 0) return;
-    resolved->unique_places = mem_calloc(n, sizeof *resolved->unique_places);
-    uint16_t *place = resolved->unique_places;
-    for (uint16_t u = 0; u < table->n_uniques; u++) {
-        const struct unique_key *unique = &table->uniques[u];
-        for (uint16_t i = 0; unique->exact && i < unique->n_columns; i++, place++)
-            resolved->whole |= !find_place(relation, unique->columns[i].name, place);
-    }
-}
-
-static void resolve_dependents(const struct relation *relation, struct resolved *resolved) {
-    const struct table *table = resolved->table;
-    if (table->n_dependents == 0) return;
-    resolved->dependents = mem_calloc(table->n_dependents, sizeof *resolved->dependents);
-    for (uint16_t d = 0; d < table->n_dependents; d++) {
-        const struct dependent *dependent = &table->dependents[d];
-        struct dependent_places *at = &resolved->dependents[d];
-        at->whole = !dependent->columns;
-        at->old_told = true;
-        for (uint16_t i = 0; !at->whole && i < dependent->query->n_keys; i++) {
-            at->whole = !find_place(relation, dependent->columns[i], &at->places[i]);
-            at->old_told &= !at->whole && relation->columns[at->places[i]].identity;
-        }
-    }
-}
-
-static void resolve(struct coherence *coherence, const struct relation *relation,
-                    struct resolved *resolved) {
-    mem_free(resolved->unique_places);
-    mem_free(resolved->dependents);
-    *resolved = (struct resolved){
-        .relation = relation,
-        .relation_version = relation->version,
-        .map_version = coherence->map ? tablemap_version(coherence->map) : 0,
-    };
-    if (!coherence->map) return;
-    const struct table *table = tablemap_find(coherence->map, relation->schema, relation->name);
-    resolved->table = table;
-    if (!table) return;
-    resolved->whole = !table->identified;
-    for (uint16_t i = 0; i < table->n_keys; i++) {
-        uint16_t place;
-        bool there = find_place(relation, table->keys[i].name, &place);
-        /* Where the replica identity lacks a key column, a change of that key would not show its old value. */
-        if (!there || !relation->columns[place].identity) resolved->whole = true;
-        resolved->places[i] = there ? place : 0;
-    }
-    resolve_uniques(relation, resolved);
-    resolve_dependents(relation, resolved);
-}
-
-static const struct resolved *lookup(struct coherence *coherence, const struct relation *relation) {
-    struct resolved *resolved = &coherence->resolved[relation->oid % RELATION_SLOTS];
-    uint64_t map_version = coherence->map ? tablemap_version(coherence->map) : 0;
-    if (resolved->relation != relation || resolved->relation_version != relation->version ||
-        resolved->map_version != map_version)
-        resolve(coherence, relation, resolved);
-    return resolved;
-}
-
-/* The identities of a row's key as one run of bytes each. False: a value is not in the stream, or of a form unknown. */
-static bool read_identities(struct coherence *coherence, const struct key_column *columns,
-                            const uint16_t *places, uint16_t n, const struct value *row,
-                            struct slice *identities) {
-    size_t ends[ROWKEY_MAX_COLUMNS];
-    struct buf *bytes = &coherence->identities;
-    bytes->len = 0;
-    for (uint16_t i = 0; i < n; i++) {
-        const struct value *value = &row[places[i]];
-        const struct keytype *type = columns[i].type;
-        if (value->kind != VALUE_TEXT) return false;
-        struct slice text = slice_make(value->data, value->len);
-        if (!type->normalise)
-            buf_append_slice(bytes, text);
-        else if (!type->normalise(text, bytes))
-            return false;
-        ends[i] = bytes->len;
-    }
-    buf_grow(bytes, 1);
-    for (uint16_t i = 0; i < n; i++) {
-        size_t start = i ? ends[i - 1] : 0;
-        identities[i] = slice_make(bytes->data + start, ends[i] - start);
-    }
-    return true;
-}
-
-static void touch_key(struct coherence *coherence, const struct table *table) {
-    struct slice key = buf_slice(&coherence->key);
-    touched_key(&coherence->touched, table->number, store_hash(coherence->core->store, key), key);
-}
-
-static void touch_row(struct coherence *coherence, const struct resolved *resolved,
-                      const struct value *row) {
-    const struct table *table = resolved->table;
-    struct slice identities[ROWKEY_MAX_COLUMNS];
-    if (!row) return;
-    if (resolved->whole || !read_identities(coherence, table->keys, resolved->places, table->n_keys,
-                                            row, identities)) {
-        touched_table(&coherence->touched, table->number);
-        return;
-    }
-    coherence->key.len = 0;
-    rowkey_compose(table, identities, &coherence->key);
-    touch_key(coherence, table);
-}
-
-/* A row with a NULL in it is found by no such key. One whose columns the change leaves as they were, too big to be sent
- * again, was found by it before. */
-static bool makes_key(const struct unique_key *unique, const uint16_t *places,
-                      const struct value *row) {
-    uint16_t unchanged = 0;
-    for (uint16_t i = 0; i < unique->n_columns; i++) {
-        if (row[places[i]].kind == VALUE_NULL) return false;
-        unchanged += row[places[i]].kind == VALUE_UNCHANGED;
-    }
-    return unchanged < unique->n_columns;
-}
-
-/* The unique keys under which a changed row is found from now on: that it was absent may be remembered. What is kept of
- * the row under its old ones goes by the links from its primary key. */
-static void touch_uniques(struct coherence *coherence, const struct resolved *resolved,
-                          const struct value *row) {
-    const struct table *table = resolved->table;
-    const uint16_t *places = resolved->unique_places;
-    if (!row || resolved->whole || !core_rule_holds(coherence->core, RULE_UNIQUE)) return;
-    for (uint16_t u = 0; u < table->n_uniques; u++) {
-        const struct unique_key *unique = &table->uniques[u];
-        struct slice identities[ROWKEY_MAX_COLUMNS];
-        if (!unique->exact) continue;
-        if (makes_key(unique, places, row)) {
-            if (!read_identities(coherence, unique->columns, places, unique->n_columns, row,
-                                 identities)) {
-                touched_table(&coherence->touched, table->number);
-                return;
-            }
-            coherence->key.len = 0;
-            rowkey_compose_unique(table, unique, identities, &coherence->key);
-            touch_key(coherence, table);
-        }
-        places += unique->n_columns;
-    }
-}
-
-/* ---- named queries ---- */
-
-static void touch_whole(struct coherence *coherence, const struct table *table) {
-    touched_table(&coherence->touched, table->number);
-    for (uint16_t d = 0; d < table->n_dependents; d++)
-        touched_table(&coherence->touched, table->dependents[d].query->number);
-}
-
-/* The result whose parameters are the row's values. No key is asked for with a NULL. */
-static void touch_result(struct coherence *coherence, const struct table *query,
-                         const struct dependent_places *at, const struct value *row) {
-    struct slice identities[ROWKEY_MAX_COLUMNS];
-    if (!row) return;
-    for (uint16_t i = 0; i < query->n_keys; i++) {
-        if (row[at->places[i]].kind == VALUE_NULL) return;
-    }
-    if (!read_identities(coherence, query->keys, at->places, query->n_keys, row, identities)) {
-        touched_table(&coherence->touched, query->number);
-        return;
-    }
-    coherence->key.len = 0;
-    rowkey_compose(query, identities, &coherence->key);
-    touch_key(coherence, query);
-}
-
-/* Where the replica identity holds the columns, an update that brings no old row has not changed them. */
-static void touch_dependents(struct coherence *coherence, const struct resolved *resolved,
-                             const struct change *change) {
-    const struct table *table = resolved->table;
-    for (uint16_t d = 0; d < table->n_dependents; d++) {
-        const struct dependent_places *at = &resolved->dependents[d];
-        const struct table *query = table->dependents[d].query;
-        bool untold = change->operation != CHANGE_INSERT && !at->old_told;
-        if (!core_rule_holds(coherence->core, RULE_DEPENDENTS)) continue;
-        if (at->whole || (untold && core_rule_holds(coherence->core, RULE_UNTOLD))) {
-            touched_table(&coherence->touched, query->number);
-            continue;
-        }
-        touch_result(coherence, query, at, change->old_row);
-        touch_result(coherence, query, at, change->new_row);
-    }
-}
-
 /* ---- the sink ---- */
 
 static bool on_prepare(void *self, struct change_position *position, struct error *err) {
@@ -414,7 +180,7 @@ static bool on_started(void *self, const struct feed_identity *identity, struct 
     coherence->identity.database = NULL; /* borrowed for the call */
     coherence->identity.slot = NULL;
     coherence->in_transaction = false;
-    forget_resolved(coherence);
+    touching_forget(coherence->touching);
     if (may_resume(core, identity, moved)) {
         pulse_stream_resumed(core->pulse, &origin);
         metric_add(core->count.feed_resumed, 1);
@@ -433,7 +199,7 @@ static void on_ended(void *self, const struct error *cause) {
     coherence->in_transaction = false;
     touched_reset(&coherence->touched);
     held_clear(coherence->held);
-    forget_resolved(coherence);
+    touching_forget(coherence->touching);
     pulse_stream_ended(coherence->core->pulse, cause ? cause->message : "");
 }
 
@@ -457,11 +223,10 @@ static bool on_relation(void *self, const struct relation *relation, struct erro
     (void)err;
     tablemaps_refresh(coherence->core->maps, &coherence->map);
     if (relation->version <= 1) return true;
-    const struct resolved *resolved = lookup(coherence, relation);
-    if (resolved->table) touch_whole(coherence, resolved->table);
+    const struct table *table = touching_table(coherence->touching, coherence->map, relation);
+    if (table) touching_whole(table, &coherence->touched);
     /* Outside of a transaction it is one's that was open until now: see on_open_commit. */
-    if (resolved->table && !coherence->in_transaction)
-        clear_with_dependents(coherence->core, resolved->table);
+    if (table && !coherence->in_transaction) clear_with_dependents(coherence->core, table);
     warden_poll_soon(coherence->core->warden);
     return true;
 }
@@ -481,17 +246,8 @@ static bool on_change(void *self, const struct transaction *tx, const struct cha
     struct coherence *coherence = self;
     (void)tx;
     (void)err;
-    if (!change->relation || change->operation == CHANGE_READ) return true;
-    const struct resolved *resolved = lookup(coherence, change->relation);
-    if (!resolved->table) return true;
-    if (change->operation == CHANGE_TRUNCATE) {
-        touch_whole(coherence, resolved->table);
-        return true;
-    }
-    touch_dependents(coherence, resolved, change);
-    touch_row(coherence, resolved, change->old_row);
-    touch_row(coherence, resolved, change->new_row);
-    touch_uniques(coherence, resolved, change->new_row);
+    if (change->relation && change->operation != CHANGE_READ)
+        touching_change(coherence->touching, coherence->map, change, &coherence->touched);
     return true;
 }
 
@@ -613,6 +369,7 @@ struct coherence *coherence_create(struct core *core) {
     coherence->core = core;
     coherence->touched.max_keys = MAX_TRANSACTION_KEYS;
     coherence->put_off.max_keys = MAX_TRANSACTION_KEYS;
+    coherence->touching = touching_create(core);
     coherence->held = held_create(MAX_TRANSACTION_KEYS, MAX_HELD_BYTES);
     if (!core->metrics) return coherence;
     metrics_gauge_fn(core->metrics, "freshet_cache_open_transactions",
@@ -628,12 +385,10 @@ void coherence_destroy(struct coherence **coherence) {
     *coherence = NULL;
     if (!old) return;
     if (old->core->metrics) metrics_forget(old->core->metrics, old);
-    forget_resolved(old);
+    touching_destroy(&old->touching);
     tablemap_release(&old->map);
     touched_deinit(&old->touched);
     touched_deinit(&old->put_off);
     held_destroy(&old->held);
-    buf_deinit(&old->key);
-    buf_deinit(&old->identities);
     mem_free(old);
 }

@@ -13,6 +13,7 @@
 #include "base/pg.h"
 #include "base/publication.h"
 #include "cache/rows/control.h"
+#include "cache/rows/coverage.h"
 #include "cache/rows/described.h"
 #include "cache/rows/pulse.h"
 #include "cache/rows/sources.h"
@@ -40,8 +41,6 @@ struct warden {
     /* The thread's own: */
     struct tablemap *map; /* held: the one published */
     uint64_t last_version;
-    const struct publication *publication; /* of the poll under way, and the next */
-    const PGresult *places;  /* of tables in the publication: OID, hash of the catalog's rows */
     struct arena *described; /* what was said of the named queries lies there */
     const struct tablemap_query *queries;
     uint64_t described_hash; /* of the catalog then */
@@ -53,71 +52,7 @@ struct warden {
     char logged_trouble[768];
 };
 
-/* ---- what the stream covers ---- */
-
-static bool has_attnum(const struct publication_member *member, int16_t attnum) {
-    if (member->n_columns == 0) return true;
-    for (uint16_t i = 0; i < member->n_columns; i++) {
-        if (member->attnums[i] == attnum) return true;
-    }
-    return false;
-}
-
-/* Asked only of tables with a primary key. */
-static const char *uncovered(void *arg, const struct catalog_table *table) {
-    const struct warden *warden = arg;
-    const struct publication *publication = warden->publication;
-    if (!core_streams(warden->core)) return NULL;
-    if (table->unlogged) return "changes of an unlogged table are not in the change stream";
-    for (uint16_t i = 0; i < table->primary_key->n_columns; i++) {
-        if (!table->columns[table->primary_key->columns[i]].in_identity)
-            return "its replica identity lacks the primary key";
-    }
-    if (!publication || !publication->exists) return "there is no publication of the cache";
-    if (!publication->inserts || !publication->updates || !publication->deletes ||
-        !publication->truncates)
-        return "the cache's publication does not publish all operations";
-    if (publication->all_tables) return NULL;
-    const struct publication_member *member = publication_find(publication, table->oid);
-    if (!member) return "it is not in the cache's publication";
-    if (member->row_filter) return "the cache's publication filters its rows";
-    if (table->kind == 'p' && !publication->via_root)
-        return "the cache's publication does not publish it by its root";
-    for (uint16_t i = 0; i < table->primary_key->n_columns; i++) {
-        if (!has_attnum(member, table->columns[table->primary_key->columns[i]].attnum))
-            return "the cache's publication leaves its key out";
-    }
-    return NULL;
-}
-
-static bool streamed(void *arg, const struct catalog_table *table, uint16_t column) {
-    const struct warden *warden = arg;
-    const struct publication *publication = warden->publication;
-    if (!core_streams(warden->core) || !publication || publication->all_tables) return true;
-    const struct publication_member *member = publication_find(publication, table->oid);
-    return member && has_attnum(member, table->columns[column].attnum);
-}
-
-/* Taken out of the publication and put back between two polls, a table's changes in between never came. Its rows in the
- * catalog are others then. */
-static PGresult *load_places(struct warden *warden, PGconn *conn, struct error *err) {
-    const char *params[] = {warden->core->config->publication};
-    return pg_query_params(conn,
-                           "SELECT r.prrelid, hashtextextended(concat_ws(' ', p.oid, p.xmin, "
-                           "r.oid, r.xmin), 0) FROM pg_catalog.pg_publication p "
-                           "JOIN pg_catalog.pg_publication_rel r ON r.prpubid = p.oid "
-                           "WHERE p.pubname = $1",
-                           1, params, err);
-}
-
-static uint64_t coverage(void *arg, const struct catalog_table *table) {
-    const struct warden *warden = arg;
-    for (int i = 0; warden->places && i < PQntuples(warden->places); i++) {
-        if (strtoul(PQgetvalue(warden->places, i, 0), NULL, 10) == table->oid)
-            return (uint64_t)strtoll(PQgetvalue(warden->places, i, 1), NULL, 10);
-    }
-    return 0;
-}
+/* ---- the publication ---- */
 
 /* What is somebody else's table stays as its owner has put it into the publication, or not. */
 static bool is_wanted(const struct catalog_table *table) {
@@ -272,16 +207,17 @@ static bool load_leaves(PGconn *conn, struct tablemap_plan *plan, struct error *
 }
 
 static struct tablemap *build_map(struct warden *warden, PGconn *conn,
-                                  const struct catalog *catalog, struct error *err) {
+                                  const struct catalog *catalog, struct coverage *coverage,
+                                  struct error *err) {
     struct tablemap_plan plan = {
         .config = warden->core->config,
         .states = warden->core->states,
         .previous = warden->map,
         .version = warden->last_version + 1,
-        .uncovered = uncovered,
-        .coverage = coverage,
-        .streamed = streamed,
-        .arg = warden,
+        .uncovered = coverage_refusal,
+        .coverage = coverage_place,
+        .streamed = coverage_has_column,
+        .arg = coverage,
     };
     PGresult *types = NULL;
     PGresult *leaves = NULL;
@@ -371,12 +307,9 @@ static bool poll_catalog(struct warden *warden, PGconn *conn, struct error *err)
     if (!catalog) return false;
     bool streams = core_streams(warden->core);
     bool seen = !streams || look_at_publication(warden, conn, catalog, &publication, err);
-    if (seen && streams) places = load_places(warden, conn, err);
-    warden->publication = publication;
-    warden->places = places;
-    if (seen && (places || !streams)) map = build_map(warden, conn, catalog, err);
-    warden->publication = NULL;
-    warden->places = NULL;
+    if (seen && streams) places = coverage_load(conn, warden->core->config->publication, err);
+    struct coverage coverage = {streams, publication, places};
+    if (seen && (places || !streams)) map = build_map(warden, conn, catalog, &coverage, err);
     PQclear(places);
     publication_destroy(&publication);
     catalog_destroy(&catalog);

@@ -219,18 +219,6 @@ static void settle_all(struct store *store, const uint64_t *told) {
 
 /* --- locking --- */
 
-/* One shard at a time; a guard is for commands. */
-static void lock_shard(struct shard *shard) { pthread_mutex_lock(&shard->mutex); }
-
-/* Of a walk over all shards, which a guard may have locked already. */
-static void enter_shard(struct shard *shard, const struct store_guard *guard) {
-    if (!guard) lock_shard(shard);
-}
-
-static void leave_shard(struct store *store, struct shard *shard, const struct store_guard *guard) {
-    if (!guard) store_unlock_shard(store, shard);
-}
-
 void store_unlock_shard(struct store *store, struct shard *shard) {
     bool told = shard->told;
     shard->told = false;
@@ -282,7 +270,7 @@ void store_unlock(struct store *store, struct store_guard *guard) {
 /* --- writing, under the shard's lock --- */
 
 /* Brings the store's sum to what the shard takes now. */
-static void account(struct store *store, struct shard *shard) {
+void store_account(struct store *store, struct shard *shard) {
     size_t now = shard->entry_bytes + shard->index.bytes + shard->wheel.bytes;
     size_t accounted = atomic_load_explicit(&shard->accounted, memory_order_relaxed);
     if (now == accounted) return;
@@ -290,7 +278,7 @@ static void account(struct store *store, struct shard *shard) {
     atomic_store_explicit(&shard->accounted, now, memory_order_relaxed);
 }
 
-static void note_removed(struct store *store, enum store_removal cause, uint64_t n) {
+void store_note_removed(struct store *store, enum store_removal cause, uint64_t n) {
     atomic_fetch_add_explicit(&store->removed[cause], n, memory_order_relaxed);
     if (store->removal_metrics[cause]) metric_add(store->removal_metrics[cause], (int64_t)n);
 }
@@ -310,7 +298,7 @@ static void attach(struct shard *shard, struct entry *entry) {
     if (has_expiry(entry)) count(&shard->timed, 1);
 }
 
-static void detach(struct shard *shard, struct entry *entry) {
+void store_detach(struct shard *shard, struct entry *entry) {
     shard->entry_bytes -= entry_size(entry);
     count(&shard->entries, -1);
     if (entry_is_absent(entry)) count(&shard->absent, -1);
@@ -349,8 +337,8 @@ static void note_expiry(struct shard *shard, struct entry *entry, int64_t before
     sweep_wheel(shard);
 }
 
-static void tell_removed(struct store *store, struct shard *shard, const struct entry *entry,
-                         enum store_removal cause, uint64_t client_id) {
+void store_tell_removed(struct store *store, struct shard *shard, const struct entry *entry,
+                        enum store_removal cause, uint64_t client_id) {
     if (!is_observed(shard)) return;
     struct store_change change = {.event = STORE_REMOVED,
                                   .cause = cause,
@@ -364,12 +352,12 @@ static void tell_removed(struct store *store, struct shard *shard, const struct 
 void store_drop(struct store *store, struct shard *shard, struct entry *entry,
                 enum store_removal cause, uint64_t client_id) {
     evict_forget(domain_of(store, entry->hash), 1);
-    detach(shard, entry);
+    store_detach(shard, entry);
     index_remove(&shard->index, entry);
-    tell_removed(store, shard, entry, cause, client_id);
+    store_tell_removed(store, shard, entry, cause, client_id);
     limbo_add(&shard->limbo, entry, RETIRED_ENTRY);
-    account(store, shard);
-    note_removed(store, cause, 1);
+    store_account(store, shard);
+    store_note_removed(store, cause, 1);
 }
 
 bool store_fits(const struct store *store, size_t bytes) {
@@ -447,7 +435,7 @@ bool store_put(struct store *store, const struct store_guard *guard, struct entr
     struct evict *evict = domain_of(store, fresh->hash);
     if (old) {
         evict_replace(evict, old, fresh);
-        detach(shard, old);
+        store_detach(shard, old);
         attach(shard, fresh);
         index_replace(&shard->index, old, fresh);
         if (has_expiry(fresh))
@@ -461,7 +449,7 @@ bool store_put(struct store *store, const struct store_guard *guard, struct entr
         if (has_expiry(fresh)) note_expiry(shard, fresh, STORE_NEVER, false);
         tell_put(store, shard, guard, fresh, NULL);
     }
-    account(store, shard);
+    store_account(store, shard);
     store_make_room(store, guard, shard, fresh);
     if (__builtin_expect(store_is_full(store), 0) && fresh->kind == ENTRY_ROW)
         store_drop(store, shard, fresh, REMOVED_EVICTED_MEMORY, 0);
@@ -485,12 +473,12 @@ bool store_rename(struct store *store, const struct store_guard *guard, struct e
     struct entry *renamed = entry_create_renamed(entry, key, hash, entry_expiry(entry),
                                                  is_object ? entry_object(entry) : NULL);
     evict_forget(domain_of(store, entry->hash), 1);
-    detach(shard, entry);
+    store_detach(shard, entry);
     index_remove(&shard->index, entry);
-    tell_removed(store, shard, entry, REMOVED_DELETED, guard->client_id);
+    store_tell_removed(store, shard, entry, REMOVED_DELETED, guard->client_id);
     limbo_add(&shard->limbo, entry, is_object ? RETIRED_HUSK : RETIRED_ENTRY);
-    account(store, shard);
-    note_removed(store, REMOVED_DELETED, 1);
+    store_account(store, shard);
+    store_note_removed(store, REMOVED_DELETED, 1);
     return store_put(store, guard, &renamed);
 }
 
@@ -500,7 +488,7 @@ struct entry *store_set_expiry(struct store *store, const struct store_guard *gu
     int64_t before_ms = entry_expiry(entry);
     bool was_late = before_ms != STORE_NEVER && entry_is_late(entry);
     if (expire_at_ms == before_ms) return entry;
-    detach(shard, entry);
+    store_detach(shard, entry);
     struct entry *old = entry;
     if (entry->flags & ENTRY_TIMED)
         entry_set_expiry(entry, expire_at_ms, false);
@@ -512,7 +500,7 @@ struct entry *store_set_expiry(struct store *store, const struct store_guard *gu
     tell_changed(store, shard, guard, entry);
     if (entry == old) return entry;
     limbo_add(&shard->limbo, old, RETIRED_HUSK);
-    account(store, shard);
+    store_account(store, shard);
     store_make_room(store, guard, shard, entry);
     return entry;
 }
@@ -522,7 +510,7 @@ void store_resized(struct store *store, const struct store_guard *guard, struct 
     struct shard *shard = locked_shard(store, guard, entry->hash);
     shard->entry_bytes += entry_size(entry) - old_size;
     tell_changed(store, shard, guard, entry);
-    account(store, shard);
+    store_account(store, shard);
     store_make_room(store, guard, shard, entry);
 }
 
@@ -554,154 +542,15 @@ uint32_t store_expire(struct store *store, uint32_t part, uint32_t parts, int64_
     uint32_t expired = 0, notes = 0;
     for (uint32_t i = part; i < STORE_SHARDS; i += parts) {
         struct shard *shard = &store->shards[i];
-        lock_shard(shard);
+        pthread_mutex_lock(&shard->mutex);
         struct wheel_note note;
         for (; notes < budget && wheel_due(&shard->wheel, now_ms, &note); notes++)
             expired += expire_noted(store, shard, &note, now_ms);
-        account(store, shard);
+        store_account(store, shard);
         limbo_drain(&shard->limbo);
         store_unlock_shard(store, shard);
     }
     return notes < budget ? expired : budget;
-}
-
-struct entry_list {
-    struct entry **entries;
-    uint32_t n, cap;
-    store_match *match;
-    void *arg;
-};
-
-static void entry_list_add(struct entry *entry, void *arg) {
-    struct entry_list *list = arg;
-    if (list->match && !list->match(entry, list->arg)) return;
-    if (list->n == list->cap) {
-        list->cap = list->cap ? list->cap * 2 : 64;
-        list->entries = mem_realloc(list->entries, list->cap * sizeof(struct entry *));
-    }
-    list->entries[list->n++] = entry;
-}
-
-static void shard_flush(struct store *store, struct shard *shard, const struct store_guard *guard,
-                        enum store_removal cause) {
-    uint64_t client_id = guard ? guard->client_id : 0;
-    struct entry_list all = {0};
-    index_each(&shard->index, entry_list_add, &all);
-    for (uint32_t i = 0; i < all.n; i++)
-        detach(shard, all.entries[i]);
-    evict_forget(&store->domains[shard->number % STORE_DOMAINS], all.n);
-    index_clear(&shard->index);
-    wheel_clear(&shard->wheel);
-    for (uint32_t i = 0; i < all.n; i++) {
-        tell_removed(store, shard, all.entries[i], cause, client_id);
-        limbo_add(&shard->limbo, all.entries[i], RETIRED_ENTRY);
-    }
-    limbo_drain(&shard->limbo);
-    account(store, shard);
-    note_removed(store, cause, all.n);
-    mem_free(all.entries);
-}
-
-void store_flush(struct store *store, const struct store_guard *guard, enum store_removal cause) {
-    for (uint32_t i = 0; i < STORE_SHARDS; i++) {
-        struct shard *shard = &store->shards[i];
-        enter_shard(shard, guard);
-        shard_flush(store, shard, guard, cause);
-        leave_shard(store, shard, guard);
-    }
-}
-
-enum { SWEEP_BUCKETS = 64 };
-
-/* One hold of the lock: returns where to go on, 0 at the end of the shard. */
-static uint32_t sweep_some(struct store *store, struct shard *shard, uint32_t cursor,
-                           struct entry_list *found, enum store_removal cause) {
-    found->n = 0;
-    lock_shard(shard);
-    uint32_t buckets = 0;
-    do
-        cursor = index_scan(&shard->index, cursor, entry_list_add, found);
-    while (cursor != 0 && ++buckets < SWEEP_BUCKETS);
-    for (uint32_t i = 0; i < found->n; i++)
-        store_drop(store, shard, found->entries[i], cause, 0);
-    store_unlock_shard(store, shard);
-    return cursor;
-}
-
-uint64_t store_sweep(struct store *store, store_match *match, void *arg, enum store_removal cause) {
-    struct entry_list found = {.match = match, .arg = arg};
-    uint64_t swept = 0;
-    for (uint32_t i = 0; i < STORE_SHARDS; i++) {
-        uint32_t cursor = 0;
-        do {
-            cursor = sweep_some(store, &store->shards[i], cursor, &found, cause);
-            swept += found.n;
-        } while (cursor != 0);
-    }
-    mem_free(found.entries);
-    return swept;
-}
-
-struct live_visit {
-    store_visit *visit;
-    void *arg;
-    int64_t now_ms;
-    uint32_t n;
-};
-
-static void visit_live(struct entry *entry, void *arg) {
-    struct live_visit *live = arg;
-    if (entry_is_expired(entry, live->now_ms)) return;
-    live->n++;
-    live->visit(entry, live->arg);
-}
-
-uint64_t store_scan(struct store *store, const struct store_guard *guard, uint64_t cursor,
-                    uint32_t count_wanted, int64_t now_ms, store_visit *visit, void *arg) {
-    struct live_visit live = {visit, arg, now_ms, 0};
-    if (cursor > UINT32_MAX) return 0;
-    uint32_t within = (uint32_t)cursor & ((1u << INDEX_HASH_BITS) - 1);
-    for (uint32_t i = shard_number(cursor); i < STORE_SHARDS; i++, within = 0) {
-        struct shard *shard = &store->shards[i];
-        enter_shard(shard, guard);
-        do
-            within = index_scan(&shard->index, within, visit_live, &live);
-        while (within != 0 && live.n < count_wanted);
-        leave_shard(store, shard, guard);
-        if (within != 0) return (uint64_t)i << INDEX_HASH_BITS | within;
-        if (live.n >= count_wanted && i + 1 < STORE_SHARDS)
-            return (uint64_t)(i + 1) << INDEX_HASH_BITS;
-    }
-    return 0;
-}
-
-/* One of the bucket's live entries, or NULL. */
-static const struct entry *random_of_bucket(const struct index *index, uint32_t bucket,
-                                            uint64_t random, int64_t now_ms) {
-    enum { MOST = 32 };
-    const struct entry *live[MOST];
-    uint32_t n = 0;
-    struct index_iter iter = index_bucket(index, bucket);
-    struct entry *entry;
-    while (n < MOST && (entry = index_next(&iter)))
-        if (!entry_is_expired(entry, now_ms) && !entry_is_absent(entry)) live[n++] = entry;
-    return n ? live[random % n] : NULL;
-}
-
-const struct entry *store_random(struct store *store, const struct store_guard *guard,
-                                 uint64_t random, int64_t now_ms) {
-    for (uint32_t i = 0; i < STORE_SHARDS; i++) {
-        struct shard *shard = &store->shards[(i + random) % STORE_SHARDS];
-        const struct entry *entry = NULL;
-        enter_shard(shard, guard);
-        uint32_t n = index_buckets(&shard->index);
-        for (uint32_t b = 0; b < n && !entry; b++)
-            entry = random_of_bucket(&shard->index, (uint32_t)(b + (random >> 8)) % n, random >> 40,
-                                     now_ms);
-        leave_shard(store, shard, guard);
-        if (entry) return entry;
-    }
-    return NULL;
 }
 
 void store_stats(struct store *store, struct store_stats *stats) {

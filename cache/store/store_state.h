@@ -1,4 +1,4 @@
-/* store_state.h: what the store is made of; of store.c and store_room.c alone. */
+/* store_state.h: what the store is made of; of store.c, store_room.c and store_walk.c alone. */
 #ifndef FRESHET_CACHE_STORE_STATE_H
 #define FRESHET_CACHE_STORE_STATE_H
 
@@ -80,6 +80,13 @@ static inline uint64_t store_used(const struct store *store) {
     return atomic_load_explicit(&store->used, memory_order_relaxed);
 }
 
+/* What a removal from a locked shard is made of, where many are removed together; else store_drop. */
+void store_detach(struct shard *shard, struct entry *entry);
+void store_tell_removed(struct store *store, struct shard *shard, const struct entry *entry,
+                        enum store_removal cause, uint64_t client_id);
+void store_note_removed(struct store *store, enum store_removal cause, uint64_t n);
+/* Brings the store's sum to what the shard takes now. */
+void store_account(struct store *store, struct shard *shard);
 /* Removes an entry of a locked shard. */
 void store_drop(struct store *store, struct shard *shard, struct entry *entry,
                 enum store_removal cause, uint64_t client_id);
