@@ -17,6 +17,7 @@ struct known {
     uint64_t subject;
     uint64_t schema;
     uint32_t id;
+    bool alone; /* the id is the subject's, whatever its schema */
 };
 
 struct schema_registry {
@@ -96,16 +97,15 @@ static bool find_id(const struct schema_registry_config *config, const char *sub
 /* An id means one schema. A subject that stands alone in the map has the one that it has at first; what the table becomes later
  * would be read by the wrong one. */
 static bool fixed_id(const struct schema_registry *registry, const char *subject,
-                     const struct known *wanted, struct slice schema, uint32_t *id,
-                     struct error *err) {
+                     struct known *wanted, struct slice schema, uint32_t *id, struct error *err) {
     char fingerprint[SCHEMA_FINGERPRINT_BYTES];
     schema_fingerprint(schema, fingerprint);
     char *precise = mem_printf("%s@%s", subject, fingerprint);
-    bool found = find_id(registry->config, precise, id);
-    bool known = found || find_id(registry->config, subject, id);
+    wanted->alone = !find_id(registry->config, precise, id);
+    bool known = !wanted->alone || find_id(registry->config, subject, id);
     bool changed = false;
-    for (uint32_t i = 0; !found && i < registry->n_known; i++)
-        changed = changed || registry->known[i].subject == wanted->subject;
+    for (uint32_t i = 0; wanted->alone && i < registry->n_known; i++)
+        changed |= registry->known[i].alone && registry->known[i].subject == wanted->subject;
     if (!known)
         error_set(
             err, ERROR_CONFIG, false,
