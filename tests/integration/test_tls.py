@@ -316,3 +316,27 @@ def test_beyond_loopback_a_password_or_a_certificate_is_asked_for(cli, authority
                "--set", f"cache.tls.ca={authority.ca}", "--set", f"cache.tls.clients={clients}", *more)
     assert done.returncode == (0 if fits else 2), done.stdout + done.stderr
     assert fits or "beyond loopback" in done.stdout + done.stderr
+
+
+def test_a_stop_sends_what_was_asked_before_it(serve):
+    """Replies that do not fit into a socket at once, over TLS: whole, then an end that is told, and no connection more."""
+    served = serve()
+    value = os.urandom(1 << 20).hex()
+    served.freshet.redis.set("big", value)
+    asked = command("GET", "big") * 8
+    whole = (b"$%d\r\n%s\r\n" % (len(value), value.encode())) * 8
+    connections = []
+    for _ in range(3):
+        raw = socket.create_connection(("127.0.0.1", served.tls_port), timeout=30)
+        connections.append(served.context().wrap_socket(raw, server_hostname="localhost", suppress_ragged_eofs=False))
+        connections[-1].sendall(asked)
+        assert connections[-1].recv(1) == whole[:1]  # it is being answered
+    served.freshet.process.signal(signal.SIGTERM)
+    for connection in connections:
+        received = bytearray(whole[:1])
+        while data := connection.recv(1 << 20):
+            received += data
+        assert bytes(received) == whole
+        connection.close()
+    with pytest.raises(OSError):
+        socket.create_connection(("127.0.0.1", served.tls_port), timeout=30).recv(1)
