@@ -347,16 +347,25 @@ static int64_t to_millis(int64_t us) { return us / 1000 - (us % 1000 < 0); }
 /* Wraps behind the year 2262, as Java's does. */
 static int64_t to_nanos(int64_t us) { return (int64_t)((uint64_t)us * 1000); }
 
+/* ["last","lsn"], or [null,"lsn"]. Its length stands in one byte: it is below 64. */
+static void append_sequence(const struct event_source *source, uint64_t lsn, struct buf *out) {
+    size_t mark = out->len;
+    buf_append_char(out, 0);
+    if (source->last_lsn && !source->snapshot) {
+        buf_append(out, "[\"", 2);
+        buf_append_u64(out, source->last_lsn);
+        buf_append(out, "\",\"", 3);
+    } else {
+        buf_append_text(out, "[null,\"");
+    }
+    buf_append_u64(out, lsn);
+    buf_append(out, "\"]", 2);
+    out->data[mark] = (char)((out->len - mark - 1) * 2);
+}
+
 /* As connect_source has the fields. */
 static void append_source(const struct event_source *source, const struct event *event,
                           struct buf *out) {
-    char sequence[64];
-    bool after_another = source->last_lsn && !source->snapshot;
-    int n = after_another
-                ? snprintf(sequence, sizeof sequence, "[\"%llu\",\"%llu\"]",
-                           (unsigned long long)source->last_lsn, (unsigned long long)event->lsn)
-                : snprintf(sequence, sizeof sequence, "[null,\"%llu\"]",
-                           (unsigned long long)event->lsn);
     avro_append_bytes(out, slice_from(source->version));
     avro_append_bytes(out, SLICE("postgresql"));
     avro_append_bytes(out, slice_from(source->prefix));
@@ -365,7 +374,7 @@ static void append_source(const struct event_source *source, const struct event 
     avro_append_bytes(out, slice_from(encode_markers[event->marker]));
     avro_append_bytes(out, slice_from(source->database));
     buf_append_char(out, VALUE_BRANCH);
-    avro_append_bytes(out, slice_make(sequence, (size_t)n));
+    append_sequence(source, event->lsn, out);
     append_optional_long(out, true, source->commit_time_us);
     append_optional_long(out, true, to_nanos(source->commit_time_us));
     buf_append_slice(out, event->table->avro->source);
