@@ -36,22 +36,13 @@ static bool sink_change(void *self, const struct transaction *tx, const struct c
     return ok;
 }
 
-static bool look_again(struct publisher *p, const struct relation *relation, bool again,
-                       struct error *err) {
-    if (!tables_look_again(p->tables, relation, again, err)) return false;
-    struct event_table *table = tables_find(p->tables, relation, err);
+static bool sink_relation(void *self, const struct relation *relation, struct error *err) {
+    struct publisher *p = self;
+    struct event_table *table = tables_look(p->tables, relation, err);
     if (!table) return false;
     if (table->outbox || (table->shape && table->shape->excluded)) return true; /* no topic */
     if (!publish_topic(p, table, err)) return false;
     return !p->output_ops->announce || p->output_ops->announce(p->output, table->topic_handle, err);
-}
-
-static bool sink_relation(void *self, const struct relation *relation, struct error *err) {
-    return look_again(self, relation, false, err);
-}
-
-static bool sink_described_again(void *self, const struct relation *relation, struct error *err) {
-    return look_again(self, relation, true, err);
 }
 
 /* ---- transactions ---- */
@@ -248,7 +239,7 @@ static const struct change_sink_ops sink_ops = {
     .started = sink_started,
     .ended = sink_ended,
     .relation = sink_relation,
-    .described_again = sink_described_again,
+    .described_again = sink_relation,
     .begin = sink_begin,
     .change = sink_change,
     .commit = sink_commit,

@@ -34,6 +34,7 @@ struct tables {
     struct event_table **counted; /* in the order of their first event in the transaction */
     uint32_t n_counted;
     uint32_t counted_cap;
+    uint64_t n_reads;         /* of the whole catalog */
     uint32_t counted_buckets; /* of the map that Debezium counts in */
     uint64_t
         xid; /* of the transaction that is being given, until it is known to be visible; else 0 */
@@ -85,6 +86,7 @@ static bool read_catalog(struct tables *t, struct error *err) {
         if (fresh) {
             if (t->catalog) catalog_destroy(&t->catalog);
             t->catalog = fresh;
+            t->n_reads++;
             return true;
         }
         /* The connection may have been cut long ago, unnoticed. */
@@ -99,10 +101,13 @@ static bool await_visible(struct tables *t, struct error *err) {
     char sql[128];
     snprintf(sql, sizeof sql,
              "SELECT pg_visible_in_snapshot('%" PRIu64 "'::xid8, pg_current_snapshot())", t->xid);
+    bool cut = false;
     for (int waited_ms = 0; t->xid && waited_ms < VISIBLE_WAIT_MS; waited_ms += VISIBLE_POLL_MS) {
         if (!connect_database(t, err)) return false;
         PGresult *rows = pg_query(t->conn, sql, err);
-        if (!rows) return false;
+        if (!rows && (cut || PQstatus(t->conn) == CONNECTION_OK)) return false;
+        cut = !rows; /* long ago, perhaps, and unnoticed */
+        if (cut) continue;
         bool visible = *PQgetvalue(rows, 0, 0) == 't';
         PQclear(rows);
         if (visible) break;
@@ -333,18 +338,21 @@ static bool facts_hold(struct tables *t, const struct event_table *table, bool *
     return true;
 }
 
-bool tables_look_again(struct tables *t, const struct relation *relation, bool again,
-                       struct error *err) {
-    struct event_table **slot = place(t, relation->oid);
-    if (!*slot || (*slot)->version != relation->version) return tables_find(t, relation, err);
-    bool hold = false;
-    if (again && !facts_hold(t, *slot, &hold, err)) return false;
-    if (hold || (again && !read_catalog(t, err))) return hold;
+struct event_table *tables_look(struct tables *t, const struct relation *relation,
+                                struct error *err) {
+    uint64_t n_reads = t->n_reads;
+    struct event_table *table = tables_find(t, relation, err);
+    if (!table || t->n_reads != n_reads) return table;
+    bool hold;
+    bool asked = facts_hold(t, table, &hold, err);
+    if (!asked && t->conn && PQstatus(t->conn) == CONNECTION_OK) return NULL;
+    if (asked && hold) return table;
+    if (!read_catalog(t, err)) return NULL;
     uint64_t facts = facts_of(t->catalog, relation->oid);
-    if (!facts || facts == (*slot)->facts) return true; /* 0: dropped since */
+    if (!facts || facts == table->facts) return table; /* 0: dropped since */
     struct event_table *made = make(t, relation, err);
-    if (made) replace(t, slot, made);
-    return made != NULL;
+    if (made) replace(t, place(t, relation->oid), made);
+    return made;
 }
 
 /* ---- transaction metadata ---- */

@@ -36,10 +36,10 @@ bool tables_prepare(struct tables *tables, struct tables_facts *facts,
 struct event_table *tables_find(struct tables *tables, const struct relation *relation,
                                 struct error *err);
 
-/* What was described once more may have changed where the stream does not show it: looks, and makes the table anew where it
- * has. `again`: within the session; else the catalog was read at its start. */
-bool tables_look_again(struct tables *tables, const struct relation *relation, bool again,
-                       struct error *err) MUST_CHECK;
+/* The same of a relation that was described, be it for the first time in a session or with no difference: what the stream does
+ * not show of its table, a default or an index, may have changed. */
+struct event_table *tables_look(struct tables *tables, const struct relation *relation,
+                                struct error *err);
 
 /* As the catalog was when it was last read; NULL: not in it. */
 const struct catalog_table *tables_catalog(const struct tables *tables, uint32_t oid);
