@@ -33,8 +33,8 @@ struct session {
     struct log *log;
     int stop_fd;
     uint64_t random; /* for a temporary slot's name */
-    bool
-        refused; /* the last session was: the sink is asked, and nobody fenced, before it is tried again */
+    /* The last session was: the sink is asked, and nobody fenced, before it is tried again. */
+    bool refused;
 
     /* Told to the feed: the stream ran, so what stands in the way later may well go away by itself. */
     bool streamed;

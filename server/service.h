@@ -3,9 +3,10 @@
  *     struct service *service = service_create(config, &deps, err);
  *     service_start(service, err)   ...   service_stop(service);   service_destroy(&service);
  *
- * A publisher or connector that fails for good does not take the cache down: its state is in /status and in the log, and
- * the process stays ready for the reads that it can serve. Where the cache is no role of the process, readiness is
- * that of its feeds, and when all of them have failed the process ends. */
+ * A publisher or connector that fails for good does not take the cache down, nor another publisher: its state is in /status and
+ * in the log, and the process stays ready for the reads that it can serve. Where the cache is no role of the process, readiness is
+ * that of its feeds, and when all of them have failed for good the process ends. A feed that was refused, because an operator has
+ * to choose, has not: it looks again. */
 #ifndef FRESHET_SERVER_SERVICE_H
 #define FRESHET_SERVER_SERVICE_H
 
