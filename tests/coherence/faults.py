@@ -170,6 +170,28 @@ def write_through(stage, db):
     return {"cache": {"writes": "through"}}
 
 
+def write_through_beside_replicas(stage, db):
+    config = fill_from_standby(stage, db)
+    config["cache"] = {**config.get("cache", {}), "writes": "through"}
+    return config
+
+
+def cut_writers(hunt):
+    """What was sent with a COMMIT may have been written, or not; and the stream that would tell is ended as well."""
+    own = ("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database()"
+           " AND application_name LIKE 'freshet%' AND backend_type = 'client backend' AND query !~ '^SELECT'")
+
+    def cut(dice):
+        with hunt.db.connect() as connection:
+            hunt.count["writers cut"] += connection.execute(own).fetchone()[0]
+        if dice.random() < 0.3 and (pid := feed_pid(hunt.db)):
+            with hunt.db.connect() as connection:
+                connection.execute("SELECT pg_terminate_backend(%s)", [pid])
+            hunt.count["feeds cut"] += 1
+
+    every(hunt, 0.2, 1.0, cut)
+
+
 # ---- the feed ----
 
 
@@ -316,6 +338,10 @@ FAULTS = {
         Fault("promote", "the primary dies, its standby is promoted", promote, prepare=two_hosts, own_server=True,
               hunters={"safe": True}),
         Fault("writes", "some writes go through the cache", prepare=write_through, hunters={"through": True}),
+        Fault("unsure", "the same, while the connections of these writes are ended, and the walsender", cut_writers,
+              prepare=write_through, hunters={"through": True}),
+        Fault("own", "the same beside a standby that rows are read from, whose replay stops and goes on", hold_replica,
+              prepare=write_through_beside_replicas, ready=standby_in_use, own_server=True, hunters={"through": True}),
         Fault("strict", "remote_apply with the cache's feed as the synchronous standby: no read is older than COMMIT",
               None, without_standby, ready=name_the_feed, own_server=True, bound=0),
         Fault("held", "the same, and the walsender is ended again and again: its slot waits for commits that wait for it",
