@@ -295,6 +295,10 @@ class Stand:
         self._publisher(self.db, ours, **ours_told)
         self._modes[name] = (ours_told, theirs, ours)
 
+    def prefixes(self, name):
+        """Of the mode: Debezium's, Freshet's."""
+        return self._modes[name][1:]
+
     def add_connector(self, prefix, settings):
         """Another connector in the oracle's own process: a JVM takes longer to start than all the rest."""
         url = f"http://127.0.0.1:{self._oracle.rest}/connectors"
