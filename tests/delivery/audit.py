@@ -55,6 +55,7 @@ class Audit:
         self.lost, self.twice, self.disorder, self.imbalance, self.wrong = [], [], [], [], []
         self.marked = self.unmarked = 0  # repeats with the position of what they repeat; others
         self.events = self.transactions = 0
+        self.read_rows = 0  # accounts of snapshots
         self.versions = {}  # account -> version
         self.counters = {}  # writer -> n
         self.steps = {}  # writer -> Steps
@@ -128,6 +129,7 @@ class Audit:
         if event["op"] == "r":
             if table == "accounts":
                 self.balances[row["id"]] = row["balance"]
+                self.read_rows += 1
             return
         if source["txId"] in self.applied:
             return  # a repeat, which is told of
@@ -138,10 +140,10 @@ class Audit:
 
     def follows(self, what, key, n, last, repeated, start):
         """Tells when `n` is not the next of its key."""
-        if key not in last and start:
+        before = last.get(key, 0)
+        if start and (key not in last or n > before):  # also of a second snapshot, where the first was cut off
             last[key] = n
             return
-        before = last.get(key, 0)
         if n <= before:
             (self.twice if repeated else self.disorder).append(f"{what} {key}: {n} after {before}")
             return
@@ -210,4 +212,7 @@ class Audit:
         return {"events": self.events, "transactions": self.transactions, **counts, "marked": self.marked, "unmarked": self.unmarked}
 
     def findings(self):
+        """Of a stream that is exactly once."""
+        if self.read_rows != ACCOUNTS:
+            self.wrong.append(f"{self.read_rows} rows of snapshots, of {ACCOUNTS} accounts")
         return self.lost + self.disorder + self.imbalance + self.wrong + self.twice
