@@ -67,7 +67,12 @@ static bool sink_begin(void *self, const struct transaction *tx, struct error *e
     p->source.xid = tx->xid;
     p->source.commit_time_us = tx->commit_time_us;
     if (p->source.snapshot && !p->snapshot_xid) p->snapshot_xid = tables_next_xid(p->tables);
-    if (p->source.snapshot) p->source.xid = p->snapshot_xid;
+    if (p->source.snapshot) {
+        p->source.xid = p->snapshot_xid;
+        /* Where there was a position, it is given up (when_needed). */
+        p->position.snapshot_done = false;
+        p->position.end_lsn = p->position.last_end_lsn = 0;
+    }
     /* A message outside a transaction is its own predecessor, as Debezium counts. */
     if (!tx->snapshot && !tx->xid) p->source.last_lsn = tx->end_lsn;
     event_source_begin(&p->source);

@@ -237,6 +237,7 @@ def test_when_needed_begins_anew_where_the_slot_is_gone(freshet, db, kafka, uniq
     db.execute("UPDATE t SET n = 5 WHERE id = 1")
     f.start()
     wait_until(lambda: streaming(f), 30, "it streams again")
+    db.execute("UPDATE t SET n = 6 WHERE id = 2")
     caught_up(f, db)
     records = kafka.read(f"{unique}.public.t")
     assert len(reads(records)) == 200 and fold(records) == table_of(db)
@@ -286,7 +287,7 @@ def test_a_table_rewritten_before_it_is_read_is_read_all_the_same(freshet, db, k
                   kafka={"transaction_interval": "5ms", "queue": "1MiB"})
     wait_until(lambda: f.metric("freshet_cdc_kafka_batches_total") > 0, 60, "it reads the first", every=0.002)
     db.execute("ALTER TABLE t ALTER pad TYPE varchar(100), ALTER n TYPE bigint")
-    assert f.status()["cdc"]["feed"]["snapshot"]["table"] == "public.a_first", "too late"
+    assert f.status()["cdc"]["feed"]["snapshot"]["table"] != "public.t", "too late"
     wait_until(lambda: settled(f), 60, "all of it is read")
     caught_up(f, db)
     assert "snapshot_rewritten" in f.log_text()
