@@ -3,7 +3,6 @@
 #include <xxhash.h>
 
 #include "base/assert.h"
-#include "base/json.h"
 #include "base/mem.h"
 #include "cdc/publisher_parts.h"
 

@@ -1,8 +1,4 @@
 /* Changes of tables that the configuration shapes: which of them come, and as what. See publisher_parts.h. */
-#include <string.h>
-
-#include "base/assert.h"
-#include "base/clock.h"
 #include "cdc/publisher_parts.h"
 
 /* ---- row filters ---- */
