@@ -99,7 +99,7 @@ static bool transaction_error(rd_kafka_error_t *error, struct error *err) {
 static void explain_refusal(struct output_kafka *k, rd_kafka_resp_err_t code,
                             const struct topic *to, struct error *err) {
     kafka_error_code(err, code, to->name);
-    bool failed = code == RD_KAFKA_RESP_ERR__STATE && k->exactly_once && k->state == BATCH_OPEN;
+    bool failed = code == RD_KAFKA_RESP_ERR__STATE && k->exactly_once && !k->position_written;
     if (!failed || !output_kafka_check(k, err)) return;
     rd_kafka_error_t *error = rd_kafka_commit_transaction(k->producer, SLICE_MS);
     if (error) transaction_error(error, err);
