@@ -170,7 +170,8 @@ def normal(data, prefix):
     text = text.replace(f'"__dbz__physicalTableIdentifier":"{prefix}.', '"__dbz__physicalTableIdentifier":"PREFIX.')
     text = re.sub(r'"version":"[^"]*","connector"', '"version":"","connector"', text)
     if '"specversion"' in text:
-        text = re.sub(r'"iodebeziumversion":"[^"]*"', "", text.replace(f'"iodebeziumname":"{prefix}"', ""))
+        text = text.replace(f'"iodebeziumname":"{prefix}"', '"iodebeziumname":""')
+        text = re.sub(r'"iodebeziumversion":"[^"]*"', '"iodebeziumversion":""', text)
         text = text.replace(f"name:{prefix};", "").replace(f"/postgresql/{prefix}", "")
     text = re.sub(r'("op":"[curdt]"),"ts_ms":\d+,"ts_us":\d+,"ts_ns":\d+(\}+)$', r"\1\2", text)
     # A Java object's address stands for the collection of logical messages.
