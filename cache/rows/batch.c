@@ -66,15 +66,27 @@ static enum batch_placed place_any(struct batch *batch, uint32_t n_rows) {
     return n_asked == (none ? 0 : n_rows) ? BATCH_PLACED : BATCH_STRANGE;
 }
 
+/* Is the table what its description says? */
+static bool is_as_described(const struct statement *statement, const PGresult *result) {
+    const struct table *table = statement->table;
+    if (!statement_is_spread(statement)) return true;
+    if (!rowjson_fits(table->json, table->n_columns, result, statement_row_at(statement)))
+        return false;
+    if (!statement_is_guarded(statement)) return true;
+    int guard = statement_guard_at(statement);
+    if (PQnfields(result) - guard != table->n_columns) return false;
+    for (uint16_t i = 0; i < table->n_columns; i++) {
+        if (strcmp(PQfname(result, guard + i), table->columns[i]) != 0) return false;
+    }
+    return true;
+}
+
 enum batch_placed batch_place(struct batch *batch) {
     const struct statement *statement = &batch->statement;
-    const struct table *table = statement->table;
     if (!batch->result) return BATCH_TORN;
     uint32_t n_rows = (uint32_t)PQntuples(batch->result);
     if (n_rows == 0 || (statement->way != STATEMENT_ANY && n_rows != batch->n_fills))
         return BATCH_TORN;
-    if (statement_is_spread(statement) &&
-        !rowjson_fits(table->json, table->n_columns, batch->result, statement_row_at(statement)))
-        return BATCH_CHANGED;
+    if (!is_as_described(statement, batch->result)) return BATCH_CHANGED;
     return statement->way == STATEMENT_ANY ? place_any(batch, n_rows) : BATCH_PLACED;
 }

@@ -26,7 +26,7 @@ struct batch {
 enum batch_placed { /* the later, the worse */
                     BATCH_PLACED,
                     BATCH_STRANGE, /* there is a row that nobody has asked for in the text that its key has */
-                    BATCH_CHANGED, /* its columns are not of the types that the table was described with */
+                    BATCH_CHANGED, /* the table is not as it was described: other columns, or of other types */
                     BATCH_TORN, /* rows are missing */
 };
 

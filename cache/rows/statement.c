@@ -60,6 +60,14 @@ static void append_row(struct buf *sql, const struct statement *statement) {
     }
 }
 
+/* One NULL for each column that the table has now: where that has changed, a prepared statement fails and a new one shows it. */
+static void append_guard(struct buf *sql, const struct statement *statement) {
+    if (!statement_is_guarded(statement)) return;
+    buf_append_text(sql, ", (NULL::");
+    pg_quote_table(sql, statement->table->schema, statement->table->name);
+    buf_append_text(sql, ").*");
+}
+
 /* The rows of tables that inherit from it are other tables' rows to the change stream, and here. */
 static void append_table(struct buf *sql, const struct table *table) {
     if (!table->partitioned) buf_append_text(sql, "ONLY ");
@@ -158,6 +166,7 @@ static void compose_each(const struct statement *statement, struct buf *sql) {
     for (int i = 1; i <= statement_row_columns(statement); i++)
         buf_printf(sql, ", t.c%d", i);
     if (table->left_sql) buf_append_text(sql, ", t.x");
+    append_guard(sql, statement);
     buf_append_text(sql, " FROM ");
     append_keys(sql, unique ? unique->n_columns : table->n_keys, statement->way == STATEMENT_ONE);
     buf_append_text(sql, " LEFT JOIN LATERAL ");
@@ -173,6 +182,7 @@ static void compose_any(const struct statement *statement, struct buf *sql) {
     append_column(sql, table->keys[0].name);
     append_row(sql, statement);
     if (table->left_sql) buf_printf(sql, ", %s", table->left_sql);
+    append_guard(sql, statement);
     buf_append_text(sql, " FROM (SELECT " SNAPSHOT " AS s OFFSET 0) AS s LEFT JOIN ");
     append_table(sql, table);
     buf_append_text(sql, " ON ");

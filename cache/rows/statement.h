@@ -82,7 +82,7 @@ enum {
 };
 
 /* Behind those: asked for by a unique key, the identities of the values asked; then the row: one column of JSON, or all
- * readable columns; then what it has left, of a table with left_sql. */
+ * readable columns; then what it has left, of a table with left_sql; then the guard. */
 static inline int statement_snapshot_at(const struct statement *statement) {
     return statement->way == STATEMENT_ANY ? STATEMENT_ANY_SNAPSHOT : STATEMENT_SNAPSHOT;
 }
@@ -107,6 +107,15 @@ static inline int statement_row_columns(const struct statement *statement) {
 }
 static inline int statement_left_at(const struct statement *statement) {
     return statement_row_at(statement) + statement_row_columns(statement);
+}
+
+/* A row's JSON is composed of the columns that were described; the server's own would have a column that was added since. So the
+ * table's columns as they are stand at the end of the result, as NULLs. */
+static inline bool statement_is_guarded(const struct statement *statement) {
+    return statement_is_spread(statement) && statement->table->all_columns;
+}
+static inline int statement_guard_at(const struct statement *statement) {
+    return statement_left_at(statement) + (statement->table->left_sql ? 1 : 0);
 }
 
 /* Appends the SQL, NUL-terminated. */
