@@ -223,7 +223,8 @@ def around_difference(mine, their):
     """The two where they part, short enough to read; None: nowhere but in lost placeholders."""
     if (mine[0], mine[2]) == (their[0], their[2]) and mine[1] and their[1]:
         parted = parted_leaves(mine, their)
-        if PLACEHOLDER in mine[1] and not parted:
+        lost = any(is_placeholder(value) for _, value in leaves(json.loads(mine[1])))
+        if lost and not parted:
             return None
         if parted:
             return "\n    ".join(f"{path}: ours {str(a)[:60]}, theirs {str(b)[:60]}" for path, (a, b) in parted.items())
