@@ -52,4 +52,8 @@ json_t *connector_status(struct connector *connector);
 /* Names of the registry's types, NULL-terminated: for help and for the configuration's check. */
 const char *const *connector_types(void);
 
+/* What an option is to a type (sink.h). A type that is not in the registry takes everything. */
+enum connector_option { CONNECTOR_TAKES, CONNECTOR_NEEDS, CONNECTOR_REFUSES };
+enum connector_option connector_option(const char *type, const char *option);
+
 #endif

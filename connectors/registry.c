@@ -18,3 +18,24 @@ const struct sink_type *registry_find(const char *name) {
 }
 
 const char *const *connector_types(void) { return names; }
+
+static bool lists(const char *words, const char *word) {
+    size_t len = strlen(word);
+    while (words && *words) {
+        size_t n = strcspn(words, " ");
+        if (n == len && memcmp(words, word, len) == 0) return true;
+        words += n + (words[n] == ' ');
+    }
+    return false;
+}
+
+enum connector_option connector_option(const char *type, const char *option) {
+    const struct sink_type *mine = registry_find(type);
+    if (!mine || lists(mine->takes, option)) return CONNECTOR_TAKES;
+    if (lists(mine->needs, option)) return CONNECTOR_NEEDS;
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        if (lists(types[i]->needs, option) || lists(types[i]->takes, option))
+            return CONNECTOR_REFUSES;
+    }
+    return CONNECTOR_TAKES;
+}

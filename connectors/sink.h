@@ -67,9 +67,13 @@ struct sink_ops {
     bool (*load_position)(struct sink *sink, struct change_position *position, struct error *err);
 };
 
+/* Of the options of a connector, those that any sink's `needs` or `takes` names belong to the sinks that name them; the
+ * configuration's check refuses them elsewhere. The others are everybody's. Names with spaces between. */
 struct sink_type {
     const char *name;
     const char *help;
+    const char *needs; /* NULL: none */
+    const char *takes; /* NULL: none but those that it needs */
     struct sink_ops ops;
 };
 

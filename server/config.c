@@ -154,6 +154,16 @@ const char *config_pair_where(const struct config *config, const char *path, con
     return config_value(config, path)->where;
 }
 
+const char *config_record_where(const struct config *config, const char *path, uint32_t i,
+                                const char *field) {
+    char name[128];
+    snprintf(name, sizeof name, "%s[%u].%s", path, i, field);
+    for (uint32_t p = config->n_pairs; p-- > 0;) {
+        if (strcmp(config->pairs[p].path, name) == 0) return config->pairs[p].where;
+    }
+    return NULL;
+}
+
 const struct config_value *config_value(const struct config *config, const char *path) {
     int at = option_find(path);
     ASSERT(at >= 0);

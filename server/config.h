@@ -30,7 +30,7 @@ struct config_value {
     const char *text;  /* as written, expanded; a secret's stays in memory alone */
 };
 
-/* Where a pair of a map was said last. */
+/* Where a pair of a map, or a field of a record ("connectors[0].url"), was said last. */
 struct config_pair {
     const char *path;
     const char *where;
@@ -89,7 +89,7 @@ struct config {
     const char **outbox_places;
     const char **outbox_message_places;
     const char **topic_places;
-    uint32_t n_pairs; /* of the maps: "cdc.kafka.properties.acks" */
+    uint32_t n_pairs; /* of the maps: "cdc.kafka.properties.acks"; and of lists of records */
     struct config_pair *pairs;
 };
 
@@ -157,6 +157,12 @@ void config_verify_message_keys(const struct config *config, const struct catalo
 
 /* Their parts of what shapes the change stream. */
 void config_check_shapes(const struct config *config, struct mistakes *mistakes);
+/* Their parts of connectors. config_check_connectors fills in the names that follow from a connector's. */
+void config_check_connectors(struct config *config, struct mistakes *mistakes);
+void config_finish_connectors(struct config *config);
+void config_verify_connectors(const struct config *config, const struct catalog *catalog,
+                              struct mistakes *mistakes);
+
 void config_verify_shapes(const struct config *config, const struct catalog *catalog,
                           struct mistakes *mistakes);
 /* Patterns with stars that match nothing: a start does not fail for them, since their tables may come or go. */
@@ -166,6 +172,9 @@ void config_verify_patterns(const struct config *config, const struct catalog *c
 const struct config_value *config_value(const struct config *config, const char *path);
 /* Where the pair `name` of the map `path` was said. */
 const char *config_pair_where(const struct config *config, const char *path, const char *name);
+/* Where the field of the i-th of a list of records was said; NULL: it was not. */
+const char *config_record_where(const struct config *config, const char *path, uint32_t i,
+                                const char *field);
 /* The text of a value as it may be shown: secrets and passwords in URLs are hidden. Into `out`. */
 void config_show(const struct option *option, const char *text, struct buf *out);
 

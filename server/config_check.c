@@ -340,76 +340,6 @@ static void check_queries(struct checker *c) {
     }
 }
 
-static const char *default_slot(struct config *config, const char *name) {
-    char *text = mem_printf("freshet_%s", name);
-    for (char *letter = text; *letter; letter++) {
-        if (*letter == '-') *letter = '_';
-        if (*letter >= 'A' && *letter <= 'Z') *letter = (char)(*letter - 'A' + 'a');
-    }
-    const char *slot = arena_strdup(config->arena, text);
-    mem_free(text);
-    return slot;
-}
-
-static void check_connector(struct checker *c, uint32_t i) {
-    struct connector_config *connector = &c->config->connectors[i];
-    const char *at = c->config->connector_places[i];
-    char *path = mem_printf("connectors[%u]", i);
-    const struct {
-        const char *name;
-        const char *value;
-    } required[] = {
-        {"name", connector->name},
-        {"type", connector->type},
-        {"table", connector->table},
-        {"url", connector->url},
-    };
-    for (size_t r = 0; r < sizeof required / sizeof *required; r++) {
-        if (!required[r].value) mistakes_add(c->mistakes, at, path, "has no %s", required[r].name);
-    }
-    if (connector->table && !names_one_table(connector->table))
-        mistakes_add(c->mistakes, at, path, "\"%.80s\" names no table, write schema.table",
-                     connector->table);
-    if (connector->name) {
-        if (!only_has(connector->name, LETTERS DIGITS "-_") || strlen(connector->name) > 50)
-            mistakes_add(c->mistakes, at, path,
-                         "the name \"%.80s\" is not letters, digits, - and _, at most 50",
-                         connector->name);
-        if (!connector->slot) connector->slot = default_slot(c->config, connector->name);
-        if (!connector->publication) connector->publication = connector->slot;
-        if (!slot_name_valid(connector->slot))
-            mistakes_add(c->mistakes, at, path, "\"%.80s\" is no slot name", connector->slot);
-    }
-    mem_free(path);
-}
-
-static void check_connectors(struct checker *c) {
-    const struct config *config = c->config;
-    for (uint32_t i = 0; i < config->n_connectors; i++) {
-        check_connector(c, i);
-        const struct connector_config *one = &config->connectors[i];
-        if (!one->name) continue;
-        char *path = mem_printf("connectors[%u]", i);
-        if (strcmp(one->slot, config->cdc.slot) == 0)
-            mistakes_add(c->mistakes, config->connector_places[i], path,
-                         "has the slot of cdc.slot, \"%.80s\"", one->slot);
-        if (config->cache.slot && strcmp(one->slot, config->cache.slot) == 0)
-            mistakes_add(c->mistakes, config->connector_places[i], path,
-                         "has the slot of cache.slot, \"%.80s\"", one->slot);
-        for (uint32_t j = 0; j < i; j++) {
-            const struct connector_config *other = &config->connectors[j];
-            if (!other->name) continue;
-            bool same_name = strcmp(one->name, other->name) == 0;
-            if (!same_name && strcmp(one->slot, other->slot) != 0) continue;
-            mistakes_add(c->mistakes, config->connector_places[i], path,
-                         "has the %s of connectors[%u], \"%.80s\"", same_name ? "name" : "slot", j,
-                         same_name ? one->name : one->slot);
-            break;
-        }
-        mem_free(path);
-    }
-}
-
 void config_check_publisher(struct config *config, const struct config_sources *sources,
                             struct mistakes *mistakes) {
     struct checker checker = {.config = config, .sources = sources, .mistakes = mistakes};
@@ -444,14 +374,9 @@ void config_check(struct config *config, const struct config_sources *sources,
     config_check_registry(config, sources->file, mistakes);
     check_tables(&checker);
     check_queries(&checker);
-    check_connectors(&checker);
+    config_check_connectors(config, mistakes);
     config_check_shapes(config, mistakes);
     sources_check(config, sources, mistakes);
-}
-
-static const char *table_part(const char *qualified) {
-    const char *dot = strrchr(qualified, '.');
-    return dot ? dot + 1 : qualified;
 }
 
 static const char *beneath(struct arena *arena, const char *folder, const char *name) {
@@ -472,13 +397,7 @@ void config_finish(struct config *config, const char *database) {
     if (!config->cdc_spool.directory)
         config->cdc_spool.directory = beneath(config->arena, config->state_dir, "spool");
     fleet_finish(config);
-    for (uint32_t i = 0; i < config->n_connectors; i++) {
-        struct connector_config *connector = &config->connectors[i];
-        connector->database_url = config->database_url;
-        connector->state_dir = config->state_dir;
-        if (!connector->index)
-            connector->index = arena_strdup(config->arena, table_part(connector->table));
-    }
+    config_finish_connectors(config);
 }
 
 static const struct catalog_table *find_named(const struct catalog *catalog, const char *name) {
@@ -584,12 +503,5 @@ void config_verify(const struct config *config, const struct catalog *catalog,
     }
     if (config->roles & ROLE_CDC) config_verify_message_keys(config, catalog, mistakes);
     config_verify_shapes(config, catalog, mistakes);
-    for (uint32_t i = 0; i < config->n_connectors && config->roles & ROLE_CONNECTORS; i++) {
-        const char *name = config->connectors[i].table;
-        char *path = mem_printf("connectors[%u].table", i);
-        if (!find_named(catalog, name))
-            mistakes_add(mistakes, config->connector_places[i], path,
-                         "there is no table \"%.80s\" in %s", name, catalog->database);
-        mem_free(path);
-    }
+    if (config->roles & ROLE_CONNECTORS) config_verify_connectors(config, catalog, mistakes);
 }

@@ -202,6 +202,19 @@ static void apply_pairs(const struct layer *layer, const struct option *option, 
     }
 }
 
+/* What weaker layers said of records that a stronger one says anew. */
+static void forget_fields(const struct layer *layer, const char *path) {
+    struct config *config = layer->config;
+    size_t len = strlen(path);
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < config->n_pairs; i++) {
+        bool of_record =
+            strncmp(config->pairs[i].path, path, len) == 0 && config->pairs[i].path[len] == '[';
+        if (!of_record) config->pairs[kept++] = config->pairs[i];
+    }
+    config->n_pairs = kept;
+}
+
 static void apply(const struct layer *layer, const struct option *option, void *base,
                   const char *path, const struct yaml_node *node);
 
@@ -240,8 +253,11 @@ static void apply_fields(const struct layer *layer, const struct option *option,
         if (!field)
             unknown_item(layer, place(layer, child->key_line, child->key_column), option->items,
                          name, child->key);
-        else if (!is_repeated(layer, node, child, name))
+        else if (!is_repeated(layer, node, child, name)) {
             apply(layer, field, item, name, child);
+            if (option->type == OPTION_RECORDS)
+                note_pair(layer, name, place(layer, child->key_line, child->key_column));
+        }
         mem_free(name);
     }
 }
@@ -298,6 +314,7 @@ void layer_initials(struct config *config, const struct option *items, void *bas
 static void apply_records(const struct layer *layer, const struct option *option, void *base,
                           const char *path, const struct yaml_node *node) {
     char *item = resize_records(layer, option, base, 0, node->n_children);
+    forget_fields(layer, path);
     uint32_t i = 0;
     for (const struct yaml_node *child = node->first; child; child = child->next, i++) {
         bool named = option->type == OPTION_NAMED;
@@ -471,6 +488,14 @@ static void apply_text(const struct layer *layer, const struct option *option, v
     apply(layer, option, base, path, &scalar);
 }
 
+static void note_field(const struct layer *layer, const struct option *option, uint64_t i,
+                       const char *field) {
+    if (option->type != OPTION_RECORDS) return;
+    char *path = mem_printf("%s[%u].%s", option->path, (uint32_t)i, field);
+    note_pair(layer, path, layer->name);
+    mem_free(path);
+}
+
 /* "public.users.ttl" of cache.tables, "search.url" of connectors: the record of that name, made if absent. */
 static void apply_record_field(const struct layer *layer, const struct option *option,
                                const char *path, const char *rest, const char *text) {
@@ -499,8 +524,10 @@ static void apply_record_field(const struct layer *layer, const struct option *o
         struct why why;
         if (!option_set(name_field, item, arena, name, &why))
             mistakes_add(layer->mistakes, layer->name, path, "%s", why.text);
+        note_field(layer, option, at, name_field->path);
     }
     apply_text(layer, field, records + at * option->item_size, path, text);
+    note_field(layer, option, at, field->path);
 }
 
 /* The option whose structure `path` leads into; *rest is what follows. */

@@ -181,7 +181,7 @@ static const struct option connector_options[] = {
      .help = "What it writes to."},
     {"table", STRING, IN(connector_config, table), .required = true,
      .help = "`schema.table`, the source."},
-    {"url", URL, IN(connector_config, url), .required = true,
+    {"url", URL, IN(connector_config, url),
      .help = "The target: `http://search:9200`."},
     {"index", STRING, IN(connector_config, index), .shown = "the table's name",
      .help = "The index that is kept equal to the table; made if absent."},

@@ -210,6 +210,8 @@ static bool opensearch_flush(struct sink *sink, const struct change_position *po
 const struct sink_type opensearch_sink = {
     .name = "opensearch",
     .help = "An index of OpenSearch, one document a row",
+    .needs = "url",
+    .takes = "index user password",
     .ops =
         {
             .create = opensearch_create,

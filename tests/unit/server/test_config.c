@@ -373,13 +373,23 @@ static void connectors_are_checked_together(void **state) {
         &trial,
         MISTAKES(
             "f.yml:6:25: connectors[3].type: \"sphinx\" is none of: opensearch",
-            "f.yml:4:5: connectors[1]: \"t.*\" names no table, write schema.table",
+            "f.yml:4:48: connectors[1].table: \"t.*\" names no table, write schema.table",
             "f.yml:4:5: connectors[1]: has the name of connectors[0], \"a\"",
             "f.yml:5:5: connectors[2]: has no table",
             "f.yml:5:5: connectors[2]: has the slot of connectors[0], \"freshet_a\"",
-            "f.yml:6:5: connectors[3]: the name \"a b\" is not letters, digits, - and _, at most "
-            "50",
+            "f.yml:6:6: connectors[3].name: \"a b\" is not letters, digits, - and _, at most 50",
             "f.yml:6:5: connectors[3]: \"freshet_a b\" is no slot name"));
+    trial_end(&trial);
+}
+
+static void connectors_need_what_their_type_needs(void **state) {
+    (void)state;
+    struct trial trial = {.flags = {{"--set", "connectors.b.type", "opensearch"},
+                                    {"--set", "connectors.b.url", "http://h"}}};
+    trial_load(&trial, DATABASE "connectors:\n"
+                                "  - {name: a, type: opensearch, table: t}\n");
+    assert_mistakes(&trial, MISTAKES("f.yml:3:5: connectors[0]: has no url",
+                                     "--set: connectors[1]: has no table"));
     trial_end(&trial);
 }
 
@@ -433,6 +443,7 @@ int main(void) {
         cmocka_unit_test(a_listener_beyond_loopback_needs_a_password),
         cmocka_unit_test(a_missing_database_is_a_mistake_unless_plain_keys_alone_are_wanted),
         cmocka_unit_test(connectors_are_checked_together),
+        cmocka_unit_test(connectors_need_what_their_type_needs),
         cmocka_unit_test(secrets_are_not_shown),
         cmocka_unit_test(an_option_has_its_name_in_the_environment),
     };
