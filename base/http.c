@@ -18,6 +18,7 @@ struct http {
     int connect_timeout_ms;
     int timeout_ms;
     const _Atomic bool *stop;
+    const char *const *headers; /* beside our own; NULL: none */
     char reason[CURL_ERROR_SIZE];
 };
 
@@ -71,6 +72,8 @@ void http_destroy(struct http **http) {
 }
 
 void http_set_timeout(struct http *http, int timeout_ms) { http->timeout_ms = timeout_ms; }
+
+void http_set_headers(struct http *http, const char *const *headers) { http->headers = headers; }
 
 static size_t take_body(char *data, size_t size, size_t n, void *arg) {
     struct buf *body = arg;
@@ -146,12 +149,17 @@ bool http_request(struct http *http, const char *method, const char *path,
         snprintf(type, sizeof type, "Content-Type: %s", body->content_type);
         headers = curl_slist_append(headers, type);
     }
+    for (const char *const *more = http->headers; more && *more; more++)
+        headers = curl_slist_append(headers, *more);
     http->reason[0] = '\0';
     set_options(http, method, buf_text(&url), headers, body, &response->body);
     CURLcode code = curl_easy_perform(http->curl);
     bool answered = code == CURLE_OK;
     if (answered) {
+        curl_off_t retry_after_s = 0;
         curl_easy_getinfo(http->curl, CURLINFO_RESPONSE_CODE, &response->status);
+        curl_easy_getinfo(http->curl, CURLINFO_RETRY_AFTER, &retry_after_s);
+        response->retry_after_s = retry_after_s;
         buf_text(&response->body);
     } else {
         transport_error(http, code, url.data, err);

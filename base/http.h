@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/buf.h"
 #include "base/error.h"
@@ -35,6 +36,7 @@ struct http_body {
 
 struct http_response {
     long status;
+    int64_t retry_after_s; /* from now: Retry-After, in seconds or as a date; 0: none */
     struct buf body; /* NUL-terminated behind len */
 };
 
@@ -43,6 +45,8 @@ struct http *http_create(const struct http_config *config, struct error *err);
 void http_destroy(struct http **http);
 /* For the requests from now on. */
 void http_set_timeout(struct http *http, int timeout_ms);
+/* So: "Name: value", NULL-terminated; NULL: none. Borrowed, as long as they are set. */
+void http_set_headers(struct http *http, const char *const *headers);
 
 /* False where no answer came (retriable), or it was larger than an answer may be. Any status is true. */
 bool http_request(struct http *http, const char *method, const char *path,
