@@ -26,9 +26,19 @@ struct connector_config {
     const char *index;       /* default: the table's name */
     const char *slot;        /* default: freshet_<name> with - as _ */
     const char *publication; /* default: the same */
+    const char *mapping; /* a file: mappings and settings of the index; NULL: from the columns */
+    const char *const *aliases;
+    uint32_t n_aliases;
+    const char *pipeline; /* of ingestion; NULL: the index's own */
+    const char *routing;  /* a column; NULL: by id */
+    const char *document; /* a column that is the document; NULL: the row is */
+    const char *api_key;
+    const char *ca_file;
     const char *user;
     const char *password;
     const char *state_dir; /* positions and dead letters */
+    /* Fills a new target beside the one that is served under the same name: see server/rebuilding.h. */
+    bool rebuild;
     uint64_t batch_bytes;
     int64_t batch_interval_ms;
 };

@@ -211,7 +211,7 @@ const struct sink_type opensearch_sink = {
     .name = "opensearch",
     .help = "An index of OpenSearch, one document a row",
     .needs = "url",
-    .takes = "index user password",
+    .takes = "index mapping aliases pipeline routing document api_key ca_file user password",
     .ops =
         {
             .create = opensearch_create,
