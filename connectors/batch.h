@@ -69,6 +69,8 @@ struct batch {
     uint64_t version;
     /* All up to here is in this batch and those before it; 0: says nothing. */
     uint64_t position_lsn;
+    /* More of its last transaction comes in later batches; of a load, until it is complete. */
+    bool mid_transaction;
     int64_t opened_us;      /* monotonic */
     int64_t commit_time_us; /* of the oldest transaction in it; Unix epoch; 0: unknown */
     uint64_t session;       /* the runtime's: a batch of an earlier session is dropped */

@@ -24,6 +24,8 @@ struct runtime {
     bool load_due;      /* the position is zero: the snapshot's rows are loaded */
     uint64_t load_version;
     uint64_t committed_lsn; /* end of the last transaction whose changes were all given to us */
+    bool
+        in_transaction; /* some of its changes were given, or of a load's rows, and more may come */
     struct buf key;
     struct buf old_key;
 
@@ -70,6 +72,7 @@ static void see(struct runtime *runtime, uint64_t lsn) {
 static void close_batch(struct runtime *runtime) {
     if (!runtime->open) return;
     runtime->open->position_lsn = runtime->committed_lsn;
+    runtime->open->mid_transaction = runtime->in_transaction;
     sender_enqueue(runtime->sender, &runtime->open);
     atomic_store_explicit(&runtime->open_commit_us, 0, memory_order_relaxed);
 }
@@ -90,6 +93,7 @@ static void enqueue_barrier(struct runtime *runtime, enum batch_kind kind, uint6
     struct batch *barrier = batch_create(kind, NULL, clock_mono_us());
     barrier->version = version;
     barrier->position_lsn = runtime->committed_lsn;
+    barrier->mid_transaction = runtime->in_transaction;
     barrier->commit_time_us = commit_time_us;
     sender_enqueue(runtime->sender, &barrier);
 }
@@ -128,6 +132,7 @@ static bool begin_load(struct runtime *runtime, const struct feed_identity *iden
     runtime->committed_lsn = 0;
     atomic_store(&runtime->loading, true);
     metric_add(runtime->figures->loads, 1);
+    runtime->in_transaction = true;
     enqueue_barrier(runtime, BATCH_LOADING, 0, 0);
     log_info(runtime->log, "connector_loading", "connector=%s slot=%s version=%llu", runtime->name,
              identity->slot, (unsigned long long)runtime->load_version);
@@ -138,6 +143,7 @@ static bool on_started(void *self, const struct feed_identity *identity, struct 
     struct runtime *runtime = self;
     atomic_store(&runtime->loading, false);
     see(runtime, identity->slot_lsn);
+    runtime->in_transaction = false;
     return !runtime->load_due || begin_load(runtime, identity, err);
 }
 
@@ -240,6 +246,7 @@ static bool on_begin(void *self, const struct transaction *tx, struct error *err
     (void)err;
     struct runtime *runtime = self;
     see(runtime, tx->commit_lsn);
+    runtime->in_transaction = true;
     return true;
 }
 
@@ -261,12 +268,15 @@ static void reach(struct runtime *runtime, uint64_t end_lsn) {
     see(runtime, end_lsn);
     if (end_lsn <= runtime->committed_lsn) return;
     runtime->committed_lsn = end_lsn;
-    if (!runtime->open) sender_reached(runtime->sender, end_lsn);
+    if (!runtime->open && !runtime->in_transaction) sender_reached(runtime->sender, end_lsn);
 }
 
 static bool on_commit(void *self, const struct transaction *tx, struct error *err) {
     (void)err;
-    if (!tx->snapshot) reach(self, tx->end_lsn);
+    struct runtime *runtime = self;
+    if (tx->snapshot) return true;
+    runtime->in_transaction = false;
+    reach(runtime, tx->end_lsn);
     return true;
 }
 
@@ -275,6 +285,7 @@ static bool on_snapshot_done(void *self, uint64_t slot_lsn, struct error *err) {
     struct runtime *runtime = self;
     close_batch(runtime);
     runtime->committed_lsn = slot_lsn;
+    runtime->in_transaction = false;
     enqueue_barrier(runtime, BATCH_LOADED, runtime->load_version, 0);
     atomic_store(&runtime->loading, false);
     log_info(runtime->log, "connector_load_read", "connector=%s lsn=" LSN_FMT, runtime->name,

@@ -66,6 +66,7 @@ struct sender {
     uint64_t saved_lsn;
     bool loaded;
     bool unsaved;
+    bool mid_transaction;  /* transactional sinks: of what was applied last, more is to come */
     int64_t load_began_us; /* Unix epoch, while a load runs */
     enum sender_state state;
     int64_t last_error_us;
@@ -148,13 +149,25 @@ static bool save_record(struct sender *sender, const struct change_position *pos
     return true;
 }
 
+static void drop_queue(struct sender *sender);
+
+/* The target is gone, or what was applied last is not in it: the next session starts over from what the sink has. */
+static void lose_target(struct sender *sender, const struct error *err) {
+    log_error(sender->log, "target_lost", "connector=%s cause=\"%s\"", sender->name, err->message);
+    note_error(sender, err);
+    sender->restart = true;
+    sender->restart_cause = *err;
+    sender->unsaved = false;
+    drop_queue(sender);
+}
+
 /* Makes durable what was applied. True: saved, or nothing to save. */
 static bool save_applied(struct sender *sender) {
     struct change_position position = {.end_lsn = sender->applied_lsn,
                                        .snapshot_done = sender->loaded,
                                        .system_identifier =
                                            sender->record.position.system_identifier};
-    if (!sender->unsaved) return true;
+    if (!sender->unsaved || sender->mid_transaction) return true;
     sender->unsaved = false;
     pthread_mutex_unlock(&sender->lock);
     struct error err = {0};
@@ -162,6 +175,8 @@ static bool save_applied(struct sender *sender) {
     pthread_mutex_lock(&sender->lock);
     if (saved) {
         sender->saved_lsn = position.end_lsn;
+    } else if (sender->ops->transactional) {
+        lose_target(sender, &err);
     } else {
         sender->unsaved = true;
         note_error(sender, &err);
@@ -220,7 +235,7 @@ static void handle_opening(struct sender *sender) {
         opening->position = position;
         sender->applied_lsn = sender->saved_lsn = position.end_lsn;
         sender->loaded = position.snapshot_done;
-        sender->unsaved = false;
+        sender->unsaved = sender->mid_transaction = false;
         backoff_reset(&sender->backoff);
     } else {
         note_error(sender, &err);
@@ -267,14 +282,14 @@ static bool clear(struct sender *sender, struct batch *batch, struct error *err)
 
 /* The file says whose target it is before the first row goes there: an interrupted load is known as ours. */
 static bool begin_load(struct sender *sender, struct batch *batch, struct error *err) {
-    (void)batch;
     struct change_position none = {.system_identifier = sender->record.position.system_identifier};
-    return save_record(sender, &none, err);
+    return save_record(sender, &none, err) &&
+           (!sender->ops->transactional || sender->target.made || clear(sender, batch, err));
 }
 
 /* What was in the target before this load and is in the table no more has no event to remove it. */
 static bool end_load(struct sender *sender, struct batch *batch, struct error *err) {
-    return sender->target.made || clear(sender, batch, err);
+    return sender->ops->transactional || sender->target.made || clear(sender, batch, err);
 }
 
 static bool attempt(struct sender *sender, struct batch *batch, struct error *err) {
@@ -333,6 +348,11 @@ static void pop(struct sender *sender) {
 }
 
 static void accept_result(struct sender *sender, const struct batch *batch) {
+    if (sender->ops->transactional) {
+        sender->mid_transaction = batch->mid_transaction;
+        sender->unsaved = true;
+        sender->saved_us = 0; /* at once */
+    }
     if (batch->kind == BATCH_LOADING) {
         sender->loaded = false;
         sender->applied_lsn = sender->saved_lsn = 0;
@@ -374,16 +394,6 @@ static bool wait_to_retry(struct sender *sender, const struct batch *batch,
     return true;
 }
 
-/* The target is gone, and what was in it: the next session loads anew. */
-static void lose_target(struct sender *sender, const struct error *err) {
-    log_error(sender->log, "target_lost", "connector=%s cause=\"%s\"", sender->name, err->message);
-    note_error(sender, err);
-    sender->restart = true;
-    sender->restart_cause = *err;
-    sender->unsaved = false;
-    drop_queue(sender);
-}
-
 /* Applies the first batch of the queue, however often that takes. False: given up, it stays in the queue. */
 static bool handle_batch(struct sender *sender) {
     struct batch *batch = sender->head;
@@ -422,7 +432,7 @@ static void *run(void *arg) {
         int64_t save_due_us = sender->saved_us + sender->save_interval_us;
         if (sender->opening.asked) {
             handle_opening(sender);
-        } else if (sender->unsaved && clock_mono_us() >= save_due_us) {
+        } else if (sender->unsaved && !sender->mid_transaction && clock_mono_us() >= save_due_us) {
             if (!save_applied(sender)) sender->saved_us = clock_mono_us();
         } else if (sender->head) {
             if (!handle_batch(sender) && sender->draining) break;
@@ -430,7 +440,7 @@ static void *run(void *arg) {
             break;
         } else {
             sender->state = SENDER_IDLE;
-            if (sender->unsaved)
+            if (sender->unsaved && !sender->mid_transaction)
                 sleep_until(sender, save_due_us);
             else
                 pthread_cond_wait(&sender->wake, &sender->lock);
@@ -520,9 +530,11 @@ void sender_reached(struct sender *sender, uint64_t end_lsn) {
     pthread_mutex_lock(&sender->lock);
     if (sender->tail) {
         if (end_lsn > sender->tail->position_lsn) sender->tail->position_lsn = end_lsn;
+        sender->tail->mid_transaction = false;
     } else if (end_lsn > sender->applied_lsn && !sender->restart) {
         sender->applied_lsn = end_lsn;
         sender->unsaved = true;
+        sender->mid_transaction = false;
         pthread_cond_signal(&sender->wake);
     }
     pthread_mutex_unlock(&sender->lock);

@@ -68,6 +68,7 @@ struct shape *shape_create(const char *schema, const char *table, uint16_t n_col
     for (uint16_t i = 0; i < n_columns; i++) {
         own_columns[i] = columns[i];
         own_columns[i].name = mem_strdup(columns[i].name);
+        if (columns[i].type_name) own_columns[i].type_name = mem_strdup(columns[i].type_name);
     }
     uint16_t *own_keys = mem_calloc(n_keys, sizeof *own_keys);
     memcpy(own_keys, keys, n_keys * sizeof *own_keys);
@@ -90,8 +91,10 @@ void shape_release(struct shape **shape) {
     *shape = NULL;
     if (!old) return;
     if (atomic_fetch_sub_explicit(&old->references, 1, memory_order_acq_rel) > 1) return;
-    for (uint16_t i = 0; i < old->n_columns; i++)
+    for (uint16_t i = 0; i < old->n_columns; i++) {
         free_const(old->columns[i].name);
+        free_const(old->columns[i].type_name);
+    }
     free_const(old->columns);
     free_const(old->keys);
     free_const(old->schema);

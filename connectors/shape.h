@@ -37,6 +37,8 @@ struct shape_column {
     const char *name;
     enum value_class class;
     bool array; /* of elements of that class, in any number of dimensions */
+    /* As SQL writes its type, "character varying(20)"; NULL: not known. */
+    const char *type_name;
 };
 
 struct shape {

@@ -65,6 +65,21 @@ struct sink_ops {
     bool (*flush)(struct sink *sink, const struct change_position *position, struct error *err);
     /* NULL: the runtime's position file is used. */
     bool (*load_position)(struct sink *sink, struct change_position *position, struct error *err);
+    /* What was applied since the last flush is seen by nobody until the next, which comes at the ends of the source's
+     * transactions and makes it seen together with its position: all of it or nothing. Then:
+     * - a false `flush`, or ERROR_NOT_FOUND, means that all since the last flush is lost: the session starts over from
+     *   load_position;
+     * - a load begins with clear_older, and does not end with it: readers have the old rows until the flush. */
+    bool transactional;
+
+    /* Both or none: a sink that can be rebuilt. The sink was created with config->rebuild: its `open` makes a new
+     * target beside the one that is served under the configured name. They are called while no other call is under way.
+     *
+     * What this sink filled is served from now on, in one step, under every name that the one before had. Called again
+     * after it was done, it does nothing. What was served before stays. */
+    bool (*take_over)(struct sink *sink, struct error *err);
+    /* Removes what earlier and abandoned rebuilds have left: targets of this connector that are not served. */
+    bool (*tidy)(struct sink *sink, struct error *err);
 };
 
 /* Of the options of a connector, those that any sink's `needs` or `takes` names belong to the sinks that name them; the

@@ -118,7 +118,8 @@ static bool check_table(const struct catalog_table *table, struct error *err) {
 /* What the type's own OID does not tell: a domain has its base type's class; citext is text; an array of what we
  * do not know is an array of strings. */
 static struct shape_column classify(const struct catalog_column *column) {
-    struct shape_column shape = {.name = column->name, .class = CLASS_KEYWORD};
+    struct shape_column shape = {
+        .name = column->name, .class = CLASS_KEYWORD, .type_name = column->type_name};
     if (shape_builtin_type(column->base_type_oid, &shape)) return shape;
     if (strcmp(column->base_type_name, "citext") == 0) shape.class = CLASS_TEXT;
     shape.array = column->element_type_oid != 0 && column->base_type_name[0] == '_';
@@ -237,15 +238,12 @@ static const struct catalog_column *find_column(const struct catalog_table *tabl
     return NULL;
 }
 
-/* Own types (enums, domains, extensions') are told by the catalog alone. */
-static bool needs_catalog(const struct catalog_table *table, const struct relation *relation) {
-    struct shape_column ignored;
+/* The stream tells a type's number alone; its name, and what an own type (an enum, a domain) is, the catalog. */
+static bool knows_all(const struct catalog_table *table, const struct relation *relation) {
     for (uint16_t i = 0; i < relation->n_columns; i++) {
-        if (!shape_builtin_type(relation->columns[i].type_oid, &ignored) &&
-            !find_column(table, &relation->columns[i]))
-            return true;
+        if (!find_column(table, &relation->columns[i])) return false;
     }
-    return false;
+    return true;
 }
 
 static bool reload_table(struct table_source *source, struct error *err) {
@@ -258,10 +256,12 @@ static bool reload_table(struct table_source *source, struct error *err) {
 
 static struct shape_column classify_streamed(const struct catalog_table *table,
                                              const struct relation_column *column) {
-    struct shape_column shape = {.name = column->name, .class = CLASS_KEYWORD};
-    if (shape_builtin_type(column->type_oid, &shape)) return shape;
     const struct catalog_column *known = find_column(table, column);
-    if (known) shape = classify(known);
+    struct shape_column shape = {.class = CLASS_KEYWORD};
+    if (known)
+        shape = classify(known);
+    else
+        (void)shape_builtin_type(column->type_oid, &shape);
     shape.name = column->name;
     return shape;
 }
@@ -283,7 +283,7 @@ static bool find_keys(const struct catalog_table *table, const struct relation *
 static bool shape_of(void *self, const struct relation *relation, struct shape **shape,
                      struct error *err) {
     struct table_source *source = self;
-    if (needs_catalog(source->described, relation) && !reload_table(source, err)) return false;
+    if (!knows_all(source->described, relation) && !reload_table(source, err)) return false;
     const struct catalog_table *table = source->described;
     struct shape_column *columns = mem_calloc(relation->n_columns + 1u, sizeof *columns);
     uint16_t *keys = mem_calloc(relation->n_columns + 1u, sizeof *keys);

@@ -96,8 +96,8 @@ static void what_is_no_array_stays_text(void **state) {
 }
 
 static void expect_key(uint16_t n_keys, const struct value *row, const char *expected) {
-    static const struct shape_column columns[] = {{"a", CLASS_TEXT, false},
-                                                  {"b", CLASS_TEXT, false}};
+    static const struct shape_column columns[] = {{"a", CLASS_TEXT, false, NULL},
+                                                  {"b", CLASS_TEXT, false, NULL}};
     struct shape *shape = shape_create("s", "t", 2, columns, n_keys, (const uint16_t[]){1, 0});
     struct buf key = {0};
     bool known = shape_append_key(shape, row, &key);
