@@ -25,6 +25,8 @@ void figures_init(struct figures *figures, struct metrics *metrics, const char *
          "Rows that the sink refused for good, written to the dead-letter file."},
         {&figures->batches, "batches_total", "Batches applied to the sink."},
         {&figures->retries, "retries_total", "Attempts at a batch that were put off and repeated."},
+        {&figures->breaks, "breaker_opened_total",
+         "Times that the sink failed so often in a row that it was left alone for a while."},
         {&figures->loads, "loads_total", "Initial loads begun."},
         {&figures->position_saves, "position_saves_total", "Positions made durable."},
     };

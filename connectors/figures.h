@@ -15,6 +15,7 @@ struct figures {
     struct metric *dead_letters;
     struct metric *batches;
     struct metric *retries;
+    struct metric *breaks;
     struct metric *loads;
     struct metric *position_saves;
 };

@@ -10,6 +10,7 @@
 struct runtime {
     char *name;
     size_t batch_bytes;
+    size_t batch_writes; /* 0: any */
     int64_t batch_interval_us;
     struct sender *sender;
     struct source source;
@@ -40,6 +41,7 @@ struct runtime *runtime_create(const struct runtime_config *config,
     struct runtime *runtime = mem_zalloc(sizeof *runtime);
     runtime->name = mem_strdup(config->name);
     runtime->batch_bytes = config->batch_bytes;
+    runtime->batch_writes = config->batch_writes;
     runtime->batch_interval_us = config->batch_interval_us;
     runtime->sender = deps->sender;
     runtime->source = deps->source;
@@ -250,6 +252,11 @@ static bool on_begin(void *self, const struct transaction *tx, struct error *err
     return true;
 }
 
+static bool is_full(const struct runtime *runtime, const struct batch *batch) {
+    return batch->bytes >= runtime->batch_bytes ||
+           (runtime->batch_writes && batch->n_writes >= runtime->batch_writes);
+}
+
 static bool on_change(void *self, const struct transaction *tx, const struct change *change,
                       struct error *err) {
     struct runtime *runtime = self;
@@ -259,7 +266,7 @@ static bool on_change(void *self, const struct transaction *tx, const struct cha
         if (!take_relation(runtime, relation, err)) return false;
     }
     if (!take_change(runtime, tx, change, err)) return false;
-    if (runtime->open && runtime->open->bytes >= runtime->batch_bytes) close_batch(runtime);
+    if (runtime->open && is_full(runtime, runtime->open)) close_batch(runtime);
     return true;
 }
 

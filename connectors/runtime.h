@@ -26,6 +26,7 @@
 struct runtime_config {
     const char *name;
     size_t batch_bytes;
+    size_t batch_writes; /* 0: any number */
     int64_t batch_interval_us;
 };
 

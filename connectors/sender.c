@@ -57,6 +57,7 @@ struct sender {
     size_t queued_bytes;
     uint64_t session;
     struct opening opening;
+    struct gate gate;
     bool draining; /* end once the queue is empty, or at the first failure */
     bool quit;     /* end now */
     bool finished;
@@ -89,6 +90,7 @@ struct sender *sender_create(const struct sender_config *config, const struct se
     sender->log = deps->log;
     sender->stop = stop;
     backoff_init(&sender->backoff, config->seed);
+    sender->gate = (struct gate){.config = config->gate, .paused = config->paused};
     pthread_mutex_init(&sender->lock, NULL);
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
@@ -379,7 +381,9 @@ static bool wait_to_retry(struct sender *sender, const struct batch *batch,
     note_error(sender, err);
     if (sender->draining || sender->quit) return false;
     uint32_t tries = sender->backoff.tries;
-    int64_t wait_us = backoff_next_us(&sender->backoff);
+    bool was_broken = gate_broken(&sender->gate);
+    int64_t wait_us = gate_failed(&sender->gate, &sender->backoff);
+    if (gate_broken(&sender->gate) && !was_broken) metric_add(sender->figures->breaks, 1);
     if (tries % LOG_RETRY_EVERY == 0)
         log_warn(sender->log, "connector_retrying",
                  "connector=%s tries=%u wait_ms=%lld cause=\"%s\"", sender->name, tries + 1,
@@ -387,7 +391,9 @@ static bool wait_to_retry(struct sender *sender, const struct batch *batch,
     sender->state = SENDER_RETRYING;
     int64_t due_us = clock_mono_us() + wait_us;
     while (clock_mono_us() < due_us) {
-        if (sender->quit || sender->draining || batch->session != sender->session) return false;
+        if (sender->quit || sender->draining || sender->gate.paused ||
+            batch->session != sender->session)
+            return false;
         sleep_until(sender, due_us);
     }
     sender->state = SENDER_SENDING;
@@ -420,30 +426,40 @@ static bool handle_batch(struct sender *sender) {
     if (batch->session != sender->session) return true; /* handle_opening drops it */
     if (!applied) return false;
     backoff_reset(&sender->backoff);
+    gate_passed(&sender->gate, batch->n_writes - batch->n_superseded, clock_mono_us());
     accept_result(sender, batch);
     pop(sender);
     return true;
+}
+
+/* Until something is due, or somebody wakes us. */
+static void rest(struct sender *sender, int64_t due_us) {
+    int64_t save_due_us = sender->saved_us + sender->save_interval_us;
+    sender->state = SENDER_IDLE;
+    if (sender->unsaved && !sender->mid_transaction && save_due_us < due_us) due_us = save_due_us;
+    if (due_us < INT64_MAX)
+        sleep_until(sender, due_us);
+    else
+        pthread_cond_wait(&sender->wake, &sender->lock);
 }
 
 static void *run(void *arg) {
     struct sender *sender = arg;
     pthread_mutex_lock(&sender->lock);
     while (!sender->quit) {
+        int64_t now_us = clock_mono_us();
         int64_t save_due_us = sender->saved_us + sender->save_interval_us;
+        int64_t wait_us = sender->head ? gate_wait_us(&sender->gate, now_us) : GATE_CLOSED;
         if (sender->opening.asked) {
             handle_opening(sender);
-        } else if (sender->unsaved && !sender->mid_transaction && clock_mono_us() >= save_due_us) {
+        } else if (sender->unsaved && !sender->mid_transaction && now_us >= save_due_us) {
             if (!save_applied(sender)) sender->saved_us = clock_mono_us();
-        } else if (sender->head) {
+        } else if (wait_us == 0) {
             if (!handle_batch(sender) && sender->draining) break;
         } else if (sender->draining) {
             break;
         } else {
-            sender->state = SENDER_IDLE;
-            if (sender->unsaved && !sender->mid_transaction)
-                sleep_until(sender, save_due_us);
-            else
-                pthread_cond_wait(&sender->wake, &sender->lock);
+            rest(sender, wait_us == GATE_CLOSED ? INT64_MAX : now_us + wait_us);
         }
     }
     (void)save_applied(sender);
@@ -540,6 +556,13 @@ void sender_reached(struct sender *sender, uint64_t end_lsn) {
     pthread_mutex_unlock(&sender->lock);
 }
 
+void sender_pause(struct sender *sender, bool paused) {
+    pthread_mutex_lock(&sender->lock);
+    sender->gate.paused = paused;
+    pthread_cond_broadcast(&sender->wake);
+    pthread_mutex_unlock(&sender->lock);
+}
+
 bool sender_has_room(struct sender *sender) {
     pthread_mutex_lock(&sender->lock);
     bool room = sender->queued_bytes < sender->queue_max_bytes;
@@ -571,6 +594,8 @@ void sender_status(struct sender *sender, struct sender_status *status) {
                                      .loaded = sender->loaded,
                                      .applied_lsn = sender->applied_lsn,
                                      .saved_lsn = sender->saved_lsn,
+                                     .paused = sender->gate.paused,
+                                     .broken = gate_broken(&sender->gate),
                                      .queue_bytes = sender->queued_bytes,
                                      .oldest_commit_us = sender->load_began_us,
                                      .last_error_us = sender->last_error_us};

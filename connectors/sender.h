@@ -23,6 +23,7 @@
 #include "connectors/batch.h"
 #include "connectors/deadletter.h"
 #include "connectors/figures.h"
+#include "connectors/gate.h"
 #include "connectors/sink.h"
 #include "connectors/source.h"
 
@@ -33,6 +34,8 @@ struct sender_config {
     size_t queue_bytes;        /* batches waiting and in hand */
     int64_t save_interval_us;  /* between two saves of the position */
     uint64_t seed;             /* of the backoff's jitter */
+    struct gate_config gate;
+    bool paused; /* from the start */
 };
 
 struct sender_deps {
@@ -56,6 +59,8 @@ enum sender_state {
 struct sender_status {
     enum sender_state state;
     bool loaded; /* the initial load is complete */
+    bool paused;
+    bool broken; /* the circuit breaker is open */
     uint64_t applied_lsn;
     uint64_t saved_lsn;
     size_t queue_bytes;
@@ -87,7 +92,8 @@ uint64_t sender_confirmed_lsn(struct sender *sender);
 /* True after the sink's target was lost, until sender_open: the session must end and start over. */
 bool sender_must_restart(struct sender *sender, struct error *err);
 
-/* Any thread. */
+/* Any thread. A request that is under way ends; what is read meanwhile waits in the queue, then at the server. */
+void sender_pause(struct sender *sender, bool paused);
 void sender_status(struct sender *sender, struct sender_status *status);
 const char *sender_state_name(enum sender_state state);
 
