@@ -124,6 +124,7 @@ void batch_put(struct batch *batch, struct slice key, const struct write_stamp *
         if (values[i].kind == VALUE_UNCHANGED) write->incomplete = true;
     }
     write->row = values;
+    write->n_rows = 1;
     count_bytes(batch);
 }
 

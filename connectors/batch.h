@@ -44,7 +44,9 @@ struct write {
     bool vanished; /* it was read again and is gone: its removal comes later in the stream */
     struct slice key;
     struct write_stamp stamp;
-    const struct value *row; /* shape->n_columns values; NULL for a removal */
+    /* n_rows times shape->n_columns values; NULL for a removal. More rows than one where shape->many. */
+    const struct value *row;
+    uint32_t n_rows;
     int status;              /* of a refusal, in the sink's own terms */
     const char *cause;       /* JSON; in the batch's arena */
 };

@@ -181,6 +181,10 @@ static void write_value(struct buf *out, const struct shape_column *column,
 }
 
 void document_append(struct buf *out, const struct shape *shape, const struct value *row) {
+    if (shape->document != SHAPE_NONE) {
+        write_value(out, &shape->columns[shape->document], &row[shape->document]);
+        return;
+    }
     buf_append_char(out, '{');
     for (uint16_t i = 0; i < shape->n_columns; i++) {
         if (i) buf_append_char(out, ',');

@@ -13,7 +13,8 @@
 #include "base/change.h"
 #include "connectors/shape.h"
 
-/* Every column must be there: no VALUE_UNCHANGED. */
+/* Every column must be there: no VALUE_UNCHANGED. Where a column is the document (shape->document), that alone, as it is: JSON
+ * of any depth, as a view's query makes it; null where it is NULL. */
 void document_append(struct buf *out, const struct shape *shape, const struct value *row);
 
 #endif

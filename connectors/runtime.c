@@ -191,10 +191,15 @@ static const struct value *with_key_from(const struct runtime *runtime, struct v
         uint16_t at = runtime->shape->keys[i];
         if (merged[at].kind == VALUE_UNCHANGED) merged[at] = old_row[at];
     }
+    int routing = runtime->shape->routing;
+    if (routing != SHAPE_NONE && merged[routing].kind == VALUE_UNCHANGED)
+        merged[routing] = old_row[routing];
     return merged;
 }
 
-/* A changed key moves the row: the old document goes, at the same version, which is another key's. */
+/* A changed key moves the row: the old document goes. Its removal has a version below the row's: where the key was changed by
+ * its routing alone, both may be one document, and then the row's is the newer. (No other record has that LSN: they are 24 bytes
+ * long at the least.) */
 static bool put_row(struct runtime *runtime, const struct transaction *tx,
                     const struct change *change, const struct write_stamp *stamp,
                     struct error *err) {
@@ -211,7 +216,8 @@ static bool put_row(struct runtime *runtime, const struct transaction *tx,
         struct slice key = buf_slice(&runtime->key);
         if (read_key(runtime, old_row, &runtime->old_key) &&
             !slice_equal(key, buf_slice(&runtime->old_key)))
-            batch_remove(batch, buf_slice(&runtime->old_key), stamp);
+            batch_remove(batch, buf_slice(&runtime->old_key),
+                         &(struct write_stamp){stamp->version - 1, stamp->xid});
         batch_put(batch, key, stamp, row, change->old_is_key ? NULL : old_row);
     }
     mem_free(merged);

@@ -76,7 +76,25 @@ struct shape *shape_create(const char *schema, const char *table, uint16_t n_col
     shape->columns = own_columns;
     shape->n_keys = n_keys;
     shape->keys = own_keys;
+    shape->routing = shape->document = SHAPE_NONE;
     return shape;
+}
+
+static bool find_column(const struct shape *shape, const char *name, int *at) {
+    *at = SHAPE_NONE;
+    for (uint16_t i = 0; name && i < shape->n_columns; i++) {
+        if (strcmp(shape->columns[i].name, name) == 0) *at = i;
+    }
+    return !name || *at != SHAPE_NONE;
+}
+
+bool shape_set_parts(struct shape *shape, const char *routing, const char *document) {
+    bool found = find_column(shape, routing, &shape->routing);
+    shape->routing_apart = shape->routing != SHAPE_NONE;
+    for (uint16_t i = 0; i < shape->n_keys; i++) {
+        if (shape->keys[i] == shape->routing) shape->routing_apart = false;
+    }
+    return find_column(shape, document, &shape->document) && found;
 }
 
 struct shape *shape_acquire(struct shape *shape) {
@@ -115,14 +133,74 @@ static void append_key_part(struct buf *out, const struct value *value) {
 }
 
 bool shape_append_key(const struct shape *shape, const struct value *row, struct buf *out) {
+    bool single = shape->n_keys == 1 && !shape->routing_apart;
+    if (shape->routing_apart) {
+        const struct value *routing = &row[shape->routing];
+        if (routing->kind == VALUE_UNCHANGED) return false;
+        if (routing->kind == VALUE_TEXT) append_key_part(out, routing);
+        buf_append_char(out, ':');
+    }
     for (uint16_t i = 0; i < shape->n_keys; i++) {
         const struct value *value = &row[shape->keys[i]];
         if (value->kind != VALUE_TEXT) return false;
         if (i) buf_append_char(out, ':');
-        if (shape->n_keys == 1)
+        if (single)
             buf_append(out, value->data, value->len);
         else
             append_key_part(out, value);
     }
     return true;
+}
+
+/* A part of a key, decoded: the other way of append_key_part, which writes two escapes alone. */
+static void decode_part(struct slice part, struct buf *out) {
+    for (size_t i = 0; i < part.len; i++) {
+        bool escape = part.data[i] == '%' && part.len - i > 2;
+        if (escape && memcmp(part.data + i, "%3A", 3) == 0) {
+            buf_append_char(out, ':');
+            i += 2;
+        } else if (escape && memcmp(part.data + i, "%25", 3) == 0) {
+            buf_append_char(out, '%');
+            i += 2;
+        } else {
+            buf_append_char(out, part.data[i]);
+        }
+    }
+}
+
+static struct slice take_part(struct slice *rest) {
+    const char *colon = rest->len ? memchr(rest->data, ':', rest->len) : NULL;
+    struct slice part = slice_make(rest->data, colon ? (size_t)(colon - rest->data) : rest->len);
+    size_t taken = part.len + (colon ? 1 : 0);
+    *rest = slice_make(rest->data + taken, rest->len - taken);
+    return part;
+}
+
+/* The key column that is the routing too. */
+static void append_routing_of_key(const struct shape *shape, struct slice key,
+                                  struct buf *routing) {
+    if (shape->n_keys == 1) {
+        buf_append_slice(routing, key);
+        return;
+    }
+    struct slice part = {0};
+    for (uint16_t i = 0; i < shape->n_keys; i++) {
+        part = take_part(&key);
+        if (shape->keys[i] == shape->routing) break;
+    }
+    decode_part(part, routing);
+}
+
+void shape_split_key(const struct shape *shape, struct slice key, struct buf *id,
+                     struct buf *routing) {
+    if (!shape->routing_apart) {
+        if (shape->routing != SHAPE_NONE) append_routing_of_key(shape, key, routing);
+        buf_append_slice(id, key);
+        return;
+    }
+    decode_part(take_part(&key), routing);
+    if (shape->n_keys == 1)
+        decode_part(key, id);
+    else
+        buf_append_slice(id, key);
 }

@@ -41,6 +41,8 @@ struct shape_column {
     const char *type_name;
 };
 
+enum { SHAPE_NONE = -1 };
+
 struct shape {
     _Atomic int references;
     const char *schema;
@@ -49,12 +51,18 @@ struct shape {
     const struct shape_column *columns;
     uint16_t n_keys;
     const uint16_t *keys; /* places in columns, in the key's order */
+    int routing;          /* the place of the column that chooses a shard; SHAPE_NONE */
+    bool routing_apart;   /* it is none of the keys: then it stands before them in a key's text */
+    int document;         /* the place of the column that is the document; SHAPE_NONE: the row is */
+    bool many;            /* a key has any number of rows: those of a query's result */
 };
 
 /* Copies everything. One reference is the caller's. */
 struct shape *shape_create(const char *schema, const char *table, uint16_t n_columns,
                            const struct shape_column *columns, uint16_t n_keys,
                            const uint16_t *keys);
+/* Before anybody else has it: the columns of those names have these parts. NULL: none has. False: there is none such. */
+bool shape_set_parts(struct shape *shape, const char *routing, const char *document);
 struct shape *shape_acquire(struct shape *shape);
 void shape_release(struct shape **shape);
 
@@ -63,7 +71,11 @@ bool shape_builtin_type(uint32_t type_oid, struct shape_column *column);
 
 /* Appends the row's key as users write it: the value as it is, or with several columns their values with
  * ':' and '%' percent-encoded and ':' between. False if a key column is not in the row (NULL or
- * unchanged). */
+ * unchanged). With routing_apart the routing (NULL: nothing) stands before it as a further part, so that a row which moves to
+ * another shard changes its key. */
 bool shape_append_key(const struct shape *shape, const struct value *row, struct buf *out);
+/* The other way: the key as users write it, and the routing; "" where there is none. Both are appended. */
+void shape_split_key(const struct shape *shape, struct slice key, struct buf *id,
+                     struct buf *routing);
 
 #endif

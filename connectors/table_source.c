@@ -22,6 +22,8 @@ struct table_source {
     char *schema;
     char *table;
     char *publication;
+    char *routing;  /* NULL: none */
+    char *document; /* NULL: none */
     bool shared_publication;
     struct log *log;
 
@@ -48,6 +50,8 @@ struct table_source *table_source_create(const struct table_source_config *confi
                          : mem_strdup("public");
     source->table = mem_strdup(dot ? dot + 1 : config->table);
     source->publication = mem_strdup(config->publication);
+    source->routing = config->routing ? mem_strdup(config->routing) : NULL;
+    source->document = config->document ? mem_strdup(config->document) : NULL;
     source->shared_publication = config->shared_publication;
     source->log = config->log;
     return source;
@@ -65,6 +69,8 @@ void table_source_destroy(struct table_source **source) {
     mem_free(old->schema);
     mem_free(old->table);
     mem_free(old->publication);
+    mem_free(old->routing);
+    mem_free(old->document);
     mem_free(old);
 }
 
@@ -137,6 +143,32 @@ static struct shape *shape_of_table(const struct catalog_table *table) {
     return shape;
 }
 
+/* Takes the shape away where it cannot have its parts. The routing of a deleted row must come with it, or its shard is not
+ * known. */
+static bool set_parts(const struct table_source *source, struct shape **shape,
+                      char replica_identity, struct error *err) {
+    struct shape *given = *shape;
+    bool found = shape_set_parts(given, source->routing, source->document);
+    bool told = !given->routing_apart || replica_identity == 'f';
+    bool json =
+        given->document == SHAPE_NONE || given->columns[given->document].class == CLASS_JSON;
+    if (found && told && json) return true;
+    bool unknown_routing = source->routing && given->routing == SHAPE_NONE;
+    shape_release(shape);
+    if (!found)
+        return error_set(err, ERROR_CONFIG, false, "table %s.%s has no column \"%s\"",
+                         source->schema, source->table,
+                         unknown_routing ? source->routing : source->document);
+    if (!json)
+        return error_set(err, ERROR_CONFIG, false,
+                         "table %s.%s: column \"%s\" is not json or jsonb, and is no document",
+                         source->schema, source->table, source->document);
+    return error_set(err, ERROR_CONFIG, false,
+                     "table %s.%s: routing column \"%s\" is none of the key's, and a deleted row "
+                     "comes without it; ALTER TABLE %s.%s REPLICA IDENTITY FULL mends it",
+                     source->schema, source->table, source->routing, source->schema, source->table);
+}
+
 static bool find_in_publication(const struct table_source *source, PGconn *conn, bool *exists,
                                 bool *holds, struct error *err) {
     const char *params[] = {source->publication, source->schema, source->table};
@@ -198,8 +230,9 @@ static bool prepare(void *self, struct shape **shape, uint64_t *system_identifie
     bool ready = load_table(source, conn, err) && check_table(source->described, err) &&
                  ensure_publication(source, conn, err) && read_system(conn, system_identifier, err);
     PQfinish(conn);
-    if (ready) *shape = shape_of_table(source->described);
-    return ready;
+    if (!ready) return false;
+    *shape = shape_of_table(source->described);
+    return set_parts(source, shape, source->described->replica_identity, err);
 }
 
 /* The slot decodes from restart_lsn on. Its consistent point will not do: a transaction that wrote before it
@@ -300,7 +333,7 @@ static bool shape_of(void *self, const struct relation *relation, struct shape *
                   relation->schema, relation->name);
     mem_free(keys);
     mem_free(columns);
-    return found;
+    return found && set_parts(source, shape, relation->replica_identity, err);
 }
 
 /* ---- reading again; sender's thread ---- */

@@ -20,6 +20,8 @@ struct table_source_config {
     const char *application_name;
     const char *table; /* "public.users"; without a schema: public */
     const char *publication;
+    const char *routing;     /* a column; NULL: none. See shape.h */
+    const char *document;    /* a column; NULL: none */
     bool shared_publication; /* somebody else's too: it must hold the table, and is not changed */
     struct log *log;
 };
