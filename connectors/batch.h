@@ -47,8 +47,8 @@ struct write {
     /* n_rows times shape->n_columns values; NULL for a removal. More rows than one where shape->many. */
     const struct value *row;
     uint32_t n_rows;
-    int status;              /* of a refusal, in the sink's own terms */
-    const char *cause;       /* JSON; in the batch's arena */
+    int status;        /* of a refusal, in the sink's own terms */
+    const char *cause; /* JSON; in the batch's arena */
 };
 
 enum batch_kind {

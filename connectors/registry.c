@@ -4,11 +4,12 @@
 
 #include "connectors/connector.h"
 #include "connectors/opensearch/opensearch.h"
+#include "connectors/view/view.h"
 
 /* Names alone, beside the table, because connector_types() gives out a plain list. */
-static const char *const names[] = {"opensearch", NULL};
+static const char *const names[] = {"opensearch", "view", NULL};
 
-static const struct sink_type *const types[] = {&opensearch_sink};
+static const struct sink_type *const types[] = {&opensearch_sink, &view_sink};
 
 const struct sink_type *registry_find(const char *name) {
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {

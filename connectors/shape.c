@@ -204,3 +204,19 @@ void shape_split_key(const struct shape *shape, struct slice key, struct buf *id
     else
         buf_append_slice(id, key);
 }
+
+void shape_take_key(const struct shape *shape, struct slice *rest, struct buf *out) {
+    const char *colon = shape->n_keys > 1 ? memchr(rest->data, ':', rest->len) : NULL;
+    size_t len = colon ? (size_t)(colon - rest->data) : rest->len;
+    for (size_t i = 0; i < len; i++) {
+        bool escaped = shape->n_keys > 1 && rest->data[i] == '%' && i + 2 < len;
+        if (!escaped) {
+            buf_append_char(out, rest->data[i]);
+            continue;
+        }
+        buf_append_char(out, rest->data[i + 1] == '3' ? ':' : '%');
+        i += 2;
+    }
+    size_t taken = len + (colon ? 1 : 0);
+    *rest = slice_make(rest->data + taken, rest->len - taken);
+}

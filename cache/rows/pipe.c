@@ -11,6 +11,7 @@
 #include "base/lsn.h"
 #include "base/mem.h"
 #include "base/pg.h"
+#include "base/pgarray.h"
 
 /* An answer that is to come, in the order in which the server will send them. */
 struct expectation {
@@ -477,11 +478,11 @@ static void put_value(struct buf *literals, const struct batch *batch, uint16_t 
         buf_append_char(literals, '\0');
         return;
     }
-    statement_array_begin(literals);
+    pgarray_begin(literals);
     for (uint32_t i = 0; i < batch->n_fills; i++)
-        statement_array_add(literals, k < batch->fills[i]->row.n ? batch->fills[i]->row.values[k]
+        pgarray_add(literals, k < batch->fills[i]->row.n ? batch->fills[i]->row.values[k]
                                                                  : SLICE(""));
-    statement_array_end(literals);
+    pgarray_end(literals);
 }
 
 static bool send_batch(struct pipe *pipe, struct unit *unit, struct batch *batch) {

@@ -200,17 +200,3 @@ void statement_compose(const struct statement *statement, struct buf *sql) {
         compose_each(statement, sql);
     buf_text(sql);
 }
-
-void statement_array_begin(struct buf *literal) { buf_append_char(literal, '{'); }
-
-void statement_array_add(struct buf *literal, struct slice value) {
-    if (literal->data[literal->len - 1] != '{') buf_append_char(literal, ',');
-    buf_append_char(literal, '"');
-    for (size_t i = 0; i < value.len; i++) {
-        if (value.data[i] == '"' || value.data[i] == '\\') buf_append_char(literal, '\\');
-        buf_append_char(literal, value.data[i]);
-    }
-    buf_append_char(literal, '"');
-}
-
-void statement_array_end(struct buf *literal) { buf_append(literal, "}", 2); }

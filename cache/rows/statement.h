@@ -121,9 +121,4 @@ static inline int statement_guard_at(const struct statement *statement) {
 /* Appends the SQL, NUL-terminated. */
 void statement_compose(const struct statement *statement, struct buf *sql);
 
-/* A text[] literal: begin, then each value, then end (which terminates it with a NUL). */
-void statement_array_begin(struct buf *literal);
-void statement_array_add(struct buf *literal, struct slice value);
-void statement_array_end(struct buf *literal);
-
 #endif

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/lsn.h"
 #include "base/mem.h"
+#include "base/pgarray.h"
 #include "cache/rows/warden.h"
 #include "cache/writes/hosts.h"
 #include "cache/writes/wire.h"
@@ -169,9 +170,9 @@ static void send_query(struct writer *writer, struct line *line, uint32_t i) {
     writer->literals.len = 0;
     for (uint16_t k = 0; k < n; k++) {
         starts[k] = writer->literals.len;
-        statement_array_begin(&writer->literals);
-        statement_array_add(&writer->literals, k < op->row.n ? op->row.values[k] : SLICE(""));
-        statement_array_end(&writer->literals);
+        pgarray_begin(&writer->literals);
+        pgarray_add(&writer->literals, k < op->row.n ? op->row.values[k] : SLICE(""));
+        pgarray_end(&writer->literals);
     }
     for (uint16_t k = 0; k < n; k++)
         parameters[k] = writer->literals.data + starts[k];

@@ -7,6 +7,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "base/pgarray.h"
 #include "base/pgsnapshot.h"
 #include "cache/rows/rowkey.h"
 #include "cache/rows/statement.h"
@@ -43,10 +44,10 @@ static void check_round_trip(const struct table *table, const struct rowkey *key
 
 static void check_array(const struct rowkey *key) {
     struct buf literal = {0};
-    statement_array_begin(&literal);
+    pgarray_begin(&literal);
     for (uint16_t i = 0; i < key->n; i++)
-        statement_array_add(&literal, key->values[i]);
-    statement_array_end(&literal);
+        pgarray_add(&literal, key->values[i]);
+    pgarray_end(&literal);
     ASSERT(strlen(literal.data) == literal.len - 1); /* no value holds a NUL */
     buf_deinit(&literal);
 }

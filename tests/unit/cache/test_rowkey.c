@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "cache/rows/rowkey.h"
+#include "base/pgarray.h"
 #include "cache/rows/statement.h"
 #include "cache/rows/touched.h"
 
@@ -311,11 +312,11 @@ static void the_statement_quotes_and_casts(void **state) {
     assert_non_null(strstr(buf_text(&sql), "SELECT s.s, r.\"id\", pg_catalog.row_to_json(r.*)"));
     assert_non_null(strstr(buf_text(&sql), "ON r.\"id\" = ANY ($1::integer[])"));
     sql.len = 0;
-    statement_array_begin(&sql);
-    statement_array_add(&sql, SLICE("{"));
-    statement_array_add(&sql, SLICE("a\"b\\c,"));
-    statement_array_add(&sql, SLICE(""));
-    statement_array_end(&sql);
+    pgarray_begin(&sql);
+    pgarray_add(&sql, SLICE("{"));
+    pgarray_add(&sql, SLICE("a\"b\\c,"));
+    pgarray_add(&sql, SLICE(""));
+    pgarray_end(&sql);
     assert_string_equal(sql.data, "{\"{\",\"a\\\"b\\\\c,\",\"\"}");
     buf_deinit(&sql);
 }

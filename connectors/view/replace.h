@@ -1,0 +1,18 @@
+/* replace.h: the state of keys replaced by the rows that a batch has of them: one DELETE, one INSERT.
+ *
+ *     replace_rows(target, batch, from, to, &sqlstate, err)       within a transaction of the target
+ *
+ * Writes that are not pending are left out. Every column of the shape goes as one array of texts, which the target casts to
+ * its own columns' types. Outcomes are the caller's. */
+#ifndef FRESHET_CONNECTORS_VIEW_REPLACE_H
+#define FRESHET_CONNECTORS_VIEW_REPLACE_H
+
+#include "connectors/batch.h"
+#include "connectors/view/target.h"
+
+/* What stands before the statements is as it was only after a rollback of the caller's. `sqlstate`: of the failure; "" where there
+ * is none. */
+bool replace_rows(struct target *target, struct batch *batch, size_t from, size_t to,
+                  char sqlstate[6], struct error *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,154 @@
+#include "connectors/view/view.h"
+
+#include <string.h>
+
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/pg.h"
+#include "connectors/view/replace.h"
+#include "connectors/view/target.h"
+
+struct sink {
+    struct target target;
+};
+
+static struct sink *view_create(const struct connector_config *config, const struct sink_deps *deps,
+                                struct error *err) {
+    const char *dot = strchr(config->into, '.');
+    if (!config->into[0] || (dot && (dot == config->into || !dot[1]))) {
+        error_set(err, ERROR_CONFIG, false, "into \"%s\": write schema.table", config->into);
+        return NULL;
+    }
+    struct sink *sink = mem_zalloc(sizeof *sink);
+    target_init(&sink->target, config->url ? config->url : config->database_url, config->name,
+                config->into, deps->log);
+    return sink;
+}
+
+static void view_destroy(struct sink **sink) {
+    struct sink *old = *sink;
+    *sink = NULL;
+    if (!old) return;
+    target_deinit(&old->target);
+    mem_free(old);
+}
+
+static bool view_open(struct sink *sink, const struct shape *shape, uint64_t system_identifier,
+                      struct sink_target *target, struct error *err) {
+    return target_open(&sink->target, shape, system_identifier, target, err);
+}
+
+/* Within the transaction: what is altered goes with it, if that is lost. */
+static bool view_reshape(struct sink *sink, const struct shape *shape, struct error *err) {
+    struct target *target = &sink->target;
+    if (target_begin(target, err) && target_reshape(target, shape, err)) return true;
+    target_abandon(target, err);
+    return false;
+}
+
+/* What a value does that the target cannot take: data exceptions, broken constraints, a trigger's objections. All else is
+ * trouble of the target's and no fault of the row. */
+static bool is_refusal(const char sqlstate[6]) {
+    return strncmp(sqlstate, "22", 2) == 0 || strncmp(sqlstate, "23", 2) == 0 ||
+           strncmp(sqlstate, "P0", 2) == 0;
+}
+
+static void refuse(struct batch *batch, struct write *write, const struct error *err) {
+    struct buf cause = {0};
+    json_append_string(&cause, slice_from(err->message));
+    batch_refuse(batch, write, 0, buf_slice(&cause));
+    buf_deinit(&cause);
+}
+
+/* The writes in [from, to), halved where one of them is refused, until that one stands alone. */
+static bool replace_range(struct target *target, struct batch *batch, size_t from, size_t to,
+                          struct error *err) {
+    size_t at = from;
+    struct write *first = batch_next(batch, &at, to);
+    if (!first) return true;
+    bool alone = !batch_next(batch, &(size_t){at}, to);
+    char sqlstate[6];
+    if (!pg_exec(target->conn, "SAVEPOINT freshet", err)) return false;
+    if (replace_rows(target, batch, from, to, sqlstate, err))
+        return pg_exec(target->conn, "RELEASE SAVEPOINT freshet", err);
+    if (!is_refusal(sqlstate)) return false;
+    struct error ignored;
+    if (!pg_exec(target->conn, "ROLLBACK TO SAVEPOINT freshet", &ignored)) return false;
+    if (alone) {
+        refuse(batch, first, err);
+        return true;
+    }
+    size_t middle = from + (to - from) / 2;
+    if (middle < at) middle = at;
+    return replace_range(target, batch, from, middle, err) &&
+           replace_range(target, batch, middle, to, err);
+}
+
+static void forgive(struct batch *batch) {
+    for (size_t i = 0; i < batch->n_writes; i++)
+        batch->writes[i].outcome = WRITE_PENDING;
+}
+
+static bool view_apply(struct sink *sink, struct batch *batch, struct error *err) {
+    struct target *target = &sink->target;
+    bool done = target_begin(target, err) && replace_range(target, batch, 0, batch->n_writes, err);
+    if (!done) {
+        forgive(batch); /* those that were refused go with the transaction, too */
+        target_abandon(target, err);
+        return false;
+    }
+    target->written = true;
+    struct write *write;
+    for (size_t at = 0; (write = batch_next(batch, &at, batch->n_writes));)
+        write->outcome = WRITE_DONE;
+    return true;
+}
+
+/* Everything in the table is older than what comes: the stream brings one after the other. */
+static bool view_clear_older(struct sink *sink, uint64_t version, bool loaded, uint64_t *removed,
+                             struct error *err) {
+    (void)version, (void)loaded;
+    struct target *target = &sink->target;
+    struct buf sql = {0};
+    buf_append_text(&sql, "DELETE FROM ");
+    pg_quote_table(&sql, target->schema, target->table);
+    PGresult *done = target_begin(target, err) ? pg_query(target->conn, buf_text(&sql), err) : NULL;
+    buf_deinit(&sql);
+    if (!done) {
+        target_abandon(target, err);
+        return false;
+    }
+    *removed = strtoull(PQcmdTuples(done), NULL, 10);
+    PQclear(done);
+    target->written = true;
+    return true;
+}
+
+static bool view_flush(struct sink *sink, const struct change_position *position,
+                       struct error *err) {
+    return target_commit(&sink->target, position, err);
+}
+
+static bool view_load_position(struct sink *sink, struct change_position *position,
+                               struct error *err) {
+    return target_load_position(&sink->target, position, err);
+}
+
+const struct sink_type view_sink = {
+    .name = "view",
+    .help = "A table of PostgreSQL, in this database or another, with the position beside it",
+    .needs = "into",
+    .takes = "url",
+    .ops =
+        {
+            .create = view_create,
+            .destroy = view_destroy,
+            .open = view_open,
+            .reshape = view_reshape,
+            .apply = view_apply,
+            .clear_older = view_clear_older,
+            .flush = view_flush,
+            .load_position = view_load_position,
+            .transactional = true,
+        },
+};
