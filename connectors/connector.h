@@ -24,6 +24,7 @@ struct connector_config {
     const char *table; /* "public.users" */
     const char *url;
     const char *index;       /* default: the table's name */
+    const char *into;        /* view: "public.users_copy" */
     const char *slot;        /* default: freshet_<name> with - as _ */
     const char *publication; /* default: the same */
     const char *mapping; /* a file: mappings and settings of the index; NULL: from the columns */
@@ -41,6 +42,11 @@ struct connector_config {
     bool rebuild;
     uint64_t batch_bytes;
     int64_t batch_interval_ms;
+    uint64_t rate_limit; /* writes a second; 0: none */
+    uint32_t breaker_failures;
+    int64_t breaker_pause_ms;
+    uint32_t load_readers;
+    uint64_t max_retained_wal; /* bytes; 0: any */
 };
 
 struct connector_deps {
@@ -56,6 +62,12 @@ bool connector_start(struct connector *connector, struct error *err) MUST_CHECK;
 void connector_stop(struct connector *connector);
 void connector_destroy(struct connector **connector);
 struct change_sink connector_sink(struct connector *connector);
+/* Writes nothing to the sink until it is resumed, after a restart neither. Any thread. */
+bool connector_pause(struct connector *connector, bool paused, struct error *err) MUST_CHECK;
+/* What the server keeps for the slot: past max_retained_wal the slot is given up, and the table loaded anew once the sink
+ * takes writes. Any thread. */
+void connector_retains(struct connector *connector, uint64_t wal_bytes);
+const char *connector_name(const struct connector *connector);
 /* For /status: a new reference for the caller. Any thread. */
 json_t *connector_status(struct connector *connector);
 

@@ -204,6 +204,8 @@ static const struct option connector_options[] = {
      .help = "Who may sign the certificate of an `https` target: a file of certificates (PEM)."},
     {"user", STRING, IN(connector_config, user), .help = "For the target."},
     {"password", SECRET, IN(connector_config, password), .help = "For the target."},
+    {"into", STRING, IN(connector_config, into),
+     .help = "Of `view`: `schema.table`, the table that is kept equal; made if absent."},
     {"slot", STRING, IN(connector_config, slot), .shown = "`freshet_NAME`",
      .help = "Its replication slot: lower-case letters, digits and `_`."},
     {"publication", STRING, IN(connector_config, publication), .shown = "`freshet_NAME`",
@@ -213,6 +215,22 @@ static const struct option connector_options[] = {
      .help = "A write to the target is sent at the latest with this many bytes."},
     {"batch_interval", DURATION, IN(connector_config, batch_interval_ms), .initial = "100ms",
      .min = 1, .max = 60 * 1000, .help = "And at the latest after this time."},
+    {"rate_limit", COUNT, IN(connector_config, rate_limit), .shown = "none", .min = 1,
+     .max = 100000000, .help = "So many rows a second are written to the target at most."},
+    {"breaker_failures", COUNT, IN(connector_config, breaker_failures), .initial = "10",
+     .max = 1000000,
+     .help = "After so many failures in a row the target is left alone for `breaker_pause`, and "
+             "then tried once; `0`: it is tried on, with growing waits."},
+    {"breaker_pause", DURATION, IN(connector_config, breaker_pause_ms), .initial = "15s", .min = 1,
+     .max = 24 * 3600 * 1000, .help = "See `breaker_failures`."},
+    {"load_readers", COUNT, IN(connector_config, load_readers), .initial = "1", .min = 1, .max = 64,
+     .help = "Connections that read the table for its initial load."},
+    {"max_retained_wal", SIZE, IN(connector_config, max_retained_wal), .shown = "any amount",
+     .min = 1024 * 1024,
+     .help = "When the server keeps more WAL than this for the slot, because the target is away or "
+             "slow, the slot is given up rather than the server's disk filled, and the table is "
+             "loaded anew once the target takes writes; so it is when the server has given up the "
+             "slot itself. Without it nothing is given up, and a lost slot wants an operator."},
     {0},
 };
 
