@@ -2,6 +2,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -31,6 +32,8 @@ struct connector {
     char *table;
     char *index;
     char *letters_path;
+    char *paused_path; /* a file that is there while it is paused */
+    uint64_t max_retained_wal;
     const struct sink_type *type;
     struct metrics *metrics;
     _Atomic bool stop;
@@ -106,6 +109,8 @@ READER(read_lag_bytes, lag_bytes(&sender, &runtime))
 READER(read_queue_bytes, sender.queue_bytes)
 READER(read_applied_lsn, sender.applied_lsn)
 READER(read_retrying, sender.state == SENDER_RETRYING)
+READER(read_paused, sender.paused)
+READER(read_broken, sender.broken)
 READER(read_last_error, (double)sender.last_error_us / 1e6)
 #undef READER
 
@@ -126,6 +131,10 @@ static void register_gauges(struct connector *connector) {
          read_applied_lsn},
         {"freshet_connector_retrying", "1 while the sink is away and the connector waits for it.",
          read_retrying},
+        {"freshet_connector_paused", "1 while it is paused by an operator.", read_paused},
+        {"freshet_connector_breaker_open",
+         "1 while the sink is left alone, but for a try now and then, after many failures.",
+         read_broken},
         {"freshet_connector_last_error_timestamp_seconds",
          "When the sink last failed (Unix time); 0: never.", read_last_error},
     };
@@ -176,6 +185,9 @@ static void create_threads_side(struct connector *connector, const struct connec
     int64_t interval_ms =
         config->batch_interval_ms > 0 ? config->batch_interval_ms : DEFAULT_BATCH_INTERVAL_MS;
     struct source source = table_source_as_source(connector->source);
+    struct gate_config gate = {.writes_per_second = config->rate_limit,
+                               .breaker_failures = config->breaker_failures,
+                               .breaker_pause_us = config->breaker_pause_ms * 1000};
     char *path = mem_printf("%s/%s.position", config->state_dir, config->name);
     connector->sender = sender_create(
         &(struct sender_config){.name = config->name,
@@ -183,7 +195,9 @@ static void create_threads_side(struct connector *connector, const struct connec
                                 .position_path = path,
                                 .queue_bytes = QUEUE_BATCHES * batch_bytes,
                                 .save_interval_us = SAVE_INTERVAL_MS * 1000,
-                                .seed = (uint64_t)clock_wall_us() ^ (uint64_t)getpid() << 32},
+                                .seed = (uint64_t)clock_wall_us() ^ (uint64_t)getpid() << 32,
+                                .gate = gate,
+                                .paused = access(connector->paused_path, F_OK) == 0},
         &(struct sender_deps){.ops = &connector->type->ops,
                               .sink = connector->sink,
                               .source = source,
@@ -194,7 +208,10 @@ static void create_threads_side(struct connector *connector, const struct connec
     mem_free(path);
     connector->runtime =
         runtime_create(&(struct runtime_config){.name = config->name,
+                                                .database_url = config->database_url,
+                                                .slot = config->slot,
                                                 .batch_bytes = batch_bytes,
+                                                .batch_writes = gate_batch_writes(&gate),
                                                 .batch_interval_us = interval_ms * 1000},
                        &(struct runtime_deps){.sender = connector->sender,
                                               .source = source,
@@ -216,6 +233,8 @@ struct connector *connector_create(const struct connector_config *config,
     connector->index = mem_strdup(config->index ? config->index : "");
     connector->letters_path =
         mem_printf("%s/%s.deadletters.jsonl", config->state_dir, config->name);
+    connector->paused_path = mem_printf("%s/%s.paused", config->state_dir, config->name);
+    connector->max_retained_wal = config->max_retained_wal;
     connector->type = type;
     connector->metrics = deps->metrics;
     if (!check_name(config->name, err) || !make_directory(config->state_dir, err) ||
@@ -251,6 +270,7 @@ void connector_destroy(struct connector **connector) {
     mem_free(old->table);
     mem_free(old->index);
     mem_free(old->letters_path);
+    mem_free(old->paused_path);
     mem_free(old);
 }
 
@@ -258,7 +278,27 @@ struct change_sink connector_sink(struct connector *connector) {
     return runtime_sink(connector->runtime);
 }
 
+bool connector_pause(struct connector *connector, bool paused, struct error *err) {
+    const char *path = connector->paused_path;
+    int fd = paused ? open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600) : -1;
+    bool noted = paused ? fd >= 0 : unlink(path) == 0 || errno == ENOENT;
+    if (!noted)
+        return error_set(err, ERROR_SYSTEM, false, "connector %s: %s: %s", connector->name, path,
+                         strerror(errno));
+    if (fd >= 0) close(fd);
+    sender_pause(connector->sender, paused);
+    return true;
+}
+
+void connector_retains(struct connector *connector, uint64_t wal_bytes) {
+    if (!connector->max_retained_wal || wal_bytes <= connector->max_retained_wal) return;
+    runtime_give_up(connector->runtime, wal_bytes);
+}
+
+const char *connector_name(const struct connector *connector) { return connector->name; }
+
 static const char *phase(const struct sender_status *sender, const struct runtime_status *runtime) {
+    if (sender->paused) return "paused";
     if (sender->state == SENDER_RETRYING) return "retrying";
     if (runtime->loading || (!sender->loaded && sender->state == SENDER_SENDING)) return "loading";
     return sender->loaded ? "streaming" : "waiting";
@@ -299,6 +339,8 @@ json_t *connector_status(struct connector *connector) {
         {"state", json_string(phase(&sender, &runtime))},
         {"sender", json_string(sender_state_name(sender.state))},
         {"loaded", json_boolean(sender.loaded)},
+        {"paused", json_boolean(sender.paused)},
+        {"breaker", json_string(sender.broken ? "open" : "closed")},
         {"applied_lsn", json_string(lsn)},
         {"lag_seconds", json_real(lag_seconds(&sender, &runtime))},
         {"lag_bytes", json_integer((json_int_t)lag_bytes(&sender, &runtime))},

@@ -27,6 +27,8 @@ void figures_init(struct figures *figures, struct metrics *metrics, const char *
         {&figures->retries, "retries_total", "Attempts at a batch that were put off and repeated."},
         {&figures->breaks, "breaker_opened_total",
          "Times that the sink failed so often in a row that it was left alone for a while."},
+        {&figures->give_ups, "slots_given_up_total",
+         "Times that the slot was dropped because it retained more than max_retained_wal."},
         {&figures->loads, "loads_total", "Initial loads begun."},
         {&figures->position_saves, "position_saves_total", "Positions made durable."},
     };

@@ -6,9 +6,12 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "connectors/give_up.h"
 
 struct runtime {
     char *name;
+    char *database_url;
+    char *slot;
     size_t batch_bytes;
     size_t batch_writes; /* 0: any */
     int64_t batch_interval_us;
@@ -34,12 +37,15 @@ struct runtime {
     _Atomic bool loading;
     _Atomic uint64_t seen_lsn;
     _Atomic int64_t open_commit_us;
+    _Atomic uint64_t gave_up_at; /* WAL that the slot retained; 0: it is not given up */
 };
 
 struct runtime *runtime_create(const struct runtime_config *config,
                                const struct runtime_deps *deps) {
     struct runtime *runtime = mem_zalloc(sizeof *runtime);
     runtime->name = mem_strdup(config->name);
+    runtime->database_url = mem_strdup(config->database_url);
+    runtime->slot = mem_strdup(config->slot);
     runtime->batch_bytes = config->batch_bytes;
     runtime->batch_writes = config->batch_writes;
     runtime->batch_interval_us = config->batch_interval_us;
@@ -58,6 +64,8 @@ void runtime_destroy(struct runtime **runtime) {
     shape_release(&old->shape);
     buf_deinit(&old->key);
     buf_deinit(&old->old_key);
+    mem_free(old->database_url);
+    mem_free(old->slot);
     mem_free(old->name);
     mem_free(old);
 }
@@ -102,8 +110,31 @@ static void enqueue_barrier(struct runtime *runtime, enum batch_kind kind, uint6
 
 /* ---- a session's start and end ---- */
 
+/* Without a slot the server keeps nothing for us. A new one is made when there is somebody to write to. */
+static bool leave_slot(struct runtime *runtime, struct error *err) {
+    uint64_t retained = atomic_load(&runtime->gave_up_at);
+    if (!retained) return true;
+    bool dropped = false;
+    if (!give_up_slot(runtime->database_url, runtime->slot, &dropped, err)) return false;
+    if (dropped) {
+        metric_add(runtime->figures->give_ups, 1);
+        log_warn(runtime->log, "slot_given_up",
+                 "connector=%s slot=%s retained_bytes=%llu consequence=\"the table is loaded anew "
+                 "when the target takes writes\"",
+                 runtime->name, runtime->slot, (unsigned long long)retained);
+    }
+    struct sender_status status;
+    sender_status(runtime->sender, &status);
+    return !status.paused ||
+           error_set(err, ERROR_UNAVAILABLE, true,
+                     "slot \"%s\" was given up for the WAL that it retained; the table is loaded "
+                     "anew once the connector is resumed",
+                     runtime->slot);
+}
+
 static bool on_prepare(void *self, struct change_position *position, struct error *err) {
     struct runtime *runtime = self;
+    if (!leave_slot(runtime, err)) return false;
     batch_destroy(&runtime->open);
     atomic_store(&runtime->open_commit_us, 0);
     struct shape *shape = NULL;
@@ -146,6 +177,9 @@ static bool on_started(void *self, const struct feed_identity *identity, struct 
     atomic_store(&runtime->loading, false);
     see(runtime, identity->slot_lsn);
     runtime->in_transaction = false;
+    atomic_store(&runtime->gave_up_at, 0);
+    /* A new slot streams nothing of what was before it. */
+    runtime->load_due |= identity->slot_created;
     return !runtime->load_due || begin_load(runtime, identity, err);
 }
 
@@ -315,6 +349,8 @@ static bool on_progress(void *self, uint64_t wal_end_lsn, struct error *err) {
 static bool on_tick(void *self, int64_t now_us, struct error *err) {
     struct runtime *runtime = self;
     if (sender_must_restart(runtime->sender, err)) return false;
+    if (atomic_load_explicit(&runtime->gave_up_at, memory_order_relaxed))
+        return error_set(err, ERROR_LIMIT, true, "slot \"%s\" retains too much WAL", runtime->slot);
     if (runtime->open && now_us - runtime->open->opened_us >= runtime->batch_interval_us)
         close_batch(runtime);
     return true;
@@ -345,6 +381,15 @@ struct change_sink runtime_sink(struct runtime *runtime) {
         .confirmed_lsn = confirmed_lsn,
     };
     return (struct change_sink){.ops = &ops, .self = runtime, .name = runtime->name};
+}
+
+void runtime_give_up(struct runtime *runtime, uint64_t wal_bytes) {
+    struct sender_status status;
+    sender_status(runtime->sender, &status);
+    /* A load that gets on would only be begun again. */
+    bool stuck = status.paused || status.state == SENDER_RETRYING;
+    if (atomic_load(&runtime->loading) && !stuck) return;
+    atomic_store(&runtime->gave_up_at, wal_bytes);
 }
 
 void runtime_status(struct runtime *runtime, struct runtime_status *status) {

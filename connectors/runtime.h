@@ -25,6 +25,8 @@
 
 struct runtime_config {
     const char *name;
+    const char *database_url;
+    const char *slot;
     size_t batch_bytes;
     size_t batch_writes; /* 0: any number */
     int64_t batch_interval_us;
@@ -43,6 +45,10 @@ struct runtime *runtime_create(const struct runtime_config *config,
                                const struct runtime_deps *deps);
 void runtime_destroy(struct runtime **runtime);
 struct change_sink runtime_sink(struct runtime *runtime);
+
+/* The slot retains too much: the session ends, the slot is dropped, and the table is loaded anew as soon as the sink can be
+ * opened and is not paused. For a feed that makes a slot anew where the sink's position needs one that is gone. Any thread. */
+void runtime_give_up(struct runtime *runtime, uint64_t wal_bytes);
 
 struct runtime_status {
     bool loading;

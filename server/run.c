@@ -55,12 +55,17 @@ static void warn_of_variables(struct daemon *daemon) {
         log_warn(daemon->log, "variable_ignored", "name=%.*s", (int)(len < 100 ? len : 100), name);
 }
 
+static void tell_retained(void *service, const char *slot, uint64_t wal_bytes) {
+    service_retains(service, slot, wal_bytes);
+}
+
 static bool start(struct daemon *daemon) {
     struct error err;
     struct service_deps deps = {.log = daemon->log, .metrics = daemon->metrics};
     daemon->service = service_create(daemon->config, &deps, &err);
     if (!daemon->service) return fail(daemon, &err);
-    samplers_create(&daemon->samplers, daemon->config, daemon->log, daemon->metrics);
+    struct sampler_listener listener = {.retains = tell_retained, .arg = daemon->service};
+    samplers_create(&daemon->samplers, daemon->config, listener, daemon->log, daemon->metrics);
     struct admin_deps admin_deps = {
         .metrics = daemon->metrics, .service = daemon->service, .samplers = &daemon->samplers};
     daemon->admin = admin_create(daemon->config->admin_listen, &admin_deps, &err);

@@ -27,6 +27,7 @@ struct sampler {
     int64_t interval_ms;
     uint64_t alarm_bytes;
     const char *source;
+    struct sampler_listener listener;
     uint32_t n_watched;
     struct watched *watched; /* the sampler's thread */
     pthread_t thread;
@@ -117,6 +118,9 @@ static void tell(struct sampler *sampler, struct watched *watched, const struct 
     metric_set(watched->active, seen->active);
     metric_set(watched->limit, seen->limit_bytes);
     metric_set(watched->alarm, *alarm != '\0');
+    if (sampler->listener.retains)
+        sampler->listener.retains(sampler->listener.arg, seen->slot,
+                                  (uint64_t)seen->retained_bytes);
     if (!*alarm) {
         if (watched->alarmed_us)
             log_info(sampler->log, "slot_retains_less", "slot=%s retained_bytes=%lld", seen->slot,
@@ -214,6 +218,7 @@ struct sampler *sampler_create(const char *database_url, const struct sampler_de
     sampler->interval_ms = deps->interval_ms;
     sampler->alarm_bytes = deps->alarm_bytes;
     sampler->source = deps->source;
+    sampler->listener = deps->listener;
     sampler->n_watched = deps->n_slots;
     sampler->watched = mem_calloc(deps->n_slots + 1, sizeof *sampler->watched);
     for (uint32_t i = 0; i < deps->n_slots; i++)

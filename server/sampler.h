@@ -14,6 +14,12 @@
 #include "base/log.h"
 #include "base/metrics.h"
 
+/* Told of each of `slots` at each look, on the sampler's thread. NULL: nobody. */
+struct sampler_listener {
+    void (*retains)(void *arg, const char *slot, uint64_t wal_bytes);
+    void *arg;
+};
+
 struct sampler_deps {
     struct log *log;
     struct metrics *metrics;
@@ -21,6 +27,7 @@ struct sampler_deps {
     uint64_t alarm_bytes; /* of WAL that a slot retains; 0: half of what the server allows */
     uint32_t n_slots;     /* permanent ones; the cache's temporary ones are found by their prefix */
     const char *const *slots;
+    struct sampler_listener listener;
     const char *source; /* whose they are, for the status; NULL: the main database's */
 };
 

@@ -5,8 +5,8 @@
 
 enum { SAMPLE_INTERVAL_MS = 1000 };
 
-static void add(struct samplers *samplers, const struct config *config, struct log *log,
-                struct metrics *metrics) {
+static void add(struct samplers *samplers, const struct config *config,
+                struct sampler_listener listener, struct log *log, struct metrics *metrics) {
     uint32_t n = 0;
     const char **slots = mem_calloc(config->n_connectors + 2, sizeof *slots);
     if (config->roles & ROLE_CACHE && config->cache.slot) slots[n++] = config->cache.slot;
@@ -25,20 +25,21 @@ static void add(struct samplers *samplers, const struct config *config, struct l
                                 .alarm_bytes = config->retained_wal_alarm_bytes,
                                 .n_slots = n,
                                 .slots = slots,
+                                .listener = listener,
                                 .source = config->source};
     samplers->labelled[samplers->n] = labelled;
     samplers->each[samplers->n++] = sampler_create(config->database_url, &deps);
     mem_free(slots);
 }
 
-void samplers_create(struct samplers *samplers, const struct config *config, struct log *log,
-                     struct metrics *metrics) {
+void samplers_create(struct samplers *samplers, const struct config *config,
+                     struct sampler_listener listener, struct log *log, struct metrics *metrics) {
     size_t most = config->n_sources + (size_t)1;
     *samplers = (struct samplers){.each = mem_calloc(most, sizeof *samplers->each),
                                   .labelled = mem_calloc(most, sizeof *samplers->labelled)};
-    if (config->database_url) add(samplers, config, log, metrics);
+    if (config->database_url) add(samplers, config, listener, log, metrics);
     for (uint32_t i = 0; i < config->n_sources && config->roles & ROLE_CDC; i++)
-        add(samplers, config->sources[i], log, metrics);
+        add(samplers, config->sources[i], (struct sampler_listener){0}, log, metrics);
 }
 
 void samplers_destroy(struct samplers *samplers) {

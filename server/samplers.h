@@ -14,8 +14,9 @@ struct samplers {
     struct metrics **labelled; /* of sources; NULL: the process's own */
 };
 
-void samplers_create(struct samplers *samplers, const struct config *config, struct log *log,
-                     struct metrics *metrics);
+/* `listener` is told of the main database's slots. */
+void samplers_create(struct samplers *samplers, const struct config *config,
+                     struct sampler_listener listener, struct log *log, struct metrics *metrics);
 void samplers_destroy(struct samplers *samplers);
 /* A new reference for the caller. Any thread. */
 json_t *samplers_slots(const struct samplers *samplers);

@@ -128,7 +128,8 @@ static bool create_connector(struct service *s, uint32_t i, struct error *err) {
         .application_name = application_name,
         .slot = config->slot,
         .publication = config->publication,
-        .snapshot = FEED_SNAPSHOT_INITIAL,
+        .snapshot = config->max_retained_wal ? FEED_SNAPSHOT_WHEN_NEEDED : FEED_SNAPSHOT_INITIAL,
+        .snapshot_readers = config->load_readers,
         .n_patterns = 1,
         .patterns = &config->table,
         .status_interval_ms = 1000,
@@ -349,6 +350,28 @@ bool service_snapshot(struct service *s, const char *source, const char *schema,
 json_t *service_snapshots(struct service *s, const char *source) {
     struct pump *pump = find_publisher(s, source);
     return pump ? feed_increment(pump->feed) : NULL;
+}
+
+void service_retains(struct service *s, const char *slot, uint64_t wal_bytes) {
+    for (uint32_t i = 0; i < s->n_connectors; i++) {
+        if (strcmp(s->config->connectors[i].slot, slot) == 0)
+            connector_retains(s->connectors[i], wal_bytes);
+    }
+}
+
+static struct connector *find_connector(struct service *s, const char *name, struct error *err) {
+    for (uint32_t i = 0; i < s->n_connectors; i++) {
+        if (strcmp(connector_name(s->connectors[i]), name) == 0) return s->connectors[i];
+    }
+    error_set(err, ERROR_NOT_FOUND, false, "no connector \"%.80s\" runs here", name);
+    return NULL;
+}
+
+bool service_pause(struct service *s, const char *name, bool paused, struct error *err) {
+    struct connector *connector = find_connector(s, name, err);
+    if (!connector || !connector_pause(connector, paused, err)) return false;
+    log_info(s->log, paused ? "connector_paused" : "connector_resumed", "connector=%s", name);
+    return true;
 }
 
 static json_t *lsn_json(uint64_t lsn) {

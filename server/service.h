@@ -59,6 +59,11 @@ bool service_snapshot(struct service *service, const char *source, const char *s
                       const char *name, const char *where, uint64_t *id,
                       struct error *err) MUST_CHECK;
 json_t *service_snapshots(struct service *service, const char *source);
+/* What the server keeps for a slot. Any thread. */
+void service_retains(struct service *service, const char *slot, uint64_t wal_bytes);
+/* Any thread. False: there is no such connector here, or it could not. */
+bool service_pause(struct service *service, const char *connector, bool paused,
+                   struct error *err) MUST_CHECK;
 uint16_t service_cache_port(const struct service *service); /* 0: no cache */
 uint16_t service_tls_port(const struct service *service);   /* 0: no TLS */
 /* SIGHUP: certificates are read again. Main thread. */
