@@ -5,24 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/json.h"
-
-static unsigned refuse(unsigned code, const char *why, struct buf *out) {
-    buf_append_text(out, "{\"error\":");
-    json_append_string(out, slice_from(why));
-    buf_append_text(out, "}\n");
-    return code;
-}
-
-static const char *argument(struct MHD_Connection *connection, const char *name) {
-    return MHD_lookup_connection_value(connection, MHD_GET_ARGUMENT_KIND, name);
-}
-
-static bool is_json(struct MHD_Connection *connection) {
-    const char *type =
-        MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_TYPE);
-    return type && strncmp(type, "application/json", strlen("application/json")) == 0;
-}
+#include "server/admin_request.h"
 
 /* A name up to a dot or the end, or in double quotes ("" for a quote). Moves *at past it. False: it is none. */
 static bool take_name(const char **at, struct buf *name) {
@@ -54,17 +37,17 @@ static bool split_table(const char *text, struct buf *schema, struct buf *name) 
 }
 
 static unsigned begin(struct service *service, struct MHD_Connection *connection, struct buf *out) {
-    const char *table = argument(connection, "table");
+    const char *table = admin_argument(connection, "table");
     struct buf schema = {0};
     struct buf name = {0};
     struct error err;
     uint64_t id;
     unsigned code = MHD_HTTP_OK;
     if (!table || !split_table(table, &schema, &name))
-        code = refuse(MHD_HTTP_BAD_REQUEST, "that is no table: SCHEMA.TABLE", out);
-    else if (!service_snapshot(service, argument(connection, "source"), buf_text(&schema),
-                               buf_text(&name), argument(connection, "where"), &id, &err))
-        code = refuse(MHD_HTTP_CONFLICT, err.message, out);
+        code = admin_refuse(MHD_HTTP_BAD_REQUEST, "that is no table: SCHEMA.TABLE", out);
+    else if (!service_snapshot(service, admin_argument(connection, "source"), buf_text(&schema),
+                               buf_text(&name), admin_argument(connection, "where"), &id, &err))
+        code = admin_refuse(MHD_HTTP_CONFLICT, err.message, out);
     else
         buf_printf(out, "{\"id\":%llu}\n", (unsigned long long)id);
     buf_deinit(&schema);
@@ -81,23 +64,22 @@ static json_t *find(const json_t *list, json_int_t id) {
 }
 
 static unsigned tell(struct service *service, struct MHD_Connection *connection, struct buf *out) {
-    const char *text = argument(connection, "id");
+    const char *text = admin_argument(connection, "id");
     json_int_t id = text ? atoll(text) : 0;
-    json_t *all = service_snapshots(service, argument(connection, "source"));
+    json_t *all = service_snapshots(service, admin_argument(connection, "source"));
     json_t *waiting = find(json_object_get(all, "tables"), id);
     json_t *done = find(json_object_get(all, "done"), id);
     const char *error = json_string_value(json_object_get(done, "error"));
     unsigned code = MHD_HTTP_OK;
     if (error) {
-        code = refuse(MHD_HTTP_CONFLICT, error, out);
+        code = admin_refuse(MHD_HTTP_CONFLICT, error, out);
     } else if (done || waiting) {
         json_t *state = done ? done : waiting;
         json_object_set_new(state, "state", json_string(done ? "done" : "waiting"));
-        char *dump = json_dumps(state, 0);
-        buf_append_text(out, dump);
-        free(dump);
+        code = admin_answer(json_incref(state), out);
     } else {
-        code = refuse(MHD_HTTP_NOT_FOUND, "no such snapshot is known any more: see the log", out);
+        code = admin_refuse(MHD_HTTP_NOT_FOUND, "no such snapshot is known any more: see the log",
+                            out);
     }
     json_decref(all);
     return code;
@@ -105,11 +87,8 @@ static unsigned tell(struct service *service, struct MHD_Connection *connection,
 
 unsigned admin_snapshot(struct service *service, struct MHD_Connection *connection,
                         const char *method, struct buf *out) {
-    if (strcmp(method, MHD_HTTP_METHOD_GET) == 0) return tell(service, connection, out);
-    if (strcmp(method, MHD_HTTP_METHOD_POST) != 0)
-        return refuse(MHD_HTTP_METHOD_NOT_ALLOWED, "GET and POST", out);
-    if (!is_json(connection))
-        return refuse(MHD_HTTP_UNSUPPORTED_MEDIA_TYPE, "Content-Type: application/json is needed",
-                      out);
-    return begin(service, connection, out);
+    unsigned code;
+    if (!admin_takes(connection, method, &code, out)) return code;
+    bool get = strcmp(method, MHD_HTTP_METHOD_GET) == 0;
+    return get ? tell(service, connection, out) : begin(service, connection, out);
 }

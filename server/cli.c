@@ -25,6 +25,12 @@ static const struct cli_flag snapshot_flags[] = {
     {0},
 };
 
+static const struct cli_flag verify_flags[] = {
+    {"--repair", .help = "Write the rows of a connector's sink that differ again."},
+    {"--rate", "ROWS", .help = "Of a connector: so many rows a second at most; else 20000."},
+    {0},
+};
+
 const struct cli_command cli_commands[] = {
     {"run", cli_run, .configured = true,
      .summary = "Run the cache, the change stream and the connectors, in the foreground.",
@@ -52,15 +58,28 @@ const struct cli_command cli_commands[] = {
          "admin address (--admin HOST:PORT) and waits until it is done; cut short, it goes on "
          "without\n"
          "the waiting. Exit 0: all of it is published; 1: it is not."},
-    {"verify", cli_verify, .configured = true, .partial = true, .subject = "cache",
-     .summary = "Compare what a running Freshet has in memory with the database.",
-     .details = "Reads every entry of memory again (cache.verify_rate of them a second, else 1000) "
-                "and tells\n"
-                "what is wrong by the rules of coherence: nothing should be. It asks cache.listen "
-                "(--listen\n"
-                "HOST:PORT) or cache.unix_socket. Exit 0: nothing is wrong; 1: something is, or it "
-                "could not\n"
-                "be told."},
+    {"verify", cli_verify, .configured = true, .partial = true, .operand = "cache|CONNECTOR",
+     .flags = verify_flags,
+     .summary = "Compare the cache, or a connector's sink, with the database.",
+     .details =
+         "`verify cache`: every entry of a running Freshet's memory is read again "
+         "(cache.verify_rate of "
+         "them\n"
+         "a second, else 1000) and what is wrong by the rules of coherence is told: nothing should "
+         "be. "
+         "It\n"
+         "asks cache.listen (--listen HOST:PORT) or cache.unix_socket.\n"
+         "`verify NAME`, of a connector: every row of its table is compared with the sink, and "
+         "every key "
+         "of\n"
+         "the sink with the table, beside the stream, and each difference that stays is named: "
+         "missing,\n"
+         "extra, changed, or older. It asks the admin address (--admin HOST:PORT) of the process "
+         "that "
+         "runs\n"
+         "the connector, and waits until it is done. --repair writes the rows that differ again.\n"
+         "Exit 0: nothing is wrong, or all of it is repaired; 1: something is, or it could not be "
+         "told."},
     {"cdc reset", cli_cdc_reset, .configured = true, .flags = reset_flags,
      .summary = "Give up the publisher's slot and position, and begin anew on purpose.",
      .details =
@@ -231,7 +250,9 @@ static bool set_plain_flag(struct command_line *line, const char *flag) {
     return false;
 }
 
-/* "--name value", "--name=value", "-c value". */
+static bool is_switch(const struct cli_flag *flag) { return !flag->argument && !flag->choices; }
+
+/* "--name value", "--name=value", "-c value", "--switch". */
 static void parse_flag(struct cursor *cursor) {
     char *argument = cursor->argv[cursor->at++];
     if (set_plain_flag(cursor->line, argument)) return;
@@ -246,10 +267,16 @@ static void parse_flag(struct cursor *cursor) {
     const char *value = NULL;
     if (argument[len] == '=')
         value = argument + len + 1;
+    else if (own >= 0 && is_switch(&cursor->line->command->flags[own]))
+        value = "";
     else if (cursor->at < cursor->argc)
         value = cursor->argv[cursor->at++];
     if (!value) {
         mistakes_add(cursor->mistakes, "command line", flag, "needs a value");
+        return;
+    }
+    if (own >= 0 && *value && is_switch(&cursor->line->command->flags[own])) {
+        mistakes_add(cursor->mistakes, "command line", flag, "takes no value");
         return;
     }
     if (own >= 0) {
@@ -298,11 +325,6 @@ static void parse_word(struct cursor *cursor) {
         line->topic = join_words(cursor, line->topic, word);
     } else if (line->command->operand && !line->operand) {
         line->operand = word;
-    } else if (line->command->subject && !line->topic) {
-        line->topic = word;
-        if (strcmp(word, line->command->subject) != 0)
-            mistakes_add(cursor->mistakes, "command line", word, "is unknown, did you mean \"%s\"?",
-                         line->command->subject);
     } else {
         mistakes_add(cursor->mistakes, "command line", word, "is one word too many");
     }
@@ -317,9 +339,6 @@ static void check_complete(struct cursor *cursor) {
         mistakes_add(cursor->mistakes, "command line", cursor->first_word,
                      "needs a second word, see freshet --help");
     if (!command) return;
-    if (command->subject && !line->topic)
-        mistakes_add(cursor->mistakes, "command line", command->name, "of what? freshet %s %s",
-                     command->name, command->subject);
     if (command->operand && !line->operand)
         mistakes_add(cursor->mistakes, "command line", command->name, "of what? freshet %s %s",
                      command->name, command->operand);

@@ -18,11 +18,12 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_MISUSED = 2 };
 
 struct command_line;
 
-/* A flag of one command alone, "--from snapshot". The last of a table has a NULL name. */
+/* A flag of one command alone: "--from snapshot", or a switch, which takes no value. The last of a table has a NULL name. */
 struct cli_flag {
     const char *name;
-    const char *argument; /* what the help calls its value */
-    const char *choices;  /* "snapshot|now"; NULL: any text */
+    const char
+        *argument; /* what the help calls its value; with neither this nor choices it is a switch */
+    const char *choices; /* "snapshot|now"; NULL: any text */
     bool required;
     const char *help;
 };
@@ -34,7 +35,6 @@ struct cli_command {
     bool configured; /* takes -c, --set and the options' own flags */
     bool partial; /* uses some of the options alone: what is missing for a run is not its matter */
     bool prints_json;             /* takes --json */
-    const char *subject;          /* the one word that follows it, or NULL */
     const char *operand;          /* what must follow it, as the help calls it: "TABLE"; or NULL */
     const struct cli_flag *flags; /* its own; NULL: none */
     const char *summary;

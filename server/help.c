@@ -92,8 +92,8 @@ static void print_flags(FILE *out, const struct cli_command *command) {
     }
     for (const struct cli_flag *own = command->flags; own && own->name; own++) {
         char flag[64];
-        snprintf(flag, sizeof flag, "%s %s", own->name,
-                 own->choices ? own->choices : own->argument);
+        const char *value = own->choices ? own->choices : own->argument;
+        snprintf(flag, sizeof flag, "%s%s%s", own->name, value ? " " : "", value ? value : "");
         fprintf(out, "  %-22s %s%s\n", flag, own->help, own->required ? " (required)" : "");
     }
     if (command->prints_json) fputs("  --json                 as JSON\n", out);
@@ -103,7 +103,7 @@ static void print_flags(FILE *out, const struct cli_command *command) {
 static void print_command(FILE *out, const struct cli_command *command) {
     fprintf(out, "freshet %s: %s\n", command->name, command->summary);
     if (command->details) fprintf(out, "\n%s\n", command->details);
-    const char *word = command->subject ? command->subject : command->operand;
+    const char *word = command->operand;
     fprintf(out, "\nUsage: freshet %s%s%s%s\n", command->name, word ? " " : "", word ? word : "",
             command->run == cli_help ? " [COMMAND]" : " [FLAGS]");
     print_flags(out, command);

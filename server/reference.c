@@ -67,11 +67,13 @@ static void print_options(void) {
 static void print_cli(void) {
     fputs("\n## Command line\n\n| command | |\n|---|---|\n", stdout);
     for (const struct cli_command *command = cli_commands; command->name; command++) {
-        const char *word = command->subject ? command->subject : command->operand;
-        printf("| `freshet %s%s%s", command->name, word ? " " : "", word ? word : "");
+        const char *word = command->operand;
+        printf("| `freshet %s%s", command->name, word ? " " : "");
+        if (word) print_cell(word);
         for (const struct cli_flag *flag = command->flags; flag && flag->name; flag++) {
-            printf(" %s ", flag->name);
-            print_cell(flag->choices ? flag->choices : flag->argument);
+            const char *value = flag->choices ? flag->choices : flag->argument;
+            printf(" %s%s", flag->name, value ? " " : "");
+            if (value) print_cell(value);
         }
         printf("` | %s |\n", command->summary);
     }

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "server/commands.h"
 #include "server/units.h"
+#include "server/verify_connector.h"
 
 enum { ASK_TIMEOUT_S = 5, LOOK_INTERVAL_MS = 100, DEFAULT_RATE = 1000 };
 
@@ -118,6 +119,7 @@ static int verify(redisContext *context, uint32_t configured) {
 }
 
 int cli_verify(const struct command_line *line) {
+    if (strcmp(line->operand, "cache") != 0) return verify_connector(line);
     struct mistakes *mistakes = mistakes_create();
     struct config *config = config_load(&line->sources, mistakes);
     int code = EXIT_FAILED;

@@ -1,0 +1,130 @@
+#include "server/verify_connector.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "server/ask.h"
+
+enum {
+    AWAY_US = 60000000, /* an answer may be so long in coming */
+    TELL_EVERY_US = 2000000,
+};
+
+static long long number(const json_t *state, const char *name) {
+    return (long long)json_integer_value(json_object_get(state, name));
+}
+
+static const char *text(const json_t *state, const char *name) {
+    const char *value = json_string_value(json_object_get(state, name));
+    return value ? value : "";
+}
+
+/* "-- users-search: 120000 rows and 0 keys of the sink compared, 2 differ" */
+static void tell_progress(const json_t *state, const char *name) {
+    fprintf(stderr, "%s: %s: %lld rows and %lld keys of the sink compared, %lld differ\n", name,
+            text(state, "phase"), number(state, "rows"), number(state, "keys"),
+            number(state, "differences"));
+}
+
+/* One line a row: "changed 42 (version 23481204 in the sink): repaired". */
+static void tell_finding(const json_t *finding) {
+    printf("%-7s  %s", text(finding, "kind"), text(finding, "key"));
+    const json_t *version = json_object_get(finding, "version");
+    if (json_is_integer(version))
+        printf("  (the sink has version %lld)", (long long)json_integer_value(version));
+    const char *refused = text(finding, "refused");
+    if (json_is_true(json_object_get(finding, "repaired")))
+        fputs("  repaired", stdout);
+    else if (*refused)
+        printf("  not repaired: %s", refused);
+    putchar('\n');
+}
+
+static int tell(const json_t *state, const char *name) {
+    const json_t *findings = json_object_get(state, "findings");
+    for (size_t i = 0; i < json_array_size(findings); i++)
+        tell_finding(json_array_get(findings, i));
+    long long differences = number(state, "differences");
+    long long left = differences - number(state, "repaired");
+    long long unnamed = differences - (long long)json_array_size(findings);
+    if (unnamed > 0) printf("... and %lld more\n", unnamed);
+    printf(
+        "%s: compared %lld rows with the sink and %lld keys of the sink with the table, as of %s: "
+        "missing %lld, extra %lld, changed %lld, older %lld",
+        name, number(state, "rows"), number(state, "keys"), text(state, "reached"),
+        number(state, "missing"), number(state, "extra"), number(state, "changed"),
+        number(state, "older"));
+    if (differences) printf("; repaired %lld", number(state, "repaired"));
+    if (number(state, "moved"))
+        printf("; changed meanwhile, again and again: %lld", number(state, "moved"));
+    if (number(state, "undecided")) printf("; undecided %lld", number(state, "undecided"));
+    putchar('\n');
+    return left || number(state, "undecided") ? EXIT_FAILED : EXIT_DONE;
+}
+
+static void compose_path(struct buf *path, const char *name, const char *id) {
+    path->len = 0;
+    buf_append_text(path, "/verify");
+    ask_argument(path, "connector", name);
+    ask_argument(path, "id", id);
+}
+
+/* Until it is done. */
+static int follow(struct ask *ask, struct buf *path, const char *name) {
+    struct error err;
+    int64_t answered_us = clock_mono_us();
+    int64_t told_us = answered_us;
+    while (true) {
+        json_t *state = ask_for(ask, "GET", path, &err);
+        int64_t now_us = clock_mono_us();
+        if (!state && (err.code == ERROR_REFUSED || now_us - answered_us > AWAY_US)) {
+            err.retriable = false;
+            return ask_failed("verify", &err);
+        }
+        if (state) answered_us = now_us;
+        bool done = strcmp(text(state, "state"), "done") == 0;
+        int code = done ? tell(state, name) : EXIT_FAILED;
+        if (!done && state && now_us - told_us > TELL_EVERY_US) {
+            told_us = now_us;
+            tell_progress(state, name);
+        }
+        json_decref(state);
+        if (done) return code;
+        ask_rest();
+    }
+}
+
+static int verify(struct ask *ask, const struct command_line *line) {
+    struct error err;
+    struct buf path = {0};
+    const char *name = line->operand;
+    compose_path(&path, name, NULL);
+    ask_argument(&path, "repair", cli_flag(line, "--repair") ? "yes" : NULL);
+    ask_argument(&path, "rate", cli_flag(line, "--rate"));
+    json_t *taken = ask_for(ask, "POST", &path, &err);
+    int code;
+    if (taken) {
+        char id[32];
+        snprintf(id, sizeof id, "%lld", number(taken, "id"));
+        compose_path(&path, name, id);
+        code = follow(ask, &path, name);
+    } else {
+        code = ask_failed("verify", &err);
+    }
+    json_decref(taken);
+    buf_deinit(&path);
+    return code;
+}
+
+int verify_connector(const struct command_line *line) {
+    struct mistakes *mistakes = mistakes_create();
+    struct config *config = config_load(&line->sources, mistakes);
+    struct error err;
+    struct ask *ask = ask_open(config->admin_listen, &err);
+    int code = ask ? verify(ask, line) : ask_failed("verify", &err);
+    ask_close(&ask);
+    config_destroy(&config);
+    mistakes_destroy(&mistakes);
+    return code;
+}
