@@ -21,6 +21,7 @@
 #include "base/log.h"
 #include "connectors/batch.h"
 #include "connectors/connector.h"
+#include "connectors/key_page.h"
 #include "connectors/shape.h"
 
 struct sink; /* each type's own */
@@ -37,6 +38,14 @@ struct sink_target {
     bool made; /* by this very call: it is empty */
     bool ours; /* made by a connector for this table, whether now or in the past */
     bool empty;
+};
+
+/* What a sink has under the key of a write. */
+struct sink_entry {
+    bool found;
+    bool equal;       /* to what the write leaves there: the row, or nothing */
+    uint64_t version; /* of what is found; 0: the sink keeps none */
+    uint64_t digest;  /* of what is found: another content has another one */
 };
 
 struct sink_ops {
@@ -71,6 +80,19 @@ struct sink_ops {
      *   load_position;
      * - a load begins with clear_older, and does not end with it: readers have the old rows until the flush. */
     bool transactional;
+
+    /* ---- comparing (verify.h). NULL: this sink cannot be compared. Called, and `apply` with them where `versioned`, on an
+     * instance of `create` of its own, on a thread of its own, never opened. ---- */
+
+    /* Fills entries[i] for batch->writes[i]: what is there now, not as of the last refresh. */
+    bool (*compare)(struct sink *sink, struct batch *batch, struct sink_entry *entries,
+                    struct error *err);
+    /* Adds a page of the sink's keys, in any order; with none, the end. What was there when the first page was asked for and
+     * stays is given at least once. `first`: begins anew. */
+    bool (*scan)(struct sink *sink, bool first, struct key_page *page, struct error *err);
+    /* A write that is older than what is there has no effect, whoever else writes: a single row may be written again beside the
+     * stream. */
+    bool versioned;
 
     /* Both or none: a sink that can be rebuilt. The sink was created with config->rebuild: its `open` makes a new
      * target beside the one that is served under the configured name. They are called while no other call is under way.

@@ -11,6 +11,7 @@
 #include "base/change.h"
 #include "base/error.h"
 #include "connectors/batch.h"
+#include "connectors/row_reader.h"
 #include "connectors/shape.h"
 
 struct source_ops {
@@ -28,6 +29,9 @@ struct source_ops {
     /* Sender's thread: completes each incomplete write of the batch from the row as it is now, or marks it as vanished.
      * False: some are still incomplete. */
     bool (*reread)(void *self, struct batch *batch, uint64_t *rows, struct error *err);
+    /* Any thread: reads rows for a comparison (verify.h). Must be closed before the source is destroyed. NULL: this source cannot
+     * be compared with. */
+    bool (*open_reader)(void *self, struct row_reader *reader, struct error *err);
 };
 
 struct source {
