@@ -4,8 +4,6 @@
  * one row of a key, in its JSON form. What a change of a table touches of it is its dependents' business (tablemap.h).
  *
  *     named_compose(table, &sql);                       the statement that answers any number of keys (of a `single` one: one)
- *     named_substitute(sql, put, arg, &out);            $1 ... replaced, outside of quotes and comments
- *     named_key_parse(pattern, &key)                    "orders_by_user:{user_id}"
  *
  * Pure. */
 #ifndef FRESHET_CACHE_NAMED_H
@@ -15,7 +13,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
-#include "base/slice.h"
+#include "base/namedquery.h"
 #include "cache/cache.h"
 
 struct table;
@@ -33,21 +31,6 @@ struct named_query {
 static inline bool named_has_pairs(const struct named_query *query) {
     return query->n_columns == 2;
 }
-
-enum { NAMED_MAX_PARAMETERS = 32 };
-
-struct named_key {
-    struct slice prefix;
-    uint16_t n_parameters;
-    struct slice parameters[NAMED_MAX_PARAMETERS];
-};
-
-/* NULL: it is one; else what is wrong with it. */
-const char *named_key_parse(const char *pattern, struct named_key *key);
-
-/* Appends the SQL, without the semicolon at its end. */
-void named_substitute(const char *sql, void (*put)(void *arg, unsigned number, struct buf *out),
-                      void *arg, struct buf *out);
 
 /* The result's columns are those of statement.h. Appends the SQL, NUL-terminated. */
 void named_compose(const struct table *table, struct buf *sql);
