@@ -18,7 +18,7 @@ RUN make build/freshet && strip build/freshet
 FROM debian:bookworm-slim
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \
-        libpq5 librdkafka1 libhiredis0.14 libssl3 libyaml-0-2 libcurl4 libmicrohttpd12 libjansson4 libxxhash0 libjemalloc2 ca-certificates \
+        libpq5 librdkafka1 libhiredis0.14 libssl3 libyaml-0-2 libcurl4 libmicrohttpd12 libjansson4 libxxhash0 zlib1g libjemalloc2 ca-certificates \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 --no-create-home --home-dir /var/lib/freshet --shell /usr/sbin/nologin freshet \
     && install -d -o freshet -g freshet /var/lib/freshet

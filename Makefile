@@ -17,7 +17,7 @@ Q := $(if $(V),,@)
 VERSION := 0.1.0
 PREFIX ?= /usr/local
 WINGS := base cache cdc connectors
-PKGS := libpq rdkafka hiredis openssl yaml-0.1 libcurl libmicrohttpd jansson libxxhash
+PKGS := libpq rdkafka hiredis openssl yaml-0.1 libcurl libmicrohttpd jansson libxxhash zlib
 
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wcast-qual -Wwrite-strings -Wno-format-truncation -Werror
 CFLAGS_release := -O2 -g -fno-omit-frame-pointer

@@ -166,7 +166,7 @@ static bool begin_load(struct runtime *runtime, const struct feed_identity *iden
     atomic_store(&runtime->loading, true);
     metric_add(runtime->figures->loads, 1);
     runtime->in_transaction = true;
-    enqueue_barrier(runtime, BATCH_LOADING, 0, 0);
+    enqueue_barrier(runtime, BATCH_LOADING, runtime->load_version, 0);
     log_info(runtime->log, "connector_loading", "connector=%s slot=%s version=%llu", runtime->name,
              identity->slot, (unsigned long long)runtime->load_version);
     return true;

@@ -78,7 +78,7 @@ struct sink_ops {
      * transactions and makes it seen together with its position: all of it or nothing. Then:
      * - a false `flush`, or ERROR_NOT_FOUND, means that all since the last flush is lost: the session starts over from
      *   load_position;
-     * - a load begins with clear_older, and does not end with it: readers have the old rows until the flush. */
+     * - a load begins with clear_older, of its version, and does not end with it: readers have the old rows until the flush. */
     bool transactional;
 
     /* ---- comparing (verify.h). NULL: this sink cannot be compared. Called, and `apply` with them where `versioned`, on an

@@ -1,0 +1,131 @@
+#include "connectors/archive/archive.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "connectors/archive/store.h"
+#include "connectors/record.h"
+
+enum { DEFAULT_SEGMENT_BYTES = 64 * 1024 * 1024, DEFAULT_SEGMENT_AGE_MS = 60 * 60 * 1000 };
+
+struct sink {
+    struct store *store;
+    char *table;
+    struct buf lines;
+};
+
+static int64_t now_s(void) { return clock_wall_us() / 1000000; }
+
+static struct sink *archive_create(const struct connector_config *config,
+                                   const struct sink_deps *deps, struct error *err) {
+    (void)deps;
+    if (!config->path || !config->path[0]) {
+        error_set(err, ERROR_CONFIG, false, "an archive needs a path: the folder to write to");
+        return NULL;
+    }
+    struct sink *sink = mem_zalloc(sizeof *sink);
+    sink->table = mem_strdup(config->table);
+    int64_t age_ms =
+        config->segment_interval_ms ? config->segment_interval_ms : DEFAULT_SEGMENT_AGE_MS;
+    sink->store = store_create(&(struct store_config){
+        .path = config->path,
+        .segment_bytes = config->segment_bytes ? config->segment_bytes : DEFAULT_SEGMENT_BYTES,
+        .segment_age_s = (age_ms + 999) / 1000});
+    return sink;
+}
+
+static void archive_destroy(struct sink **sink) {
+    struct sink *old = *sink;
+    *sink = NULL;
+    if (!old) return;
+    store_destroy(&old->store);
+    buf_deinit(&old->lines);
+    mem_free(old->table);
+    mem_free(old);
+}
+
+static bool archive_open(struct sink *sink, const struct shape *shape, uint64_t system_identifier,
+                         struct sink_target *target, struct error *err) {
+    struct buf keys = {0};
+    for (uint16_t i = 0; i < shape->n_keys; i++)
+        buf_printf(&keys, "%s%s", i ? "," : "", shape->columns[shape->keys[i]].name);
+    bool opened = store_open(sink->store,
+                             &(struct store_identity){.table = sink->table,
+                                                      .keys = buf_text(&keys),
+                                                      .system_identifier = system_identifier},
+                             err);
+    buf_deinit(&keys);
+    /* A TRUNCATE may come before the first row. */
+    opened = opened && store_reshape(sink->store, shape, err);
+    bool empty = opened && store_manifest(sink->store)->n_closed == 0;
+    *target = (struct sink_target){.id = "archive", .made = empty, .ours = true, .empty = empty};
+    return opened;
+}
+
+static bool archive_reshape(struct sink *sink, const struct shape *shape, struct error *err) {
+    return store_reshape(sink->store, shape, err);
+}
+
+static bool archive_apply(struct sink *sink, struct batch *batch, struct error *err) {
+    struct store_lines lines = {0};
+    sink->lines.len = 0;
+    const struct write *write;
+    for (size_t at = 0; (write = batch_next(batch, &at, batch->n_writes));) {
+        record_append(&sink->lines, batch->shape, write, true);
+        buf_append_char(&sink->lines, '\n');
+        if (lines.n++ == 0) lines.first_lsn = write->stamp.version;
+        lines.last_lsn = write->stamp.version;
+    }
+    lines.text = buf_slice(&sink->lines);
+    if (!store_append(sink->store, &lines, now_s(), err)) return false;
+    struct write *done;
+    for (size_t at = 0; (done = batch_next(batch, &at, batch->n_writes));)
+        done->outcome = WRITE_DONE;
+    return true;
+}
+
+/* What is older stays: it is history. A reader is told that it is gone from the table. */
+static bool archive_clear_older(struct sink *sink, uint64_t version, bool loaded, uint64_t *removed,
+                                struct error *err) {
+    *removed = 0;
+    sink->lines.len = 0;
+    record_append_clear(&sink->lines, version, loaded);
+    buf_append_char(&sink->lines, '\n');
+    struct store_lines lines = {
+        .text = buf_slice(&sink->lines), .n = 1, .first_lsn = version, .last_lsn = version};
+    return store_append(sink->store, &lines, now_s(), err);
+}
+
+static bool archive_flush(struct sink *sink, const struct change_position *position,
+                          struct error *err) {
+    return store_commit(sink->store, position->end_lsn, position->snapshot_done, now_s(), err);
+}
+
+static bool archive_load_position(struct sink *sink, struct change_position *position,
+                                  struct error *err) {
+    (void)err;
+    const struct manifest *manifest = store_manifest(sink->store);
+    position->snapshot_done = manifest->loaded;
+    position->end_lsn = manifest->loaded ? manifest->position_lsn : 0;
+    return true;
+}
+
+const struct sink_type archive_sink = {
+    .name = "archive",
+    .help = "A folder of compressed files with every change, one JSON object a line",
+    .needs = "path",
+    .takes = "segment_size segment_interval",
+    .ops =
+        {
+            .create = archive_create,
+            .destroy = archive_destroy,
+            .open = archive_open,
+            .reshape = archive_reshape,
+            .apply = archive_apply,
+            .clear_older = archive_clear_older,
+            .flush = archive_flush,
+            .load_position = archive_load_position,
+            .transactional = true,
+        },
+};
