@@ -98,7 +98,7 @@ struct sink_ops {
      * target beside the one that is served under the configured name. They are called while no other call is under way.
      *
      * What this sink filled is served from now on, in one step, under every name that the one before had. Called again
-     * after it was done, it does nothing. What was served before stays. */
+     * after it was done, it does nothing. What was served before may stay until `tidy`. */
     bool (*take_over)(struct sink *sink, struct error *err);
     /* Removes what earlier and abandoned rebuilds have left: targets of this connector that are not served. */
     bool (*tidy)(struct sink *sink, struct error *err);
@@ -111,6 +111,12 @@ struct sink_type {
     const char *help;
     const char *needs; /* NULL: none */
     const char *takes; /* NULL: none but those that it needs */
+    /* Is the configuration right, as far as it can be told without connecting? Else *option is the one that is not. May be
+     * NULL. */
+    bool (*check)(const struct connector_config *config, const char **option, struct error *err);
+    /* The same of what the sink is connected to, which is not changed. `shape` is the table's; NULL: not known. May be NULL. */
+    bool (*probe)(const struct connector_config *config, const struct shape *shape,
+                  const char **option, struct error *err);
     struct sink_ops ops;
 };
 

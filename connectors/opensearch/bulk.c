@@ -9,23 +9,41 @@
 #include "base/mem.h"
 #include "connectors/document.h"
 
-static void compose_action(struct buf *body, const char *action, const struct write *write) {
+/* What the request's items have in common, and room for one's names. */
+struct composer {
+    const struct shape *shape;
+    struct buf id;
+    struct buf routing;
+};
+
+static void name_document(struct composer *composer, const struct write *write) {
+    composer->id.len = composer->routing.len = 0;
+    shape_split_key(composer->shape, write->key, &composer->id, &composer->routing);
+}
+
+static void compose_action(struct buf *body, const char *action, const struct composer *composer,
+                           const struct write *write) {
     buf_append_text(body, "{\"");
     buf_append_text(body, action);
     buf_append_text(body, "\":{\"_id\":");
-    json_append_string(body, write->key);
+    json_append_string(body, buf_slice(&composer->id));
+    if (composer->routing.len) {
+        buf_append_text(body, ",\"routing\":");
+        json_append_string(body, buf_slice(&composer->routing));
+    }
     buf_append_text(body, ",\"version\":");
     buf_append_u64(body, write->stamp.version);
     buf_append_text(body, ",\"version_type\":\"external\"}}\n");
 }
 
-static bool refused_at_once(struct batch *batch, struct write *write) {
-    if (write->key.len == 0) {
+static bool refused_at_once(const struct composer *composer, struct batch *batch,
+                            struct write *write) {
+    if (composer->id.len == 0) {
         batch_refuse(batch, write, 400,
                      SLICE("{\"type\":\"invalid_id\",\"reason\":\"an empty key is no _id\"}"));
         return true;
     }
-    if (write->key.len > BULK_ID_MAX_BYTES) {
+    if (composer->id.len > BULK_ID_MAX_BYTES) {
         batch_refuse(
             batch, write, 400,
             SLICE("{\"type\":\"invalid_id\",\"reason\":\"an _id has 512 bytes at most\"}"));
@@ -36,20 +54,24 @@ static bool refused_at_once(struct batch *batch, struct write *write) {
 
 size_t bulk_compose(struct buf *body, struct batch *batch, size_t *at, size_t to,
                     size_t max_bytes) {
+    struct composer composer = {.shape = batch->shape};
     size_t n = 0;
     while (body->len < max_bytes) {
         struct write *write = batch_next(batch, at, to);
         if (!write) break;
-        if (refused_at_once(batch, write)) continue;
+        name_document(&composer, write);
+        if (refused_at_once(&composer, batch, write)) continue;
         n++;
         if (write->operation == WRITE_REMOVE) {
-            compose_action(body, "delete", write);
+            compose_action(body, "delete", &composer, write);
             continue;
         }
-        compose_action(body, "index", write);
+        compose_action(body, "index", &composer, write);
         document_append(body, batch->shape, write->row);
         buf_append_char(body, '\n');
     }
+    buf_deinit(&composer.id);
+    buf_deinit(&composer.routing);
     return n;
 }
 

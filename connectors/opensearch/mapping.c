@@ -59,42 +59,67 @@ static bool mappable(const struct shape_column *column) {
     return column->name[0] != '_' && strchr(column->name, '.') == NULL;
 }
 
-static json_t *properties_of(const struct shape *shape) {
-    json_t *properties = json_object();
-    for (uint16_t i = 0; i < shape->n_columns; i++) {
-        const struct shape_column *column = &shape->columns[i];
-        if (mappable(column)) json_object_set_new(properties, column->name, column_mapping(column));
-    }
-    return properties;
+/* The columns that are fields: none where a column is the document, whose own fields they would not be. */
+static uint16_t n_fields(const struct shape *shape) {
+    return shape->document == SHAPE_NONE ? shape->n_columns : 0;
 }
 
-static json_t *mark(const struct shape *shape, uint64_t system_identifier) {
-    char *table = mem_printf("%s.%s", shape->schema, shape->table);
+/* To `properties`, what it lacks. */
+static void add_columns(json_t *properties, const struct shape *shape) {
+    for (uint16_t i = 0; i < n_fields(shape); i++) {
+        const struct shape_column *column = &shape->columns[i];
+        if (mappable(column) && !json_object_get(properties, column->name))
+            json_object_set_new(properties, column->name, column_mapping(column));
+    }
+}
+
+static json_t *mark(const struct mapping_wish *wish) {
+    char *table = mem_printf("%s.%s", wish->shape->schema, wish->shape->table);
     char system[24];
-    snprintf(system, sizeof system, "%" PRIu64, system_identifier);
+    snprintf(system, sizeof system, "%" PRIu64, wish->system_identifier);
     json_t *mark = json_pack("{s:s, s:s}", "table", table, "system_identifier", system);
+    if (wish->rebuild_of) json_object_set_new(mark, "rebuild_of", json_string(wish->rebuild_of));
     mem_free(table);
     return mark;
 }
 
-json_t *mapping_index_body(const struct shape *shape, uint64_t system_identifier,
-                           const char *alias) {
-    json_t *mappings =
-        json_pack("{s:b, s:{s:o}, s:o}", "dynamic", 0, "_meta", "freshet",
-                  mark(shape, system_identifier), "properties", properties_of(shape));
-    json_t *body = json_pack("{s:{s:{}}, s:o}", "aliases", alias, "mappings", mappings);
+/* The object of that name in `parent`, made where there is none. Borrowed. */
+static json_t *object_in(json_t *parent, const char *name) {
+    json_t *object = json_object_get(parent, name);
+    if (object) return object;
+    json_object_set_new(parent, name, json_object());
+    return json_object_get(parent, name);
+}
+
+/* Documents that a query makes have fields that no column tells: the server maps those as they come, where the user's mapping
+ * does not say otherwise. */
+static void fill_mappings(json_t *mappings, const struct mapping_wish *wish) {
+    bool rows = wish->shape->document == SHAPE_NONE;
+    if (rows && !json_object_get(mappings, "dynamic"))
+        json_object_set_new(mappings, "dynamic", json_false());
+    json_object_set_new(object_in(mappings, "_meta"), "freshet", mark(wish));
+    if (rows) add_columns(object_in(mappings, "properties"), wish->shape);
+}
+
+json_t *mapping_index_body(const struct mapping_wish *wish) {
+    json_t *body = wish->file ? json_deep_copy(wish->file) : json_object();
+    json_t *aliases = object_in(body, "aliases");
+    json_object_set_new(aliases, wish->alias, json_object());
+    for (uint32_t i = 0; i < wish->n_aliases; i++)
+        json_object_set_new(aliases, wish->aliases[i], json_object());
+    fill_mappings(object_in(body, "mappings"), wish);
     /* Text counts twice. A table has 1600 columns at most. */
-    int fields = 2 * shape->n_columns + 100;
-    if (fields > DEFAULT_FIELDS_LIMIT)
-        json_object_set_new(body, "settings",
-                            json_pack("{s:i}", "index.mapping.total_fields.limit", fields));
+    int fields = 2 * n_fields(wish->shape) + 100;
+    static const char limit[] = "index.mapping.total_fields.limit";
+    if (fields > DEFAULT_FIELDS_LIMIT && !json_object_get(object_in(body, "settings"), limit))
+        json_object_set_new(object_in(body, "settings"), limit, json_integer(fields));
     return body;
 }
 
 json_t *mapping_missing(const struct shape *shape, const json_t *mappings) {
     const json_t *present = json_object_get(mappings, "properties");
     json_t *missing = json_object();
-    for (uint16_t i = 0; i < shape->n_columns; i++) {
+    for (uint16_t i = 0; i < n_fields(shape); i++) {
         const struct shape_column *column = &shape->columns[i];
         if (mappable(column) && !json_object_get(present, column->name))
             json_object_set_new(missing, column->name, column_mapping(column));
@@ -104,9 +129,18 @@ json_t *mapping_missing(const struct shape *shape, const json_t *mappings) {
     return NULL;
 }
 
+static const json_t *mark_of(const json_t *mappings) {
+    return json_object_get(json_object_get(mappings, "_meta"), "freshet");
+}
+
+bool mapping_is_rebuild_of(const json_t *mappings, const char *name) {
+    const char *of = json_string_value(json_object_get(mark_of(mappings), "rebuild_of"));
+    return of && strcmp(of, name) == 0;
+}
+
 bool mapping_is_ours(const json_t *mappings, const struct shape *shape,
                      uint64_t *system_identifier) {
-    const json_t *mark_json = json_object_get(json_object_get(mappings, "_meta"), "freshet");
+    const json_t *mark_json = mark_of(mappings);
     const char *table = json_string_value(json_object_get(mark_json, "table"));
     const char *system = json_string_value(json_object_get(mark_json, "system_identifier"));
     if (!table || !system) return false;
@@ -115,4 +149,49 @@ bool mapping_is_ours(const json_t *mappings, const struct shape *shape,
     mem_free(expected);
     *system_identifier = strtoull(system, NULL, 10);
     return ours;
+}
+
+/* ---- what a field cannot hold ---- */
+
+#define OBJECTS    " object nested flat_object flattened join "
+#define NUMBERS    " byte short integer long unsigned_long half_float float double scaled_float "
+#define PLACES     " ip geo_point geo_shape "
+#define BELOW_LONG " byte short integer half_float "
+
+/* The field types that refuse some value of a class. What refuses none, or only what a user who chose it means to be refused (a
+ * text that is mapped as a date or as an address), is not here; nor is JSON, which a user maps by knowing what it holds. */
+static const char *const refusing[N_CLASSES] = {
+    [CLASS_KEYWORD] = OBJECTS NUMBERS " boolean binary ",
+    [CLASS_TEXT] = OBJECTS NUMBERS " boolean binary ",
+    [CLASS_BOOL] = OBJECTS NUMBERS PLACES " date date_nanos binary ",
+    [CLASS_SHORT] = OBJECTS PLACES " boolean binary byte ",
+    [CLASS_INTEGER] = OBJECTS PLACES " boolean binary byte short half_float ",
+    [CLASS_LONG] = OBJECTS PLACES BELOW_LONG " boolean binary ",
+    [CLASS_FLOAT] = OBJECTS PLACES BELOW_LONG " long boolean binary date date_nanos ",
+    [CLASS_DOUBLE] = OBJECTS PLACES BELOW_LONG " long float boolean binary date date_nanos ",
+    [CLASS_NUMERIC] = OBJECTS PLACES " byte short boolean binary date date_nanos ",
+    [CLASS_DATE] = OBJECTS NUMBERS PLACES " boolean binary ",
+    [CLASS_TIMESTAMP] = OBJECTS NUMBERS PLACES " boolean binary ",
+    [CLASS_TIMESTAMPTZ] = OBJECTS NUMBERS PLACES " boolean binary ",
+    [CLASS_JSON] = "",
+    [CLASS_BYTES] = OBJECTS NUMBERS PLACES " boolean date date_nanos ",
+};
+
+static bool refuses(enum value_class class, const char *type) {
+    char word[64];
+    snprintf(word, sizeof word, " %.60s ", type);
+    return strstr(refusing[class], word) != NULL;
+}
+
+const char *mapping_conflict(const struct shape *shape, const json_t *mappings, const char **type) {
+    const json_t *properties = json_object_get(mappings, "properties");
+    for (uint16_t i = 0; i < n_fields(shape); i++) {
+        const struct shape_column *column = &shape->columns[i];
+        const json_t *field = json_object_get(properties, column->name);
+        if (!field || json_is_true(json_object_get(field, "ignore_malformed"))) continue;
+        *type = json_string_value(json_object_get(field, "type"));
+        if (!*type && json_object_get(field, "properties")) *type = "object";
+        if (*type && refuses(column->class, *type)) return column->name;
+    }
+    return NULL;
 }

@@ -8,10 +8,19 @@
 
 #include "connectors/shape.h"
 
-/* The body that makes the index: mapping, the alias through which alone we write, and our mark in `_meta`: the
+struct mapping_wish {
+    const struct shape *shape;
+    uint64_t system_identifier;
+    const char *alias;          /* through which alone we write */
+    const char *const *aliases; /* further ones */
+    uint32_t n_aliases;
+    const json_t *file;     /* the user's mappings and settings (mapping_file.h), or NULL */
+    const char *rebuild_of; /* the name that it will be served under; NULL: its own */
+};
+
+/* The body that makes the index: the user's mapping, completed by the columns' types; the aliases; and our mark in `_meta`: the
  * table and the database system that the index is filled from. A new reference. */
-json_t *mapping_index_body(const struct shape *shape, uint64_t system_identifier,
-                           const char *alias);
+json_t *mapping_index_body(const struct mapping_wish *wish);
 
 /* The properties of the shape's columns that `mappings` (of an existing index) lacks; NULL where none. */
 json_t *mapping_missing(const struct shape *shape, const json_t *mappings);
@@ -19,5 +28,12 @@ json_t *mapping_missing(const struct shape *shape, const json_t *mappings);
 /* Does an index's mapping bear our mark for this table? *system_identifier as it was then. */
 bool mapping_is_ours(const json_t *mappings, const struct shape *shape,
                      uint64_t *system_identifier);
+
+/* Is it an index that a rebuild of `name` made? */
+bool mapping_is_rebuild_of(const json_t *mappings, const char *name);
+
+/* The first column whose values its field's type in `mappings` cannot hold; *type is what it is there, in `mappings`. NULL: all
+ * fit, or what does not is kept unindexed (ignore_malformed). */
+const char *mapping_conflict(const struct shape *shape, const json_t *mappings, const char **type);
 
 #endif

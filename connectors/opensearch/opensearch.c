@@ -1,14 +1,15 @@
 #include "connectors/opensearch/opensearch.h"
 
-#include <ctype.h>
 #include <jansson.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/http.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "connectors/opensearch/bulk.h"
+#include "connectors/opensearch/generation.h"
+#include "connectors/opensearch/mapping_file.h"
+#include "connectors/opensearch/probe.h"
 #include "connectors/opensearch/search_index.h"
 
 /* A request that outlives its client must be over before the index forgets the tombstones of what was deleted
@@ -17,14 +18,21 @@ enum {
     CONNECT_TIMEOUT_MS = 3000,
     REQUEST_TIMEOUT_MS = 30000,
     OPEN_TIMEOUT_MS = 10000, /* of each request of open, for which a session's start waits */
-    INDEX_NAME_MAX_BYTES = 200,
     CAUSE_MAX_BYTES = 2048,
 };
 
 struct sink {
     struct log *log;
     struct http *http;
-    struct search_index index;
+    char *name;                 /* under which the index is searched */
+    const char *const *aliases; /* the configuration's */
+    uint32_t n_aliases;
+    char *pipeline;         /* NULL: the index's own */
+    char *authorization;    /* a header, or NULL */
+    const char *headers[2]; /* it, as http.h wants it */
+    json_t *file;           /* the user's mapping, or NULL */
+    bool rebuild;
+    struct search_index index; /* of a rebuild: once its name is known */
     bool
         opened; /* once before: what is refused now is trouble, and no mistake of the configuration */
     char *bulk_path;
@@ -32,81 +40,112 @@ struct sink {
     struct buf body;
 };
 
-/* The rules of the create index API; the limit leaves room for the alias's prefix. */
-static bool check_index_name(const char *name, struct error *err) {
-    const char *bad = NULL;
-    if (!*name || strlen(name) > INDEX_NAME_MAX_BYTES)
-        bad = "must have 1 to 200 bytes";
-    else if (strpbrk(name, "\\/*?\"<>| ,#:"))
-        bad = "must hold none of \\ / * ? \" < > | , # : space";
-    else if (strchr("-_+.", name[0]))
-        bad = "must not begin with - _ + .";
-    for (const char *c = name; *c && !bad; c++) {
-        if (isupper((unsigned char)*c)) bad = "must be in lower case";
-    }
-    if (!bad) return true;
-    return error_set(err, ERROR_CONFIG, false, "index \"%s\": a name %s", name, bad);
-}
-
-/* An index named after its table: the table's own name, in lower case as an index's must be. */
-static char *index_name(const struct connector_config *config) {
-    const char *dot = strchr(config->table, '.');
-    const char *table = dot ? dot + 1 : config->table;
-    bool named = config->index && config->index[0] && strcmp(config->index, table) != 0;
-    char *name = mem_strdup(named ? config->index : table);
-    for (char *c = name; *c && !named; c++)
-        *c = (char)tolower((unsigned char)*c);
-    return name;
-}
-
 static void opensearch_destroy(struct sink **sink) {
     struct sink *old = *sink;
     *sink = NULL;
     if (!old) return;
     search_index_deinit(&old->index);
     http_destroy(&old->http);
+    json_decref(old->file);
+    mem_free(old->name);
+    mem_free(old->pipeline);
+    mem_free(old->authorization);
     mem_free(old->bulk_path);
     buf_deinit(&old->body);
     mem_free(old);
 }
 
+struct http *opensearch_http(const struct connector_config *config, const _Atomic bool *stop,
+                             struct error *err) {
+    return http_create(&(struct http_config){.url = config->url ? config->url : "",
+                                             .user = config->api_key ? NULL : config->user,
+                                             .password = config->password,
+                                             .ca_file = config->ca_file,
+                                             .connect_timeout_ms = CONNECT_TIMEOUT_MS,
+                                             .timeout_ms = REQUEST_TIMEOUT_MS,
+                                             .stop = stop},
+                       err);
+}
+
+/* From here on the index is known by this name. */
+static void name_index(struct sink *sink, const char *name) {
+    search_index_init(
+        &sink->index, sink->http, sink->log,
+        &(struct search_index_config){.name = name,
+                                      .aliases = sink->aliases,
+                                      .n_aliases = sink->rebuild ? 0 : sink->n_aliases,
+                                      .file = sink->file,
+                                      .rebuild_of = sink->rebuild ? sink->name : NULL});
+    /* Of an item's answer the status and the error are all that is read. */
+    struct buf path = {0};
+    buf_append_text(&path, sink->index.alias_path);
+    buf_append_text(&path,
+                    "/_bulk?require_alias=true&filter_path=errors,items.*.status,items.*.error");
+    if (sink->pipeline) {
+        buf_append_text(&path, "&pipeline=");
+        http_append_segment(&path, sink->pipeline);
+    }
+    sink->bulk_path = mem_strdup(buf_text(&path));
+    buf_deinit(&path);
+}
+
 static struct sink *opensearch_create(const struct connector_config *config,
                                       const struct sink_deps *deps, struct error *err) {
-    char *name = index_name(config);
-    struct http *http = NULL;
-    if (check_index_name(name, err))
-        http = http_create(&(struct http_config){.url = config->url ? config->url : "",
-                                                 .user = config->user,
-                                                 .password = config->password,
-                                                 .connect_timeout_ms = CONNECT_TIMEOUT_MS,
-                                                 .timeout_ms = REQUEST_TIMEOUT_MS,
-                                                 .stop = deps->stop},
-                           err);
-    struct sink *sink = NULL;
-    if (http) {
-        sink = mem_zalloc(sizeof *sink);
-        sink->log = deps->log;
-        sink->http = http;
-        sink->max_bytes = config->batch_bytes;
-        search_index_init(&sink->index, http, name, deps->log);
-        /* Of an item's answer the status and the error are all that is read. */
-        sink->bulk_path = mem_printf("%s/_bulk?require_alias=true"
-                                     "&filter_path=errors,items.*.status,items.*.error",
-                                     sink->index.alias_path);
+    const char *option;
+    if (!opensearch_check(config, &option, err)) return NULL;
+    struct sink *sink = mem_zalloc(sizeof *sink);
+    sink->log = deps->log;
+    sink->name = opensearch_index_name(config);
+    sink->aliases = config->aliases;
+    sink->n_aliases = config->n_aliases;
+    sink->pipeline = config->pipeline ? mem_strdup(config->pipeline) : NULL;
+    sink->max_bytes = config->batch_bytes;
+    sink->rebuild = config->rebuild;
+    sink->http = opensearch_http(config, deps->stop, err);
+    if (config->mapping) sink->file = mapping_file_load(config->mapping, err);
+    if (!sink->http || (config->mapping && !sink->file)) {
+        opensearch_destroy(&sink);
+        return NULL;
     }
-    mem_free(name);
+    sink->authorization = opensearch_authorization(config);
+    sink->headers[0] = sink->authorization;
+    if (sink->authorization) http_set_headers(sink->http, sink->headers);
+    if (!sink->rebuild) name_index(sink, sink->name);
     return sink;
+}
+
+/* A rebuild's index is named when it first opens: by then what it succeeds is there. */
+static bool name_next(struct sink *sink, struct error *err) {
+    char *next = NULL;
+    if (sink->index.name) return true;
+    if (!generation_next(sink->http, sink->name, sink->file != NULL, &next, err)) return false;
+    name_index(sink, next);
+    mem_free(next);
+    return true;
 }
 
 static bool opensearch_open(struct sink *sink, const struct shape *shape,
                             uint64_t system_identifier, struct sink_target *target,
                             struct error *err) {
     http_set_timeout(sink->http, OPEN_TIMEOUT_MS);
-    bool opened = search_index_open(&sink->index, shape, system_identifier, target, err);
+    bool opened = name_next(sink, err) &&
+                  search_index_open(&sink->index, shape, system_identifier, target, err);
     http_set_timeout(sink->http, REQUEST_TIMEOUT_MS);
     if (!opened && sink->opened) err->retriable = true;
     if (opened) sink->opened = true;
     return opened;
+}
+
+/* The sender's thread is over, and `stop` with it: what is left to do is asked for by its own deadline. */
+static bool opensearch_take_over(struct sink *sink, struct error *err) {
+    http_set_timeout(sink->http, OPEN_TIMEOUT_MS);
+    return generation_take_over(sink->http, sink->name, sink->index.name, sink->aliases,
+                                sink->n_aliases, err);
+}
+
+static bool opensearch_tidy(struct sink *sink, struct error *err) {
+    http_set_timeout(sink->http, OPEN_TIMEOUT_MS);
+    return generation_tidy(sink->http, sink->log, sink->name, err);
 }
 
 /* A column whose type changed keeps the mapping that it had: what no longer fits is refused document by document,
@@ -212,6 +251,8 @@ const struct sink_type opensearch_sink = {
     .help = "An index of OpenSearch, one document a row",
     .needs = "url",
     .takes = "index mapping aliases pipeline routing document api_key ca_file user password",
+    .check = opensearch_check,
+    .probe = opensearch_probe,
     .ops =
         {
             .create = opensearch_create,
@@ -221,5 +262,7 @@ const struct sink_type opensearch_sink = {
             .apply = opensearch_apply,
             .clear_older = opensearch_clear_older,
             .flush = opensearch_flush,
+            .take_over = opensearch_take_over,
+            .tidy = opensearch_tidy,
         },
 };

@@ -2,6 +2,7 @@
 #ifndef FRESHET_CONNECTORS_OPENSEARCH_SEARCH_INDEX_H
 #define FRESHET_CONNECTORS_OPENSEARCH_SEARCH_INDEX_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -11,10 +12,26 @@
 #include "connectors/shape.h"
 #include "connectors/sink.h"
 
+struct search_index_config {
+    const char *name;
+    const char *const *aliases; /* further names that it is searched by; must outlive the index */
+    uint32_t n_aliases;
+    const json_t *
+        file; /* the user's mappings and settings (mapping_file.h), or NULL; must outlive the index */
+    const char
+        *rebuild_of; /* the name that it will be served under, where it is a rebuild's; or NULL */
+};
+
 struct search_index {
     struct http *http;
     struct log *log;
     char *name;
+    const char *const *aliases;
+    uint32_t n_aliases;
+    const json_t *file;
+    char *rebuild_of;
+    char *
+        concrete; /* "/users-2", encoded: the index itself, where its name is an alias; once it is opened */
     /* The alias through which alone we write, with require_alias: it goes when the index is deleted, so that a _bulk
      * to a deleted index fails, instead of making one by guessing at types. */
     char *alias;
@@ -23,11 +40,21 @@ struct search_index {
     bool made_by_us;  /* its mapping is ours to add to; a user's own is left alone */
 };
 
-void search_index_init(struct search_index *index, struct http *http, const char *name,
-                       struct log *log);
+/* Copies the strings but for what the configuration says. */
+void search_index_init(struct search_index *index, struct http *http, struct log *log,
+                       const struct search_index_config *config);
 void search_index_deinit(struct search_index *index);
 
-/* Finds the index or makes it, with its alias. One that we filled from another database system is made anew. */
+/* "/name", percent-encoded. The caller frees it. */
+char *search_index_path(const char *name);
+/* The alias through which alone `name` is written. The caller frees it. */
+char *search_index_alias(const char *name);
+/* An index by its name or by an alias of it alone: *root (a new reference) holds the description, its key is the index's own
+ * name. *found false: there is none. */
+bool search_index_describe(struct http *http, const char *name, bool *found, json_t **root,
+                           const char **concrete, json_t **description, struct error *err);
+
+/* Finds the index or makes it, with its aliases. One that we filled from another database system is made anew. */
 bool search_index_open(struct search_index *index, const struct shape *shape,
                        uint64_t system_identifier, struct sink_target *target, struct error *err);
 /* Adds columns that the mapping lacks, where the mapping is ours. */

@@ -18,6 +18,11 @@ static struct shape *wide_shape(uint16_t n) {
     return shape;
 }
 
+static json_t *body_of(const struct shape *shape, uint64_t system_identifier, const char *alias) {
+    return mapping_index_body(&(struct mapping_wish){
+        .shape = shape, .system_identifier = system_identifier, .alias = alias});
+}
+
 static json_t *at(json_t *json, const char *path) {
     char copy[128];
     snprintf(copy, sizeof copy, "%s", path);
@@ -49,7 +54,7 @@ static void each_class_has_its_field_type(void **state) {
     for (size_t i = 0; i < N_CLASSES; i++) {
         struct shape_column column = {"c", expected[i].class, false};
         struct shape *shape = shape_create("s", "t", 1, &column, 1, (const uint16_t[]){0});
-        json_t *body = mapping_index_body(shape, 7, "freshet-t");
+        json_t *body = body_of(shape, 7, "freshet-t");
         assert_text(body, "mappings/properties/c/type", expected[i].type);
         json_decref(body);
         shape_release(&shape);
@@ -59,7 +64,7 @@ static void each_class_has_its_field_type(void **state) {
 static void the_index_body_bears_alias_and_mark(void **state) {
     (void)state;
     struct shape *shape = users_shape();
-    json_t *body = mapping_index_body(shape, UINT64_C(7301234567890123456), "freshet-users");
+    json_t *body = body_of(shape, UINT64_C(7301234567890123456), "freshet-users");
     assert_non_null(at(body, "aliases/freshet-users"));
     assert_true(json_is_false(at(body, "mappings/dynamic")));
     assert_text(body, "mappings/_meta/freshet/table", "public.users");
@@ -76,7 +81,7 @@ static void another_tables_mark_is_not_ours_nor_is_none(void **state) {
     (void)state;
     struct shape *users = users_shape();
     struct shape *other = wide_shape(1);
-    json_t *body = mapping_index_body(other, 7, "a");
+    json_t *body = body_of(other, 7, "a");
     uint64_t system_identifier;
     assert_false(mapping_is_ours(at(body, "mappings"), users, &system_identifier));
     assert_false(mapping_is_ours(NULL, users, &system_identifier));
@@ -102,7 +107,7 @@ static void only_what_is_missing_is_added(void **state) {
 static void a_wide_table_raises_the_limit_of_fields(void **state) {
     (void)state;
     struct shape *shape = wide_shape(1600);
-    json_t *body = mapping_index_body(shape, 7, "a");
+    json_t *body = body_of(shape, 7, "a");
     assert_true(json_integer_value(at(body, "settings/index.mapping.total_fields.limit")) >= 3200);
     json_decref(body);
     shape_release(&shape);
@@ -114,7 +119,7 @@ static void names_that_are_paths_to_the_server_are_not_mapped(void **state) {
                                                   {"a.b", CLASS_LONG, false, NULL},
                                                   {"_c", CLASS_LONG, false, NULL}};
     struct shape *shape = shape_create("s", "t", 3, columns, 1, (const uint16_t[]){0});
-    json_t *body = mapping_index_body(shape, 7, "a");
+    json_t *body = body_of(shape, 7, "a");
     assert_int_equal(json_object_size(at(body, "mappings/properties")), 1);
     json_decref(body);
     shape_release(&shape);
