@@ -162,14 +162,13 @@ static bool create_source(struct connector *connector, const struct connector_co
     const char *slot = config->slot && config->slot[0] ? config->slot : name;
     bool named = config->publication && config->publication[0];
     const char *publication = named ? config->publication : slot;
+    struct source_database database = {.url = config->database_url,
+                                       .application_name = name,
+                                       .publication = publication,
+                                       .shared_publication = strcmp(publication, slot) != 0,
+                                       .log = deps->log};
     connector->source = table_source_create(
-        &(struct table_source_config){.database_url = config->database_url,
-                                      .application_name = name,
-                                      .table = config->table,
-                                      .publication = publication,
-                                      .shared_publication = strcmp(publication, slot) != 0,
-                                      .log = deps->log},
-        err);
+        &(struct table_source_config){.database = database, .table = config->table}, err);
     mem_free(name);
     return connector->source != NULL;
 }
@@ -290,6 +289,16 @@ bool connector_pause(struct connector *connector, bool paused, struct error *err
     return true;
 }
 
+bool connector_retry(struct connector *connector, uint64_t *run, struct error *err) {
+    struct sender_status status;
+    sender_status(connector->sender, &status);
+    if (status.paused)
+        return error_set(err, ERROR_CONFLICT, false, "connector %s is paused: resume it first",
+                         connector->name);
+    *run = sender_retry(connector->sender);
+    return true;
+}
+
 void connector_retains(struct connector *connector, uint64_t wal_bytes) {
     if (!connector->max_retained_wal || wal_bytes <= connector->max_retained_wal) return;
     runtime_give_up(connector->runtime, wal_bytes);
@@ -321,6 +330,12 @@ static json_t *counted(const struct metric *metric) {
     return json_integer(atomic_load_explicit(&metric->value, memory_order_relaxed));
 }
 
+static json_t *retried_json(const struct sender_retry *retried) {
+    return json_pack("{s:I, s:I, s:I, s:I}", "runs", (json_int_t)retried->runs, "letters",
+                     (json_int_t)retried->letters, "refused", (json_int_t)retried->refused,
+                     "unreadable", (json_int_t)retried->unreadable);
+}
+
 json_t *connector_status(struct connector *connector) {
     struct sender_status sender;
     struct runtime_status runtime;
@@ -350,6 +365,7 @@ json_t *connector_status(struct connector *connector) {
         {"batches", counted(figures->batches)},
         {"retries", counted(figures->retries)},
         {"dead_letters", counted(figures->dead_letters)},
+        {"retried", retried_json(&sender.retried)},
         {"dead_letter_file", json_string(connector->letters_path)},
         {"last_error", printable(sender.last_error)},
         {"last_error_time", json_real((double)sender.last_error_us / 1e6)},

@@ -1,31 +1,20 @@
 #include "connectors/table_source.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/arena.h"
 #include "base/catalog.h"
 #include "base/mem.h"
 #include "base/pg.h"
-#include "base/publication.h"
 #include "connectors/reread.h"
-
-/* The same text for every value as the feed's session gives. */
-static const char session_settings[] =
-    "-c datestyle=ISO -c intervalstyle=postgres -c extra_float_digits=1 -c timezone=UTC"
-    " -c bytea_output=hex -c default_transaction_isolation=read\\ committed"
-    " -c statement_timeout=30s";
+#include "connectors/source_database.h"
 
 struct table_source {
-    char *database_url;
-    char *application_name;
+    struct source_database database;
     char *schema;
     char *table;
-    char *publication;
     char *routing;  /* NULL: none */
     char *document; /* NULL: none */
-    bool shared_publication;
-    struct log *log;
 
     /* Feed's thread. */
     struct catalog *catalog;
@@ -44,16 +33,12 @@ struct table_source *table_source_create(const struct table_source_config *confi
         return NULL;
     }
     struct table_source *source = mem_zalloc(sizeof *source);
-    source->database_url = mem_strdup(config->database_url);
-    source->application_name = mem_strdup(config->application_name);
+    source_database_init(&source->database, &config->database);
     source->schema = dot ? mem_slicedup(slice_make(config->table, (size_t)(dot - config->table)))
                          : mem_strdup("public");
     source->table = mem_strdup(dot ? dot + 1 : config->table);
-    source->publication = mem_strdup(config->publication);
     source->routing = config->routing ? mem_strdup(config->routing) : NULL;
     source->document = config->document ? mem_strdup(config->document) : NULL;
-    source->shared_publication = config->shared_publication;
-    source->log = config->log;
     return source;
 }
 
@@ -64,21 +49,12 @@ void table_source_destroy(struct table_source **source) {
     if (old->conn) PQfinish(old->conn);
     shape_release(&old->prepared);
     catalog_destroy(&old->catalog);
-    mem_free(old->database_url);
-    mem_free(old->application_name);
+    source_database_deinit(&old->database);
     mem_free(old->schema);
     mem_free(old->table);
-    mem_free(old->publication);
     mem_free(old->routing);
     mem_free(old->document);
     mem_free(old);
-}
-
-static PGconn *connect_plain(const struct table_source *source, struct error *err) {
-    return pg_connect(source->database_url,
-                      &(struct pg_options){.application_name = source->application_name,
-                                           .server_options = session_settings},
-                      err);
 }
 
 /* ---- the table as the catalog has it; feed's thread ---- */
@@ -169,88 +145,23 @@ static bool set_parts(const struct table_source *source, struct shape **shape,
                      source->schema, source->table, source->routing, source->schema, source->table);
 }
 
-static bool find_in_publication(const struct table_source *source, PGconn *conn, bool *exists,
-                                bool *holds, struct error *err) {
-    const char *params[] = {source->publication, source->schema, source->table};
-    PGresult *rows = pg_query_params(conn,
-                                     "SELECT EXISTS (SELECT FROM pg_catalog.pg_publication_tables "
-                                     "WHERE pubname = p.pubname AND schemaname = $2 "
-                                     "AND tablename = $3) FROM pg_catalog.pg_publication p "
-                                     "WHERE p.pubname = $1",
-                                     3, params, err);
-    if (!rows) return false;
-    *exists = PQntuples(rows) == 1;
-    *holds = *exists && PQgetvalue(rows, 0, 0)[0] == 't';
-    PQclear(rows);
-    return true;
-}
-
-/* Its other tables are none of our business. */
-static bool check_shared(const struct table_source *source, struct error *err) {
-    struct buf sql = {0};
-    buf_append_text(&sql, "ALTER PUBLICATION ");
-    pg_quote_ident(&sql, source->publication);
-    buf_append_text(&sql, " ADD TABLE ");
-    pg_quote_table(&sql, source->schema, source->table);
-    error_set(err, ERROR_CONFIG, false, "publication \"%s\" does not hold table %s.%s; %s",
-              source->publication, source->schema, source->table, buf_text(&sql));
-    buf_deinit(&sql);
-    return false;
-}
-
-static bool ensure_publication(struct table_source *source, PGconn *conn, struct error *err) {
-    bool exists;
-    bool holds;
-    if (!find_in_publication(source, conn, &exists, &holds, err)) return false;
-    if (exists && source->shared_publication) return holds || check_shared(source, err);
-    struct publication_table table = {.table = source->described};
-    struct publication_plan plan = {.name = source->publication, .n_tables = 1, .tables = &table};
-    bool changed = false;
-    if (!publication_ensure(conn, &plan, &changed, err)) return false;
-    if (changed)
-        log_info(source->log, "publication_changed", "publication=%s table=%s.%s",
-                 source->publication, source->schema, source->table);
-    return true;
-}
-
-static bool read_system(PGconn *conn, uint64_t *system_identifier, struct error *err) {
-    PGresult *rows =
-        pg_query(conn, "SELECT system_identifier FROM pg_catalog.pg_control_system()", err);
-    if (!rows) return false;
-    *system_identifier = strtoull(PQgetvalue(rows, 0, 0), NULL, 10);
-    PQclear(rows);
-    return true;
-}
-
 static bool prepare(void *self, struct shape **shape, uint64_t *system_identifier,
                     struct error *err) {
     struct table_source *source = self;
-    PGconn *conn = connect_plain(source, err);
+    PGconn *conn = source_database_connect(&source->database, err);
     if (!conn) return false;
     bool ready = load_table(source, conn, err) && check_table(source->described, err) &&
-                 ensure_publication(source, conn, err) && read_system(conn, system_identifier, err);
+                 source_database_publish(&source->database, conn, 1, &source->described, err) &&
+                 source_database_system(conn, system_identifier, err);
     PQfinish(conn);
     if (!ready) return false;
     *shape = shape_of_table(source->described);
     return set_parts(source, shape, source->described->replica_identity, err);
 }
 
-/* The slot decodes from restart_lsn on. Its consistent point will not do: a transaction that wrote before it
- * and commits after it is streamed. */
 static bool load_floor(void *self, const char *slot, uint64_t *floor_lsn, struct error *err) {
-    struct table_source *source = self;
-    PGconn *conn = connect_plain(source, err);
-    if (!conn) return false;
-    const char *params[] = {slot};
-    PGresult *rows = pg_query_params(
-        conn, "SELECT restart_lsn FROM pg_catalog.pg_replication_slots WHERE slot_name = $1", 1,
-        params, err);
-    bool found = rows && PQntuples(rows) == 1 && lsn_parse(PQgetvalue(rows, 0, 0), floor_lsn);
-    if (rows && !found)
-        error_set(err, ERROR_CONFLICT, true, "slot \"%s\" has no restart_lsn", slot);
-    PQclear(rows);
-    PQfinish(conn);
-    return found;
+    const struct table_source *source = self;
+    return source_database_load_floor(&source->database, slot, floor_lsn, err);
 }
 
 static bool follows(void *self, const struct relation *relation) {
@@ -280,7 +191,7 @@ static bool knows_all(const struct catalog_table *table, const struct relation *
 }
 
 static bool reload_table(struct table_source *source, struct error *err) {
-    PGconn *conn = connect_plain(source, err);
+    PGconn *conn = source_database_connect(&source->database, err);
     if (!conn) return false;
     bool loaded = load_table(source, conn, err);
     PQfinish(conn);
@@ -355,7 +266,8 @@ static void disconnect(struct table_source *source) {
 static bool reread(void *self, struct batch *batch, uint64_t *rows, struct error *err) {
     struct table_source *source = self;
     if (!has_incomplete(batch)) return true;
-    if (!source->conn && !(source->conn = connect_plain(source, err))) return false;
+    if (!source->conn && !(source->conn = source_database_connect(&source->database, err)))
+        return false;
     if (source->prepared != batch->shape) {
         shape_release(&source->prepared);
         if (!reread_prepare(source->conn, batch->shape, err)) {

@@ -14,16 +14,13 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "connectors/source.h"
+#include "connectors/source_database.h"
 
 struct table_source_config {
-    const char *database_url;
-    const char *application_name;
-    const char *table; /* "public.users"; without a schema: public */
-    const char *publication;
-    const char *routing;     /* a column; NULL: none. See shape.h */
-    const char *document;    /* a column; NULL: none */
-    bool shared_publication; /* somebody else's too: it must hold the table, and is not changed */
-    struct log *log;
+    struct source_database database;
+    const char *table;    /* "public.users"; without a schema: public */
+    const char *routing;  /* a column; NULL: none. See shape.h */
+    const char *document; /* a column; NULL: none */
 };
 
 struct table_source;
