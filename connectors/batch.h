@@ -56,6 +56,7 @@ enum batch_kind {
     BATCH_LOADING, /* an initial load of `version` begins: the position is void until it is complete */
     BATCH_LOADED, /* it is complete: what is older than `version` was not in the table, and goes */
     BATCH_CLEAR,  /* TRUNCATE: everything older than `version` goes */
+    BATCH_RETRY,  /* what was refused is read again */
 };
 
 struct batch {

@@ -330,10 +330,11 @@ static json_t *counted(const struct metric *metric) {
     return json_integer(atomic_load_explicit(&metric->value, memory_order_relaxed));
 }
 
-static json_t *retried_json(const struct sender_retry *retried) {
-    return json_pack("{s:I, s:I, s:I, s:I}", "runs", (json_int_t)retried->runs, "letters",
-                     (json_int_t)retried->letters, "refused", (json_int_t)retried->refused,
-                     "unreadable", (json_int_t)retried->unreadable);
+static json_t *retried_json(const struct sender_status *status) {
+    const struct retry_counts *counts = &status->retried;
+    return json_pack("{s:I, s:I, s:I, s:I}", "runs", (json_int_t)status->retry_runs, "letters",
+                     (json_int_t)counts->letters, "refused", (json_int_t)counts->refused,
+                     "unreadable", (json_int_t)counts->unreadable);
 }
 
 json_t *connector_status(struct connector *connector) {
@@ -365,7 +366,7 @@ json_t *connector_status(struct connector *connector) {
         {"batches", counted(figures->batches)},
         {"retries", counted(figures->retries)},
         {"dead_letters", counted(figures->dead_letters)},
-        {"retried", retried_json(&sender.retried)},
+        {"retried", retried_json(&sender)},
         {"dead_letter_file", json_string(connector->letters_path)},
         {"last_error", printable(sender.last_error)},
         {"last_error_time", json_real((double)sender.last_error_us / 1e6)},

@@ -35,9 +35,9 @@ struct connector_config {
     const char *document; /* a column that is the document; NULL: the row is */
     const char *api_key;
     const char *ca_file;
-    const char *secret; /* webhook: signs requests; NULL: they are not signed */
-    int64_t timeout_ms; /* webhook: of a request; 0: the default */
-    const char *path;   /* archive: a folder */
+    const char *secret;          /* webhook: signs requests; NULL: they are not signed */
+    int64_t timeout_ms;          /* webhook: of a request; 0: the default */
+    const char *path;            /* archive: a folder */
     uint64_t segment_bytes;      /* archive; 0: the default */
     int64_t segment_interval_ms; /* archive; 0: the default */
     const char *user;
@@ -69,6 +69,9 @@ void connector_destroy(struct connector **connector);
 struct change_sink connector_sink(struct connector *connector);
 /* Writes nothing to the sink until it is resumed, after a restart neither. Any thread. */
 bool connector_pause(struct connector *connector, bool paused, struct error *err) MUST_CHECK;
+/* Rows that the sink refused are read again and tried again. *run: the number that `retried.runs` of the status has when it is
+ * done. Any thread. */
+bool connector_retry(struct connector *connector, uint64_t *run, struct error *err) MUST_CHECK;
 /* What the server keeps for the slot: past max_retained_wal the slot is given up, and the table loaded anew once the sink
  * takes writes. Any thread. */
 void connector_retains(struct connector *connector, uint64_t wal_bytes);

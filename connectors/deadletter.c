@@ -99,6 +99,47 @@ static bool rotate(struct deadletters *letters, struct error *err) {
     return open_file(letters, err);
 }
 
+/* False: there is no such file, or *err. */
+static bool set_aside(struct deadletters *letters, const char *suffix, const char *path,
+                      struct error *err) {
+    char *from = mem_printf("%s%s", letters->path, suffix);
+    bool moved = rename(from, path) == 0;
+    if (!moved && errno != ENOENT) file_error(from, "rename", err);
+    mem_free(from);
+    return moved;
+}
+
+bool deadletters_take(struct deadletters *letters, enum deadletters_stage stage, char **path,
+                      struct error *err) {
+    *path = NULL;
+    char *aside = mem_printf("%s.retry", letters->path);
+    struct error cause = {0};
+    bool there = false;
+    if (stage == LETTERS_LEFT) there = access(aside, F_OK) == 0;
+    if (stage == LETTERS_OLDER) there = set_aside(letters, ".1", aside, &cause);
+    if (stage == LETTERS_NEWER && letters->size) {
+        there = set_aside(letters, "", aside, &cause);
+        if (there) {
+            close(letters->fd);
+            if (!open_file(letters, &cause)) letters->fd = -1; /* deadletters_sync tries again */
+        }
+    }
+    if (there)
+        *path = aside;
+    else
+        mem_free(aside);
+    if (cause.code == ERROR_NONE || there) return true;
+    *err = cause;
+    return false;
+}
+
+bool deadletters_done(struct deadletters *letters, struct error *err) {
+    char *aside = mem_printf("%s.retry", letters->path);
+    bool removed = unlink(aside) == 0 || errno == ENOENT || file_error(aside, "remove", err);
+    mem_free(aside);
+    return removed;
+}
+
 bool deadletters_sync(struct deadletters *letters, struct error *err) {
     if (letters->pending.len == 0) return true;
     if (letters->fd < 0 && !open_file(letters, err)) return false;

@@ -27,6 +27,13 @@ void deadletters_destroy(struct deadletters **letters);
 /* One refused write of the batch. */
 void deadletters_add(struct deadletters *letters, const char *connector, const struct batch *batch,
                      const struct write *write, int64_t now_wall_us);
+/* What is to be read again, as a file: what an earlier, interrupted reading has left; then the older of the two files; then
+ * the newer, and letters go to a new one from then on. *path, the caller's, is NULL where there is none; the file is removed by
+ * deadletters_done. */
+enum deadletters_stage { LETTERS_LEFT, LETTERS_OLDER, LETTERS_NEWER, N_LETTERS_STAGES };
+bool deadletters_take(struct deadletters *letters, enum deadletters_stage stage, char **path,
+                      struct error *err) MUST_CHECK;
+bool deadletters_done(struct deadletters *letters, struct error *err) MUST_CHECK;
 bool deadletters_sync(struct deadletters *letters, struct error *err) MUST_CHECK;
 
 #endif

@@ -13,6 +13,7 @@
 #include "connectors/backoff.h"
 #include "connectors/position.h"
 #include "connectors/resume.h"
+#include "connectors/retry.h"
 
 enum { DRAIN_US = 3000000, LOG_RETRY_EVERY = 8 };
 
@@ -46,6 +47,8 @@ struct sender {
     struct position_record record;
     const struct shape *shape; /* that the sink was last told of; held by `held_shape` */
     struct shape *held_shape;
+    struct shape *opened_shape; /* of this session's start */
+    struct retry_counts retrying;
     struct sink_target target;
     int64_t saved_us; /* monotonic */
 
@@ -58,6 +61,9 @@ struct sender {
     uint64_t session;
     struct opening opening;
     struct gate gate;
+    bool retry_due; /* of dead letters: somebody has asked */
+    struct retry_counts retried;
+    uint64_t retry_runs;
     bool draining; /* end once the queue is empty, or at the first failure */
     bool quit;     /* end now */
     bool finished;
@@ -118,6 +124,7 @@ void sender_destroy(struct sender **sender) {
     ASSERT(!old->started);
     drop_queue(old);
     shape_release(&old->held_shape);
+    shape_release(&old->opened_shape);
     pthread_cond_destroy(&old->wake);
     pthread_cond_destroy(&old->done);
     pthread_mutex_destroy(&old->lock);
@@ -234,6 +241,8 @@ static void handle_opening(struct sender *sender) {
     opening->err = err;
     sender->restart = false;
     if (ok) {
+        shape_release(&sender->opened_shape);
+        sender->opened_shape = shape_acquire((struct shape *)(uintptr_t)opening->shape);
         opening->position = position;
         sender->applied_lsn = sender->saved_lsn = position.end_lsn;
         sender->loaded = position.snapshot_done;
@@ -294,12 +303,32 @@ static bool end_load(struct sender *sender, struct batch *batch, struct error *e
     return sender->ops->transactional || sender->target.made || clear(sender, batch, err);
 }
 
+static void count_outcomes(struct sender *sender, struct batch *batch);
+
+/* The rows of letters, as they are now. */
+static bool apply_letters(void *self, struct batch *batch, struct error *err) {
+    struct sender *sender = self;
+    if (!tell_shape(sender, batch, err) || !reread(sender, batch, err)) return false;
+    retry_settle(batch);
+    if (!sender->ops->apply(sender->sink, batch, err)) return false;
+    count_outcomes(sender, batch);
+    return true;
+}
+
+static bool retry_letters(struct sender *sender, struct batch *batch, struct error *err) {
+    (void)batch;
+    struct retry_plan plan = {.letters = sender->deadletters,
+                              .shape =
+                                  sender->held_shape ? sender->held_shape : sender->opened_shape,
+                              .apply = apply_letters,
+                              .arg = sender};
+    return retry_run(&plan, &sender->retrying, err);
+}
+
 static bool attempt(struct sender *sender, struct batch *batch, struct error *err) {
     static bool (*const handlers[])(struct sender *, struct batch *, struct error *) = {
-        [BATCH_WRITES] = apply_writes,
-        [BATCH_LOADING] = begin_load,
-        [BATCH_LOADED] = end_load,
-        [BATCH_CLEAR] = clear,
+        [BATCH_WRITES] = apply_writes, [BATCH_LOADING] = begin_load,  [BATCH_LOADED] = end_load,
+        [BATCH_CLEAR] = clear,         [BATCH_RETRY] = retry_letters,
     };
     return handlers[batch->kind](sender, batch, err);
 }
@@ -428,8 +457,24 @@ static bool handle_batch(struct sender *sender) {
     backoff_reset(&sender->backoff);
     gate_passed(&sender->gate, batch->n_writes - batch->n_superseded, clock_mono_us());
     accept_result(sender, batch);
+    if (batch->kind == BATCH_RETRY) {
+        sender->retry_due = false;
+        sender->retried = sender->retrying;
+        sender->retry_runs++;
+    }
     pop(sender);
     return true;
+}
+
+/* Dead letters come before what is queued: what that has of the same keys is newer. */
+static void queue_retry(struct sender *sender) {
+    struct batch *batch = batch_create(BATCH_RETRY, NULL, clock_mono_us());
+    batch->session = sender->session;
+    batch->mid_transaction = sender->mid_transaction;
+    batch->next = sender->head;
+    sender->head = batch;
+    if (!sender->tail) sender->tail = batch;
+    sender->queued_bytes += batch->bytes;
 }
 
 /* Until something is due, or somebody wakes us. */
@@ -443,6 +488,12 @@ static void rest(struct sender *sender, int64_t due_us) {
         pthread_cond_wait(&sender->wake, &sender->lock);
 }
 
+static bool may_retry(const struct sender *sender) {
+    bool queued = sender->head && sender->head->kind == BATCH_RETRY;
+    return sender->retry_due && !queued && sender->opened_shape && !sender->restart &&
+           !sender->draining;
+}
+
 static void *run(void *arg) {
     struct sender *sender = arg;
     pthread_mutex_lock(&sender->lock);
@@ -452,6 +503,8 @@ static void *run(void *arg) {
         int64_t wait_us = sender->head ? gate_wait_us(&sender->gate, now_us) : GATE_CLOSED;
         if (sender->opening.asked) {
             handle_opening(sender);
+        } else if (may_retry(sender)) {
+            queue_retry(sender);
         } else if (sender->unsaved && !sender->mid_transaction && now_us >= save_due_us) {
             if (!save_applied(sender)) sender->saved_us = clock_mono_us();
         } else if (wait_us == 0) {
@@ -563,6 +616,15 @@ void sender_pause(struct sender *sender, bool paused) {
     pthread_mutex_unlock(&sender->lock);
 }
 
+uint64_t sender_retry(struct sender *sender) {
+    pthread_mutex_lock(&sender->lock);
+    uint64_t runs = sender->retry_runs;
+    sender->retry_due = true;
+    pthread_cond_broadcast(&sender->wake);
+    pthread_mutex_unlock(&sender->lock);
+    return runs + 1;
+}
+
 bool sender_has_room(struct sender *sender) {
     pthread_mutex_lock(&sender->lock);
     bool room = sender->queued_bytes < sender->queue_max_bytes;
@@ -594,6 +656,8 @@ void sender_status(struct sender *sender, struct sender_status *status) {
                                      .loaded = sender->loaded,
                                      .applied_lsn = sender->applied_lsn,
                                      .saved_lsn = sender->saved_lsn,
+                                     .retried = sender->retried,
+                                     .retry_runs = sender->retry_runs,
                                      .paused = sender->gate.paused,
                                      .broken = gate_broken(&sender->gate),
                                      .queue_bytes = sender->queued_bytes,

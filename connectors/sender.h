@@ -24,6 +24,7 @@
 #include "connectors/deadletter.h"
 #include "connectors/figures.h"
 #include "connectors/gate.h"
+#include "connectors/retry.h"
 #include "connectors/sink.h"
 #include "connectors/source.h"
 
@@ -58,7 +59,9 @@ enum sender_state {
 
 struct sender_status {
     enum sender_state state;
-    bool loaded; /* the initial load is complete */
+    bool loaded;         /* the initial load is complete */
+    uint64_t retry_runs; /* so many times dead letters were read again; what the last came to: */
+    struct retry_counts retried;
     bool paused;
     bool broken; /* the circuit breaker is open */
     uint64_t applied_lsn;
@@ -94,6 +97,8 @@ bool sender_must_restart(struct sender *sender, struct error *err);
 
 /* Any thread. A request that is under way ends; what is read meanwhile waits in the queue, then at the server. */
 void sender_pause(struct sender *sender, bool paused);
+/* Dead letters are read again, before what is queued. The run that it will be, as sender_status numbers them. */
+uint64_t sender_retry(struct sender *sender);
 void sender_status(struct sender *sender, struct sender_status *status);
 const char *sender_state_name(enum sender_state state);
 
