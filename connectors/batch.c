@@ -5,9 +5,15 @@
 
 #include "base/arena.h"
 #include "base/assert.h"
+#include "base/json.h"
 #include "base/mem.h"
 
-enum { ARENA_BLOCK_BYTES = 64 * 1024, FIRST_WRITES = 64, FIRST_SLOTS = 256 };
+enum {
+    ARENA_BLOCK_BYTES = 64 * 1024,
+    FIRST_WRITES = 64,
+    FIRST_SLOTS = 256,
+    CAUSE_MAX_BYTES = 2048,
+};
 
 /* Open addressing, linear probing, at most half full: place + 1 of each key's last write, 0 for empty. */
 struct batch_index {
@@ -39,6 +45,7 @@ void batch_destroy(struct batch **batch) {
     struct batch *old = *batch;
     *batch = NULL;
     if (!old) return;
+    batch_destroy(&old->walk.part);
     if (old->index) mem_free(old->index->slots);
     mem_free(old->index);
     mem_free(old->writes);
@@ -135,6 +142,19 @@ void batch_remove(struct batch *batch, struct slice key, const struct write_stam
     count_bytes(batch);
 }
 
+void batch_set_walk(struct batch *batch, uint32_t which, uint16_t n_values,
+                    const struct value *values, const struct write_stamp *stamp) {
+    ASSERT(batch->kind == BATCH_WALK);
+    struct value *copies = arena_alloc(batch->arena, (n_values + 1u) * sizeof *copies);
+    for (uint16_t i = 0; i < n_values; i++)
+        copies[i] = copy_value(batch, &values[i]);
+    batch->walk.which = which;
+    batch->walk.n_values = n_values;
+    batch->walk.values = copies;
+    batch->walk.stamp = *stamp;
+    batch->bytes = arena_used(batch->arena);
+}
+
 struct write *batch_next(struct batch *batch, size_t *at, size_t to) {
     ASSERT(to <= batch->n_writes);
     while (*at < to) {
@@ -148,4 +168,14 @@ void batch_refuse(struct batch *batch, struct write *write, int status, struct s
     write->outcome = WRITE_REFUSED;
     write->status = status;
     write->cause = arena_dup(batch->arena, cause).data;
+}
+
+void batch_refuse_text(struct batch *batch, struct write *write, int status, struct slice text) {
+    size_t len = text.len < CAUSE_MAX_BYTES ? text.len : CAUSE_MAX_BYTES;
+    while (len && len < text.len && (text.data[len] & 0xC0) == 0x80)
+        len--; /* not within a character */
+    struct buf cause = {0};
+    json_append_string(&cause, slice_make(text.data, len));
+    batch_refuse(batch, write, status, buf_slice(&cause));
+    buf_deinit(&cause);
 }

@@ -53,6 +53,7 @@ struct write {
 
 enum batch_kind {
     BATCH_WRITES,
+    BATCH_WALK,    /* keys that the source finds (source.h), rewritten in chunks */
     BATCH_LOADING, /* an initial load of `version` begins: the position is void until it is complete */
     BATCH_LOADED, /* it is complete: what is older than `version` was not in the table, and goes */
     BATCH_CLEAR,  /* TRUNCATE: everything older than `version` goes */
@@ -77,6 +78,15 @@ struct batch {
     int64_t opened_us;      /* monotonic */
     int64_t commit_time_us; /* of the oldest transaction in it; Unix epoch; 0: unknown */
     uint64_t session;       /* the runtime's: a batch of an earlier session is dropped */
+    struct batch_walk {
+        uint32_t which; /* WALK_ALL, or the source's own; and its values */
+        uint16_t n_values;
+        const struct value *values; /* in the arena */
+        struct write_stamp stamp;
+        bool clears;        /* what it does not find goes */
+        struct batch *part; /* the chunk in hand; NULL: none */
+        uint64_t keys;      /* written so far */
+    } walk;
     struct batch_index *index;
 };
 
@@ -89,10 +99,16 @@ void batch_put(struct batch *batch, struct slice key, const struct write_stamp *
                const struct value *row, const struct value *old_row);
 void batch_remove(struct batch *batch, struct slice key, const struct write_stamp *stamp);
 
+/* Of a BATCH_WALK: what to look for. */
+void batch_set_walk(struct batch *batch, uint32_t which, uint16_t n_values,
+                    const struct value *values, const struct write_stamp *stamp);
+
 /* The next write at or after *at and before `to` that is still to be applied, *at moved behind it; NULL: none, *at
  * moved to `to`. */
 struct write *batch_next(struct batch *batch, size_t *at, size_t to);
 /* Marks the write as refused for good. `cause` is JSON and is copied. */
 void batch_refuse(struct batch *batch, struct write *write, int status, struct slice cause);
+/* The same with a cause that is any text; of a long one the beginning is kept. */
+void batch_refuse_text(struct batch *batch, struct write *write, int status, struct slice text);
 
 #endif

@@ -2,14 +2,17 @@
 
 #include <string.h>
 
+#include "connectors/archive/archive.h"
 #include "connectors/connector.h"
 #include "connectors/opensearch/opensearch.h"
 #include "connectors/view/view.h"
+#include "connectors/webhook/webhook.h"
 
 /* Names alone, beside the table, because connector_types() gives out a plain list. */
-static const char *const names[] = {"opensearch", "view", NULL};
+static const char *const names[] = {"opensearch", "view", "webhook", "archive", NULL};
 
-static const struct sink_type *const types[] = {&opensearch_sink, &view_sink};
+static const struct sink_type *const types[] = {&opensearch_sink, &view_sink, &webhook_sink,
+                                                &archive_sink};
 
 const struct sink_type *registry_find(const char *name) {
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {

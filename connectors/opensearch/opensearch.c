@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "base/http.h"
-#include "base/json.h"
 #include "base/mem.h"
 #include "connectors/opensearch/bulk.h"
 #include "connectors/opensearch/generation.h"
@@ -18,7 +17,6 @@ enum {
     CONNECT_TIMEOUT_MS = 3000,
     REQUEST_TIMEOUT_MS = 30000,
     OPEN_TIMEOUT_MS = 10000, /* of each request of open, for which a session's start waits */
-    CAUSE_MAX_BYTES = 2048,
 };
 
 struct sink {
@@ -161,17 +159,6 @@ static bool opensearch_reshape(struct sink *sink, const struct shape *shape, str
 static bool send_range(struct sink *sink, struct batch *batch, size_t from, size_t to,
                        struct error *err);
 
-static void refuse_with_body(struct batch *batch, struct write *write,
-                             const struct http_response *response) {
-    size_t len = response->body.len < CAUSE_MAX_BYTES ? response->body.len : CAUSE_MAX_BYTES;
-    while (len && len < response->body.len && (response->body.data[len] & 0xC0) == 0x80)
-        len--; /* not within a character */
-    struct buf cause = {0};
-    json_append_string(&cause, slice_make(response->body.data, len));
-    batch_refuse(batch, write, (int)response->status, buf_slice(&cause));
-    buf_deinit(&cause);
-}
-
 /* The whole request was refused: it is halved until the one document that is to blame stands alone. */
 static bool split(struct sink *sink, struct batch *batch, size_t from, size_t to,
                   const struct http_response *response, struct error *err) {
@@ -180,7 +167,7 @@ static bool split(struct sink *sink, struct batch *batch, size_t from, size_t to
     size_t behind_first = at;
     if (!first) return true;
     if (!batch_next(batch, &at, to)) {
-        refuse_with_body(batch, first, response);
+        batch_refuse_text(batch, first, (int)response->status, buf_slice(&response->body));
         return true;
     }
     size_t middle = from + (to - from) / 2;

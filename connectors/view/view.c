@@ -2,7 +2,6 @@
 
 #include <string.h>
 
-#include "base/json.h"
 #include "base/mem.h"
 #include "base/pg.h"
 #include "connectors/view/replace.h"
@@ -53,13 +52,6 @@ static bool is_refusal(const char sqlstate[6]) {
            strncmp(sqlstate, "P0", 2) == 0;
 }
 
-static void refuse(struct batch *batch, struct write *write, const struct error *err) {
-    struct buf cause = {0};
-    json_append_string(&cause, slice_from(err->message));
-    batch_refuse(batch, write, 0, buf_slice(&cause));
-    buf_deinit(&cause);
-}
-
 /* The writes in [from, to), halved where one of them is refused, until that one stands alone. */
 static bool replace_range(struct target *target, struct batch *batch, size_t from, size_t to,
                           struct error *err) {
@@ -75,7 +67,7 @@ static bool replace_range(struct target *target, struct batch *batch, size_t fro
     struct error ignored;
     if (!pg_exec(target->conn, "ROLLBACK TO SAVEPOINT freshet", &ignored)) return false;
     if (alone) {
-        refuse(batch, first, err);
+        batch_refuse_text(batch, first, 0, slice_from(err->message));
         return true;
     }
     size_t middle = from + (to - from) / 2;
