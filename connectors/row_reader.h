@@ -20,7 +20,8 @@
 
 /* What holds at the server. Each of these never decreases. */
 struct reader_moment {
-    uint64_t lsn;  /* every commit that was visible before stands below it in the WAL */
+    uint64_t lsn;       /* every commit that was visible before stands below it in the WAL */
+    uint64_t flush_lsn; /* so much of the WAL can be streamed */
     uint64_t xmin; /* transactions below it have ended, and are seen by what is read from now on */
     uint64_t xmax; /* transactions from it on had not begun */
     /* A commit may be streamed long before it is visible: a standby is waited for. */

@@ -8,6 +8,7 @@
 #include "base/pg.h"
 #include "connectors/reread.h"
 #include "connectors/source_database.h"
+#include "connectors/table_reader.h"
 
 struct table_source {
     struct source_database database;
@@ -282,11 +283,51 @@ static bool reread(void *self, struct batch *batch, uint64_t *rows, struct error
     return false;
 }
 
+/* ---- reading for a comparison; any thread: of the source what never changes alone ---- */
+
+/* What the stream and the load have of the table: policies of rows have no say in those. */
+static bool published_now(const struct table_source *source, PGconn *conn,
+                          struct table_published *published, bool *partitioned, struct error *err) {
+    if (!pg_exec(conn, "SET row_security = off", err)) return false;
+    struct catalog *catalog = catalog_load(conn, err);
+    if (!catalog) return false;
+    const struct catalog_table *table = catalog_find(catalog, source->schema, source->table);
+    if (!table)
+        error_set(err, ERROR_CONFIG, false, "table %s.%s does not exist", source->schema,
+                  source->table);
+    bool read = false;
+    if (table && check_table(table, err)) {
+        struct shape *all = shape_of_table(table);
+        read = table_published_read(conn, source->database.publication, all, published, err) &&
+               set_parts(source, &published->shape, table->replica_identity, err);
+        *partitioned = table->kind == 'p';
+        shape_release(&all);
+    }
+    catalog_destroy(&catalog);
+    return read;
+}
+
+static bool open_reader(void *self, struct row_reader *reader, struct error *err) {
+    const struct table_source *source = self;
+    PGconn *conn = source_database_connect(&source->database, err);
+    if (!conn) return false;
+    struct table_published published = {0};
+    bool partitioned;
+    bool read = published_now(source, conn, &published, &partitioned, err);
+    if (read)
+        *reader = table_reader_create(&conn, &published, partitioned);
+    else
+        table_published_deinit(&published);
+    if (conn) PQfinish(conn);
+    return read;
+}
+
 struct source table_source_as_source(struct table_source *source) {
     static const struct source_ops ops = {.prepare = prepare,
                                           .load_floor = load_floor,
                                           .follows = follows,
                                           .shape_of = shape_of,
-                                          .reread = reread};
+                                          .reread = reread,
+                                          .open_reader = open_reader};
     return (struct source){.ops = &ops, .self = source};
 }

@@ -1,0 +1,434 @@
+#include "connectors/table_reader.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "base/arena.h"
+#include "base/lsn.h"
+#include "base/mem.h"
+#include "base/pg.h"
+
+enum {
+    FIRST_COLUMN_LISTS = 150000,
+    FIRST_PUBLISHED_GENERATED = 180000,
+    PAGE_HEADER_BYTES = 24, /* of the WAL; XLogPageHeaderData, and at a segment's start */
+    LONG_PAGE_HEADER_BYTES = 40,
+    MIN_PAGE_BYTES = 4096,
+    MIN_SEGMENT_BYTES = 1024 * 1024,
+};
+
+/* Before the row's columns in a result. */
+enum { FIELD_PLACE, FIELD_XMIN, FIELD_FLUX, FIRST_VALUE };
+
+struct reader {
+    PGconn *conn;
+    struct shape *shape;
+    struct buf select; /* "SELECT ... FROM table WHERE ...": AND follows */
+    size_t n_last;     /* 0: before the first page; else the shape's n_keys */
+    char **last;       /* the last row's key */
+};
+
+/* ---- what is published ---- */
+
+static bool names_column(const PGresult *rows, const char *name) {
+    for (int i = 0; i < PQntuples(rows); i++) {
+        if (strcmp(PQgetvalue(rows, i, 0), name) == 0) return true;
+    }
+    return false;
+}
+
+/* Each published column, and the filter beside it. */
+static PGresult *query_published(PGconn *conn, const char *publication, const struct shape *all,
+                                 struct error *err) {
+    int version = PQserverVersion(conn);
+    struct buf sql = {0};
+    buf_append_text(&sql, "SELECT a.attname, ");
+    buf_append_text(&sql, version >= FIRST_COLUMN_LISTS ? "p.rowfilter" : "NULL");
+    buf_append_text(&sql, " FROM pg_catalog.pg_publication_tables p "
+                          "JOIN pg_catalog.pg_namespace n ON n.nspname = p.schemaname "
+                          "JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid "
+                          "AND c.relname = p.tablename "
+                          "JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid "
+                          "AND a.attnum > 0 AND NOT a.attisdropped "
+                          "WHERE p.pubname = $1 AND p.schemaname = $2 AND p.tablename = $3");
+    if (version >= FIRST_COLUMN_LISTS) buf_append_text(&sql, " AND a.attname = ANY(p.attnames)");
+    if (version < FIRST_PUBLISHED_GENERATED) buf_append_text(&sql, " AND a.attgenerated = ''");
+    const char *params[] = {publication, all->schema, all->table};
+    PGresult *rows = pg_query_params(conn, buf_text(&sql), 3, params, err);
+    buf_deinit(&sql);
+    return rows;
+}
+
+/* NULL: a column of the key is not published. */
+static struct shape *narrow(const struct shape *all, const PGresult *rows) {
+    struct shape_column *columns = mem_calloc(all->n_columns + 1u, sizeof *columns);
+    uint16_t *keys = mem_calloc(all->n_keys, sizeof *keys);
+    uint16_t n = 0;
+    uint16_t n_keys = 0;
+    for (uint16_t i = 0; i < all->n_columns; i++) {
+        if (!names_column(rows, all->columns[i].name)) continue;
+        for (uint16_t k = 0; k < all->n_keys; k++) {
+            if (all->keys[k] != i) continue;
+            keys[k] = n;
+            n_keys++;
+        }
+        columns[n++] = all->columns[i];
+    }
+    struct shape *shape = n_keys == all->n_keys
+                              ? shape_create(all->schema, all->table, n, columns, n_keys, keys)
+                              : NULL;
+    mem_free(columns);
+    mem_free(keys);
+    return shape;
+}
+
+bool table_published_read(PGconn *conn, const char *publication, const struct shape *all,
+                          struct table_published *published, struct error *err) {
+    *published = (struct table_published){0};
+    PGresult *rows = query_published(conn, publication, all, err);
+    if (!rows) return false;
+    published->shape = narrow(all, rows);
+    if (published->shape && !PQgetisnull(rows, 0, 1))
+        published->row_filter = mem_strdup(PQgetvalue(rows, 0, 1));
+    PQclear(rows);
+    return published->shape ||
+           error_set(err, ERROR_CONFLICT, true, "publication \"%s\" does not hold table %s.%s",
+                     publication, all->schema, all->table);
+}
+
+void table_published_deinit(struct table_published *published) {
+    shape_release(&published->shape);
+    mem_free(published->row_filter);
+    published->row_filter = NULL;
+}
+
+/* ---- statements ---- */
+
+static void append_keys(const struct shape *shape, struct buf *sql) {
+    for (uint16_t i = 0; i < shape->n_keys; i++) {
+        if (i) buf_append_text(sql, ", ");
+        pg_quote_ident(sql, shape->columns[shape->keys[i]].name);
+    }
+}
+
+/* "($1, $2)", or "$1": the parameters from `first` on. */
+static void append_params(const struct shape *shape, size_t first, struct buf *sql) {
+    buf_append_text(sql, shape->n_keys > 1 ? "(" : "");
+    for (uint16_t i = 0; i < shape->n_keys; i++)
+        buf_printf(sql, "%s$%zu", i ? ", " : "", first + i);
+    buf_append_text(sql, shape->n_keys > 1 ? ")" : "");
+}
+
+/* The key's columns as one operand: `a`, or `(a, b)`. */
+static void append_operand(const struct shape *shape, struct buf *sql) {
+    buf_append_text(sql, shape->n_keys > 1 ? "(" : "");
+    append_keys(shape, sql);
+    buf_append_text(sql, shape->n_keys > 1 ? ")" : "");
+}
+
+static void compose(struct reader *reader, const char *row_filter, bool partitioned) {
+    const struct shape *shape = reader->shape;
+    struct buf *sql = &reader->select;
+    buf_append_text(sql, "SELECT tableoid::text || ctid::text || xmin::text, xmin::text, "
+                         "xmax::text <> '0'");
+    for (uint16_t i = 0; i < shape->n_columns; i++) {
+        buf_append_text(sql, ", ");
+        pg_quote_ident(sql, shape->columns[i].name);
+    }
+    buf_append_text(sql, partitioned ? " FROM " : " FROM ONLY ");
+    pg_quote_table(sql, shape->schema, shape->table);
+    buf_printf(sql, " WHERE (%s)", row_filter ? row_filter : "true");
+}
+
+/* ---- rows ---- */
+
+static void take_values(const struct reader *reader, const PGresult *rows, int row,
+                        struct value *values) {
+    for (uint16_t i = 0; i < reader->shape->n_columns; i++) {
+        int field = FIRST_VALUE + i;
+        if (PQgetisnull(rows, row, field))
+            values[i] = (struct value){.kind = VALUE_NULL};
+        else
+            values[i] = (struct value){.kind = VALUE_TEXT,
+                                       .len = (uint32_t)PQgetlength(rows, row, field),
+                                       .data = PQgetvalue(rows, row, field)};
+    }
+}
+
+static void put(const struct reader *reader, const PGresult *rows, int row, struct slice key,
+                struct value *values, struct batch *batch) {
+    struct write_stamp none = {0};
+    take_values(reader, rows, row, values);
+    batch_put(batch, key, &none, values, NULL);
+}
+
+static struct reader_row describe(const PGresult *rows, int row) {
+    struct slice place =
+        slice_make(PQgetvalue(rows, row, FIELD_PLACE), (size_t)PQgetlength(rows, row, FIELD_PLACE));
+    return (struct reader_row){
+        .identity = XXH3_64bits(place.data, place.len) | 1,
+        .xmin = (uint32_t)strtoul(PQgetvalue(rows, row, FIELD_XMIN), NULL, 10),
+        .in_flux = PQgetvalue(rows, row, FIELD_FLUX)[0] == 't',
+    };
+}
+
+static void remember_last(struct reader *reader, const PGresult *rows, int row) {
+    reader->n_last = reader->shape->n_keys;
+    for (size_t i = 0; i < reader->n_last; i++) {
+        mem_free(reader->last[i]);
+        reader->last[i] = mem_strdup(PQgetvalue(rows, row, FIRST_VALUE + reader->shape->keys[i]));
+    }
+}
+
+static bool reader_page(void *self, uint32_t limit, struct batch **batch, struct error *err) {
+    struct reader *reader = self;
+    const struct shape *shape = reader->shape;
+    struct buf sql = {0};
+    buf_append_slice(&sql, buf_slice(&reader->select));
+    if (reader->n_last) {
+        buf_append_text(&sql, " AND ");
+        append_operand(shape, &sql);
+        buf_append_text(&sql, " > ");
+        append_params(shape, 1, &sql);
+    }
+    buf_append_text(&sql, " ORDER BY ");
+    append_keys(shape, &sql);
+    buf_printf(&sql, " LIMIT %u", limit);
+    PGresult *rows = pg_query_params(reader->conn, buf_text(&sql), (int)reader->n_last,
+                                     (const char *const *)reader->last, err);
+    buf_deinit(&sql);
+    if (!rows) return false;
+    *batch = batch_create(BATCH_WRITES, reader->shape, 0);
+    struct value *values = mem_calloc(shape->n_columns, sizeof *values);
+    struct buf key = {0};
+    for (int i = 0; i < PQntuples(rows); i++) {
+        key.len = 0;
+        take_values(reader, rows, i, values);
+        if (shape_append_key(shape, values, &key))
+            put(reader, rows, i, buf_slice(&key), values, *batch);
+    }
+    if (PQntuples(rows)) remember_last(reader, rows, PQntuples(rows) - 1);
+    buf_deinit(&key);
+    mem_free(values);
+    PQclear(rows);
+    return true;
+}
+
+/* ---- rows by their keys ---- */
+
+/* Rows that were found, by the text of their key. */
+struct found {
+    struct slice key; /* in the arena */
+    PGresult *rows;
+    int row;
+};
+
+struct finding {
+    struct reader *reader;
+    const struct slice *keys;
+    struct arena *arena;
+    struct value *values;
+    struct found *found;
+    size_t n_found;
+    PGresult **results; /* that hold them */
+    size_t n_results;
+};
+
+static int compare_keys(struct slice a, struct slice b) {
+    int order = memcmp(a.data, b.data, a.len < b.len ? a.len : b.len);
+    if (order) return order;
+    return a.len < b.len ? -1 : a.len > b.len;
+}
+
+static int compare_found(const void *a, const void *b) {
+    return compare_keys(((const struct found *)a)->key, ((const struct found *)b)->key);
+}
+
+/* The values of the key's columns; false where the text is that of no key. */
+static bool split_key(const struct finding *finding, struct slice key, const char **params) {
+    const struct shape *shape = finding->reader->shape;
+    struct buf id = {0};
+    struct buf part = {0};
+    bool whole = key.len == 0 || memchr(key.data, '\0', key.len) == NULL;
+    shape_split_key(shape, key, &id, &part);
+    struct slice rest = buf_slice(&id);
+    size_t colons = 0;
+    for (size_t i = 0; i < rest.len; i++)
+        colons += rest.data[i] == ':';
+    if (shape->n_keys > 1 && colons != shape->n_keys - 1u) whole = false;
+    for (uint16_t i = 0; i < shape->n_keys && whole; i++) {
+        part.len = 0;
+        if (rest.len) shape_take_key(shape, &rest, &part);
+        params[i] = arena_dup(finding->arena, buf_slice(&part)).data;
+    }
+    buf_deinit(&id);
+    buf_deinit(&part);
+    return whole;
+}
+
+static void take_found(struct finding *finding, PGresult *rows) {
+    const struct shape *shape = finding->reader->shape;
+    struct buf key = {0};
+    finding->results[finding->n_results++] = rows;
+    for (int i = 0; i < PQntuples(rows); i++) {
+        key.len = 0;
+        take_values(finding->reader, rows, i, finding->values);
+        if (!shape_append_key(shape, finding->values, &key)) continue;
+        finding->found[finding->n_found++] =
+            (struct found){arena_dup(finding->arena, buf_slice(&key)), rows, i};
+    }
+    buf_deinit(&key);
+}
+
+/* The query for keys[from, to). *none: some of them have no text that their columns' types take. */
+static PGresult *query_keys(struct finding *finding, size_t from, size_t to, bool *none,
+                            struct error *err) {
+    struct reader *reader = finding->reader;
+    const struct shape *shape = reader->shape;
+    const char **params =
+        arena_alloc(finding->arena, (to - from) * shape->n_keys * sizeof *params + 1);
+    struct buf sql = {0};
+    size_t n = 0;
+    buf_append_slice(&sql, buf_slice(&reader->select));
+    buf_append_text(&sql, " AND ");
+    append_operand(shape, &sql);
+    buf_append_text(&sql, " IN (");
+    for (size_t i = from; i < to; i++) {
+        if (!split_key(finding, finding->keys[i], params + n)) continue;
+        if (n) buf_append_text(&sql, ", ");
+        append_params(shape, n + 1, &sql);
+        n += shape->n_keys;
+    }
+    buf_append_char(&sql, ')');
+    PGresult *rows = NULL;
+    *none = n == 0;
+    if (n) {
+        rows = PQexecParams(reader->conn, buf_text(&sql), (int)n, NULL, params, NULL, NULL, 0);
+        const char *state = PQresultErrorField(rows, PG_DIAG_SQLSTATE);
+        *none = state && strncmp(state, "22", 2) == 0; /* data exception */
+        if (PQresultStatus(rows) != PGRES_TUPLES_OK) {
+            pg_error(err, reader->conn, rows, "reading rows by their keys");
+            PQclear(rows);
+            rows = NULL;
+        }
+    }
+    buf_deinit(&sql);
+    return rows;
+}
+
+/* A key that is no value of its column's type, a sink's own, spoils the query: halves tell which. */
+static bool find_range(struct finding *finding, size_t from, size_t to, struct error *err) {
+    if (from == to) return true;
+    bool none;
+    PGresult *rows = query_keys(finding, from, to, &none, err);
+    if (rows) take_found(finding, rows);
+    if (rows || (none && to - from == 1)) return true;
+    size_t middle = from + (to - from) / 2;
+    return none && find_range(finding, from, middle, err) && find_range(finding, middle, to, err);
+}
+
+static void compose_batch(struct finding *finding, size_t n, struct batch *batch,
+                          struct reader_row *described) {
+    struct write_stamp none = {0};
+    if (finding->n_found)
+        qsort(finding->found, finding->n_found, sizeof *finding->found, compare_found);
+    for (size_t i = 0; i < n; i++) {
+        struct found wanted = {.key = finding->keys[i]};
+        const struct found *found = finding->n_found
+                                        ? bsearch(&wanted, finding->found, finding->n_found,
+                                                  sizeof *finding->found, compare_found)
+                                        : NULL;
+        if (found) {
+            put(finding->reader, found->rows, found->row, finding->keys[i], finding->values, batch);
+            described[i] = describe(found->rows, found->row);
+        } else {
+            batch_remove(batch, finding->keys[i], &none);
+            described[i] = (struct reader_row){0};
+        }
+    }
+}
+
+static bool reader_find(void *self, const struct slice *keys, size_t n, struct batch **batch,
+                        struct reader_row *rows, struct error *err) {
+    struct reader *reader = self;
+    struct finding finding = {.reader = reader, .keys = keys, .arena = arena_create(16 * 1024)};
+    finding.values = arena_alloc(finding.arena, reader->shape->n_columns * sizeof *finding.values);
+    /* Two texts may be equal to one value; rows that are found twice are the same. */
+    finding.found = mem_calloc(2 * n + 1, sizeof *finding.found);
+    finding.results = mem_calloc(2 * n + 1, sizeof *finding.results);
+    bool done = find_range(&finding, 0, n, err);
+    if (done) {
+        *batch = batch_create(BATCH_WRITES, reader->shape, 0);
+        compose_batch(&finding, n, *batch, rows);
+    }
+    for (size_t i = 0; i < finding.n_results; i++)
+        PQclear(finding.results[i]);
+    mem_free(finding.results);
+    mem_free(finding.found);
+    arena_destroy(&finding.arena);
+    return done;
+}
+
+/* ---- the moment ---- */
+
+/* Right behind a page's end the insert position stands behind the next page's header, which does not exist yet and which no
+ * walsender's position ever includes. */
+static uint64_t normal_lsn(uint64_t insert_lsn) {
+    if (insert_lsn % MIN_SEGMENT_BYTES == LONG_PAGE_HEADER_BYTES)
+        return insert_lsn - LONG_PAGE_HEADER_BYTES;
+    if (insert_lsn % MIN_PAGE_BYTES == PAGE_HEADER_BYTES) return insert_lsn - PAGE_HEADER_BYTES;
+    return insert_lsn;
+}
+
+static bool reader_moment(void *self, struct reader_moment *moment, struct error *err) {
+    struct reader *reader = self;
+    PGresult *rows = pg_query(
+        reader->conn,
+        "SELECT pg_catalog.pg_current_wal_insert_lsn(), pg_catalog.pg_current_wal_flush_lsn(), "
+        "pg_catalog.pg_snapshot_xmin(s), pg_catalog.pg_snapshot_xmax(s), "
+        "pg_catalog.current_setting('synchronous_standby_names') <> '', c.redo_lsn, "
+        "pg_catalog.split_part(c.next_xid, ':', 2) "
+        "FROM pg_catalog.pg_current_snapshot() s, pg_catalog.pg_control_checkpoint() c",
+        err);
+    if (!rows) return false;
+    uint64_t insert_lsn = 0;
+    bool read = PQntuples(rows) == 1 && lsn_parse(PQgetvalue(rows, 0, 0), &insert_lsn) &&
+                lsn_parse(PQgetvalue(rows, 0, 1), &moment->flush_lsn) &&
+                lsn_parse(PQgetvalue(rows, 0, 5), &moment->checkpoint_lsn);
+    if (read) {
+        moment->lsn = normal_lsn(insert_lsn);
+        moment->xmin = strtoull(PQgetvalue(rows, 0, 2), NULL, 10);
+        moment->xmax = strtoull(PQgetvalue(rows, 0, 3), NULL, 10);
+        moment->waits_for_standbys = PQgetvalue(rows, 0, 4)[0] == 't';
+        moment->checkpoint_xid = (uint32_t)strtoul(PQgetvalue(rows, 0, 6), NULL, 10);
+    }
+    PQclear(rows);
+    return read || error_set(err, ERROR_PROTOCOL, true, "the server's WAL position is not told");
+}
+
+static void reader_close(void *self) {
+    struct reader *reader = self;
+    PQfinish(reader->conn);
+    for (uint16_t i = 0; i < reader->shape->n_keys; i++)
+        mem_free(reader->last[i]);
+    mem_free(reader->last);
+    shape_release(&reader->shape);
+    buf_deinit(&reader->select);
+    mem_free(reader);
+}
+
+struct row_reader table_reader_create(PGconn **conn, struct table_published *published,
+                                      bool partitioned) {
+    static const struct row_reader_ops ops = {
+        .close = reader_close, .moment = reader_moment, .page = reader_page, .find = reader_find};
+    struct reader *reader = mem_zalloc(sizeof *reader);
+    reader->conn = *conn;
+    *conn = NULL;
+    reader->shape = published->shape;
+    published->shape = NULL;
+    reader->last = mem_calloc(reader->shape->n_keys, sizeof *reader->last);
+    compose(reader, published->row_filter, partitioned);
+    table_published_deinit(published);
+    return (struct row_reader){.ops = &ops, .self = reader};
+}
