@@ -10,6 +10,7 @@
 #include "base/assert.h"
 #include "base/buf.h"
 #include "base/mem.h"
+#include "server/admin_connector.h"
 #include "server/admin_snapshot.h"
 #include "server/units.h"
 
@@ -85,6 +86,16 @@ static const struct page pages[] = {
     {"/status", "application/json", compose_status},
 };
 
+/* Pages that take a request, and check how it was made themselves. */
+static const struct {
+    const char *path;
+    unsigned (*take)(struct service *service, struct MHD_Connection *connection, const char *method,
+                     struct buf *out);
+} requests[] = {
+    {"/snapshot", admin_snapshot},
+    {"/connector", admin_connector},
+};
+
 static enum MHD_Result respond(struct MHD_Connection *connection, unsigned code,
                                const char *content_type, struct buf *body) {
     struct MHD_Response *response =
@@ -116,9 +127,10 @@ static enum MHD_Result handle(void *arg, struct MHD_Connection *connection, cons
         return MHD_YES;
     }
     struct buf body = {0};
-    if (strcmp(url, "/snapshot") == 0) {
-        unsigned code =
-            admin_snapshot(((struct admin *)arg)->deps.service, connection, method, &body);
+    for (size_t i = 0; i < sizeof requests / sizeof *requests; i++) {
+        if (strcmp(requests[i].path, url) != 0) continue;
+        struct service *service = ((struct admin *)arg)->deps.service;
+        unsigned code = requests[i].take(service, connection, method, &body);
         return respond(connection, code, "application/json", &body);
     }
     if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0) {

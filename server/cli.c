@@ -80,6 +80,24 @@ const struct cli_command cli_commands[] = {
          "the connector, and waits until it is done. --repair writes the rows that differ again.\n"
          "Exit 0: nothing is wrong, or all of it is repaired; 1: something is, or it could not be "
          "told."},
+    {"connector pause", cli_connector_pause, .configured = true, .partial = true, .operand = "NAME",
+     .summary = "Have a running connector write nothing until it is resumed.",
+     .details =
+         "It stays paused over restarts. Changes wait meanwhile, at the server as WAL: see the "
+         "option\n"
+         "max_retained_wal. It asks the admin address (--admin HOST:PORT)."},
+    {"connector resume", cli_connector_resume, .configured = true, .partial = true,
+     .operand = "NAME", .summary = "Have a paused connector go on.",
+     .details = "It asks the admin address (--admin HOST:PORT)."},
+    {"connector retry", cli_connector_retry, .configured = true, .partial = true, .operand = "NAME",
+     .summary = "Have a running connector try its dead letters again.",
+     .details =
+         "Each row that the target refused is read again and written as it is now, or removed "
+         "where\n"
+         "it is gone; what is refused once more is a dead letter again. It asks the admin address\n"
+         "(--admin HOST:PORT) and waits until it is done. Exit 0: no dead letter is left; 1: some "
+         "are,\n"
+         "or it could not be told."},
     {"cdc reset", cli_cdc_reset, .configured = true, .flags = reset_flags,
      .summary = "Give up the publisher's slot and position, and begin anew on purpose.",
      .details =

@@ -374,6 +374,16 @@ bool service_pause(struct service *s, const char *name, bool paused, struct erro
     return true;
 }
 
+bool service_retry(struct service *s, const char *name, uint64_t *run, struct error *err) {
+    struct connector *connector = find_connector(s, name, err);
+    return connector && connector_retry(connector, run, err);
+}
+
+json_t *service_connector(struct service *s, const char *name, struct error *err) {
+    struct connector *connector = find_connector(s, name, err);
+    return connector ? connector_status(connector) : NULL;
+}
+
 static json_t *lsn_json(uint64_t lsn) {
     return lsn ? json_sprintf(LSN_FMT, LSN_ARG(lsn)) : json_null();
 }

@@ -64,6 +64,10 @@ void service_retains(struct service *service, const char *slot, uint64_t wal_byt
 /* Any thread. False: there is no such connector here, or it could not. */
 bool service_pause(struct service *service, const char *connector, bool paused,
                    struct error *err) MUST_CHECK;
+bool service_retry(struct service *service, const char *connector, uint64_t *run,
+                   struct error *err) MUST_CHECK;
+/* As in service_status: a new reference. Any thread. NULL: there is no such connector here. */
+json_t *service_connector(struct service *service, const char *connector, struct error *err);
 uint16_t service_cache_port(const struct service *service); /* 0: no cache */
 uint16_t service_tls_port(const struct service *service);   /* 0: no TLS */
 /* SIGHUP: certificates are read again. Main thread. */
