@@ -15,6 +15,31 @@ bool resume_load(struct resume *resume, const char *path, uint64_t system_identi
                      path, known, system_identifier);
 }
 
+static bool is_rebuilt(const struct resume *rebuilt, const struct sink_target *target,
+                       const struct position_record *now) {
+    const struct position_record *found = &rebuilt->found;
+    return rebuilt->state == POSITION_LOADED && found->position.snapshot_done &&
+           strcmp(found->target, target->id) == 0 && strcmp(found->table, now->table) == 0 &&
+           strcmp(found->keys, now->keys) == 0;
+}
+
+bool resume_adopt(struct resume *resume, const char *path, const char *rebuilt_path,
+                  const struct sink_target *target, const struct position_record *now,
+                  struct error *err) {
+    struct position_record *found = &resume->found;
+    if (resume->state != POSITION_LOADED || !found->position.snapshot_done) return true;
+    if (strcmp(found->target, target->id) == 0) return true;
+    struct resume rebuilt;
+    if (!position_load(rebuilt_path, &rebuilt.found, &rebuilt.state, err)) return false;
+    if (!is_rebuilt(&rebuilt, target, now)) return true;
+    struct position_record adopted = rebuilt.found;
+    if (found->position.end_lsn < adopted.position.end_lsn)
+        adopted.position.end_lsn = found->position.end_lsn;
+    if (!position_save(path, &adopted, err)) return false;
+    *found = adopted;
+    return true;
+}
+
 /* Why what we found on disk is not where we are; NULL: it is. */
 static const char *void_because(const struct resume *resume, const struct sink_target *target,
                                 const struct position_record *now) {

@@ -20,6 +20,13 @@ struct resume {
 bool resume_load(struct resume *resume, const char *path, uint64_t system_identifier,
                  struct error *err) MUST_CHECK;
 
+/* A rebuild of the target, whose position is at `rebuilt_path`, has taken over: its position becomes this connector's, saved at
+ * `path`. Not further than the one that this connector had, which is as far as its slot was confirmed. Does nothing where the
+ * target is none of a rebuild. */
+bool resume_adopt(struct resume *resume, const char *path, const char *rebuilt_path,
+                  const struct sink_target *target, const struct position_record *now,
+                  struct error *err) MUST_CHECK;
+
 /* `now`: table, keys and target as they are. Leaves *position as it is where the saved one is void; *why then says why,
  * NULL where there was none. False: the target holds rows that no connector wrote, which a load would sweep away. */
 bool resume_choose(const struct resume *resume, const struct sink_target *target,
