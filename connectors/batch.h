@@ -73,6 +73,7 @@ struct batch {
     uint64_t version;
     /* All up to here is in this batch and those before it; 0: says nothing. */
     uint64_t position_lsn;
+    uint64_t last_end_lsn; /* end of the last transaction that is all in these; 0: says nothing */
     /* More of its last transaction comes in later batches; of a load, until it is complete. */
     bool mid_transaction;
     int64_t opened_us;      /* monotonic */

@@ -19,6 +19,9 @@
  *   system=7301234567890123456
  *   end_lsn=16/B374D848
  *   snapshot_done=1
+ *   timeline=2
+ *   timeline_lsn=16/A0000000
+ *   last_end_lsn=16/B374D848
  *   checksum=6c1e...          of all lines above */
 static const char first_line[] = "freshet-position 1\n";
 
@@ -44,6 +47,9 @@ void position_write(struct buf *out, const struct position_record *record) {
     buf_printf(out, "system=%" PRIu64 "\nend_lsn=" LSN_FMT "\nsnapshot_done=%d\n",
                record->position.system_identifier, LSN_ARG(record->position.end_lsn),
                record->position.snapshot_done);
+    buf_printf(out, "timeline=%" PRIu32 "\ntimeline_lsn=" LSN_FMT "\nlast_end_lsn=" LSN_FMT "\n",
+               record->position.timeline, LSN_ARG(record->position.timeline_lsn),
+               LSN_ARG(record->position.last_end_lsn));
     buf_printf(out, "checksum=%016" PRIx64 "\n", checksum(out->data + start, out->len - start));
 }
 
@@ -79,6 +85,21 @@ static bool checksum_fits(struct slice text, struct slice rest) {
     return strcmp(line, expected) == 0;
 }
 
+/* Files of older Freshets do not tell of it: nothing is known then. */
+static bool take_history(struct slice *rest, struct change_position *position) {
+    char timeline[32];
+    char began[32];
+    char last[32];
+    uint64_t number;
+    if (!take_line(rest, "timeline", timeline, sizeof timeline)) return true;
+    if (!take_line(rest, "timeline_lsn", began, sizeof began) ||
+        !take_line(rest, "last_end_lsn", last, sizeof last) || !parse_u64(timeline, &number) ||
+        number > UINT32_MAX)
+        return false;
+    position->timeline = (uint32_t)number;
+    return lsn_parse(began, &position->timeline_lsn) && lsn_parse(last, &position->last_end_lsn);
+}
+
 bool position_read(struct slice text, struct position_record *record) {
     *record = (struct position_record){0};
     struct slice rest = text;
@@ -94,7 +115,8 @@ bool position_read(struct slice text, struct position_record *record) {
         !take_line(&rest, "target", record->target, sizeof record->target) ||
         !take_line(&rest, "system", system, sizeof system) ||
         !take_line(&rest, "end_lsn", lsn, sizeof lsn) ||
-        !take_line(&rest, "snapshot_done", done, sizeof done))
+        !take_line(&rest, "snapshot_done", done, sizeof done) ||
+        !take_history(&rest, &record->position))
         return false;
     if (!checksum_fits(text, rest)) return false;
     if (!parse_u64(system, &record->position.system_identifier)) return false;

@@ -28,6 +28,7 @@ struct runtime {
     bool load_due;      /* the position is zero: the snapshot's rows are loaded */
     uint64_t load_version;
     uint64_t committed_lsn; /* end of the last transaction whose changes were all given to us */
+    uint64_t last_end_lsn;  /* end of the last one that had any */
     bool
         in_transaction; /* some of its changes were given, or of a load's rows, and more may come */
     struct buf key;
@@ -82,6 +83,7 @@ static void see(struct runtime *runtime, uint64_t lsn) {
 static void close_batch(struct runtime *runtime) {
     if (!runtime->open) return;
     runtime->open->position_lsn = runtime->committed_lsn;
+    runtime->open->last_end_lsn = runtime->last_end_lsn;
     runtime->open->mid_transaction = runtime->in_transaction;
     sender_enqueue(runtime->sender, &runtime->open);
     atomic_store_explicit(&runtime->open_commit_us, 0, memory_order_relaxed);
@@ -103,9 +105,24 @@ static void enqueue_barrier(struct runtime *runtime, enum batch_kind kind, uint6
     struct batch *barrier = batch_create(kind, NULL, clock_mono_us());
     barrier->version = version;
     barrier->position_lsn = runtime->committed_lsn;
+    barrier->last_end_lsn = runtime->last_end_lsn;
     barrier->mid_transaction = runtime->in_transaction;
     barrier->commit_time_us = commit_time_us;
     sender_enqueue(runtime->sender, &barrier);
+}
+
+static void enqueue_walk(struct runtime *runtime, uint32_t which, uint16_t n_values,
+                         const struct value *values, const struct write_stamp *stamp,
+                         int64_t commit_time_us, bool clears) {
+    struct batch *walk = batch_create(BATCH_WALK, runtime->shape, clock_mono_us());
+    batch_set_walk(walk, which, n_values, values, stamp);
+    walk->walk.clears = clears;
+    walk->version = stamp->version;
+    walk->position_lsn = runtime->committed_lsn;
+    walk->last_end_lsn = runtime->last_end_lsn;
+    walk->mid_transaction = runtime->in_transaction;
+    walk->commit_time_us = commit_time_us;
+    sender_enqueue(runtime->sender, &walk);
 }
 
 /* ---- a session's start and end ---- */
@@ -144,9 +161,11 @@ static bool on_prepare(void *self, struct change_position *position, struct erro
     bool opened = sender_open(runtime->sender, shape, system_identifier, position, err);
     shape_release(&runtime->shape);
     runtime->relation_oid = 0; /* the next relation is looked at anew */
+    if (source->ops->touch) runtime->shape = shape_acquire(shape);
     shape_release(&shape);
     if (!opened) return false;
     runtime->committed_lsn = position->end_lsn;
+    runtime->last_end_lsn = position->last_end_lsn;
     runtime->load_due = !position->snapshot_done;
     return true;
 }
@@ -178,6 +197,10 @@ static bool on_started(void *self, const struct feed_identity *identity, struct 
     see(runtime, identity->slot_lsn);
     runtime->in_transaction = false;
     atomic_store(&runtime->gave_up_at, 0);
+    sender_attached(runtime->sender, identity);
+    /* A promoted server may not have all of the position's history. */
+    bool before = !identity->slot_created && identity->start_lsn < runtime->committed_lsn;
+    if (before) runtime->committed_lsn = identity->start_lsn;
     /* A new slot streams nothing of what was before it. */
     runtime->load_due |= identity->slot_created;
     return !runtime->load_due || begin_load(runtime, identity, err);
@@ -297,11 +320,53 @@ static bool is_full(const struct runtime *runtime, const struct batch *batch) {
            (runtime->batch_writes && batch->n_writes >= runtime->batch_writes);
 }
 
+/* ---- changes of what rows are made of ---- */
+
+struct touching {
+    struct runtime *runtime;
+    const struct transaction *tx;
+    struct write_stamp stamp;
+};
+
+/* The row is its key alone; the rest is read again. */
+static void touch_key(void *arg, const struct value *keys) {
+    struct touching *touching = arg;
+    struct runtime *runtime = touching->runtime;
+    const struct shape *shape = runtime->shape;
+    struct value *row = mem_calloc(shape->n_columns, sizeof *row);
+    for (uint16_t i = 0; i < shape->n_columns; i++)
+        row[i].kind = VALUE_UNCHANGED;
+    for (uint16_t i = 0; i < shape->n_keys; i++)
+        row[shape->keys[i]] = keys[i];
+    if (read_key(runtime, row, &runtime->key))
+        batch_put(open_batch(runtime, touching->tx), buf_slice(&runtime->key), &touching->stamp,
+                  row, NULL);
+    mem_free(row);
+}
+
+static void touch_walk(void *arg, uint32_t which, uint16_t n_values, const struct value *values) {
+    struct touching *touching = arg;
+    close_batch(touching->runtime);
+    enqueue_walk(touching->runtime, which, n_values, values, &touching->stamp,
+                 touching->tx->commit_time_us, which == WALK_ALL);
+}
+
+static bool take_touch(struct runtime *runtime, const struct transaction *tx,
+                       const struct change *change, struct error *err) {
+    struct touching touching = {
+        .runtime = runtime, .tx = tx, .stamp = {.version = change->row_lsn, .xid = tx->xid}};
+    struct touched touched = {.arg = &touching, .key = touch_key, .walk = touch_walk};
+    if (!runtime->source.ops->touch(runtime->source.self, change, &touched, err)) return false;
+    if (runtime->open && is_full(runtime, runtime->open)) close_batch(runtime);
+    return true;
+}
+
 static bool on_change(void *self, const struct transaction *tx, const struct change *change,
                       struct error *err) {
     struct runtime *runtime = self;
     const struct relation *relation = change->relation;
     if (!relation || !runtime->source.ops->follows(runtime->source.self, relation)) return true;
+    if (runtime->source.ops->touch) return take_touch(runtime, tx, change, err);
     if (relation->oid != runtime->relation_oid || relation->version != runtime->relation_version) {
         if (!take_relation(runtime, relation, err)) return false;
     }
@@ -315,7 +380,8 @@ static void reach(struct runtime *runtime, uint64_t end_lsn) {
     see(runtime, end_lsn);
     if (end_lsn <= runtime->committed_lsn) return;
     runtime->committed_lsn = end_lsn;
-    if (!runtime->open && !runtime->in_transaction) sender_reached(runtime->sender, end_lsn);
+    if (!runtime->open && !runtime->in_transaction)
+        sender_reached(runtime->sender, end_lsn, runtime->last_end_lsn);
 }
 
 static bool on_commit(void *self, const struct transaction *tx, struct error *err) {
@@ -323,6 +389,7 @@ static bool on_commit(void *self, const struct transaction *tx, struct error *er
     struct runtime *runtime = self;
     if (tx->snapshot) return true;
     runtime->in_transaction = false;
+    runtime->last_end_lsn = tx->end_lsn;
     reach(runtime, tx->end_lsn);
     return true;
 }
@@ -331,7 +398,10 @@ static bool on_snapshot_done(void *self, uint64_t slot_lsn, struct error *err) {
     (void)err;
     struct runtime *runtime = self;
     close_batch(runtime);
-    runtime->committed_lsn = slot_lsn;
+    if (runtime->source.ops->touch)
+        enqueue_walk(runtime, WALK_ALL, 0, NULL,
+                     &(struct write_stamp){.version = runtime->load_version}, 0, false);
+    runtime->committed_lsn = runtime->last_end_lsn = slot_lsn;
     runtime->in_transaction = false;
     enqueue_barrier(runtime, BATCH_LOADED, runtime->load_version, 0);
     atomic_store(&runtime->loading, false);

@@ -70,6 +70,9 @@ struct sender {
     bool restart;
     struct error restart_cause;
     uint64_t applied_lsn;
+    uint64_t last_end_lsn; /* of the last transaction that is applied */
+    uint32_t timeline;     /* that these are of */
+    uint64_t timeline_lsn;
     uint64_t saved_lsn;
     bool loaded;
     bool unsaved;
@@ -174,6 +177,9 @@ static void lose_target(struct sender *sender, const struct error *err) {
 static bool save_applied(struct sender *sender) {
     struct change_position position = {.end_lsn = sender->applied_lsn,
                                        .snapshot_done = sender->loaded,
+                                       .timeline = sender->timeline,
+                                       .timeline_lsn = sender->timeline_lsn,
+                                       .last_end_lsn = sender->last_end_lsn,
                                        .system_identifier =
                                            sender->record.position.system_identifier};
     if (!sender->unsaved || sender->mid_transaction) return true;
@@ -232,6 +238,7 @@ static void handle_opening(struct sender *sender) {
     drop_queue(sender);
     (void)save_applied(sender);
     pthread_mutex_unlock(&sender->lock);
+    if (sender->source.ops->forget) sender->source.ops->forget(sender->source.self);
     struct error err = {0};
     struct change_position position;
     bool ok = open_sink(sender, opening->shape, opening->system_identifier, &position, &err);
@@ -245,6 +252,7 @@ static void handle_opening(struct sender *sender) {
         sender->opened_shape = shape_acquire((struct shape *)(uintptr_t)opening->shape);
         opening->position = position;
         sender->applied_lsn = sender->saved_lsn = position.end_lsn;
+        sender->last_end_lsn = position.last_end_lsn;
         sender->loaded = position.snapshot_done;
         sender->unsaved = sender->mid_transaction = false;
         backoff_reset(&sender->backoff);
@@ -325,10 +333,41 @@ static bool retry_letters(struct sender *sender, struct batch *batch, struct err
     return retry_run(&plan, &sender->retrying, err);
 }
 
+/* One chunk: what was read and not written before is in hand still. */
+static bool walk_on(struct sender *sender, struct batch *batch, bool *more, struct error *err) {
+    struct batch_walk *walk = &batch->walk;
+    const struct source *source = &sender->source;
+    if (!walk->part) {
+        walk->part = batch_create(BATCH_WRITES, batch->shape, clock_mono_us());
+        if (!source->ops->walk(source->self, batch, walk->part, err)) {
+            batch_destroy(&walk->part);
+            return false;
+        }
+    }
+    *more = walk->part->n_writes > 0;
+    if (*more && !apply_writes(sender, walk->part, err)) return false;
+    walk->keys += walk->part->n_writes;
+    if (*more) count_outcomes(sender, walk->part);
+    batch_destroy(&walk->part);
+    return true;
+}
+
+/* A sink that shows all at once is emptied first; another loses at the end what has not been found. */
+static bool walk(struct sender *sender, struct batch *batch, struct error *err) {
+    bool clears_first = batch->walk.clears && sender->ops->transactional;
+    if (clears_first && batch->walk.keys == 0 && !clear(sender, batch, err)) return false;
+    for (bool more = true; more;) {
+        if (atomic_load(sender->stop))
+            return error_set(err, ERROR_STOPPED, true, "stopped while keys were walked");
+        if (!walk_on(sender, batch, &more, err)) return false;
+    }
+    return !batch->walk.clears || clears_first || clear(sender, batch, err);
+}
+
 static bool attempt(struct sender *sender, struct batch *batch, struct error *err) {
     static bool (*const handlers[])(struct sender *, struct batch *, struct error *) = {
-        [BATCH_WRITES] = apply_writes, [BATCH_LOADING] = begin_load,  [BATCH_LOADED] = end_load,
-        [BATCH_CLEAR] = clear,         [BATCH_RETRY] = retry_letters,
+        [BATCH_WALK] = walk,       [BATCH_WRITES] = apply_writes, [BATCH_LOADING] = begin_load,
+        [BATCH_LOADED] = end_load, [BATCH_CLEAR] = clear,         [BATCH_RETRY] = retry_letters,
     };
     return handlers[batch->kind](sender, batch, err);
 }
@@ -386,7 +425,7 @@ static void accept_result(struct sender *sender, const struct batch *batch) {
     }
     if (batch->kind == BATCH_LOADING) {
         sender->loaded = false;
-        sender->applied_lsn = sender->saved_lsn = 0;
+        sender->applied_lsn = sender->saved_lsn = sender->last_end_lsn = 0;
         sender->unsaved = false;
         sender->load_began_us = clock_wall_us();
         return;
@@ -399,6 +438,7 @@ static void accept_result(struct sender *sender, const struct batch *batch) {
     }
     if (batch->position_lsn > sender->applied_lsn) {
         sender->applied_lsn = batch->position_lsn;
+        sender->last_end_lsn = batch->last_end_lsn;
         sender->unsaved = true;
     }
 }
@@ -595,16 +635,29 @@ void sender_enqueue(struct sender *sender, struct batch **batch) {
     pthread_mutex_unlock(&sender->lock);
 }
 
-void sender_reached(struct sender *sender, uint64_t end_lsn) {
+void sender_reached(struct sender *sender, uint64_t end_lsn, uint64_t last_end_lsn) {
     pthread_mutex_lock(&sender->lock);
     if (sender->tail) {
         if (end_lsn > sender->tail->position_lsn) sender->tail->position_lsn = end_lsn;
+        sender->tail->last_end_lsn = last_end_lsn;
         sender->tail->mid_transaction = false;
     } else if (end_lsn > sender->applied_lsn && !sender->restart) {
         sender->applied_lsn = end_lsn;
+        sender->last_end_lsn = last_end_lsn;
         sender->unsaved = true;
         sender->mid_transaction = false;
         pthread_cond_signal(&sender->wake);
+    }
+    pthread_mutex_unlock(&sender->lock);
+}
+
+void sender_attached(struct sender *sender, const struct feed_identity *identity) {
+    pthread_mutex_lock(&sender->lock);
+    sender->timeline = identity->timeline;
+    sender->timeline_lsn = identity->timeline_lsn;
+    if (!identity->slot_created && identity->start_lsn < sender->applied_lsn) {
+        sender->applied_lsn = sender->saved_lsn = identity->start_lsn;
+        sender->unsaved = true;
     }
     pthread_mutex_unlock(&sender->lock);
 }

@@ -2,7 +2,7 @@
  *
  *     sender_open(sender, shape, system_identifier, &position, err);    a session begins: where are we?
  *     sender_enqueue(sender, &batch);  ...                              never blocks
- *     sender_reached(sender, end_lsn);                                  nothing up to here is left to enqueue
+ *     sender_reached(sender, end_lsn, ...);                             nothing up to here is left to enqueue
  *     sender_confirmed_lsn(sender)                                      all up to here is in the sink, durably
  *
  *     feed's thread ──batches──► queue ──► sender's thread ──► sink
@@ -89,7 +89,10 @@ bool sender_open(struct sender *sender, const struct shape *shape, uint64_t syst
                  struct change_position *position, struct error *err) MUST_CHECK;
 /* Takes the batch. */
 void sender_enqueue(struct sender *sender, struct batch **batch);
-void sender_reached(struct sender *sender, uint64_t end_lsn);
+/* `last_end_lsn`: of the last transaction that had changes. */
+void sender_reached(struct sender *sender, uint64_t end_lsn, uint64_t last_end_lsn);
+/* The session's stream begins: on which history, and where. */
+void sender_attached(struct sender *sender, const struct feed_identity *identity);
 bool sender_has_room(struct sender *sender);
 uint64_t sender_confirmed_lsn(struct sender *sender);
 /* True after the sink's target was lost, until sender_open: the session must end and start over. */

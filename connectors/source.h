@@ -1,7 +1,9 @@
 /* source.h: where a connector's rows come from, beside the feed that streams their changes.
  *
- * One kind today: a table of PostgreSQL (table_source.h). A view would be another: its reread runs the view's SQL for
- * the keys that changed. */
+ * Two kinds. A table (table_source.h): its changes bring the rows. What is made of tables' rows (a query's results,
+ * query_source.h): a change of those touches keys, by `touch`; the rows of a touched key are what `reread` finds for it. Where
+ * a change touches so many keys that only SQL can tell them, they are walked in chunks, on the sender's thread; so is
+ * the load, of all keys. */
 #ifndef FRESHET_CONNECTORS_SOURCE_H
 #define FRESHET_CONNECTORS_SOURCE_H
 
@@ -13,6 +15,16 @@
 #include "connectors/batch.h"
 #include "connectors/row_reader.h"
 #include "connectors/shape.h"
+
+/* What a change touches. */
+struct touched {
+    void *arg;
+    /* The rows of this key: shape->n_keys texts, in the key's order. */
+    void (*key)(void *arg, const struct value *keys);
+    /* Those that a walk finds: `which` and `values` are the source's own, and come back to it in the batch. */
+    void (*walk)(void *arg, uint32_t which, uint16_t n_values, const struct value *values);
+};
+enum { WALK_ALL = UINT32_MAX /* `which`, of all keys there are */ };
 
 struct source_ops {
     /* Feed's thread, before a session: the rows' shape as it is now (a new reference), and the database system's
@@ -26,6 +38,14 @@ struct source_ops {
     /* Feed's thread: the shape that this version of the relation's rows have (a new reference). */
     bool (*shape_of)(void *self, const struct relation *relation, struct shape **shape,
                      struct error *err);
+    /* Feed's thread: a change of a relation that it follows, with old and new row as far as the stream has them. NULL: the
+     * source is a table, and its changes are the rows'; else there is a `walk`, and no `shape_of`. */
+    bool (*touch)(void *self, const struct change *change, const struct touched *touched,
+                  struct error *err);
+    /* Sender's thread: puts the next keys of a BATCH_WALK into `part`, as incomplete writes; none: that were all. It begins where
+     * the one before has ended, or was given up with `forget`. */
+    bool (*walk)(void *self, const struct batch *walk, struct batch *part, struct error *err);
+    void (*forget)(void *self);
     /* Sender's thread: completes each incomplete write of the batch from the row as it is now, or marks it as vanished.
      * False: some are still incomplete. */
     bool (*reread)(void *self, struct batch *batch, uint64_t *rows, struct error *err);

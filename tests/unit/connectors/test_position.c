@@ -15,7 +15,10 @@ static char path[64];
 static const struct position_record example = {
     .position = {.end_lsn = UINT64_C(0x16B374D848),
                  .snapshot_done = true,
-                 .system_identifier = UINT64_C(7301234567890123456)},
+                 .system_identifier = UINT64_C(7301234567890123456),
+                 .timeline = 3,
+                 .timeline_lsn = UINT64_C(0x16A0000000),
+                 .last_end_lsn = UINT64_C(0x16B374D000)},
     .table = "public.users",
     .keys = "id",
     .target = "cboL9iXCTCGexwViuS6HUw",
@@ -25,6 +28,9 @@ static void assert_example(const struct position_record *record) {
     assert_true(record->position.end_lsn == example.position.end_lsn);
     assert_true(record->position.system_identifier == example.position.system_identifier);
     assert_true(record->position.snapshot_done);
+    assert_int_equal(record->position.timeline, 3);
+    assert_true(record->position.timeline_lsn == example.position.timeline_lsn);
+    assert_true(record->position.last_end_lsn == example.position.last_end_lsn);
     assert_string_equal(record->table, "public.users");
     assert_string_equal(record->keys, "id");
     assert_string_equal(record->target, "cboL9iXCTCGexwViuS6HUw");
