@@ -205,6 +205,22 @@ void shape_split_key(const struct shape *shape, struct slice key, struct buf *id
         buf_append_slice(id, key);
 }
 
+void shape_join_key(const struct shape *shape, struct slice id, struct slice routing,
+                    struct buf *key) {
+    if (!shape->routing_apart) {
+        buf_append_slice(key, id);
+        return;
+    }
+    struct value part = {.kind = VALUE_TEXT, .len = (uint32_t)routing.len, .data = routing.data};
+    append_key_part(key, &part);
+    buf_append_char(key, ':');
+    part = (struct value){.kind = VALUE_TEXT, .len = (uint32_t)id.len, .data = id.data};
+    if (shape->n_keys == 1)
+        append_key_part(key, &part);
+    else
+        buf_append_slice(key, id);
+}
+
 void shape_take_key(const struct shape *shape, struct slice *rest, struct buf *out) {
     const char *colon = shape->n_keys > 1 ? memchr(rest->data, ':', rest->len) : NULL;
     size_t len = colon ? (size_t)(colon - rest->data) : rest->len;

@@ -79,5 +79,8 @@ void shape_take_key(const struct shape *shape, struct slice *rest, struct buf *o
 /* The other way: the key as users write it, and the routing; "" where there is none. Both are appended. */
 void shape_split_key(const struct shape *shape, struct slice key, struct buf *id,
                      struct buf *routing);
+/* Together again. */
+void shape_join_key(const struct shape *shape, struct slice id, struct slice routing,
+                    struct buf *key);
 
 #endif

@@ -87,9 +87,10 @@ struct sink_ops {
     /* Fills entries[i] for batch->writes[i]: what is there now, not as of the last refresh. */
     bool (*compare)(struct sink *sink, struct batch *batch, struct sink_entry *entries,
                     struct error *err);
-    /* Adds a page of the sink's keys, in any order; with none, the end. What was there when the first page was asked for and
-     * stays is given at least once. `first`: begins anew. */
-    bool (*scan)(struct sink *sink, bool first, struct key_page *page, struct error *err);
+    /* Adds a page of the sink's keys, as rows of that shape have them, in any order; with none, the end. What was there when the
+     * first page was asked for and stays is given at least once. `first`: begins anew. */
+    bool (*scan)(struct sink *sink, const struct shape *shape, bool first, struct key_page *page,
+                 struct error *err);
     /* A write that is older than what is there has no effect, whoever else writes: a single row may be written again beside the
      * stream. */
     bool versioned;

@@ -6,6 +6,7 @@
 #include "base/http.h"
 #include "base/mem.h"
 #include "connectors/opensearch/bulk.h"
+#include "connectors/opensearch/compare.h"
 #include "connectors/opensearch/generation.h"
 #include "connectors/opensearch/mapping_file.h"
 #include "connectors/opensearch/probe.h"
@@ -36,6 +37,7 @@ struct sink {
     char *bulk_path;
     size_t max_bytes; /* of a request's body */
     struct buf body;
+    struct compare_scan scan; /* of an instance that compares */
 };
 
 static void opensearch_destroy(struct sink **sink) {
@@ -50,6 +52,7 @@ static void opensearch_destroy(struct sink **sink) {
     mem_free(old->authorization);
     mem_free(old->bulk_path);
     buf_deinit(&old->body);
+    mem_free(old->scan.scroll_id);
     mem_free(old);
 }
 
@@ -233,6 +236,18 @@ static bool opensearch_flush(struct sink *sink, const struct change_position *po
     return true;
 }
 
+static bool opensearch_compare(struct sink *sink, struct batch *batch, struct sink_entry *entries,
+                               struct error *err) {
+    return compare_documents(&sink->index, !sink->pipeline, batch, entries, err);
+}
+
+static bool opensearch_scan(struct sink *sink, const struct shape *shape, bool first,
+                            struct key_page *page, struct error *err) {
+    if (!compare_scan_page(&sink->index, &sink->scan, shape, first, page, err)) return false;
+    if (!page->n) compare_scan_end(&sink->index, &sink->scan);
+    return true;
+}
+
 const struct sink_type opensearch_sink = {
     .name = "opensearch",
     .help = "An index of OpenSearch, one document a row",
@@ -249,6 +264,9 @@ const struct sink_type opensearch_sink = {
             .apply = opensearch_apply,
             .clear_older = opensearch_clear_older,
             .flush = opensearch_flush,
+            .compare = opensearch_compare,
+            .scan = opensearch_scan,
+            .versioned = true,
             .take_over = opensearch_take_over,
             .tidy = opensearch_tidy,
         },
