@@ -99,15 +99,14 @@ static bool archive_clear_older(struct sink *sink, uint64_t version, bool loaded
 
 static bool archive_flush(struct sink *sink, const struct change_position *position,
                           struct error *err) {
-    return store_commit(sink->store, position->end_lsn, position->snapshot_done, now_s(), err);
+    return store_commit(sink->store, position, now_s(), err);
 }
 
 static bool archive_load_position(struct sink *sink, struct change_position *position,
                                   struct error *err) {
     (void)err;
-    const struct manifest *manifest = store_manifest(sink->store);
-    position->snapshot_done = manifest->loaded;
-    position->end_lsn = manifest->loaded ? manifest->position_lsn : 0;
+    const struct change_position *kept = &store_manifest(sink->store)->position;
+    if (kept->snapshot_done) *position = *kept;
     return true;
 }
 

@@ -57,11 +57,15 @@ void manifest_write(struct buf *out, const struct manifest *manifest, bool head)
     json_append_string(out, slice_from(manifest->table));
     buf_append_text(out, ",\"keys\":");
     json_append_string(out, slice_from(manifest->keys));
+    const struct change_position *position = &manifest->position;
     buf_printf(out,
                ",\"system\":\"%" PRIu64 "\",\"position\":\"" LSN_FMT
-               "\",\"loaded\":%s,\"closed\":%" PRIu64 "}\n",
-               manifest->system_identifier, LSN_ARG(manifest->position_lsn),
-               manifest->loaded ? "true" : "false", manifest->n_closed);
+               "\",\"loaded\":%s,\"timeline\":%" PRIu32 ",\"timeline_began\":\"" LSN_FMT
+               "\",\"last_end\":\"" LSN_FMT "\",\"closed\":%" PRIu64 "}\n",
+               position->system_identifier, LSN_ARG(position->end_lsn),
+               position->snapshot_done ? "true" : "false", position->timeline,
+               LSN_ARG(position->timeline_lsn), LSN_ARG(position->last_end_lsn),
+               manifest->n_closed);
     for (size_t i = 0; i < manifest->n_listed && !head; i++)
         write_segment(out, &manifest->closed[i], false);
     if (manifest->has_open) write_segment(out, &manifest->open, true);
@@ -132,14 +136,25 @@ static bool get_system(const json_t *json, uint64_t *system) {
     return *end == '\0';
 }
 
+static bool read_position(const json_t *json, struct change_position *position) {
+    uint64_t timeline;
+    if (!get_system(json, &position->system_identifier) ||
+        !get_lsn(json, "position", &position->end_lsn) ||
+        !get_bool(json, "loaded", &position->snapshot_done) ||
+        !get_count(json, "timeline", &timeline) || timeline > UINT32_MAX ||
+        !get_lsn(json, "timeline_began", &position->timeline_lsn) ||
+        !get_lsn(json, "last_end", &position->last_end_lsn))
+        return false;
+    position->timeline = (uint32_t)timeline;
+    return true;
+}
+
 static bool read_header(const json_t *json, struct manifest *manifest) {
     const char *name = json_string_value(json_object_get(json, "format"));
     return name && strcmp(name, format) == 0 && get_count(json, "sequence", &manifest->sequence) &&
            get_text(json, "table", manifest->table, sizeof manifest->table) &&
            get_text(json, "keys", manifest->keys, sizeof manifest->keys) &&
-           get_system(json, &manifest->system_identifier) &&
-           get_lsn(json, "position", &manifest->position_lsn) &&
-           get_bool(json, "loaded", &manifest->loaded) &&
+           read_position(json, &manifest->position) &&
            get_count(json, "closed", &manifest->n_closed) &&
            manifest->n_closed <= MANIFEST_SEGMENTS_MAX;
 }

@@ -1,6 +1,6 @@
 /* manifest.h: what an archive consists of, as text: lines of JSON, the last with the checksum of those above. Pure.
  *
- *     {"format":"freshet-archive 1","sequence":7,"table":"public.users","keys":"id","system":"7301...","position":"16/B374D848","loaded":true,"closed":1}
+ *     {"format":"freshet-archive 1","sequence":7,"table":"public.users","keys":"id","system":"7301...","position":"16/B374D848","loaded":true,"timeline":1,"timeline_began":"0/0","last_end":"16/B374D848","closed":1}
  *     {"segment":1,"lines":1000,"bytes":48213,"first":"16/B3740000","last":"16/B374D7F0","opened":"2026-11-21T07:41:07Z","sha256":"6c1e..."}
  *     {"segment":2,"open":true,...}
  *     {"sha256":"..."}
@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "base/change.h"
 #include "base/error.h"
 
 enum {
@@ -38,10 +39,8 @@ struct manifest {
     uint64_t sequence; /* of commits */
     char table[MANIFEST_TEXT_MAX];
     char keys[MANIFEST_TEXT_MAX];
-    uint64_t system_identifier;
-    uint64_t position_lsn; /* everything up to here is in the archive */
-    bool loaded;
-    uint64_t n_closed; /* in a head more than `closed` has */
+    struct change_position position; /* what it tells of is in the archive, and nothing after it */
+    uint64_t n_closed;               /* in a head more than `closed` has */
     struct segment *closed;
     size_t n_listed; /* of them in `closed`: all, or none in a head */
     bool has_open;

@@ -117,8 +117,7 @@ static bool read_one(int folder, const char *path, const char *name, struct mani
 static void take_head(struct manifest *manifest, const struct manifest *head) {
     if (head->n_closed != manifest->n_closed || head->sequence <= manifest->sequence) return;
     manifest->sequence = head->sequence;
-    manifest->position_lsn = head->position_lsn;
-    manifest->loaded = head->loaded;
+    manifest->position = head->position;
     manifest->has_open = head->has_open;
     manifest->open = head->open;
     memcpy(manifest->keys, head->keys, sizeof manifest->keys);
@@ -172,11 +171,12 @@ static bool check_identity(const struct store *store, const struct store_identit
         return error_set(err, ERROR_CONFLICT, false,
                          "archive %s is of %s, and this connector follows %s: name another path",
                          store->path, manifest->table, identity->table);
-    if (manifest->system_identifier != identity->system_identifier)
+    if (manifest->position.system_identifier != identity->system_identifier)
         return error_set(err, ERROR_CONFLICT, false,
                          "archive %s is of PostgreSQL system %" PRIu64 ", and this is %" PRIu64
                          ": another cluster. Correct database.url, or name another path",
-                         store->path, manifest->system_identifier, identity->system_identifier);
+                         store->path, manifest->position.system_identifier,
+                         identity->system_identifier);
     return true;
 }
 
@@ -260,7 +260,7 @@ static bool close_left_open(struct store *store, struct error *err) {
 static void begin_manifest(struct store *store, const struct store_identity *identity) {
     struct manifest *manifest = &store->manifest;
     snprintf(manifest->table, sizeof manifest->table, "%s", identity->table);
-    manifest->system_identifier = identity->system_identifier;
+    manifest->position.system_identifier = identity->system_identifier;
 }
 
 bool store_open(struct store *store, const struct store_identity *identity, struct error *err) {
@@ -279,8 +279,8 @@ bool store_open(struct store *store, const struct store_identity *identity, stru
     /* Keys of another form are another table's: the position is void, and a load follows. */
     if (strcmp(store->manifest.keys, identity->keys) != 0) {
         snprintf(store->manifest.keys, sizeof store->manifest.keys, "%s", identity->keys);
-        store->manifest.position_lsn = 0;
-        store->manifest.loaded = false;
+        store->manifest.position =
+            (struct change_position){.system_identifier = identity->system_identifier};
     }
     return true;
 }
@@ -421,7 +421,7 @@ static bool is_due(const struct store *store, int64_t now_s) {
            (open->bytes >= store->segment_bytes || now_s - open->opened_s >= store->segment_age_s);
 }
 
-bool store_commit(struct store *store, uint64_t position_lsn, bool loaded, int64_t now_s,
+bool store_commit(struct store *store, const struct change_position *position, int64_t now_s,
                   struct error *err) {
     struct manifest *manifest = &store->manifest;
     if (store->folder < 0)
@@ -429,8 +429,8 @@ bool store_commit(struct store *store, uint64_t position_lsn, bool loaded, int64
     if (manifest->has_open && !write_synced(store, err)) return false;
     if (is_due(store, now_s) && !close_segment(store, err)) return false;
     manifest->sequence++;
-    manifest->position_lsn = position_lsn;
-    manifest->loaded = loaded;
+    manifest->position = *position;
+    manifest->position.note = NULL; /* not ours to keep */
     bool head = store->has_manifest && store->named_closed == manifest->n_closed;
     struct buf text = {0};
     manifest_write(&text, manifest, head);

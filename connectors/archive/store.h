@@ -2,7 +2,7 @@
  *
  *     store_open(store, &identity, err);                          goes back to the last commit
  *     store_append(store, &lines, err);  ...                      in memory, or in files that no manifest names
- *     store_commit(store, position_lsn, loaded, err);             synced, and named: all since the last commit, or nothing
+ *     store_commit(store, &position, now_s, err);                 synced, and named: all since the last commit, or nothing
  *
  *     archive/manifest                     what the archive consists of (manifest.h)
  *     archive/head                         what was committed since it was written
@@ -62,7 +62,7 @@ bool store_reshape(struct store *store, const struct shape *shape, struct error 
 /* False: nothing of it was taken. */
 bool store_append(struct store *store, const struct store_lines *lines, int64_t now_s,
                   struct error *err) MUST_CHECK;
-bool store_commit(struct store *store, uint64_t position_lsn, bool loaded, int64_t now_s,
+bool store_commit(struct store *store, const struct change_position *position, int64_t now_s,
                   struct error *err) MUST_CHECK;
 
 /* Names in the folder; `name` has STORE_NAME_MAX bytes. */
