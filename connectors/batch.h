@@ -74,6 +74,9 @@ struct batch {
     /* All up to here is in this batch and those before it; 0: says nothing. */
     uint64_t position_lsn;
     uint64_t last_end_lsn; /* end of the last transaction that is all in these; 0: says nothing */
+    /* Of a batch in hand: where the sink is once it has this one; for sinks that move their position with the rows. With
+     * snapshot_done false: it does not move. */
+    struct change_position after;
     /* More of its last transaction comes in later batches; of a load, until it is complete. */
     bool mid_transaction;
     int64_t opened_us;      /* monotonic */

@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "connectors/deadletter.h"
 #include "connectors/figures.h"
+#include "connectors/position.h"
 #include "connectors/registry.h"
 #include "connectors/runtime.h"
 #include "connectors/sender.h"
@@ -32,6 +33,7 @@ struct connector {
     char *table;
     char *index;
     char *letters_path;
+    char *position_path;
     char *paused_path; /* a file that is there while it is paused */
     uint64_t max_retained_wal;
     const struct sink_type *type;
@@ -45,7 +47,10 @@ struct connector {
     struct runtime *runtime;
 };
 
-static bool check_name(const char *name, struct error *err) {
+/* A rebuild's connector bears the name of its own with a suffix, which none of the configuration can have. */
+static bool check_name(const struct connector_config *config, struct error *err) {
+    const char *name = config->name;
+    if (config->rebuild) return true;
     size_t len = strlen(name);
     bool fits = len > 0 && len <= NAME_MAX_CHARS;
     for (const char *c = name; *c && fits; c++)
@@ -168,7 +173,10 @@ static bool create_source(struct connector *connector, const struct connector_co
                                        .shared_publication = strcmp(publication, slot) != 0,
                                        .log = deps->log};
     connector->source = table_source_create(
-        &(struct table_source_config){.database = database, .table = config->table}, err);
+        &(struct table_source_config){.database = database,
+                                                                .table = config->table,
+                                                                .routing = config->routing,
+                                                                .document = config->document}, err);
     mem_free(name);
     return connector->source != NULL;
 }
@@ -187,11 +195,12 @@ static void create_threads_side(struct connector *connector, const struct connec
     struct gate_config gate = {.writes_per_second = config->rate_limit,
                                .breaker_failures = config->breaker_failures,
                                .breaker_pause_us = config->breaker_pause_ms * 1000};
-    char *path = mem_printf("%s/%s.position", config->state_dir, config->name);
+    char *rebuilt_path = mem_printf("%s/%s.rebuild.position", config->state_dir, config->name);
     connector->sender = sender_create(
         &(struct sender_config){.name = config->name,
                                 .table = config->table,
-                                .position_path = path,
+                                .position_path = connector->position_path,
+                                .rebuilt_path = rebuilt_path,
                                 .queue_bytes = QUEUE_BATCHES * batch_bytes,
                                 .save_interval_us = SAVE_INTERVAL_MS * 1000,
                                 .seed = (uint64_t)clock_wall_us() ^ (uint64_t)getpid() << 32,
@@ -204,7 +213,7 @@ static void create_threads_side(struct connector *connector, const struct connec
                               .figures = &connector->figures,
                               .log = deps->log},
         &connector->stop);
-    mem_free(path);
+    mem_free(rebuilt_path);
     connector->runtime =
         runtime_create(&(struct runtime_config){.name = config->name,
                                                 .database_url = config->database_url,
@@ -232,11 +241,12 @@ struct connector *connector_create(const struct connector_config *config,
     connector->index = mem_strdup(config->index ? config->index : "");
     connector->letters_path =
         mem_printf("%s/%s.deadletters.jsonl", config->state_dir, config->name);
+    connector->position_path = mem_printf("%s/%s.position", config->state_dir, config->name);
     connector->paused_path = mem_printf("%s/%s.paused", config->state_dir, config->name);
     connector->max_retained_wal = config->max_retained_wal;
     connector->type = type;
     connector->metrics = deps->metrics;
-    if (!check_name(config->name, err) || !make_directory(config->state_dir, err) ||
+    if (!check_name(config, err) || !make_directory(config->state_dir, err) ||
         !create_sink(connector, config, deps, err) ||
         !create_source(connector, config, deps, err) || !create_deadletters(connector, err)) {
         error_prefix(err, "connector %s", config->name);
@@ -269,6 +279,7 @@ void connector_destroy(struct connector **connector) {
     mem_free(old->table);
     mem_free(old->index);
     mem_free(old->letters_path);
+    mem_free(old->position_path);
     mem_free(old->paused_path);
     mem_free(old);
 }
@@ -305,6 +316,48 @@ void connector_retains(struct connector *connector, uint64_t wal_bytes) {
 }
 
 const char *connector_name(const struct connector *connector) { return connector->name; }
+
+void connector_progress(struct connector *connector, struct connector_progress *progress) {
+    struct sender_status sender;
+    sender_status(connector->sender, &sender);
+    const struct metric *written = connector->figures.indexed;
+    *progress = (struct connector_progress){
+        .opens = sender.opens,
+        .loaded = sender.loaded,
+        .paused = sender.paused,
+        .retrying = sender.state == SENDER_RETRYING,
+        .queue_bytes = sender.queue_bytes,
+        .applied_lsn = sender.applied_lsn,
+        .saved_lsn = sender.saved_lsn,
+        .written = (uint64_t)atomic_load_explicit(&written->value, memory_order_relaxed)};
+    snprintf(progress->target, sizeof progress->target, "%s", sender.target);
+}
+
+bool connector_can_rebuild(struct connector *connector, struct error *err) {
+    if (connector->type->ops.take_over) return true;
+    return error_set(err, ERROR_CONFIG, false, "connector %s: a target of type %s is not rebuilt",
+                     connector->name, connector->type->name);
+}
+
+bool connector_take_over(struct connector *connector, struct error *err) {
+    atomic_store(&connector->stop, false); /* the sender's thread has ended by it */
+    return connector->type->ops.take_over(connector->sink, err);
+}
+
+bool connector_tidy(struct connector *connector, struct error *err) {
+    atomic_store(&connector->stop, false);
+    return connector->type->ops.tidy(connector->sink, err);
+}
+
+bool connector_was_rebuilt(struct connector *connector, const char *target, bool *rebuilt,
+                           struct error *err) {
+    struct position_record record;
+    enum position_state state;
+    if (!position_load(connector->position_path, &record, &state, err)) return false;
+    *rebuilt = state == POSITION_LOADED && record.position.snapshot_done &&
+               strcmp(record.target, target) == 0;
+    return true;
+}
 
 static const char *phase(const struct sender_status *sender, const struct runtime_status *runtime) {
     if (sender->paused) return "paused";

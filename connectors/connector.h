@@ -13,15 +13,32 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/catalog.h"
 #include "base/change.h"
 #include "base/log.h"
 #include "base/metrics.h"
+
+/* A named query of the configuration, of which a connector keeps the results. */
+struct connector_dependency {
+    const char *table;
+    const char *columns; /* names, SQL or "all": query_source.h */
+};
+struct connector_query {
+    const char *name;
+    const char *key; /* "orders_by_user:{user_id}" */
+    const char *sql;
+    bool many; /* a result is rows; else its first one */
+    uint32_t n_dependencies;
+    const struct connector_dependency *dependencies;
+};
 
 struct connector_config {
     const char *name; /* unique; letters, digits, - and _ */
     const char *type; /* a row of the registry: "opensearch" */
     const char *database_url;
     const char *table; /* "public.users" */
+    const char *query_name;
+    const struct connector_query *query; /* in place of the table; NULL: none */
     const char *url;
     const char *index;       /* default: the table's name */
     const char *into;        /* view: "public.users_copy" */
@@ -76,6 +93,40 @@ bool connector_retry(struct connector *connector, uint64_t *run, struct error *e
  * takes writes. Any thread. */
 void connector_retains(struct connector *connector, uint64_t wal_bytes);
 const char *connector_name(const struct connector *connector);
+
+/* ---- rebuilding: server/rebuilding.h ---- */
+
+struct connector_progress {
+    uint64_t opens;  /* sessions whose target was opened */
+    char target[64]; /* of the last: what identifies it */
+    bool loaded;
+    bool paused;
+    bool retrying;
+    size_t queue_bytes;
+    uint64_t applied_lsn;
+    uint64_t saved_lsn;
+    uint64_t written; /* to the sink, since it was made */
+};
+/* Any thread. */
+void connector_progress(struct connector *connector, struct connector_progress *progress);
+/* Can the connector's target be rebuilt beside the one that is served? Any thread. */
+bool connector_can_rebuild(struct connector *connector, struct error *err) MUST_CHECK;
+/* Of one with config.rebuild that is not started, or is stopped: see sink.h. One thread. */
+bool connector_take_over(struct connector *connector, struct error *err) MUST_CHECK;
+bool connector_tidy(struct connector *connector, struct error *err) MUST_CHECK;
+/* Is `target` what an earlier instance of this connector filled, up to a saved position? */
+bool connector_was_rebuilt(struct connector *connector, const char *target, bool *rebuilt,
+                           struct error *err) MUST_CHECK;
+
+/* ---- before anything starts ---- */
+
+/* Is the configuration right, as far as it can be told without connecting? Else *option is the one that is not (NULL: it cannot
+ * be told which). */
+bool connector_check(const struct connector_config *config, const char **option,
+                     struct error *err) MUST_CHECK;
+/* The same of what it is connected to, which is not changed. `table`: NULL: not known. */
+bool connector_probe(const struct connector_config *config, const struct catalog_table *table,
+                     const char **option, struct error *err) MUST_CHECK;
 /* For /status: a new reference for the caller. Any thread. */
 json_t *connector_status(struct connector *connector);
 

@@ -30,6 +30,7 @@ struct opening {
 struct sender {
     char *name;
     char *position_path;
+    char *rebuilt_path;
     size_t queue_max_bytes;
     int64_t save_interval_us;
     const struct sink_ops *ops;
@@ -68,6 +69,8 @@ struct sender {
     bool quit;     /* end now */
     bool finished;
     bool restart;
+    uint64_t opens;
+    char opened_target[64];
     struct error restart_cause;
     uint64_t applied_lsn;
     uint64_t last_end_lsn; /* of the last transaction that is applied */
@@ -88,6 +91,7 @@ struct sender *sender_create(const struct sender_config *config, const struct se
     struct sender *sender = mem_zalloc(sizeof *sender);
     sender->name = mem_strdup(config->name);
     sender->position_path = mem_strdup(config->position_path);
+    sender->rebuilt_path = mem_strdup(config->rebuilt_path);
     sender->queue_max_bytes = config->queue_bytes;
     sender->save_interval_us = config->save_interval_us;
     snprintf(sender->record.table, sizeof sender->record.table, "%s", config->table);
@@ -133,6 +137,7 @@ void sender_destroy(struct sender **sender) {
     pthread_mutex_destroy(&old->lock);
     mem_free(old->name);
     mem_free(old->position_path);
+    mem_free(old->rebuilt_path);
     mem_free(old);
 }
 
@@ -207,6 +212,8 @@ static void name_keys(const struct shape *shape, char *text, size_t size) {
     for (uint16_t i = 0; i < shape->n_keys && len < size; i++)
         len += (size_t)snprintf(text + len, size - len, "%s%s", i ? "," : "",
                                 shape->columns[shape->keys[i]].name);
+    if (shape->routing != SHAPE_NONE && len < size)
+        snprintf(text + len, size - len, " by %s", shape->columns[shape->routing].name);
 }
 
 /* The position that belongs to this target, table and key; zero where there is none. Not holding the lock. */
@@ -220,6 +227,9 @@ static bool open_sink(struct sender *sender, const struct shape *shape, uint64_t
     sender->shape = NULL;
     snprintf(record->target, sizeof record->target, "%s", sender->target.id);
     name_keys(shape, record->keys, sizeof record->keys);
+    if (!resume_adopt(&resume, sender->position_path, sender->rebuilt_path, &sender->target, record,
+                      err))
+        return false;
     *position = (struct change_position){.system_identifier = system_identifier};
     const char *why = NULL;
     bool found = ops->load_position
@@ -248,6 +258,8 @@ static void handle_opening(struct sender *sender) {
     opening->err = err;
     sender->restart = false;
     if (ok) {
+        sender->opens++;
+        snprintf(sender->opened_target, sizeof sender->opened_target, "%s", sender->target.id);
         shape_release(&sender->opened_shape);
         sender->opened_shape = shape_acquire((struct shape *)(uintptr_t)opening->shape);
         opening->position = position;
@@ -709,6 +721,7 @@ void sender_status(struct sender *sender, struct sender_status *status) {
                                      .loaded = sender->loaded,
                                      .applied_lsn = sender->applied_lsn,
                                      .saved_lsn = sender->saved_lsn,
+                                     .opens = sender->opens,
                                      .retried = sender->retried,
                                      .retry_runs = sender->retry_runs,
                                      .paused = sender->gate.paused,
@@ -719,6 +732,7 @@ void sender_status(struct sender *sender, struct sender_status *status) {
     for (const struct batch *batch = sender->head; batch && !status->oldest_commit_us;
          batch = batch->next)
         status->oldest_commit_us = batch->commit_time_us;
+    snprintf(status->target, sizeof status->target, "%s", sender->opened_target);
     snprintf(status->last_error, sizeof status->last_error, "%.*s",
              (int)sizeof status->last_error - 1, sender->last_error.message);
     pthread_mutex_unlock(&sender->lock);

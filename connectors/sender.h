@@ -32,6 +32,7 @@ struct sender_config {
     const char *name;
     const char *table;         /* "public.users" */
     const char *position_path; /* of the position file */
+    const char *rebuilt_path;  /* of the one that a rebuild of the target leaves: resume_adopt */
     size_t queue_bytes;        /* batches waiting and in hand */
     int64_t save_interval_us;  /* between two saves of the position */
     uint64_t seed;             /* of the backoff's jitter */
@@ -60,6 +61,8 @@ enum sender_state {
 struct sender_status {
     enum sender_state state;
     bool loaded;         /* the initial load is complete */
+    uint64_t opens;      /* sessions whose target was opened */
+    char target[64];     /* of the last */
     uint64_t retry_runs; /* so many times dead letters were read again; what the last came to: */
     struct retry_counts retried;
     bool paused;

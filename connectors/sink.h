@@ -74,6 +74,9 @@ struct sink_ops {
     bool (*flush)(struct sink *sink, const struct change_position *position, struct error *err);
     /* NULL: the runtime's position file is used. */
     bool (*load_position)(struct sink *sink, struct change_position *position, struct error *err);
+    /* Is the target still the one that was opened? Asked now and then while nothing is written. False: as of `apply`. NULL: the
+     * next write tells. */
+    bool (*look)(struct sink *sink, struct error *err);
     /* What was applied since the last flush is seen by nobody until the next, which comes at the ends of the source's
      * transactions and makes it seen together with its position: all of it or nothing. Then:
      * - a false `flush`, or ERROR_NOT_FOUND, means that all since the last flush is lost: the session starts over from
