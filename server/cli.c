@@ -25,6 +25,11 @@ static const struct cli_flag snapshot_flags[] = {
     {0},
 };
 
+static const struct cli_flag archive_flags[] = {
+    {"--connector", "NAME", .required = true, .help = "The connector whose target is filled."},
+    {0},
+};
+
 static const struct cli_flag verify_flags[] = {
     {"--repair", .help = "Write the rows of a connector's sink that differ again."},
     {"--rate", "ROWS", .help = "Of a connector: so many rows a second at most; else 20000."},
@@ -123,6 +128,16 @@ const struct cli_command cli_commands[] = {
          "of\n"
          "publication, an older one behind newer ones. Exit 0: no dead letter is left; 1: some "
          "are."},
+    {"replay", cli_replay, .configured = true, .operand = "ARCHIVE",
+     .flags = archive_flags, .summary = "Write an archive into the target of a connector.",
+     .details =
+         "Reads the folder that a connector of type `archive` wrote, from its beginning, and "
+         "applies\n"
+         "what it holds in its order. Each segment's checksum is looked at first: a damaged one "
+         "ends\n"
+         "the replay before it. The connector must not run meanwhile; when it runs again it loads\n"
+         "its table. Exit 0: all of it is written; 1: some was refused (dead letters), or it "
+         "failed."},
     {"reference", cli_reference,
      .summary = "Print the reference of options and commands, in Markdown."},
     {"help", cli_help, .summary = "Print the help of a command: freshet help run."},

@@ -14,6 +14,7 @@ int cli_connector_retry(const struct command_line *line);  /* connector_commands
 int cli_snapshot(const struct command_line *line);         /* snapshot.c */
 int cli_verify(const struct command_line *line);           /* verify.c */
 int cli_cdc_replay(const struct command_line *line);       /* cdc_replay.c */
+int cli_replay(const struct command_line *line);           /* replay.c */
 int cli_reference(const struct command_line *line);        /* reference.c */
 int cli_help(const struct command_line *line);             /* help.c */
 

@@ -1,6 +1,7 @@
 #include "connectors/archive/archive.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -110,11 +111,30 @@ static bool archive_load_position(struct sink *sink, struct change_position *pos
     return true;
 }
 
+/* The folder is made at the start; one that is there must be an archive of this table, or empty. */
+static bool archive_probe(const struct connector_config *config, const struct shape *shape,
+                          const char **option, struct error *err) {
+    (void)shape;
+    *option = "path";
+    if (access(config->path, F_OK) != 0) return true;
+    if (access(config->path, W_OK | X_OK) != 0)
+        return error_set(err, ERROR_SYSTEM, false, "%s cannot be written", config->path);
+    struct manifest manifest;
+    bool absent;
+    if (!store_read_manifest(config->path, &manifest, &absent, err)) return false;
+    bool ok = absent || strcmp(manifest.table, config->table) == 0 ||
+              error_set(err, ERROR_CONFLICT, false, "%s is an archive of %s", config->path,
+                        manifest.table);
+    manifest_deinit(&manifest);
+    return ok;
+}
+
 const struct sink_type archive_sink = {
     .name = "archive",
     .help = "A folder of compressed files with every change, one JSON object a line",
     .needs = "path",
     .takes = "segment_size segment_interval",
+    .probe = archive_probe,
     .ops =
         {
             .create = archive_create,

@@ -40,27 +40,61 @@ static void webhook_destroy(struct sink **sink) {
     mem_free(old);
 }
 
+/* What the configuration says of the endpoint. NULL: *option is wrong. */
+static struct http *create_http(const struct connector_config *config, const _Atomic bool *stop,
+                                const char **option, struct error *err) {
+    *option = "url";
+    return http_create(&(struct http_config){.url = config->url ? config->url : "",
+                                             .user = config->user,
+                                             .password = config->password,
+                                             .ca_file = config->ca_file,
+                                             .connect_timeout_ms = CONNECT_TIMEOUT_MS,
+                                             .timeout_ms = config->timeout_ms
+                                                               ? (int)config->timeout_ms
+                                                               : TIMEOUT_MS,
+                                             .stop = stop},
+                       err);
+}
+
+static bool read_secret(const struct connector_config *config, struct request_secret *secret,
+                        const char **option, struct error *err) {
+    *option = "secret";
+    return !config->secret || request_read_secret(config->secret, secret, err);
+}
+
 static struct sink *webhook_create(const struct connector_config *config,
                                    const struct sink_deps *deps, struct error *err) {
     struct sink *sink = mem_zalloc(sizeof *sink);
+    const char *option;
     sink->log = deps->log;
     sink->stop = deps->stop;
     sink->name = mem_strdup(config->name);
     sink->max_bytes = config->batch_bytes;
-    sink->http =
-        http_create(&(struct http_config){.url = config->url ? config->url : "",
-                                          .user = config->user,
-                                          .password = config->password,
-                                          .ca_file = config->ca_file,
-                                          .connect_timeout_ms = CONNECT_TIMEOUT_MS,
-                                          .timeout_ms = config->timeout_ms ? (int)config->timeout_ms
-                                                                           : TIMEOUT_MS,
-                                          .stop = deps->stop},
-                    err);
-    bool ok =
-        sink->http && (!config->secret || request_read_secret(config->secret, &sink->secret, err));
-    if (!ok) webhook_destroy(&sink);
+    sink->http = create_http(config, deps->stop, &option, err);
+    if (!sink->http || !read_secret(config, &sink->secret, &option, err)) webhook_destroy(&sink);
     return sink;
+}
+
+static bool webhook_check(const struct connector_config *config, const char **option,
+                          struct error *err) {
+    struct request_secret secret = {0};
+    struct http *http = create_http(config, NULL, option, err);
+    bool ok = http && read_secret(config, &secret, option, err);
+    http_destroy(&http);
+    mem_free(secret.key);
+    return ok;
+}
+
+/* Whatever it answers to a HEAD, it is there: many endpoints take POST alone. */
+static bool webhook_probe(const struct connector_config *config, const struct shape *shape,
+                          const char **option, struct error *err) {
+    (void)shape;
+    struct http *http = create_http(config, NULL, option, err);
+    struct http_response response;
+    bool ok = http && http_request(http, "HEAD", "", NULL, &response, err);
+    if (ok) http_response_deinit(&response);
+    http_destroy(&http);
+    return ok;
 }
 
 /* An endpoint keeps what it is told; the position says how much that is. */
@@ -206,6 +240,8 @@ const struct sink_type webhook_sink = {
     .help = "An HTTP endpoint that changes are posted to, in order, as JSON",
     .needs = "url",
     .takes = "secret timeout ca_file user password",
+    .check = webhook_check,
+    .probe = webhook_probe,
     .ops =
         {
             .create = webhook_create,
