@@ -52,11 +52,18 @@ struct connector_config {
     const char *document; /* a column that is the document; NULL: the row is */
     const char *api_key;
     const char *ca_file;
-    const char *secret;          /* webhook: signs requests; NULL: they are not signed */
-    int64_t timeout_ms;          /* webhook: of a request; 0: the default */
-    const char *path;            /* archive: a folder */
-    uint64_t segment_bytes;      /* archive; 0: the default */
-    int64_t segment_interval_ms; /* archive; 0: the default */
+    const char *secret;           /* webhook: signs requests; NULL: they are not signed */
+    int64_t timeout_ms;           /* webhook: of a request; 0: the default */
+    const char *path;             /* archive: a folder */
+    uint64_t segment_bytes;       /* archive; 0: the default */
+    int64_t segment_interval_ms;  /* archive; 0: the default */
+    const char *as;               /* redis: "json", "hash", "set", "sorted-set"; NULL: json */
+    const char *key;              /* redis: a pattern, "users:{id}" */
+    const char *member;           /* redis: a pattern; NULL: the row's key */
+    const char *score;            /* redis: a column */
+    int64_t ttl_ms;               /* redis; 0: none */
+    const char *certificate_file; /* our own, for TLS; NULL: none */
+    const char *key_file;         /* its key; NULL: in the same file */
     const char *user;
     const char *password;
     const char *state_dir; /* positions and dead letters */

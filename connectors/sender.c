@@ -15,7 +15,7 @@
 #include "connectors/resume.h"
 #include "connectors/retry.h"
 
-enum { DRAIN_US = 3000000, LOG_RETRY_EVERY = 8 };
+enum { DRAIN_US = 3000000, LOG_RETRY_EVERY = 8, LOOK_INTERVAL_US = 1000000 };
 
 struct opening {
     bool asked;
@@ -52,6 +52,7 @@ struct sender {
     struct retry_counts retrying;
     struct sink_target target;
     int64_t saved_us; /* monotonic */
+    int64_t looked_us;
 
     pthread_mutex_t lock; /* guards all below */
     pthread_cond_t wake;  /* the sender's thread waits */
@@ -178,15 +179,18 @@ static void lose_target(struct sender *sender, const struct error *err) {
     drop_queue(sender);
 }
 
+static struct change_position position_now(const struct sender *sender) {
+    return (struct change_position){.end_lsn = sender->applied_lsn,
+                                    .snapshot_done = sender->loaded,
+                                    .timeline = sender->timeline,
+                                    .timeline_lsn = sender->timeline_lsn,
+                                    .last_end_lsn = sender->last_end_lsn,
+                                    .system_identifier = sender->record.position.system_identifier};
+}
+
 /* Makes durable what was applied. True: saved, or nothing to save. */
 static bool save_applied(struct sender *sender) {
-    struct change_position position = {.end_lsn = sender->applied_lsn,
-                                       .snapshot_done = sender->loaded,
-                                       .timeline = sender->timeline,
-                                       .timeline_lsn = sender->timeline_lsn,
-                                       .last_end_lsn = sender->last_end_lsn,
-                                       .system_identifier =
-                                           sender->record.position.system_identifier};
+    struct change_position position = position_now(sender);
     if (!sender->unsaved || sender->mid_transaction) return true;
     sender->unsaved = false;
     pthread_mutex_unlock(&sender->lock);
@@ -195,7 +199,7 @@ static bool save_applied(struct sender *sender) {
     pthread_mutex_lock(&sender->lock);
     if (saved) {
         sender->saved_lsn = position.end_lsn;
-    } else if (sender->ops->transactional) {
+    } else if (sender->ops->transactional || err.code == ERROR_NOT_FOUND) {
         lose_target(sender, &err);
     } else {
         sender->unsaved = true;
@@ -481,10 +485,19 @@ static bool wait_to_retry(struct sender *sender, const struct batch *batch,
     return true;
 }
 
+/* Where the sink is with this batch: what comes to the queue meanwhile may move its position on. */
+static void tell_position(const struct sender *sender, struct batch *batch) {
+    batch->after = position_now(sender);
+    if (batch->position_lsn < sender->applied_lsn) return;
+    batch->after.end_lsn = batch->position_lsn;
+    batch->after.last_end_lsn = batch->last_end_lsn;
+}
+
 /* Applies the first batch of the queue, however often that takes. False: given up, it stays in the queue. */
 static bool handle_batch(struct sender *sender) {
     struct batch *batch = sender->head;
     sender->state = SENDER_SENDING;
+    tell_position(sender, batch);
     bool applied = false;
     bool counted = false;
     while (!applied && batch->session == sender->session) {
@@ -529,11 +542,35 @@ static void queue_retry(struct sender *sender) {
     sender->queued_bytes += batch->bytes;
 }
 
+static bool may_look(const struct sender *sender) {
+    return sender->ops->look && sender->opened_shape && !sender->restart;
+}
+
+static int64_t look_due_us(const struct sender *sender) {
+    int64_t last_us = sender->saved_us > sender->looked_us ? sender->saved_us : sender->looked_us;
+    return last_us + LOOK_INTERVAL_US;
+}
+
+/* A target that is lost while nothing changes is noticed, too. */
+static void look(struct sender *sender) {
+    pthread_mutex_unlock(&sender->lock);
+    struct error err = {0};
+    bool is_there = sender->ops->look(sender->sink, &err);
+    pthread_mutex_lock(&sender->lock);
+    sender->looked_us = clock_mono_us();
+    if (is_there) return;
+    if (err.code == ERROR_NOT_FOUND)
+        lose_target(sender, &err);
+    else
+        note_error(sender, &err);
+}
+
 /* Until something is due, or somebody wakes us. */
 static void rest(struct sender *sender, int64_t due_us) {
     int64_t save_due_us = sender->saved_us + sender->save_interval_us;
     sender->state = SENDER_IDLE;
     if (sender->unsaved && !sender->mid_transaction && save_due_us < due_us) due_us = save_due_us;
+    if (may_look(sender) && look_due_us(sender) < due_us) due_us = look_due_us(sender);
     if (due_us < INT64_MAX)
         sleep_until(sender, due_us);
     else
@@ -563,6 +600,8 @@ static void *run(void *arg) {
             if (!handle_batch(sender) && sender->draining) break;
         } else if (sender->draining) {
             break;
+        } else if (may_look(sender) && now_us >= look_due_us(sender)) {
+            look(sender);
         } else {
             rest(sender, wait_us == GATE_CLOSED ? INT64_MAX : now_us + wait_us);
         }

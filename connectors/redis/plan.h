@@ -1,0 +1,35 @@
+/* plan.h: what a batch comes to in a Redis: for each row what goes, what is put, and what is remembered of it.
+ *
+ *     struct plan *plan = plan_create(layout, ttl_ms);
+ *     plan_begin(plan, batch);                      where each row is to stand
+ *     if (!plan_look_up(plan, target, err)) ...     where it stands now, and what is in its way
+ *     target_begin(target); plan_append(plan, target); target_commit(target, ...);
+ *     plan_end(plan, batch, &replies);              outcomes
+ *
+ * All that goes does so before anything is put, so that rows may exchange a key within a batch. One thread. */
+#ifndef FRESHET_CONNECTORS_REDIS_PLAN_H
+#define FRESHET_CONNECTORS_REDIS_PLAN_H
+
+#include "connectors/batch.h"
+#include "connectors/redis/layout.h"
+#include "connectors/redis/target.h"
+
+struct plan;
+
+/* Borrows the layout. `ttl_ms` 0: none. */
+struct plan *plan_create(const struct layout *layout, int64_t ttl_ms);
+void plan_destroy(struct plan **plan);
+
+/* The writes that are pending. */
+void plan_begin(struct plan *plan, struct batch *batch);
+bool plan_is_empty(const struct plan *plan);
+/* Some row is to be a dead letter: the position is not to pass it before that is on disk. */
+bool plan_has_refused(const struct plan *plan);
+/* Asks for each row's entry: what is older than it is a WRITE_STALE. Keys that should be sets and are something else refuse
+ * their rows. Not needed where nothing was ever written. */
+bool plan_look_up(struct plan *plan, struct target *target, struct error *err) MUST_CHECK;
+void plan_append(struct plan *plan, struct batch *batch, struct target *target);
+/* After the commit; `replies` of plan_append's commands, from the first. */
+void plan_end(struct plan *plan, struct batch *batch, const struct replies *replies);
+
+#endif

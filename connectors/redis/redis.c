@@ -1,0 +1,267 @@
+#include "connectors/redis/redis.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "connectors/redis/layout.h"
+#include "connectors/redis/link.h"
+#include "connectors/redis/plan.h"
+#include "connectors/redis/target.h"
+
+struct sink {
+    struct log *log;
+    char *name;
+    char *settings; /* what of the configuration decides where rows stand */
+    struct layout *layout;
+    struct plan *plan;
+    struct link *link;
+    struct target *target;
+    struct target_state state;
+    /* Of a load into nothing: its rows, of this version, meet none of before. 0: not known yet. */
+    bool fresh;
+    uint64_t load_version;
+};
+
+/* ---- the configuration ---- */
+
+static struct layout *make_layout(const struct connector_config *config, struct error *err) {
+    return layout_create(
+        &(struct layout_config){
+            .as = config->as, .key = config->key, .member = config->member, .score = config->score},
+        err);
+}
+
+static struct link *make_link(const struct connector_config *config, const _Atomic bool *stop,
+                              struct error *err) {
+    return link_create(&(struct link_config){.url = config->url,
+                                             .user = config->user,
+                                             .password = config->password,
+                                             .ca = config->ca_file,
+                                             .certificate = config->certificate_file,
+                                             .key = config->key_file,
+                                             .stop = stop},
+                       err);
+}
+
+/* A set has one life, of all its members. */
+static bool check_ttl(const struct connector_config *config, const struct layout *layout,
+                      struct error *err) {
+    enum layout_kind kind = layout_kind(layout);
+    return config->ttl_ms == 0 || kind == LAYOUT_JSON || kind == LAYOUT_HASH ||
+           error_set(err, ERROR_CONFIG, false, "ttl goes with as: json and as: hash");
+}
+
+static bool redis_check(const struct connector_config *config, const char **option,
+                        struct error *err) {
+    *option = "key";
+    struct layout *layout = make_layout(config, err);
+    if (!layout) return false;
+    *option = "ttl";
+    bool fits = check_ttl(config, layout, err);
+    layout_destroy(&layout);
+    if (!fits) return false;
+    *option = "url";
+    struct link *link = make_link(config, NULL, err);
+    if (!link) return false;
+    link_destroy(&link);
+    return true;
+}
+
+static bool redis_probe(const struct connector_config *config, const struct shape *shape,
+                        const char **option, struct error *err) {
+    *option = "key";
+    struct layout *layout = make_layout(config, err);
+    bool fits = layout && (!shape || layout_bind(layout, shape, err));
+    layout_destroy(&layout);
+    if (!fits) return false;
+    *option = "url";
+    struct link *link = make_link(config, NULL, err);
+    bool answers = link && link_open(link, err);
+    link_destroy(&link);
+    return answers;
+}
+
+static void redis_destroy(struct sink **sink) {
+    struct sink *old = *sink;
+    *sink = NULL;
+    if (!old) return;
+    plan_destroy(&old->plan);
+    layout_destroy(&old->layout);
+    target_destroy(&old->target);
+    link_destroy(&old->link);
+    mem_free(old->name);
+    mem_free(old->settings);
+    mem_free(old);
+}
+
+static const char *or_none(const char *text) { return text ? text : ""; }
+
+static struct sink *redis_create(const struct connector_config *config,
+                                 const struct sink_deps *deps, struct error *err) {
+    struct sink *sink = mem_zalloc(sizeof *sink);
+    sink->log = deps->log;
+    sink->name = mem_strdup(config->name);
+    sink->settings = mem_printf(
+        "as=%s key=%s member=%s score=%s document=%s ttl=%" PRId64 " slot=%s", or_none(config->as),
+        or_none(config->key), or_none(config->member), or_none(config->score),
+        or_none(config->document), config->ttl_ms, or_none(config->slot));
+    sink->layout = make_layout(config, err);
+    if (sink->layout && check_ttl(config, sink->layout, err))
+        sink->link = make_link(config, deps->stop, err);
+    if (!sink->link) {
+        redis_destroy(&sink);
+        return NULL;
+    }
+    sink->target = target_create(config->name, sink->link, deps->log);
+    sink->plan = plan_create(sink->layout, config->ttl_ms);
+    return sink;
+}
+
+/* ---- a session ---- */
+
+static char *name_source(const struct sink *sink, const struct shape *shape) {
+    struct buf text = {0};
+    buf_printf(&text, "%s.%s", shape->schema, shape->table);
+    for (uint16_t i = 0; i < shape->n_keys; i++)
+        buf_printf(&text, "%c%s", i ? ',' : '(', shape->columns[shape->keys[i]].name);
+    buf_printf(&text, ") %s", sink->settings);
+    char *source = mem_strdup(buf_text(&text));
+    buf_deinit(&text);
+    return source;
+}
+
+/* LSNs of another database system compare with nothing. */
+static bool give_up_foreign(struct sink *sink, struct error *err) {
+    uint64_t removed, newer;
+    log_warn(sink->log, "redis_emptied",
+             "connector=%s redis=%s cause=\"it was filled from database system %" PRIu64 "\"",
+             sink->name, link_name(sink->link), sink->state.position.system_identifier);
+    return target_sweep(sink->target, UINT64_MAX, &removed, &newer, err);
+}
+
+static bool take_target(struct sink *sink, const char *source, uint64_t system, struct error *err) {
+    struct target_state *state = &sink->state;
+    if (!target_open(sink->target, source, state, err)) return false;
+    bool foreign = state->id[0] && state->position.system_identifier != system;
+    if (foreign) {
+        if (!give_up_foreign(sink, err)) return false;
+        state->n_rows = 0;
+    }
+    return (state->id[0] && !foreign && state->same_source) ||
+           target_found(sink->target, source, system, state, err);
+}
+
+static bool redis_open(struct sink *sink, const struct shape *shape, uint64_t system_identifier,
+                       struct sink_target *target, struct error *err) {
+    *target = (struct sink_target){.ours = true};
+    if (shape->many && layout_kind(sink->layout) != LAYOUT_JSON)
+        return error_set(err, ERROR_CONFIG, false,
+                         "a query of several rows a key goes with as: json alone");
+    if (!layout_bind(sink->layout, shape, err)) return false;
+    char *source = name_source(sink, shape);
+    bool opened = take_target(sink, source, system_identifier, err);
+    mem_free(source);
+    if (!opened) return false;
+    memcpy(target->id, sink->state.id, sizeof sink->state.id);
+    target->empty = sink->state.n_rows == 0;
+    sink->fresh = target->empty;
+    sink->load_version = 0;
+    return true;
+}
+
+static bool redis_load_position(struct sink *sink, struct change_position *position,
+                                struct error *err) {
+    (void)err;
+    if (sink->state.position.snapshot_done) *position = sink->state.position;
+    return true;
+}
+
+static bool redis_reshape(struct sink *sink, const struct shape *shape, struct error *err) {
+    return layout_bind(sink->layout, shape, err);
+}
+
+/* ---- writes ---- */
+
+/* Rows of a load into nothing have nothing before them. What the stream brings has another version. */
+static bool meets_nothing(struct sink *sink, const struct batch *batch) {
+    if (!sink->fresh || sink->state.position.snapshot_done) return false;
+    for (size_t i = 0; i < batch->n_writes; i++) {
+        uint64_t version = batch->writes[i].stamp.version;
+        if (sink->load_version == 0) sink->load_version = version;
+        if (version != sink->load_version) sink->fresh = false;
+    }
+    return sink->fresh;
+}
+
+static bool redis_apply(struct sink *sink, struct batch *batch, struct error *err) {
+    struct plan *plan = sink->plan;
+    if (!target_ready(sink->target, err)) return false;
+    plan_begin(plan, batch);
+    if (!meets_nothing(sink, batch) && !plan_is_empty(plan) &&
+        !plan_look_up(plan, sink->target, err))
+        return false;
+    if (plan_is_empty(plan)) return true;
+    const struct change_position *after = &batch->after;
+    bool moves = after->snapshot_done && after->end_lsn > sink->state.position.end_lsn &&
+                 !plan_has_refused(plan);
+    struct replies replies;
+    target_begin(sink->target);
+    plan_append(plan, batch, sink->target);
+    if (!target_commit(sink->target, moves ? after : NULL, &replies, err)) return false;
+    if (moves) sink->state.position = *after;
+    plan_end(plan, batch, &replies);
+    replies_deinit(&replies);
+    return true;
+}
+
+static bool redis_clear_older(struct sink *sink, uint64_t version, bool loaded, uint64_t *removed,
+                              struct error *err) {
+    uint64_t newer = 0;
+    if (!target_sweep(sink->target, version, removed, &newer, err)) return false;
+    if (newer == 0 || !loaded) return true;
+    uint64_t others;
+    if (!target_sweep(sink->target, UINT64_MAX, removed, &others, err) ||
+        !target_drop(sink->target, err))
+        return false;
+    return error_set(err, ERROR_NOT_FOUND, true,
+                     "redis %s held %" PRIu64
+                     " rows that are newer than the database, which was set back to an earlier "
+                     "point: it is filled anew",
+                     link_name(sink->link), newer);
+}
+
+/* Between batches, and where nothing was written but WAL has gone by. */
+static bool redis_flush(struct sink *sink, const struct change_position *position,
+                        struct error *err) {
+    if (!target_ready(sink->target, err)) return false;
+    target_begin(sink->target);
+    if (!target_commit(sink->target, position, NULL, err)) return false;
+    sink->state.position = *position;
+    return true;
+}
+
+static bool redis_look(struct sink *sink, struct error *err) {
+    return target_look(sink->target, err);
+}
+
+const struct sink_type redis_sink = {
+    .name = "redis",
+    .help = "Strings, hashes, sets or sorted sets of a Redis or Valkey",
+    .needs = "url key",
+    .takes = "as member score ttl document user password ca_file certificate_file key_file",
+    .check = redis_check,
+    .probe = redis_probe,
+    .ops =
+        {
+            .create = redis_create,
+            .destroy = redis_destroy,
+            .open = redis_open,
+            .reshape = redis_reshape,
+            .apply = redis_apply,
+            .clear_older = redis_clear_older,
+            .flush = redis_flush,
+            .load_position = redis_load_position,
+            .look = redis_look,
+        },
+};
