@@ -23,10 +23,17 @@ static bool retry_it(struct service *service, const char *name, json_t *answer, 
     return true;
 }
 
+static bool rebuild_it(struct service *service, const char *name, json_t *answer,
+                       struct error *err) {
+    (void)answer;
+    return service_rebuild(service, name, err);
+}
+
 static const struct {
     const char *name;
     bool (*act)(struct service *service, const char *name, json_t *answer, struct error *err);
-} actions[] = {{"pause", pause_it}, {"resume", resume_it}, {"retry", retry_it}};
+} actions[] = {
+    {"pause", pause_it}, {"resume", resume_it}, {"retry", retry_it}, {"rebuild", rebuild_it}};
 
 static unsigned act(struct service *service, const char *name, const char *action,
                     struct buf *out) {
@@ -38,7 +45,7 @@ static unsigned act(struct service *service, const char *name, const char *actio
         json_decref(answer);
         return admin_refuse(MHD_HTTP_CONFLICT, err.message, out);
     }
-    return admin_refuse(MHD_HTTP_BAD_REQUEST, "action is pause, resume or retry", out);
+    return admin_refuse(MHD_HTTP_BAD_REQUEST, "action is pause, resume, retry or rebuild", out);
 }
 
 unsigned admin_connector(struct service *service, struct MHD_Connection *connection,

@@ -1,5 +1,5 @@
-/* admin_connector.h: /connector of the admin port: GET tells how one is, POST pauses it, resumes it, or tries its dead letters
- * again.
+/* admin_connector.h: /connector of the admin port: GET tells how one is, POST pauses it, resumes it, tries its dead letters
+ * again, or begins to rebuild its target.
  *
  *     GET  /connector?name=search                   as in /status
  *     POST /connector?name=search&action=pause      {"run":N} of action=retry: `retried.runs` once it is done */

@@ -85,6 +85,17 @@ const struct cli_command cli_commands[] = {
          "the connector, and waits until it is done. --repair writes the rows that differ again.\n"
          "Exit 0: nothing is wrong, or all of it is repaired; 1: something is, or it could not be "
          "told."},
+    {"rebuild", cli_rebuild, .configured = true, .partial = true, .operand = "NAME",
+     .summary = "Fill a connector's target anew, and put it in the old one's place.",
+     .details =
+         "The table is read into a new index; the old one is served and kept in step meanwhile, "
+         "and "
+         "when\n"
+         "the new one has caught up, all aliases go over to it in one request. It asks the admin "
+         "address\n"
+         "(--admin HOST:PORT) and waits until it is done; cut short, it goes on without the "
+         "waiting.\n"
+         "Exit 0: the new one is served; 1: the old one is."},
     {"connector pause", cli_connector_pause, .configured = true, .partial = true, .operand = "NAME",
      .summary = "Have a running connector write nothing until it is resumed.",
      .details =
@@ -128,8 +139,8 @@ const struct cli_command cli_commands[] = {
          "of\n"
          "publication, an older one behind newer ones. Exit 0: no dead letter is left; 1: some "
          "are."},
-    {"replay", cli_replay, .configured = true, .operand = "ARCHIVE",
-     .flags = archive_flags, .summary = "Write an archive into the target of a connector.",
+    {"replay", cli_replay, .configured = true, .operand = "ARCHIVE", .flags = archive_flags,
+     .summary = "Write an archive into the target of a connector.",
      .details =
          "Reads the folder that a connector of type `archive` wrote, from its beginning, and "
          "applies\n"

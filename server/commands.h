@@ -8,6 +8,7 @@ int cli_run(const struct command_line *line);              /* run.c */
 int cli_check(const struct command_line *line);            /* check.c */
 int cli_status(const struct command_line *line);           /* status.c */
 int cli_cdc_reset(const struct command_line *line);        /* cdc_reset.c */
+int cli_rebuild(const struct command_line *line);          /* rebuild.c */
 int cli_connector_pause(const struct command_line *line);  /* connector_commands.c */
 int cli_connector_resume(const struct command_line *line); /* connector_commands.c */
 int cli_connector_retry(const struct command_line *line);  /* connector_commands.c */

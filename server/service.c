@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "server/fleet.h"
 #include "server/publishing.h"
+#include "server/rebuilding.h"
 #include "server/sources.h"
 
 enum { FEED_RESTART_US = 5 * 1000 * 1000, RATE_INTERVAL_US = 1000 * 1000 };
@@ -41,6 +42,7 @@ struct service {
     struct publishing *publishings;
     uint32_t n_connectors;
     struct connector **connectors;
+    struct rebuilding **rebuildings; /* of each connector */
     struct pump cache_pump;
     struct pump *connector_pumps;
     uint32_t n_started_connectors;
@@ -128,7 +130,8 @@ static bool create_connector(struct service *s, uint32_t i, struct error *err) {
         .application_name = application_name,
         .slot = config->slot,
         .publication = config->publication,
-        .snapshot = config->max_retained_wal ? FEED_SNAPSHOT_WHEN_NEEDED : FEED_SNAPSHOT_INITIAL,
+        .snapshot =
+            connector_starts_over(config) ? FEED_SNAPSHOT_WHEN_NEEDED : FEED_SNAPSHOT_INITIAL,
         .snapshot_readers = config->load_readers,
         .n_patterns = 1,
         .patterns = &config->table,
@@ -139,6 +142,12 @@ static bool create_connector(struct service *s, uint32_t i, struct error *err) {
     };
     pump_init(&s->connector_pumps[i], s, "connectors", config->name, &feed,
               connector_sink(s->connectors[i]), s->metrics);
+    s->rebuildings[i] =
+        rebuilding_create(&(struct rebuilding_config){.connector = config, .feed = &feed},
+                          &(struct rebuilding_deps){.connector = s->connectors[i],
+                                                    .feed = s->connector_pumps[i].feed,
+                                                    .log = s->log,
+                                                    .metrics = s->metrics});
     mem_free(application_name);
     return true;
 }
@@ -149,6 +158,7 @@ static bool create_parts(struct service *s, struct error *err) {
     if (roles & ROLE_CDC && !create_publishers(s, err)) return false;
     uint32_t n = roles & ROLE_CONNECTORS ? s->config->n_connectors : 0;
     s->connectors = mem_calloc(n + 1, sizeof *s->connectors);
+    s->rebuildings = mem_calloc(n + 1, sizeof *s->rebuildings);
     s->connector_pumps = mem_calloc(n + 1, sizeof *s->connector_pumps);
     for (; s->n_connectors < n; s->n_connectors++) {
         if (!create_connector(s, s->n_connectors, err)) return false;
@@ -173,6 +183,7 @@ void service_destroy(struct service **service) {
     *service = NULL;
     /* Feeds first: a sink must outlive its feed. */
     for (uint32_t i = 0; i < s->n_connectors; i++) {
+        rebuilding_destroy(&s->rebuildings[i]);
         feed_destroy(&s->connector_pumps[i].feed);
         connector_destroy(&s->connectors[i]);
     }
@@ -185,6 +196,7 @@ void service_destroy(struct service **service) {
     if (s->cache_pump.feed) feed_destroy(&s->cache_pump.feed);
     if (s->cache) cache_destroy(&s->cache);
     mem_free(s->connectors);
+    mem_free(s->rebuildings);
     mem_free(s->connector_pumps);
     mem_free(s);
 }
@@ -200,7 +212,9 @@ static bool start_parts(struct service *s, struct error *err) {
     }
     for (; s->n_started_connectors < s->n_connectors; s->n_started_connectors++) {
         uint32_t i = s->n_started_connectors;
-        if (!connector_start(s->connectors[i], err) || !feed_start(s->connector_pumps[i].feed, err))
+        if (!connector_start(s->connectors[i], err) ||
+            !feed_start(s->connector_pumps[i].feed, err) ||
+            !rebuilding_resume(s->rebuildings[i], err))
             return error_prefix(err, "connector \"%s\"", s->connector_pumps[i].name);
     }
     return true;
@@ -220,6 +234,7 @@ void service_stop(struct service *s) {
     for (uint32_t i = 0; i < s->n_publishings; i++)
         feed_stop(s->publishings[i].pump.feed);
     for (uint32_t i = 0; i < s->n_started_connectors; i++) {
+        rebuilding_stop(s->rebuildings[i]);
         feed_stop(s->connector_pumps[i].feed);
         connector_stop(s->connectors[i]);
     }
@@ -326,8 +341,9 @@ void service_health(struct service *s, struct service_health *health) {
     }
     for (uint32_t i = 0; i < s->n_publishings; i++)
         judge_pump(s, &s->publishings[i].pump, health);
-    for (uint32_t i = 0; i < s->n_connectors; i++)
-        judge_pump(s, &s->connector_pumps[i], health);
+    for (uint32_t i = 0; i < s->n_connectors; i++) {
+        if (!rebuilding_holds(s->rebuildings[i])) judge_pump(s, &s->connector_pumps[i], health);
+    }
 }
 
 static struct pump *find_publisher(struct service *s, const char *source) {
@@ -359,12 +375,16 @@ void service_retains(struct service *s, const char *slot, uint64_t wal_bytes) {
     }
 }
 
-static struct connector *find_connector(struct service *s, const char *name, struct error *err) {
-    for (uint32_t i = 0; i < s->n_connectors; i++) {
-        if (strcmp(connector_name(s->connectors[i]), name) == 0) return s->connectors[i];
+static bool find_place(struct service *s, const char *name, uint32_t *place, struct error *err) {
+    for (*place = 0; *place < s->n_connectors; ++*place) {
+        if (strcmp(connector_name(s->connectors[*place]), name) == 0) return true;
     }
-    error_set(err, ERROR_NOT_FOUND, false, "no connector \"%.80s\" runs here", name);
-    return NULL;
+    return error_set(err, ERROR_NOT_FOUND, false, "no connector \"%.80s\" runs here", name);
+}
+
+static struct connector *find_connector(struct service *s, const char *name, struct error *err) {
+    uint32_t i;
+    return find_place(s, name, &i, err) ? s->connectors[i] : NULL;
 }
 
 bool service_pause(struct service *s, const char *name, bool paused, struct error *err) {
@@ -379,9 +399,21 @@ bool service_retry(struct service *s, const char *name, uint64_t *run, struct er
     return connector && connector_retry(connector, run, err);
 }
 
+bool service_rebuild(struct service *s, const char *name, struct error *err) {
+    uint32_t i;
+    return find_place(s, name, &i, err) && rebuilding_begin(s->rebuildings[i], err);
+}
+
+static json_t *connector_json(struct service *s, uint32_t i) {
+    json_t *json = connector_status(s->connectors[i]);
+    json_t *rebuild = rebuilding_status(s->rebuildings[i]);
+    if (rebuild) json_object_set_new(json, "rebuild", rebuild);
+    return json;
+}
+
 json_t *service_connector(struct service *s, const char *name, struct error *err) {
-    struct connector *connector = find_connector(s, name, err);
-    return connector ? connector_status(connector) : NULL;
+    uint32_t i;
+    return find_place(s, name, &i, err) ? connector_json(s, i) : NULL;
 }
 
 static json_t *lsn_json(uint64_t lsn) {
@@ -503,8 +535,7 @@ json_t *service_status(struct service *s) {
     publishings_json(s, status);
     json_t *connectors = json_array();
     for (uint32_t i = 0; i < s->n_connectors; i++)
-        json_array_append_new(
-            connectors, with_feed(connector_status(s->connectors[i]), &s->connector_pumps[i]));
+        json_array_append_new(connectors, with_feed(connector_json(s, i), &s->connector_pumps[i]));
     json_object_set_new(status, "connectors", connectors);
     return status;
 }

@@ -66,6 +66,8 @@ bool service_pause(struct service *service, const char *connector, bool paused,
                    struct error *err) MUST_CHECK;
 bool service_retry(struct service *service, const char *connector, uint64_t *run,
                    struct error *err) MUST_CHECK;
+/* See rebuilding.h; how far it is, is told by service_connector. */
+bool service_rebuild(struct service *service, const char *connector, struct error *err) MUST_CHECK;
 /* As in service_status: a new reference. Any thread. NULL: there is no such connector here. */
 json_t *service_connector(struct service *service, const char *connector, struct error *err);
 uint16_t service_cache_port(const struct service *service); /* 0: no cache */

@@ -116,6 +116,12 @@ static const struct figure connector_figures[] = {
     {"lag_bytes", "lag", BYTES, false},
     {"lag_seconds", "behind", SECONDS, false},
     {"last_error", "last error", PLAIN, true},
+    {"rebuild.state", "rebuild", PLAIN, true},
+    {"rebuild.rows", "rows", PLAIN, false},
+    {"rebuild.rows_per_second", "rows/s", PLAIN, false},
+    {"rebuild.percent", "percent", PLAIN, false},
+    {"rebuild.seconds_left", "left", SECONDS, false},
+    {"rebuild.error", "trouble", PLAIN, false},
     {NULL, NULL, PLAIN, false},
 };
 
