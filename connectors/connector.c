@@ -15,6 +15,7 @@
 #include "connectors/deadletter.h"
 #include "connectors/figures.h"
 #include "connectors/position.h"
+#include "connectors/query_source.h"
 #include "connectors/registry.h"
 #include "connectors/runtime.h"
 #include "connectors/sender.h"
@@ -25,6 +26,8 @@ enum {
     DEFAULT_BATCH_INTERVAL_MS = 100,
     QUEUE_BATCHES = 4, /* waiting and in hand; one more is open */
     SAVE_INTERVAL_MS = 500,
+    /* Of one that keeps its position in the target, where nothing but the position moves: that is a commit, too. */
+    TRANSACTIONAL_SAVE_INTERVAL_MS = 10000,
     NAME_MAX_CHARS = 63 - 8, /* "freshet_" before it is a slot's name */
 };
 
@@ -41,7 +44,9 @@ struct connector {
     _Atomic bool stop;
     struct figures figures;
     struct sink *sink;
-    struct table_source *source;
+    struct table_source *table_source; /* one of the two */
+    struct query_source *query_source;
+    struct source source;
     struct deadletters *deadletters;
     struct sender *sender;
     struct runtime *runtime;
@@ -172,13 +177,23 @@ static bool create_source(struct connector *connector, const struct connector_co
                                        .publication = publication,
                                        .shared_publication = strcmp(publication, slot) != 0,
                                        .log = deps->log};
-    connector->source = table_source_create(
-        &(struct table_source_config){.database = database,
-                                                                .table = config->table,
-                                                                .routing = config->routing,
-                                                                .document = config->document}, err);
+    if (config->query) {
+        connector->query_source = query_source_create(
+            &(struct query_source_config){.database = database, .query = config->query}, err);
+        if (connector->query_source)
+            connector->source = query_source_as_source(connector->query_source);
+    } else {
+        connector->table_source =
+            table_source_create(&(struct table_source_config){.database = database,
+                                                              .table = config->table,
+                                                              .routing = config->routing,
+                                                              .document = config->document},
+                                err);
+        if (connector->table_source)
+            connector->source = table_source_as_source(connector->table_source);
+    }
     mem_free(name);
-    return connector->source != NULL;
+    return connector->source.ops != NULL;
 }
 
 static bool create_deadletters(struct connector *connector, struct error *err) {
@@ -191,7 +206,9 @@ static void create_threads_side(struct connector *connector, const struct connec
     size_t batch_bytes = config->batch_bytes ? config->batch_bytes : DEFAULT_BATCH_BYTES;
     int64_t interval_ms =
         config->batch_interval_ms > 0 ? config->batch_interval_ms : DEFAULT_BATCH_INTERVAL_MS;
-    struct source source = table_source_as_source(connector->source);
+    struct source source = connector->source;
+    int64_t save_interval_ms = connector->type->ops.transactional ? TRANSACTIONAL_SAVE_INTERVAL_MS
+                                                                  : SAVE_INTERVAL_MS;
     struct gate_config gate = {.writes_per_second = config->rate_limit,
                                .breaker_failures = config->breaker_failures,
                                .breaker_pause_us = config->breaker_pause_ms * 1000};
@@ -202,7 +219,7 @@ static void create_threads_side(struct connector *connector, const struct connec
                                 .position_path = connector->position_path,
                                 .rebuilt_path = rebuilt_path,
                                 .queue_bytes = QUEUE_BATCHES * batch_bytes,
-                                .save_interval_us = SAVE_INTERVAL_MS * 1000,
+                                .save_interval_us = save_interval_ms * 1000,
                                 .seed = (uint64_t)clock_wall_us() ^ (uint64_t)getpid() << 32,
                                 .gate = gate,
                                 .paused = access(connector->paused_path, F_OK) == 0},
@@ -273,7 +290,8 @@ void connector_destroy(struct connector **connector) {
     runtime_destroy(&old->runtime);
     sender_destroy(&old->sender);
     if (old->sink) old->type->ops.destroy(&old->sink);
-    table_source_destroy(&old->source);
+    table_source_destroy(&old->table_source);
+    query_source_destroy(&old->query_source);
     deadletters_destroy(&old->deadletters);
     mem_free(old->name);
     mem_free(old->table);
@@ -313,6 +331,11 @@ bool connector_retry(struct connector *connector, uint64_t *run, struct error *e
 void connector_retains(struct connector *connector, uint64_t wal_bytes) {
     if (!connector->max_retained_wal || wal_bytes <= connector->max_retained_wal) return;
     runtime_give_up(connector->runtime, wal_bytes);
+}
+
+bool connector_starts_over(const struct connector_config *config) {
+    const struct sink_type *type = registry_find(config->type);
+    return config->max_retained_wal > 0 || (type && type->ops.load_position);
 }
 
 const char *connector_name(const struct connector *connector) { return connector->name; }

@@ -99,6 +99,10 @@ bool connector_retry(struct connector *connector, uint64_t *run, struct error *e
 /* What the server keeps for the slot: past max_retained_wal the slot is given up, and the table loaded anew once the sink
  * takes writes. Any thread. */
 void connector_retains(struct connector *connector, uint64_t wal_bytes);
+/* Is the table loaded anew where slot and position do not go together any more? So it is where the slot may be given up, and
+ * where the position is kept in the target: an older state of that one, from a backup, has an older position, from which the
+ * slot no longer streams. */
+bool connector_starts_over(const struct connector_config *config);
 const char *connector_name(const struct connector *connector);
 
 /* ---- rebuilding: server/rebuilding.h ---- */
@@ -143,5 +147,7 @@ const char *const *connector_types(void);
 /* What an option is to a type (sink.h). A type that is not in the registry takes everything. */
 enum connector_option { CONNECTOR_TAKES, CONNECTOR_NEEDS, CONNECTOR_REFUSES };
 enum connector_option connector_option(const char *type, const char *option);
+/* May a key have several rows there? */
+bool connector_takes_many(const char *type);
 
 #endif
