@@ -2,6 +2,7 @@
 
 #include <ctype.h>
 #include <string.h>
+#include <strings.h>
 
 /* ---- keys ---- */
 
@@ -24,6 +25,10 @@ const char *named_key_parse(const char *pattern, struct named_key *key) {
         brace = end + 2;
     }
     return "needs {parameter}s alone behind its name, with a colon between two";
+}
+
+bool named_depends_by_sql(const char *text) {
+    return strncasecmp(text, "SELECT ", 7) == 0 || strncasecmp(text, "WITH ", 5) == 0;
 }
 
 /* ---- SQL text: PostgreSQL's lexical structure, as far as it hides a '$1' ---- */

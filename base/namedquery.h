@@ -7,6 +7,7 @@
 #ifndef FRESHET_BASE_NAMEDQUERY_H
 #define FRESHET_BASE_NAMEDQUERY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/buf.h"
@@ -22,6 +23,9 @@ struct named_key {
 
 /* NULL: it is one; else what is wrong with it. */
 const char *named_key_parse(const char *pattern, struct named_key *key);
+
+/* Of depends_on: does a query tell the touched keys? Else columns do, or it is "all". */
+bool named_depends_by_sql(const char *text);
 
 /* Appends the SQL, without the semicolon at its end. */
 void named_substitute(const char *sql, void (*put)(void *arg, unsigned number, struct buf *out),

@@ -207,8 +207,8 @@ static void create_threads_side(struct connector *connector, const struct connec
     int64_t interval_ms =
         config->batch_interval_ms > 0 ? config->batch_interval_ms : DEFAULT_BATCH_INTERVAL_MS;
     struct source source = connector->source;
-    int64_t save_interval_ms = connector->type->ops.transactional ? TRANSACTIONAL_SAVE_INTERVAL_MS
-                                                                  : SAVE_INTERVAL_MS;
+    int64_t save_interval_ms =
+        connector->type->ops.transactional ? TRANSACTIONAL_SAVE_INTERVAL_MS : SAVE_INTERVAL_MS;
     struct gate_config gate = {.writes_per_second = config->rate_limit,
                                .breaker_failures = config->breaker_failures,
                                .breaker_pause_us = config->breaker_pause_ms * 1000};

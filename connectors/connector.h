@@ -135,7 +135,11 @@ bool connector_was_rebuilt(struct connector *connector, const char *target, bool
  * be told which). */
 bool connector_check(const struct connector_config *config, const char **option,
                      struct error *err) MUST_CHECK;
-/* The same of what it is connected to, which is not changed. `table`: NULL: not known. */
+/* The same of the table that it follows. */
+bool connector_fits(const struct connector_config *config, const struct catalog_table *table,
+                    const char **option, struct error *err) MUST_CHECK;
+/* Of a type that can tell: the same of what it is connected to, which is not changed. `table`: NULL: not known. */
+bool connector_has_probe(const char *type);
 bool connector_probe(const struct connector_config *config, const struct catalog_table *table,
                      const char **option, struct error *err) MUST_CHECK;
 /* For /status: a new reference for the caller. Any thread. */

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <xxhash.h>
 
 #include "base/mem.h"
@@ -143,7 +142,7 @@ static bool take_dependency(const struct connector_query *query, const struct qu
         dependency->kind = DEPENDS_ALL;
         return true;
     }
-    if (strncasecmp(text, "SELECT ", 7) == 0 || strncasecmp(text, "WITH ", 5) == 0) {
+    if (named_depends_by_sql(text)) {
         dependency->kind = DEPENDS_SQL;
         return take_sql(query, plan, table, dependency, text, err);
     }

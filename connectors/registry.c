@@ -44,3 +44,8 @@ enum connector_option connector_option(const char *type, const char *option) {
     }
     return CONNECTOR_TAKES;
 }
+
+bool connector_takes_many(const char *type) {
+    const struct sink_type *mine = registry_find(type);
+    return !mine || mine->takes_many;
+}

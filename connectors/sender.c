@@ -231,6 +231,8 @@ static bool open_sink(struct sender *sender, const struct shape *shape, uint64_t
     sender->shape = NULL;
     snprintf(record->target, sizeof record->target, "%s", sender->target.id);
     name_keys(shape, record->keys, sizeof record->keys);
+    if (sender->source.ops->touch) /* its name tells what it is made by */
+        snprintf(record->table, sizeof record->table, "%s.%s", shape->schema, shape->table);
     if (!resume_adopt(&resume, sender->position_path, sender->rebuilt_path, &sender->target, record,
                       err))
         return false;

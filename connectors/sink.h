@@ -113,6 +113,7 @@ struct sink_ops {
 struct sink_type {
     const char *name;
     const char *help;
+    bool takes_many; /* a key may have several rows (shape->many) */
     const char *needs; /* NULL: none */
     const char *takes; /* NULL: none but those that it needs */
     /* Is the configuration right, as far as it can be told without connecting? Else *option is the one that is not. May be

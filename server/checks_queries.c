@@ -232,7 +232,7 @@ static void check_dependency(const struct examined *examined,
                      "give that table a primary key, or the query a ttl and no depends_on",
                      "%s: the changes of %s cannot be followed, so its results are not kept",
                      examined->query->name, dependency->table);
-    else if (strcmp(dependency->columns, "all") != 0)
+    else if (strcmp(dependency->columns, "all") != 0 && !named_depends_by_sql(dependency->columns))
         check_columns(examined, table, dependency->columns);
 }
 

@@ -463,6 +463,7 @@ static void verify_query(const struct config *config, uint32_t i, const struct c
         char *path = mem_printf("cache.queries.%s.depends_on.%s", query->name, dependency->table);
         if (!table)
             mistakes_add(mistakes, at, path, "there is no such table in %s", catalog->database);
+        if (named_depends_by_sql(dependency->columns)) table = NULL; /* no columns to look for */
         for (const char *word = dependency->columns; table && *word;) {
             word += strspn(word, ", ");
             size_t len = strcspn(word, ",");

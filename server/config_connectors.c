@@ -88,12 +88,74 @@ static void check_names(const struct connector_check *c) {
         wrong(c, "slot", "\"%.80s\" is no slot name", connector->slot);
 }
 
+/* ---- a query as the source ---- */
+
+static const struct cache_query_config *find_query(const struct connector_check *c) {
+    const struct cache_config *cache = &c->config->cache;
+    for (uint32_t i = 0; i < cache->n_queries; i++) {
+        if (cache->queries[i].name && strcmp(cache->queries[i].name, c->connector->query_name) == 0)
+            return &cache->queries[i];
+    }
+    return NULL;
+}
+
+static bool has_many_rows(const struct cache_query_config *query) {
+    return query->shape != SHAPE_ROW && query->shape != SHAPE_VALUE;
+}
+
+static void check_query(const struct connector_check *c) {
+    const struct cache_query_config *query = find_query(c);
+    if (!query)
+        wrong(c, "query", "there is no \"%.80s\" in cache.queries", c->connector->query_name);
+    else if (query->n_dependencies == 0)
+        wrong(c, "query", "%.80s has no depends_on: nothing would tell of a changed result",
+              query->name);
+    else if (has_many_rows(query) && c->connector->type &&
+             !connector_takes_many(c->connector->type))
+        wrong(c, "query",
+              "%.80s gives many rows a key, and %s takes one: give the query shape: row",
+              query->name, c->connector->type);
+}
+
+static void check_source(const struct connector_check *c) {
+    const struct connector_config *connector = c->connector;
+    if (connector->table && connector->query_name)
+        wrong(c, "query", "and table are both set: the source is the one or the other");
+    else if (connector->query_name)
+        check_query(c);
+    else if (!connector->table)
+        wrong(c, NULL, "has no table");
+}
+
+/* As the connectors know it. */
+static const struct connector_query *take_query(const struct config *config,
+                                                const struct cache_query_config *query) {
+    struct arena *arena = config->arena;
+    struct connector_query *taken = arena_zalloc(arena, sizeof *taken);
+    struct connector_dependency *dependencies =
+        arena_zalloc(arena, (query->n_dependencies + 1) * sizeof *dependencies);
+    for (uint32_t i = 0; i < query->n_dependencies; i++)
+        dependencies[i] = (struct connector_dependency){.table = query->dependencies[i].table,
+                                                        .columns = query->dependencies[i].columns};
+    *taken = (struct connector_query){.name = query->name,
+                                      .key = query->key,
+                                      .sql = query->sql,
+                                      .many = has_many_rows(query),
+                                      .n_dependencies = query->n_dependencies,
+                                      .dependencies = dependencies};
+    return taken;
+}
+
 static void check_connector(const struct connector_check *c) {
     check_options(c);
+    check_source(c);
     const char *table = c->connector->table;
     if (table && (!pattern_valid(table) || strchr(table, '*')))
         wrong(c, "table", "\"%.80s\" names no table, write schema.table", table);
     check_names(c);
+    const char *option;
+    struct error err;
+    if (!connector_check(c->connector, &option, &err)) wrong(c, option, "%s", err.message);
 }
 
 static void check_unique(const struct connector_check *c) {
@@ -131,11 +193,24 @@ static const char *table_part(const char *qualified) {
     return dot ? dot + 1 : qualified;
 }
 
+/* "query.orders_by_user": what stands where a table's name would. */
+static const char *beneath(struct arena *arena, const char *schema, const char *name) {
+    char *text = mem_printf("%s.%s", schema, name);
+    const char *kept = arena_strdup(arena, text);
+    mem_free(text);
+    return kept;
+}
+
 void config_finish_connectors(struct config *config) {
     for (uint32_t i = 0; i < config->n_connectors; i++) {
         struct connector_config *connector = &config->connectors[i];
         connector->database_url = config->database_url;
         connector->state_dir = config->state_dir;
+        const struct connector_check check = {.config = config, .i = i, .connector = connector};
+        if (connector->query_name && find_query(&check)) {
+            connector->query = take_query(config, find_query(&check));
+            connector->table = beneath(config->arena, "query", connector->query_name);
+        }
         if (!connector->index)
             connector->index = arena_strdup(config->arena, table_part(connector->table));
     }
@@ -154,7 +229,7 @@ void config_verify_connectors(const struct config *config, const struct catalog 
         struct connector_check check = {
             .config = config, .mistakes = mistakes, .i = i, .connector = &config->connectors[i]};
         const char *name = check.connector->table;
-        if (!has_table(catalog, name))
+        if (!check.connector->query_name && !has_table(catalog, name))
             wrong(&check, "table", "there is no table \"%.80s\" in %s", name, catalog->database);
     }
 }

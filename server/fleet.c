@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/namedquery.h"
 #include "base/pattern.h"
 
 bool fleet_follows(const struct config *config) {
@@ -100,7 +101,7 @@ static uint32_t add_dependencies(struct config *config, const char **columns, ui
         for (uint32_t d = 0; d < query->n_dependencies; d++) {
             const struct cache_dependency *on = &query->dependencies[d];
             struct slice name;
-            if (strcmp(on->columns, "all") == 0) continue;
+            if (strcmp(on->columns, "all") == 0 || named_depends_by_sql(on->columns)) continue;
             for (const char *list = on->columns; next_name(&list, &name); n++) {
                 if (columns) columns[n] = full_column(config, on->table, name);
             }

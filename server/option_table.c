@@ -68,7 +68,9 @@ static const struct option cache_query_options[] = {
      .shown = "nothing: then its TTL alone bounds a result's age, and must be given",
      .help = "The tables, each with the columns that hold the parameters' values, in their order "
              "or of their names: `orders: [user_id]`; or `all`, where any change touches every "
-             "result."},
+             "result; or, for connectors, a SELECT of the touched parameters, with columns of the "
+             "changed row in braces: `products: SELECT order_id FROM items WHERE product = {id}` "
+             "(to the cache that is `all`)."},
     {0},
 };
 
@@ -179,8 +181,11 @@ static const struct option connector_options[] = {
      .help = "Unique among the connectors: letters, digits, `-` and `_`."},
     {"type", OPTION_WORD, IN(connector_config, type), .words = connector_types, .required = true,
      .help = "What it writes to."},
-    {"table", STRING, IN(connector_config, table), .required = true,
-     .help = "`schema.table`, the source."},
+    {"table", STRING, IN(connector_config, table),
+     .help = "`schema.table`, the source; this or `query`."},
+    {"query", STRING, IN(connector_config, query_name),
+     .help = "The name of one of `cache.queries`, whose results are the source: those of each key, "
+             "by its SQL. What changes them is told by `depends_on`."},
     {"url", URL, IN(connector_config, url), .help = "The target: `http://search:9200`."},
     {"index", STRING, IN(connector_config, index), .shown = "the table's name",
      .help = "The index that is kept equal to the table; made if absent."},

@@ -131,6 +131,7 @@ const struct sink_type view_sink = {
     .help = "A table of PostgreSQL, in this database or another, with the position beside it",
     .needs = "into",
     .takes = "url",
+    .takes_many = true,
     .ops =
         {
             .create = view_create,
