@@ -190,22 +190,37 @@ static bool make_positions(struct target *target, struct error *err) {
     if (exists) return true;
     buf_append_text(&sql, "CREATE TABLE IF NOT EXISTS ");
     append_positions(target, &sql);
-    buf_append_text(&sql, " (target text PRIMARY KEY, target_oid oid NOT NULL, "
-                          "connector text NOT NULL, source text NOT NULL, keys text NOT NULL, "
-                          "system_identifier numeric NOT NULL, end_lsn pg_lsn NOT NULL, "
-                          "loaded boolean NOT NULL, moved timestamptz NOT NULL DEFAULT now())");
+    buf_append_text(
+        &sql,
+        " (target text PRIMARY KEY, target_oid oid NOT NULL, "
+        "connector text NOT NULL, source text NOT NULL, keys text NOT NULL, "
+        "system_identifier numeric NOT NULL, end_lsn pg_lsn NOT NULL, "
+        "loaded boolean NOT NULL, last_end_lsn pg_lsn NOT NULL DEFAULT '0/0', "
+        "timeline bigint NOT NULL DEFAULT 0, "
+        "timeline_lsn pg_lsn NOT NULL DEFAULT '0/0', moved timestamptz NOT NULL DEFAULT now())");
     return run(target, &sql, err);
 }
 
 /* ---- the position's row ---- */
 
-enum { ROW_OID, ROW_CONNECTOR, ROW_SOURCE, ROW_KEYS, ROW_SYSTEM, ROW_LSN, ROW_LOADED };
+enum {
+    ROW_OID,
+    ROW_CONNECTOR,
+    ROW_SOURCE,
+    ROW_KEYS,
+    ROW_SYSTEM,
+    ROW_LSN,
+    ROW_LOADED,
+    ROW_LAST_LSN,
+    ROW_TIMELINE,
+    ROW_TIMELINE_LSN
+};
 
 static PGresult *read_row(struct target *target, struct error *err) {
     struct buf sql = {0};
     const char *params[] = {target->table};
     buf_append_text(&sql, "SELECT target_oid, connector, source, keys, system_identifier, end_lsn, "
-                          "loaded FROM ");
+                          "loaded, last_end_lsn, timeline, timeline_lsn FROM ");
     append_positions(target, &sql);
     buf_append_text(&sql, " WHERE target = $1");
     PGresult *rows = pg_query_params(target->conn, buf_text(&sql), 1, params, err);
@@ -315,7 +330,11 @@ bool target_load_position(struct target *target, struct change_position *positio
                 strcmp(PQgetvalue(rows, 0, ROW_KEYS), target->keys) == 0;
     bool loaded = PQgetvalue(rows, 0, ROW_LOADED)[0] == 't';
     target->position = (struct change_position){.snapshot_done = loaded};
-    bool known = lsn_parse(PQgetvalue(rows, 0, ROW_LSN), &target->position.end_lsn);
+    bool known = lsn_parse(PQgetvalue(rows, 0, ROW_LSN), &target->position.end_lsn) &&
+                 lsn_parse(PQgetvalue(rows, 0, ROW_LAST_LSN), &target->position.last_end_lsn) &&
+                 lsn_parse(PQgetvalue(rows, 0, ROW_TIMELINE_LSN), &target->position.timeline_lsn);
+    target->position.timeline = (uint32_t)strtoul(PQgetvalue(rows, 0, ROW_TIMELINE), NULL, 10);
+    target->position.system_identifier = target->system_identifier;
     PQclear(rows);
     *position = (struct change_position){.system_identifier = target->system_identifier};
     if (system != target->system_identifier)
@@ -327,8 +346,7 @@ bool target_load_position(struct target *target, struct change_position *positio
                          target->schema, target->table, system, target->system_identifier,
                          target->schema, POSITIONS);
     if (known && loaded && same) {
-        position->end_lsn = target->position.end_lsn;
-        position->snapshot_done = true;
+        *position = target->position;
     }
     return true;
 }
@@ -345,9 +363,15 @@ static bool move_position(struct target *target, const struct change_position *p
     char oid[16];
     char to[32];
     char from[32];
+    char last[32];
+    char timeline[16];
+    char timeline_lsn[32];
     snprintf(oid, sizeof oid, "%u", target->oid);
     snprintf(to, sizeof to, LSN_FMT, LSN_ARG(position->end_lsn));
     snprintf(from, sizeof from, LSN_FMT, LSN_ARG(target->position.end_lsn));
+    snprintf(last, sizeof last, LSN_FMT, LSN_ARG(position->last_end_lsn));
+    snprintf(timeline, sizeof timeline, "%u", position->timeline);
+    snprintf(timeline_lsn, sizeof timeline_lsn, LSN_FMT, LSN_ARG(position->timeline_lsn));
     struct buf sql = {0};
     struct buf name = {0};
     pg_quote_table(&name, target->schema, target->table);
@@ -359,13 +383,17 @@ static bool move_position(struct target *target, const struct change_position *p
                             to,
                             position->snapshot_done ? "t" : "f",
                             from,
-                            buf_text(&name)};
+                            buf_text(&name),
+                            last,
+                            timeline,
+                            timeline_lsn};
     buf_append_text(&sql, "UPDATE ");
     append_positions(target, &sql);
     buf_append_text(&sql, " SET target_oid = $2, source = $4, keys = $5, end_lsn = $6, loaded = $7,"
-                          " moved = now() WHERE target = $1 AND connector = $3 AND end_lsn = $8"
+                          " last_end_lsn = $10, timeline = $11, timeline_lsn = $12, moved = now() "
+                          "WHERE target = $1 AND connector = $3 AND end_lsn = $8"
                           " AND pg_catalog.to_regclass($9)::oid = $2::oid");
-    PGresult *done = pg_query_params(target->conn, buf_text(&sql), 9, params, err);
+    PGresult *done = pg_query_params(target->conn, buf_text(&sql), 12, params, err);
     buf_deinit(&sql);
     buf_deinit(&name);
     if (!done) return false;
