@@ -122,28 +122,38 @@ static struct shape *shape_of_table(const struct catalog_table *table) {
 
 /* Takes the shape away where it cannot have its parts. The routing of a deleted row must come with it, or its shard is not
  * known. */
-static bool set_parts(const struct table_source *source, struct shape **shape,
+static bool set_parts(struct shape **shape, const char *routing, const char *document,
                       char replica_identity, struct error *err) {
     struct shape *given = *shape;
-    bool found = shape_set_parts(given, source->routing, source->document);
+    bool found = shape_set_parts(given, routing, document);
     bool told = !given->routing_apart || replica_identity == 'f';
     bool json =
         given->document == SHAPE_NONE || given->columns[given->document].class == CLASS_JSON;
     if (found && told && json) return true;
-    bool unknown_routing = source->routing && given->routing == SHAPE_NONE;
-    shape_release(shape);
+    const char *missing = routing && given->routing == SHAPE_NONE ? routing : document;
+    const char *schema = given->schema;
+    const char *table = given->table;
     if (!found)
-        return error_set(err, ERROR_CONFIG, false, "table %s.%s has no column \"%s\"",
-                         source->schema, source->table,
-                         unknown_routing ? source->routing : source->document);
-    if (!json)
-        return error_set(err, ERROR_CONFIG, false,
-                         "table %s.%s: column \"%s\" is not json or jsonb, and is no document",
-                         source->schema, source->table, source->document);
-    return error_set(err, ERROR_CONFIG, false,
-                     "table %s.%s: routing column \"%s\" is none of the key's, and a deleted row "
-                     "comes without it; ALTER TABLE %s.%s REPLICA IDENTITY FULL mends it",
-                     source->schema, source->table, source->routing, source->schema, source->table);
+        error_set(err, ERROR_CONFIG, false, "table %s.%s has no column \"%s\"", schema, table,
+                  missing);
+    else if (!json)
+        error_set(err, ERROR_CONFIG, false,
+                  "table %s.%s: column \"%s\" is not json or jsonb, and is no document", schema,
+                  table, document);
+    else
+        error_set(err, ERROR_CONFIG, false,
+                  "table %s.%s: routing column \"%s\" is none of the key's, and a deleted row "
+                  "comes without it; ALTER TABLE %s.%s REPLICA IDENTITY FULL mends it",
+                  schema, table, routing, schema, table);
+    shape_release(shape);
+    return false;
+}
+
+struct shape *table_source_shape(const struct catalog_table *table, const char *routing,
+                                 const char *document, struct error *err) {
+    if (!check_table(table, err)) return NULL;
+    struct shape *shape = shape_of_table(table);
+    return set_parts(&shape, routing, document, table->replica_identity, err) ? shape : NULL;
 }
 
 static bool prepare(void *self, struct shape **shape, uint64_t *system_identifier,
@@ -156,8 +166,8 @@ static bool prepare(void *self, struct shape **shape, uint64_t *system_identifie
                  source_database_system(conn, system_identifier, err);
     PQfinish(conn);
     if (!ready) return false;
-    *shape = shape_of_table(source->described);
-    return set_parts(source, shape, source->described->replica_identity, err);
+    *shape = table_source_shape(source->described, source->routing, source->document, err);
+    return *shape != NULL;
 }
 
 static bool load_floor(void *self, const char *slot, uint64_t *floor_lsn, struct error *err) {
@@ -245,7 +255,8 @@ static bool shape_of(void *self, const struct relation *relation, struct shape *
                   relation->schema, relation->name);
     mem_free(keys);
     mem_free(columns);
-    return found && set_parts(source, shape, relation->replica_identity, err);
+    return found &&
+           set_parts(shape, source->routing, source->document, relation->replica_identity, err);
 }
 
 /* ---- reading again; sender's thread ---- */
@@ -299,7 +310,8 @@ static bool published_now(const struct table_source *source, PGconn *conn,
     if (table && check_table(table, err)) {
         struct shape *all = shape_of_table(table);
         read = table_published_read(conn, source->database.publication, all, published, err) &&
-               set_parts(source, &published->shape, table->replica_identity, err);
+               set_parts(&published->shape, source->routing, source->document,
+                         table->replica_identity, err);
         *partitioned = table->kind == 'p';
         shape_release(&all);
     }

@@ -29,6 +29,10 @@ struct table_source;
 struct table_source *table_source_create(const struct table_source_config *config,
                                          struct error *err);
 void table_source_destroy(struct table_source **source);
+
+/* A new reference: the shape of the table's rows as the catalog has it. NULL: it cannot be followed, or not with these columns. */
+struct shape *table_source_shape(const struct catalog_table *table, const char *routing,
+                                 const char *document, struct error *err);
 struct source table_source_as_source(struct table_source *source);
 
 #endif

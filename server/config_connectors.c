@@ -216,11 +216,21 @@ void config_finish_connectors(struct config *config) {
     }
 }
 
-static bool has_table(const struct catalog *catalog, const char *name) {
+static const struct catalog_table *find_table(const struct catalog *catalog, const char *name) {
     for (uint32_t i = 0; i < catalog->n_tables; i++) {
-        if (pattern_match(name, catalog->tables[i].schema, catalog->tables[i].name)) return true;
+        const struct catalog_table *table = &catalog->tables[i];
+        if (pattern_match(name, table->schema, table->name)) return table;
     }
-    return false;
+    return NULL;
+}
+
+/* The columns that the configuration names, and what they are wanted for. */
+static void verify_columns(const struct connector_check *c, const struct catalog_table *table) {
+    const char *option;
+    struct error err;
+    bool names_some = c->connector->routing || c->connector->document;
+    if (names_some && !connector_fits(c->connector, table, &option, &err))
+        wrong(c, option, "%s", err.message);
 }
 
 void config_verify_connectors(const struct config *config, const struct catalog *catalog,
@@ -229,7 +239,11 @@ void config_verify_connectors(const struct config *config, const struct catalog 
         struct connector_check check = {
             .config = config, .mistakes = mistakes, .i = i, .connector = &config->connectors[i]};
         const char *name = check.connector->table;
-        if (!check.connector->query_name && !has_table(catalog, name))
+        if (check.connector->query_name) continue;
+        const struct catalog_table *table = find_table(catalog, name);
+        if (table)
+            verify_columns(&check, table);
+        else
             wrong(&check, "table", "there is no table \"%.80s\" in %s", name, catalog->database);
     }
 }

@@ -32,6 +32,7 @@ static bool check_name(const char *name, const char *what, struct error *err) {
 /* An index named after its table: the table's own name, in lower case as an index's must be. */
 char *opensearch_index_name(const struct connector_config *config) {
     const char *source = config->table ? config->table : "";
+    if (!config->table && config->query_name) source = config->query_name;
     const char *dot = strchr(source, '.');
     const char *table = dot ? dot + 1 : source;
     bool named = config->index && config->index[0] && strcmp(config->index, table) != 0;
