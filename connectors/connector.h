@@ -27,7 +27,9 @@ struct connector_query {
     const char *name;
     const char *key; /* "orders_by_user:{user_id}" */
     const char *sql;
-    bool many; /* a result is rows; else its first one */
+    bool many;            /* a result is rows; else its first one */
+    const char *routing;  /* a column; NULL: none. See shape.h */
+    const char *document; /* a column; NULL: none */
     uint32_t n_dependencies;
     const struct connector_dependency *dependencies;
 };

@@ -250,8 +250,17 @@ static void take_shape(const struct connector_query *query, struct query_plan *p
     char *name = shape_name(query);
     plan->shape = shape_create("query", name, n, columns, n_keys, keys);
     plan->shape->many = query->many;
+    plan->shape->computed = true;
     mem_free(name);
     free_columns(columns, n);
+}
+
+/* A key that has lost its result is known by its parameters alone: so they must tell its routing. */
+static bool take_parts(const struct connector_query *query, const struct query_plan *plan,
+                       struct error *err) {
+    if (!shape_set_parts(plan->shape, query->routing, query->document))
+        return invalid(query, err, "it gives no column of the name that routing or document has");
+    return !plan->shape->routing_apart || invalid(query, err, "routing is none of its parameters");
 }
 
 struct composing {
@@ -331,6 +340,7 @@ static bool take_query(const struct connector_query *query, struct query_plan *p
         take_shape(query, plan, conn, described);
         compose_rows(query, plan);
         compose_all(plan);
+        fits = take_parts(query, plan, err);
     } else {
         invalid(query, err, "its SQL has another number of parameters than its key, or no columns");
     }

@@ -55,6 +55,7 @@ struct shape {
     bool routing_apart;   /* it is none of the keys: then it stands before them in a key's text */
     int document;         /* the place of the column that is the document; SHAPE_NONE: the row is */
     bool many;            /* a key has any number of rows: those of a query's result */
+    bool computed;        /* rows are a query's: JSON in them was made for this sink */
 };
 
 /* Copies everything. One reference is the caller's. */

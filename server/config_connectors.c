@@ -129,6 +129,7 @@ static void check_source(const struct connector_check *c) {
 
 /* As the connectors know it. */
 static const struct connector_query *take_query(const struct config *config,
+                                                const struct connector_config *connector,
                                                 const struct cache_query_config *query) {
     struct arena *arena = config->arena;
     struct connector_query *taken = arena_zalloc(arena, sizeof *taken);
@@ -141,6 +142,8 @@ static const struct connector_query *take_query(const struct config *config,
                                       .key = query->key,
                                       .sql = query->sql,
                                       .many = has_many_rows(query),
+                                      .routing = connector->routing,
+                                      .document = connector->document,
                                       .n_dependencies = query->n_dependencies,
                                       .dependencies = dependencies};
     return taken;
@@ -208,7 +211,7 @@ void config_finish_connectors(struct config *config) {
         connector->state_dir = config->state_dir;
         const struct connector_check check = {.config = config, .i = i, .connector = connector};
         if (connector->query_name && find_query(&check)) {
-            connector->query = take_query(config, find_query(&check));
+            connector->query = take_query(config, connector, find_query(&check));
             connector->table = beneath(config->arena, "query", connector->query_name);
         }
         if (!connector->index)

@@ -59,6 +59,11 @@ static bool mappable(const struct shape_column *column) {
     return column->name[0] != '_' && strchr(column->name, '.') == NULL;
 }
 
+/* JSON that a query has made is there to be searched: the server maps its fields as they come. */
+static bool is_nested(const struct shape *shape, const struct shape_column *column) {
+    return shape->computed && column->class == CLASS_JSON;
+}
+
 /* The columns that are fields: none where a column is the document, whose own fields they would not be. */
 static uint16_t n_fields(const struct shape *shape) {
     return shape->document == SHAPE_NONE ? shape->n_columns : 0;
@@ -68,6 +73,7 @@ static uint16_t n_fields(const struct shape *shape) {
 static void add_columns(json_t *properties, const struct shape *shape) {
     for (uint16_t i = 0; i < n_fields(shape); i++) {
         const struct shape_column *column = &shape->columns[i];
+        if (is_nested(shape, column)) continue;
         if (mappable(column) && !json_object_get(properties, column->name))
             json_object_set_new(properties, column->name, column_mapping(column));
     }
@@ -95,7 +101,7 @@ static json_t *object_in(json_t *parent, const char *name) {
  * does not say otherwise. */
 static void fill_mappings(json_t *mappings, const struct mapping_wish *wish) {
     bool rows = wish->shape->document == SHAPE_NONE;
-    if (rows && !json_object_get(mappings, "dynamic"))
+    if (rows && !wish->shape->computed && !json_object_get(mappings, "dynamic"))
         json_object_set_new(mappings, "dynamic", json_false());
     json_object_set_new(object_in(mappings, "_meta"), "freshet", mark(wish));
     if (rows) add_columns(object_in(mappings, "properties"), wish->shape);
@@ -121,6 +127,7 @@ json_t *mapping_missing(const struct shape *shape, const json_t *mappings) {
     json_t *missing = json_object();
     for (uint16_t i = 0; i < n_fields(shape); i++) {
         const struct shape_column *column = &shape->columns[i];
+        if (is_nested(shape, column)) continue;
         if (mappable(column) && !json_object_get(present, column->name))
             json_object_set_new(missing, column->name, column_mapping(column));
     }
