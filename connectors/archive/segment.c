@@ -7,6 +7,8 @@
 #include "base/json.h"
 #include "base/mem.h"
 
+enum { COLUMNS_MAX = 1664 /* of PostgreSQL's rows */ };
+
 static const char *const class_names[N_CLASSES] = {
     [CLASS_KEYWORD] = "keyword",     [CLASS_TEXT] = "text",
     [CLASS_BOOL] = "bool",           [CLASS_SHORT] = "short",
@@ -69,6 +71,15 @@ static bool read_key(const json_t *json, const struct shape_column *columns, siz
     return false;
 }
 
+static bool names_differ(const struct shape_column *columns, size_t n_columns) {
+    for (size_t i = 0; i < n_columns; i++) {
+        for (size_t j = 0; j < i; j++) {
+            if (strcmp(columns[i].name, columns[j].name) == 0) return false;
+        }
+    }
+    return true;
+}
+
 static struct shape *read_shape(const json_t *root) {
     const json_t *columns_json = json_object_get(root, "columns");
     const json_t *keys_json = json_object_get(root, "keys");
@@ -76,13 +87,14 @@ static struct shape *read_shape(const json_t *root) {
     const char *table = json_string_value(json_object_get(root, "table"));
     size_t n_columns = json_array_size(columns_json);
     size_t n_keys = json_array_size(keys_json);
-    if (!schema || !table || !n_columns || !n_keys || n_columns > UINT16_MAX || n_keys > n_columns)
+    if (!schema || !table || !n_columns || !n_keys || n_columns > COLUMNS_MAX || n_keys > n_columns)
         return NULL;
     struct shape_column *columns = mem_calloc(n_columns, sizeof *columns);
     uint16_t *keys = mem_calloc(n_keys, sizeof *keys);
     bool ok = true;
     for (size_t i = 0; i < n_columns && ok; i++)
         ok = read_column(json_array_get(columns_json, i), &columns[i]);
+    ok = ok && names_differ(columns, n_columns);
     for (size_t i = 0; i < n_keys && ok; i++)
         ok = read_key(json_array_get(keys_json, i), columns, n_columns, &keys[i]);
     struct shape *shape =
