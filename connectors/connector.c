@@ -20,6 +20,7 @@
 #include "connectors/runtime.h"
 #include "connectors/sender.h"
 #include "connectors/table_source.h"
+#include "connectors/verify.h"
 
 enum {
     DEFAULT_BATCH_BYTES = 4 * 1024 * 1024,
@@ -50,6 +51,8 @@ struct connector {
     struct deadletters *deadletters;
     struct sender *sender;
     struct runtime *runtime;
+    struct verifier *verifier;
+    _Atomic bool verify_stop;
 };
 
 /* A rebuild's connector bears the name of its own with a suffix, which none of the configuration can have. */
@@ -155,13 +158,50 @@ static void register_gauges(struct connector *connector) {
 
 /* ---- making one ---- */
 
-static bool create_sink(struct connector *connector, const struct connector_config *config,
-                        const struct connector_deps *deps, struct error *err) {
+static struct sink *make_sink(const struct connector *connector,
+                              const struct connector_config *config,
+                              const struct connector_deps *deps, const _Atomic bool *stop,
+                              struct error *err) {
     struct connector_config filled = *config;
     if (!filled.batch_bytes) filled.batch_bytes = DEFAULT_BATCH_BYTES;
-    struct sink_deps sink_deps = {.log = deps->log, .stop = &connector->stop};
-    connector->sink = connector->type->ops.create(&filled, &sink_deps, err);
+    struct sink_deps sink_deps = {.log = deps->log, .stop = stop};
+    return connector->type->ops.create(&filled, &sink_deps, err);
+}
+
+static bool create_sink(struct connector *connector, const struct connector_config *config,
+                        const struct connector_deps *deps, struct error *err) {
+    connector->sink = make_sink(connector, config, deps, &connector->stop, err);
     return connector->sink != NULL;
+}
+
+/* What a reader of the sink sees. */
+static void tell_position(void *arg, struct verify_position *position) {
+    const struct connector *connector = arg;
+    struct sender_status status;
+    sender_status(connector->sender, &status);
+    bool transactional = connector->type->ops.transactional;
+    *position = (struct verify_position){.loaded = status.loaded,
+                                         .applied_lsn =
+                                             transactional ? status.saved_lsn : status.applied_lsn};
+}
+
+static bool create_verifier(struct connector *connector, const struct connector_config *config,
+                            const struct connector_deps *deps, struct error *err) {
+    struct sink *sink = NULL;
+    if (connector->type->ops.compare) {
+        sink = make_sink(connector, config, deps, &connector->verify_stop, err);
+        if (!sink) return false;
+    }
+    connector->verifier = verifier_create(&(struct verify_deps){.connector = config->name,
+                                                                .ops = &connector->type->ops,
+                                                                .sink = sink,
+                                                                .stop = &connector->verify_stop,
+                                                                .source = connector->source,
+                                                                .position = tell_position,
+                                                                .arg = connector,
+                                                                .figures = &connector->figures,
+                                                                .log = deps->log});
+    return true;
 }
 
 static bool create_source(struct connector *connector, const struct connector_config *config,
@@ -265,7 +305,8 @@ struct connector *connector_create(const struct connector_config *config,
     connector->metrics = deps->metrics;
     if (!check_name(config, err) || !make_directory(config->state_dir, err) ||
         !create_sink(connector, config, deps, err) ||
-        !create_source(connector, config, deps, err) || !create_deadletters(connector, err)) {
+        !create_source(connector, config, deps, err) || !create_deadletters(connector, err) ||
+        !create_verifier(connector, config, deps, err)) {
         error_prefix(err, "connector %s", config->name);
         connector_destroy(&connector);
         return NULL;
@@ -287,6 +328,7 @@ void connector_destroy(struct connector **connector) {
     *connector = NULL;
     if (!old) return;
     metrics_forget(old->metrics, old);
+    verifier_destroy(&old->verifier);
     runtime_destroy(&old->runtime);
     sender_destroy(&old->sender);
     if (old->sink) old->type->ops.destroy(&old->sink);
@@ -316,6 +358,16 @@ bool connector_pause(struct connector *connector, bool paused, struct error *err
     if (fd >= 0) close(fd);
     sender_pause(connector->sender, paused);
     return true;
+}
+
+bool connector_verify(struct connector *connector, bool repair, uint32_t rate, uint64_t *id,
+                      struct error *err) {
+    struct verify_options options = {.repair = repair, .rate = rate ? rate : VERIFY_DEFAULT_RATE};
+    return verifier_begin(connector->verifier, &options, id, err);
+}
+
+json_t *connector_verification(struct connector *connector, uint64_t id) {
+    return verifier_status(connector->verifier, id, true);
 }
 
 bool connector_retry(struct connector *connector, uint64_t *run, struct error *err) {
@@ -450,5 +502,7 @@ json_t *connector_status(struct connector *connector) {
     json_t *status = json_object();
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
         json_object_set_new(status, fields[i].name, fields[i].value);
+    json_t *verification = verifier_status(connector->verifier, 0, false);
+    if (verification) json_object_set_new(status, "verification", verification);
     return status;
 }

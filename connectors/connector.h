@@ -131,6 +131,12 @@ bool connector_tidy(struct connector *connector, struct error *err) MUST_CHECK;
 bool connector_was_rebuilt(struct connector *connector, const char *target, bool *rebuilt,
                            struct error *err) MUST_CHECK;
 
+/* Compares the sink with the source, beside the stream (verify.h). `rate`: rows a second at most; 0: the default. Any thread. */
+bool connector_verify(struct connector *connector, bool repair, uint32_t rate, uint64_t *id,
+                      struct error *err) MUST_CHECK;
+/* Of that number, or the last (0): how far it is, and what it found; a new reference. NULL: it is not known any more. */
+json_t *connector_verification(struct connector *connector, uint64_t id);
+
 /* ---- before anything starts ---- */
 
 /* Is the configuration right, as far as it can be told without connecting? Else *option is the one that is not (NULL: it cannot

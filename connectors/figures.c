@@ -31,6 +31,11 @@ void figures_init(struct figures *figures, struct metrics *metrics, const char *
          "Times that the slot was dropped because it retained more than max_retained_wal."},
         {&figures->loads, "loads_total", "Initial loads begun."},
         {&figures->position_saves, "position_saves_total", "Positions made durable."},
+        {&figures->verified, "verified_rows_total",
+         "Rows compared with the sink by `freshet verify`."},
+        {&figures->differences, "differences_total",
+         "Rows that `freshet verify` found to differ in the sink."},
+        {&figures->repaired, "repaired_total", "Of those, written again and equal since."},
     };
     for (size_t i = 0; i < sizeof counters / sizeof counters[0]; i++) {
         char *name = mem_printf("freshet_connector_%s", counters[i].name);

@@ -19,6 +19,9 @@ struct figures {
     struct metric *give_ups;
     struct metric *loads;
     struct metric *position_saves;
+    struct metric *verified;
+    struct metric *differences;
+    struct metric *repaired;
 };
 
 void figures_init(struct figures *figures, struct metrics *metrics, const char *connector);

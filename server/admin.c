@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "server/admin_connector.h"
 #include "server/admin_snapshot.h"
+#include "server/admin_verify.h"
 #include "server/units.h"
 
 enum { MAX_CONNECTIONS = 64, IDLE_TIMEOUT_S = 15 };
@@ -94,6 +95,7 @@ static const struct {
 } requests[] = {
     {"/snapshot", admin_snapshot},
     {"/connector", admin_connector},
+    {"/verify", admin_verify},
 };
 
 static enum MHD_Result respond(struct MHD_Connection *connection, unsigned code,

@@ -399,6 +399,21 @@ bool service_retry(struct service *s, const char *name, uint64_t *run, struct er
     return connector && connector_retry(connector, run, err);
 }
 
+bool service_verify(struct service *s, const char *name, bool repair, uint32_t rate, uint64_t *id,
+                    struct error *err) {
+    struct connector *connector = find_connector(s, name, err);
+    return connector && connector_verify(connector, repair, rate, id, err);
+}
+
+json_t *service_verification(struct service *s, const char *name, uint64_t id, struct error *err) {
+    struct connector *connector = find_connector(s, name, err);
+    json_t *state = connector ? connector_verification(connector, id) : NULL;
+    if (connector && !state)
+        error_set(err, ERROR_NOT_FOUND, false,
+                  "no such verification is known any more: another was begun since, or Freshet");
+    return state;
+}
+
 bool service_rebuild(struct service *s, const char *name, struct error *err) {
     uint32_t i;
     return find_place(s, name, &i, err) && rebuilding_begin(s->rebuildings[i], err);

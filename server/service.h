@@ -66,6 +66,11 @@ bool service_pause(struct service *service, const char *connector, bool paused,
                    struct error *err) MUST_CHECK;
 bool service_retry(struct service *service, const char *connector, uint64_t *run,
                    struct error *err) MUST_CHECK;
+/* See connector_verify; `rate` 0: the default. */
+bool service_verify(struct service *service, const char *connector, bool repair, uint32_t rate,
+                    uint64_t *id, struct error *err) MUST_CHECK;
+json_t *service_verification(struct service *service, const char *connector, uint64_t id,
+                             struct error *err);
 /* See rebuilding.h; how far it is, is told by service_connector. */
 bool service_rebuild(struct service *service, const char *connector, struct error *err) MUST_CHECK;
 /* As in service_status: a new reference. Any thread. NULL: there is no such connector here. */

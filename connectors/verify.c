@@ -1,0 +1,676 @@
+#include "connectors/verify.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/lsn.h"
+#include "base/mem.h"
+#include "connectors/verify_judge.h"
+
+enum {
+    POLL_US = 20000,
+    STUCK_US = 60000000, /* so long the connector may make no progress, or the sink fail */
+    FLUSHED_US =
+        3000000, /* so long a commit may wait to be flushed: three times wal_writer_delay, with room */
+    PATIENCE_US = 30000000, /* for suspects that cannot be told */
+    FIRST_REST_US = 100000,
+    MAX_REST_US = 2000000,
+    RETRY_US = 500000,
+    LOGGED_FINDINGS = 100,
+};
+
+enum phase { PHASE_WAITING, PHASE_ROWS, PHASE_KEYS, PHASE_CONFIRMING, N_PHASES };
+
+struct finding {
+    enum verify_kind kind;
+    char *key;
+    uint64_t version; /* in the sink; 0: none */
+    bool repaired;
+    char *refused; /* why it could not be; NULL */
+};
+
+/* What a run has come to. */
+struct tally {
+    uint64_t rows;
+    uint64_t keys;
+    uint64_t kinds[N_VERIFY_KINDS];
+    uint64_t repaired;
+    uint64_t moved;
+    uint64_t undecided;
+};
+
+struct verifier {
+    char *connector;
+    const struct sink_ops *ops;
+    struct sink *sink;
+    _Atomic bool *stop;
+    struct source source;
+    void (*position)(void *arg, struct verify_position *position);
+    void *arg;
+    struct figures *figures;
+    struct log *log;
+
+    pthread_mutex_t lock; /* guards all below */
+    pthread_t thread;
+    bool joinable;
+    bool running;
+    uint64_t id; /* of the last run; 0: none yet */
+    struct verify_options options;
+    enum phase phase;
+    int64_t began_us;
+    int64_t ended_us;
+    uint64_t reached_lsn;
+    struct tally tally;
+    struct finding *findings;
+    size_t n_findings;
+    bool failed;
+    struct error error;
+};
+
+struct suspect {
+    char *key;
+    size_t key_len;
+    bool repaired;  /* written again: to be seen equal */
+    bool counted;   /* as a difference */
+    size_t finding; /* place + 1 in findings; 0: not named */
+    struct verify_suspect judged;
+};
+
+/* The thread's own. */
+struct run {
+    struct verifier *verifier;
+    struct verify_options options;
+    struct row_reader reader;
+    struct shape *shape; /* of the rows */
+    int64_t began_us;
+    uint64_t n_paced;
+    struct suspect *suspects;
+    size_t n_suspects;
+    size_t cap_suspects;
+    struct slice *keys; /* of the suspects, and what was seen of them; as many */
+    struct reader_row *rows;
+    struct sink_entry *entries;
+    size_t cap_entries;
+};
+
+struct verifier *verifier_create(const struct verify_deps *deps) {
+    struct verifier *verifier = mem_zalloc(sizeof *verifier);
+    verifier->connector = mem_strdup(deps->connector);
+    verifier->ops = deps->ops;
+    verifier->sink = deps->sink;
+    verifier->stop = deps->stop;
+    verifier->source = deps->source;
+    verifier->position = deps->position;
+    verifier->arg = deps->arg;
+    verifier->figures = deps->figures;
+    verifier->log = deps->log;
+    pthread_mutex_init(&verifier->lock, NULL);
+    return verifier;
+}
+
+static void forget_findings(struct verifier *verifier) {
+    for (size_t i = 0; i < verifier->n_findings; i++) {
+        mem_free(verifier->findings[i].key);
+        mem_free(verifier->findings[i].refused);
+    }
+    mem_free(verifier->findings);
+    verifier->findings = NULL;
+    verifier->n_findings = 0;
+}
+
+void verifier_destroy(struct verifier **verifier) {
+    struct verifier *old = *verifier;
+    *verifier = NULL;
+    if (!old) return;
+    atomic_store(old->stop, true);
+    if (old->joinable) pthread_join(old->thread, NULL);
+    forget_findings(old);
+    if (old->sink) old->ops->destroy(&old->sink);
+    pthread_mutex_destroy(&old->lock);
+    mem_free(old->connector);
+    mem_free(old);
+}
+
+/* ---- waiting; the run's thread ---- */
+
+/* False: the run is to end. */
+static bool rest(struct run *run, int64_t us, struct error *err) {
+    int64_t due_us = clock_mono_us() + us;
+    while (!atomic_load(run->verifier->stop)) {
+        int64_t left_us = due_us - clock_mono_us();
+        if (left_us <= 0) return true;
+        if (left_us > POLL_US) left_us = POLL_US;
+        struct timespec interval = {.tv_nsec = left_us * 1000};
+        nanosleep(&interval, NULL);
+    }
+    return error_set(err, ERROR_STOPPED, false, "Freshet is stopping");
+}
+
+/* Not more rows a second than wanted. */
+static bool pace(struct run *run, size_t n, struct error *err) {
+    run->n_paced += n;
+    int64_t due_us =
+        run->began_us + (int64_t)((double)run->n_paced * 1e6 / (double)run->options.rate);
+    int64_t ahead_us = due_us - clock_mono_us();
+    return rest(run, ahead_us > 0 ? ahead_us : 0, err);
+}
+
+static void set_phase(struct run *run, enum phase phase) {
+    pthread_mutex_lock(&run->verifier->lock);
+    run->verifier->phase = phase;
+    pthread_mutex_unlock(&run->verifier->lock);
+}
+
+static bool moment_now(struct run *run, struct reader_moment *moment, struct error *err) {
+    return run->reader.ops->moment(run->reader.self, moment, err);
+}
+
+/* True where nothing is left to flush: what was committed FLUSHED_US ago is applied too. */
+static bool is_at_the_end(struct run *run, uint64_t applied_lsn, bool *reached, struct error *err) {
+    struct reader_moment now;
+    if (!moment_now(run, &now, err)) return false;
+    *reached = applied_lsn >= now.flush_lsn;
+    return true;
+}
+
+/* Until all that was committed before `lsn` is in the sink. */
+static bool wait_applied(struct run *run, uint64_t lsn, struct error *err) {
+    struct verifier *verifier = run->verifier;
+    struct verify_position position;
+    uint64_t last_lsn = 0;
+    int64_t began_us = clock_mono_us();
+    int64_t moved_us = began_us;
+    bool reached = false;
+    while (!reached) {
+        verifier->position(verifier->arg, &position);
+        if (!position.loaded)
+            return error_set(
+                err, ERROR_CONFLICT, true,
+                "the connector has not loaded its sink yet: verify it when that is done");
+        int64_t now_us = clock_mono_us();
+        if (position.applied_lsn != last_lsn) moved_us = now_us;
+        last_lsn = position.applied_lsn;
+        reached = position.applied_lsn >= lsn;
+        if (!reached && now_us - began_us > FLUSHED_US &&
+            !is_at_the_end(run, position.applied_lsn, &reached, err))
+            return false;
+        if (!reached && now_us - moved_us > STUCK_US)
+            return error_set(err, ERROR_TIMEOUT, true,
+                             "the connector stands still at " LSN_FMT
+                             ", and the database is at " LSN_FMT,
+                             LSN_ARG(position.applied_lsn), LSN_ARG(lsn));
+        if (!reached && !rest(run, POLL_US, err)) return false;
+    }
+    pthread_mutex_lock(&verifier->lock);
+    if (lsn > verifier->reached_lsn) verifier->reached_lsn = lsn;
+    pthread_mutex_unlock(&verifier->lock);
+    return true;
+}
+
+/* ---- the sink, which may be away for a while ---- */
+
+typedef bool sink_attempt(struct run *run, void *what, struct error *err);
+
+static bool persist(struct run *run, sink_attempt *attempt, void *what, struct error *err) {
+    int64_t began_us = clock_mono_us();
+    while (!attempt(run, what, err)) {
+        if (atomic_load(run->verifier->stop))
+            return error_set(err, ERROR_STOPPED, false, "Freshet is stopping");
+        if (!err->retriable || clock_mono_us() - began_us > STUCK_US)
+            return error_prefix(err, "the sink");
+        struct error ignored; /* the next turn tells of a stop */
+        (void)!rest(run, RETRY_US, &ignored);
+    }
+    return true;
+}
+
+static bool attempt_compare(struct run *run, void *what, struct error *err) {
+    const struct verifier *verifier = run->verifier;
+    return verifier->ops->compare(verifier->sink, what, run->entries, err);
+}
+
+static bool attempt_apply(struct run *run, void *what, struct error *err) {
+    const struct verifier *verifier = run->verifier;
+    return verifier->ops->apply(verifier->sink, what, err);
+}
+
+static void make_room(struct run *run, size_t n) {
+    if (n <= run->cap_entries) return;
+    run->cap_entries = n;
+    run->keys = mem_realloc(run->keys, n * sizeof *run->keys);
+    run->rows = mem_realloc(run->rows, n * sizeof *run->rows);
+    run->entries = mem_realloc(run->entries, n * sizeof *run->entries);
+}
+
+/* run->entries, for the batch's writes. */
+static bool compare(struct run *run, struct batch *batch, struct error *err) {
+    make_room(run, batch->n_writes);
+    return batch->n_writes == 0 || persist(run, attempt_compare, batch, err);
+}
+
+/* ---- suspects ---- */
+
+static void suspect(struct run *run, struct slice key) {
+    for (size_t i = 0; i < run->n_suspects; i++) {
+        const struct suspect *known = &run->suspects[i];
+        if (slice_equal(slice_make(known->key, known->key_len), key)) return;
+    }
+    if (run->n_suspects == run->cap_suspects) {
+        run->cap_suspects = run->cap_suspects ? 2 * run->cap_suspects : 64;
+        run->suspects = mem_realloc(run->suspects, run->cap_suspects * sizeof *run->suspects);
+    }
+    run->suspects[run->n_suspects++] =
+        (struct suspect){.key = mem_slicedup(key), .key_len = key.len};
+}
+
+static void count(struct run *run, uint64_t *counter) {
+    pthread_mutex_lock(&run->verifier->lock);
+    ++*counter;
+    pthread_mutex_unlock(&run->verifier->lock);
+}
+
+static void name_finding(struct run *run, struct suspect *suspect, const struct verify_look *look) {
+    struct verifier *verifier = run->verifier;
+    enum verify_kind kind = verify_kind_of(look);
+    suspect->counted = true;
+    metric_add(verifier->figures->differences, 1);
+    pthread_mutex_lock(&verifier->lock);
+    verifier->tally.kinds[kind]++;
+    size_t n = verifier->n_findings;
+    if (n < VERIFY_MAX_NAMED) {
+        if ((n & (n - 1)) == 0)
+            verifier->findings =
+                mem_realloc(verifier->findings, (n ? 2 * n : 1) * sizeof *verifier->findings);
+        verifier->findings[verifier->n_findings++] = (struct finding){
+            .kind = kind, .key = mem_strdup(suspect->key), .version = look->entry.version};
+        suspect->finding = verifier->n_findings;
+    }
+    pthread_mutex_unlock(&verifier->lock);
+    if (n < LOGGED_FINDINGS)
+        log_warn(verifier->log, "sink_differs", "connector=%s kind=%s key=\"%.200s\" version=%llu",
+                 verifier->connector, verify_kind_name(kind), suspect->key,
+                 (unsigned long long)look->entry.version);
+}
+
+static void note_repaired(struct run *run, const struct suspect *suspect) {
+    struct verifier *verifier = run->verifier;
+    metric_add(verifier->figures->repaired, 1);
+    pthread_mutex_lock(&verifier->lock);
+    verifier->tally.repaired++;
+    if (suspect->finding) verifier->findings[suspect->finding - 1].repaired = true;
+    pthread_mutex_unlock(&verifier->lock);
+}
+
+static void note_refused(struct run *run, const struct suspect *suspect, const char *cause) {
+    pthread_mutex_lock(&run->verifier->lock);
+    if (suspect->finding) {
+        struct finding *finding = &run->verifier->findings[suspect->finding - 1];
+        mem_free(finding->refused);
+        finding->refused = mem_strdup(cause ? cause : "the sink refuses it");
+    }
+    pthread_mutex_unlock(&run->verifier->lock);
+}
+
+/* ---- writing again ---- */
+
+/* Of the suspects places[0, n), whose writes in `batch` say what should be there. done[place]: nothing more is to be seen of it. */
+static bool repair(struct run *run, const struct batch *batch, const size_t *places,
+                   const uint64_t *versions, size_t n, bool *done, struct error *err) {
+    struct batch *again = batch_create(BATCH_WRITES, batch->shape, clock_mono_us());
+    for (size_t i = 0; i < n; i++) {
+        const struct write *write = &batch->writes[places[i]];
+        struct write_stamp stamp = {.version = versions[i]};
+        if (write->operation == WRITE_PUT)
+            batch_put(again, write->key, &stamp, write->row, NULL);
+        else
+            batch_remove(again, write->key, &stamp);
+    }
+    bool applied = persist(run, attempt_apply, again, err);
+    for (size_t i = 0; i < n && applied; i++) {
+        struct suspect *suspect = &run->suspects[places[i]];
+        const struct write *write = &again->writes[i];
+        suspect->judged = (struct verify_suspect){0};
+        if (write->outcome == WRITE_DONE) suspect->repaired = true;
+        if (write->outcome == WRITE_REFUSED) {
+            note_refused(run, suspect, write->cause);
+            done[places[i]] = true;
+        }
+    }
+    batch_destroy(&again);
+    return applied;
+}
+
+/* ---- a look at all suspects ---- */
+
+struct glance {
+    struct batch *batch; /* what should be there; a write for each suspect */
+    struct reader_moment before;
+    struct reader_moment after;
+};
+
+/* run->rows and run->entries are filled. */
+static bool look(struct run *run, struct glance *glance, struct error *err) {
+    struct reader_moment read;
+    make_room(run, run->n_suspects);
+    for (size_t i = 0; i < run->n_suspects; i++)
+        run->keys[i] = slice_make(run->suspects[i].key, run->suspects[i].key_len);
+    return moment_now(run, &glance->before, err) &&
+           run->reader.ops->find(run->reader.self, run->keys, run->n_suspects, &glance->batch,
+                                 run->rows, err) &&
+           moment_now(run, &read, err) && wait_applied(run, read.lsn, err) &&
+           compare(run, glance->batch, err) && moment_now(run, &glance->after, err);
+}
+
+/* What comes of one suspect. *version: to write it again with; 0: not. True: it is done with. */
+static bool settle(struct run *run, struct suspect *suspect, const struct verify_look *look,
+                   uint64_t *version) {
+    struct verify_suspect before = suspect->judged;
+    *version = 0;
+    switch (verify_judge(&suspect->judged, look)) {
+    case VERDICT_EQUAL:
+        if (suspect->repaired) note_repaired(run, suspect);
+        return true;
+    case VERDICT_AGAIN: return false;
+    case VERDICT_MOVED:
+        if (!suspect->counted) count(run, &run->verifier->tally.moved);
+        return true;
+    case VERDICT_DIFFERS: break;
+    }
+    if (!suspect->counted) name_finding(run, suspect, look);
+    if (!run->options.repair) return true;
+    *version = verify_repair_version(&before, look);
+    return false;
+}
+
+static void forget_done(struct run *run, const bool *done) {
+    size_t kept = 0;
+    for (size_t i = 0; i < run->n_suspects; i++) {
+        if (done[i])
+            mem_free(run->suspects[i].key);
+        else
+            run->suspects[kept++] = run->suspects[i];
+    }
+    run->n_suspects = kept;
+}
+
+static bool judge_all(struct run *run, const struct glance *glance, struct error *err) {
+    size_t n = run->n_suspects;
+    bool *done = mem_calloc(n, sizeof *done);
+    size_t *places = mem_calloc(n, sizeof *places);
+    uint64_t *versions = mem_calloc(n, sizeof *versions);
+    size_t n_repairs = 0;
+    struct verify_look look = {
+        .before = glance->before, .after = glance->after, .at_us = clock_mono_us()};
+    for (size_t i = 0; i < n; i++) {
+        look.row = run->rows[i];
+        look.entry = run->entries[i];
+        done[i] = settle(run, &run->suspects[i], &look, &versions[n_repairs]);
+        if (!done[i] && versions[n_repairs]) places[n_repairs++] = i;
+    }
+    bool repaired =
+        n_repairs == 0 || repair(run, glance->batch, places, versions, n_repairs, done, err);
+    forget_done(run, done);
+    mem_free(done);
+    mem_free(places);
+    mem_free(versions);
+    return repaired;
+}
+
+/* They could not be told in time; of those that differ only their repair is in doubt. */
+static void give_up_suspects(struct run *run) {
+    for (size_t i = 0; i < run->n_suspects; i++) {
+        struct suspect *suspect = &run->suspects[i];
+        if (!suspect->counted)
+            count(run, &run->verifier->tally.undecided);
+        else if (!suspect->repaired)
+            note_refused(run, suspect, "a transaction that is open may be changing the row");
+        else
+            note_refused(run, suspect, "it was written again, and differs");
+        mem_free(suspect->key);
+    }
+    run->n_suspects = 0;
+}
+
+static bool confirm(struct run *run, enum phase then, struct error *err) {
+    int64_t began_us = clock_mono_us();
+    int64_t rest_us = FIRST_REST_US;
+    set_phase(run, PHASE_CONFIRMING);
+    while (run->n_suspects) {
+        struct glance glance = {0};
+        bool looked = look(run, &glance, err) && judge_all(run, &glance, err);
+        batch_destroy(&glance.batch);
+        if (!looked) return false;
+        if (clock_mono_us() - began_us > PATIENCE_US) give_up_suspects(run);
+        if (run->n_suspects && !rest(run, rest_us, err)) return false;
+        if (rest_us < MAX_REST_US) rest_us *= 2;
+    }
+    set_phase(run, then);
+    return true;
+}
+
+/* ---- rows, then keys ---- */
+
+static bool take_page(struct run *run, struct batch *batch, struct error *err) {
+    if (!run->shape) run->shape = shape_acquire(batch->shape);
+    if (!compare(run, batch, err)) return false;
+    for (size_t i = 0; i < batch->n_writes; i++) {
+        if (!run->entries[i].equal) suspect(run, batch->writes[i].key);
+    }
+    pthread_mutex_lock(&run->verifier->lock);
+    run->verifier->tally.rows += batch->n_writes;
+    pthread_mutex_unlock(&run->verifier->lock);
+    metric_add(run->verifier->figures->verified, (int64_t)batch->n_writes);
+    return run->n_suspects < VERIFY_MAX_SUSPECTS || confirm(run, PHASE_ROWS, err);
+}
+
+static bool verify_rows(struct run *run, struct error *err) {
+    size_t n = VERIFY_PAGE_ROWS;
+    set_phase(run, PHASE_ROWS);
+    while (n) {
+        struct batch *batch = NULL;
+        if (!run->reader.ops->page(run->reader.self, VERIFY_PAGE_ROWS, &batch, err)) return false;
+        n = batch->n_writes;
+        bool taken = take_page(run, batch, err);
+        batch_destroy(&batch);
+        if (!taken || !pace(run, n, err)) return false;
+    }
+    return confirm(run, PHASE_ROWS, err);
+}
+
+struct scanning {
+    bool first;
+    struct key_page page;
+};
+
+static bool attempt_scan(struct run *run, void *what, struct error *err) {
+    struct verifier *verifier = run->verifier;
+    struct scanning *scanning = what;
+    key_page_clear(&scanning->page);
+    return verifier->ops->scan(verifier->sink, run->shape, scanning->first, &scanning->page, err);
+}
+
+/* Keys that no row has. */
+static bool look_up(struct run *run, const struct slice *keys, size_t n, struct error *err) {
+    struct batch *batch = NULL;
+    make_room(run, n);
+    if (!run->reader.ops->find(run->reader.self, keys, n, &batch, run->rows, err)) return false;
+    for (size_t i = 0; i < n; i++) {
+        if (!run->rows[i].identity) suspect(run, keys[i]);
+    }
+    batch_destroy(&batch);
+    pthread_mutex_lock(&run->verifier->lock);
+    run->verifier->tally.keys += n;
+    pthread_mutex_unlock(&run->verifier->lock);
+    return run->n_suspects < VERIFY_MAX_SUSPECTS || confirm(run, PHASE_KEYS, err);
+}
+
+static bool verify_keys(struct run *run, struct error *err) {
+    struct scanning scanning = {.first = true};
+    bool done = true;
+    set_phase(run, PHASE_KEYS);
+    while (done) {
+        /* A scan that broke off cannot be taken up again: it is not repeated. */
+        done = attempt_scan(run, &scanning, err) || error_prefix(err, "the sink's keys");
+        scanning.first = false;
+        size_t n = scanning.page.n;
+        if (!done || n == 0) break;
+        for (size_t at = 0; at < n && done; at += VERIFY_PAGE_ROWS) {
+            size_t part = n - at < VERIFY_PAGE_ROWS ? n - at : VERIFY_PAGE_ROWS;
+            done = look_up(run, scanning.page.keys + at, part, err) && pace(run, part, err);
+        }
+    }
+    key_page_deinit(&scanning.page);
+    return done && confirm(run, PHASE_KEYS, err);
+}
+
+/* ---- a run ---- */
+
+static bool verify(struct run *run, struct error *err) {
+    struct verifier *verifier = run->verifier;
+    struct reader_moment begin;
+    if (!verifier->source.ops->open_reader(verifier->source.self, &run->reader, err)) return false;
+    return moment_now(run, &begin, err) && wait_applied(run, begin.lsn, err) &&
+           verify_rows(run, err) && verify_keys(run, err);
+}
+
+static void clean_up(struct run *run) {
+    for (size_t i = 0; i < run->n_suspects; i++)
+        mem_free(run->suspects[i].key);
+    mem_free(run->suspects);
+    mem_free(run->keys);
+    mem_free(run->rows);
+    mem_free(run->entries);
+    shape_release(&run->shape);
+    if (run->reader.ops) run->reader.ops->close(run->reader.self);
+}
+
+static uint64_t differences(const struct tally *tally) {
+    uint64_t n = 0;
+    for (size_t i = 0; i < N_VERIFY_KINDS; i++)
+        n += tally->kinds[i];
+    return n;
+}
+
+static void *run_thread(void *arg) {
+    struct verifier *verifier = arg;
+    struct run run = {
+        .verifier = verifier, .options = verifier->options, .began_us = clock_mono_us()};
+    struct error err = {0};
+    bool done = verify(&run, &err);
+    clean_up(&run);
+    pthread_mutex_lock(&verifier->lock);
+    verifier->running = false;
+    verifier->failed = !done;
+    verifier->error = err;
+    verifier->ended_us = clock_mono_us();
+    struct tally tally = verifier->tally;
+    pthread_mutex_unlock(&verifier->lock);
+    if (done)
+        log_info(verifier->log, "connector_verified",
+                 "connector=%s rows=%llu keys=%llu differences=%llu repaired=%llu",
+                 verifier->connector, (unsigned long long)tally.rows,
+                 (unsigned long long)tally.keys, (unsigned long long)differences(&tally),
+                 (unsigned long long)tally.repaired);
+    else
+        log_warn(verifier->log, "connector_not_verified", "connector=%s cause=\"%s\"",
+                 verifier->connector, err.message);
+    return NULL;
+}
+
+static bool may_begin(const struct verifier *verifier, const struct verify_options *options,
+                      struct error *err) {
+    const struct sink_ops *ops = verifier->ops;
+    if (!verifier->sink || !ops->compare || !ops->scan || !verifier->source.ops->open_reader)
+        return error_set(err, ERROR_REFUSED, false,
+                         "a connector of this type cannot be compared with its source");
+    if (options->repair && !ops->versioned)
+        return error_set(err, ERROR_REFUSED, false,
+                         "this sink keeps no versions: a row cannot be written again beside the "
+                         "stream");
+    if (verifier->running)
+        return error_set(err, ERROR_CONFLICT, true, "a verification is under way already");
+    return true;
+}
+
+bool verifier_begin(struct verifier *verifier, const struct verify_options *options, uint64_t *id,
+                    struct error *err) {
+    ASSERT(options->rate > 0);
+    pthread_mutex_lock(&verifier->lock);
+    bool begun = may_begin(verifier, options, err);
+    if (begun) {
+        if (verifier->joinable) pthread_join(verifier->thread, NULL); /* it has ended */
+        verifier->joinable = false;
+        forget_findings(verifier);
+        verifier->options = *options;
+        verifier->tally = (struct tally){0};
+        verifier->failed = false;
+        verifier->phase = PHASE_WAITING;
+        verifier->reached_lsn = 0;
+        verifier->began_us = clock_mono_us();
+        int code = pthread_create(&verifier->thread, NULL, run_thread, verifier);
+        begun = code == 0 ||
+                error_set(err, ERROR_SYSTEM, true, "cannot start a thread: %s", strerror(code));
+    }
+    if (begun) {
+        verifier->joinable = verifier->running = true;
+        *id = ++verifier->id;
+    }
+    pthread_mutex_unlock(&verifier->lock);
+    return begun;
+}
+
+/* ---- how it is ---- */
+
+static json_t *finding_json(const struct finding *finding) {
+    json_t *json = json_pack("{s:s, s:b}", "kind", verify_kind_name(finding->kind), "repaired",
+                             finding->repaired);
+    json_t *key = json_string(finding->key);
+    json_object_set_new(json, "key", key ? key : json_string("(no text)"));
+    if (finding->version)
+        json_object_set_new(json, "version", json_integer((json_int_t)finding->version));
+    if (finding->refused && !finding->repaired)
+        json_object_set_new(json, "refused", json_string(finding->refused));
+    return json;
+}
+
+static json_t *compose_status(const struct verifier *verifier, bool named) {
+    static const char *const phases[N_PHASES] = {
+        [PHASE_WAITING] = "waiting for the stream",
+        [PHASE_ROWS] = "rows",
+        [PHASE_KEYS] = "keys",
+        [PHASE_CONFIRMING] = "looking again",
+    };
+    const struct tally *tally = &verifier->tally;
+    int64_t end_us = verifier->running ? clock_mono_us() : verifier->ended_us;
+    const char *state = verifier->running ? "running" : verifier->failed ? "failed" : "done";
+    json_t *json = json_pack(
+        "{s:I, s:s, s:s, s:b, s:f, s:I, s:I, s:I, s:I, s:I, s:I}", "id", (json_int_t)verifier->id,
+        "state", state, "phase", phases[verifier->phase], "repair", verifier->options.repair,
+        "seconds", (double)(end_us - verifier->began_us) / 1e6, "rows", (json_int_t)tally->rows,
+        "keys", (json_int_t)tally->keys, "differences", (json_int_t)differences(tally), "repaired",
+        (json_int_t)tally->repaired, "moved", (json_int_t)tally->moved, "undecided",
+        (json_int_t)tally->undecided);
+    for (int kind = 0; kind < N_VERIFY_KINDS; kind++)
+        json_object_set_new(json, verify_kind_name((enum verify_kind)kind),
+                            json_integer((json_int_t)tally->kinds[kind]));
+    json_object_set_new(json, "reached", json_sprintf(LSN_FMT, LSN_ARG(verifier->reached_lsn)));
+    if (verifier->failed) json_object_set_new(json, "error", json_string(verifier->error.message));
+    if (!named || verifier->running) return json;
+    json_t *findings = json_array();
+    for (size_t i = 0; i < verifier->n_findings; i++)
+        json_array_append_new(findings, finding_json(&verifier->findings[i]));
+    json_object_set_new(json, "findings", findings);
+    return json;
+}
+
+json_t *verifier_status(struct verifier *verifier, uint64_t id, bool named) {
+    pthread_mutex_lock(&verifier->lock);
+    bool known = verifier->id && (id == 0 || id == verifier->id);
+    json_t *json = known ? compose_status(verifier, named) : NULL;
+    pthread_mutex_unlock(&verifier->lock);
+    return json;
+}
