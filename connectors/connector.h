@@ -13,7 +13,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/catalog.h"
 #include "base/change.h"
 #include "base/log.h"
 #include "base/metrics.h"
@@ -33,6 +32,8 @@ struct connector_query {
     uint32_t n_dependencies;
     const struct connector_dependency *dependencies;
 };
+
+struct catalog_table; /* base/catalog.h */
 
 struct connector_config {
     const char *name; /* unique; letters, digits, - and _ */

@@ -1,6 +1,7 @@
 /* What can be told of a connector before it runs: connector_check, connector_fits, connector_probe. */
 #include <string.h>
 
+#include "base/catalog.h"
 #include "connectors/connector.h"
 #include "connectors/registry.h"
 #include "connectors/table_source.h"

@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 
+#include "base/catalog.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "connectors/source.h"
@@ -34,5 +35,7 @@ void table_source_destroy(struct table_source **source);
 struct shape *table_source_shape(const struct catalog_table *table, const char *routing,
                                  const char *document, struct error *err);
 struct source table_source_as_source(struct table_source *source);
+/* As the last `prepare` found it; valid until the next. The feed's thread. */
+const struct catalog_table *table_source_described(const struct table_source *source);
 
 #endif
