@@ -16,6 +16,7 @@
 #include "connectors/figures.h"
 #include "connectors/position.h"
 #include "connectors/query_source.h"
+#include "connectors/refresh/refresh_source.h"
 #include "connectors/registry.h"
 #include "connectors/runtime.h"
 #include "connectors/sender.h"
@@ -45,7 +46,8 @@ struct connector {
     _Atomic bool stop;
     struct figures figures;
     struct sink *sink;
-    struct table_source *table_source; /* one of the two */
+    struct table_source *table_source; /* one of the three */
+    struct refresh_source *refresh_source;
     struct query_source *query_source;
     struct source source;
     struct deadletters *deadletters;
@@ -217,7 +219,11 @@ static bool create_source(struct connector *connector, const struct connector_co
                                        .publication = publication,
                                        .shared_publication = strcmp(publication, slot) != 0,
                                        .log = deps->log};
-    if (config->query) {
+    if (config->n_views) {
+        connector->refresh_source = refresh_source_create(&(struct refresh_source_config){
+            .database = database, .n_views = config->n_views, .views = config->views});
+        connector->source = refresh_source_as_source(connector->refresh_source);
+    } else if (config->query) {
         connector->query_source = query_source_create(
             &(struct query_source_config){.database = database, .query = config->query}, err);
         if (connector->query_source)
@@ -334,6 +340,7 @@ void connector_destroy(struct connector **connector) {
     if (old->sink) old->type->ops.destroy(&old->sink);
     table_source_destroy(&old->table_source);
     query_source_destroy(&old->query_source);
+    refresh_source_destroy(&old->refresh_source);
     deadletters_destroy(&old->deadletters);
     mem_free(old->name);
     mem_free(old->table);

@@ -42,6 +42,9 @@ struct connector_config {
     const char *table; /* "public.users" */
     const char *query_name;
     const struct connector_query *query; /* in place of the table; NULL: none */
+    const char *const *views; /* refresh: materialized ones, in place of the table, too */
+    uint32_t n_views;
+    int64_t min_interval_ms; /* refresh: from one to the next of a view */
     const char *url;
     const char *index;       /* default: the table's name */
     const char *into;        /* view: "public.users_copy" */

@@ -6,14 +6,16 @@
 #include "connectors/connector.h"
 #include "connectors/opensearch/opensearch.h"
 #include "connectors/redis/redis.h"
+#include "connectors/refresh/refresh.h"
 #include "connectors/view/view.h"
 #include "connectors/webhook/webhook.h"
 
 /* Names alone, beside the table, because connector_types() gives out a plain list. */
-static const char *const names[] = {"opensearch", "view", "webhook", "archive", "redis", NULL};
+static const char *const names[] = {"opensearch", "view",  "refresh", "webhook",
+                                    "archive",    "redis", NULL};
 
-static const struct sink_type *const types[] = {&opensearch_sink, &view_sink, &webhook_sink,
-                                                &archive_sink, &redis_sink};
+static const struct sink_type *const types[] = {&opensearch_sink, &view_sink,    &refresh_sink,
+                                                &webhook_sink,    &archive_sink, &redis_sink};
 
 const struct sink_type *registry_find(const char *name) {
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {

@@ -119,7 +119,11 @@ static void check_query(const struct connector_check *c) {
 
 static void check_source(const struct connector_check *c) {
     const struct connector_config *connector = c->connector;
-    if (connector->table && connector->query_name)
+    if (connector->n_views && (connector->table || connector->query_name))
+        wrong(c, "views", "are the source: there can be no table and no query");
+    else if (connector->n_views)
+        return;
+    else if (connector->table && connector->query_name)
         wrong(c, "query", "and table are both set: the source is the one or the other");
     else if (connector->query_name)
         check_query(c);
@@ -210,6 +214,8 @@ void config_finish_connectors(struct config *config) {
         connector->database_url = config->database_url;
         connector->state_dir = config->state_dir;
         const struct connector_check check = {.config = config, .i = i, .connector = connector};
+        if (connector->n_views)
+            connector->table = beneath(config->arena, "refresh", connector->name);
         if (connector->query_name && find_query(&check)) {
             connector->query = take_query(config, connector, find_query(&check));
             connector->table = beneath(config->arena, "query", connector->query_name);
@@ -242,7 +248,7 @@ void config_verify_connectors(const struct config *config, const struct catalog 
         struct connector_check check = {
             .config = config, .mistakes = mistakes, .i = i, .connector = &config->connectors[i]};
         const char *name = check.connector->table;
-        if (check.connector->query_name) continue;
+        if (check.connector->query_name || check.connector->n_views) continue;
         const struct catalog_table *table = find_table(catalog, name);
         if (table)
             verify_columns(&check, table);

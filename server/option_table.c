@@ -239,6 +239,14 @@ static const struct option connector_options[] = {
      .help = "Of `redis`: our certificate for TLS, where the server asks for one (PEM)."},
     {"key_file", STRING, IN(connector_config, key_file), .shown = "in the same file",
      .help = "Of `redis`: the certificate's key."},
+    {"views", OPTION_LIST, IN(connector_config, views),
+     .count_offset = offsetof(struct connector_config, n_views), .count_size = sizeof(uint32_t),
+     .help = "Of `refresh`: materialized views, `schema.name`, which are refreshed when a table that "
+             "they read has changed: those that were touched during a `batch_interval`, one after "
+             "the other, each after those that it reads. Each wants a unique index."},
+    {"min_interval", DURATION, IN(connector_config, min_interval_ms), .initial = "1s",
+     .max = 24 * 3600 * 1000,
+     .help = "Of `refresh`: the time from one refresh of a view to the next, at least."},
     {"slot", STRING, IN(connector_config, slot), .shown = "`freshet_NAME`",
      .help = "Its replication slot: lower-case letters, digits and `_`."},
     {"publication", STRING, IN(connector_config, publication), .shown = "`freshet_NAME`",

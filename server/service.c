@@ -133,7 +133,7 @@ static bool create_connector(struct service *s, uint32_t i, struct error *err) {
         .snapshot =
             connector_starts_over(config) ? FEED_SNAPSHOT_WHEN_NEEDED : FEED_SNAPSHOT_INITIAL,
         .snapshot_readers = config->load_readers,
-        .n_patterns = config->query ? 0 : 1, /* a query's keys are found by SQL */
+        .n_patterns = config->query || config->n_views ? 0 : 1, /* they read by SQL */
         .patterns = &config->table,
         .status_interval_ms = 1000,
         .streaming = s->config->cdc_streaming,
