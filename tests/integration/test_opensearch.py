@@ -9,6 +9,7 @@ import pytest
 from support.faultproxy import FaultProxy
 from support.writers import USERS, Writers, fill
 
+
 @pytest.fixture
 def proxy(opensearch):
     proxy = FaultProxy(opensearch.url)
