@@ -10,6 +10,7 @@
 #include "base/lsn.h"
 #include "base/mem.h"
 #include "connectors/verify_judge.h"
+#include "connectors/verify_report.h"
 
 enum {
     POLL_US = 20000,
@@ -23,26 +24,6 @@ enum {
     LOGGED_FINDINGS = 100,
 };
 
-enum phase { PHASE_WAITING, PHASE_ROWS, PHASE_KEYS, PHASE_CONFIRMING, N_PHASES };
-
-struct finding {
-    enum verify_kind kind;
-    char *key;
-    uint64_t version; /* in the sink; 0: none */
-    bool repaired;
-    char *refused; /* why it could not be; NULL */
-};
-
-/* What a run has come to. */
-struct tally {
-    uint64_t rows;
-    uint64_t keys;
-    uint64_t kinds[N_VERIFY_KINDS];
-    uint64_t repaired;
-    uint64_t moved;
-    uint64_t undecided;
-};
-
 struct verifier {
     char *connector;
     const struct sink_ops *ops;
@@ -54,29 +35,19 @@ struct verifier {
     struct figures *figures;
     struct log *log;
 
-    pthread_mutex_t lock; /* guards all below */
+    struct verify_report report;
+
+    pthread_mutex_t lock; /* between those who begin and ask; before the report's */
     pthread_t thread;
     bool joinable;
-    bool running;
-    uint64_t id; /* of the last run; 0: none yet */
-    struct verify_options options;
-    enum phase phase;
-    int64_t began_us;
-    int64_t ended_us;
-    uint64_t reached_lsn;
-    struct tally tally;
-    struct finding *findings;
-    size_t n_findings;
-    bool failed;
-    struct error error;
 };
 
 struct suspect {
     char *key;
     size_t key_len;
-    bool repaired;  /* written again: to be seen equal */
-    bool counted;   /* as a difference */
-    size_t finding; /* place + 1 in findings; 0: not named */
+    bool differs;      /* and is reported; to be repaired */
+    bool repaired;     /* written again: to be seen equal */
+    size_t difference; /* the report's */
     struct verify_suspect judged;
 };
 
@@ -108,18 +79,9 @@ struct verifier *verifier_create(const struct verify_deps *deps) {
     verifier->arg = deps->arg;
     verifier->figures = deps->figures;
     verifier->log = deps->log;
+    verify_report_init(&verifier->report);
     pthread_mutex_init(&verifier->lock, NULL);
     return verifier;
-}
-
-static void forget_findings(struct verifier *verifier) {
-    for (size_t i = 0; i < verifier->n_findings; i++) {
-        mem_free(verifier->findings[i].key);
-        mem_free(verifier->findings[i].refused);
-    }
-    mem_free(verifier->findings);
-    verifier->findings = NULL;
-    verifier->n_findings = 0;
 }
 
 void verifier_destroy(struct verifier **verifier) {
@@ -128,7 +90,7 @@ void verifier_destroy(struct verifier **verifier) {
     if (!old) return;
     atomic_store(old->stop, true);
     if (old->joinable) pthread_join(old->thread, NULL);
-    forget_findings(old);
+    verify_report_deinit(&old->report);
     if (old->sink) old->ops->destroy(&old->sink);
     pthread_mutex_destroy(&old->lock);
     mem_free(old->connector);
@@ -157,12 +119,6 @@ static bool pace(struct run *run, size_t n, struct error *err) {
         run->began_us + (int64_t)((double)run->n_paced * 1e6 / (double)run->options.rate);
     int64_t ahead_us = due_us - clock_mono_us();
     return rest(run, ahead_us > 0 ? ahead_us : 0, err);
-}
-
-static void set_phase(struct run *run, enum phase phase) {
-    pthread_mutex_lock(&run->verifier->lock);
-    run->verifier->phase = phase;
-    pthread_mutex_unlock(&run->verifier->lock);
 }
 
 static bool moment_now(struct run *run, struct reader_moment *moment, struct error *err) {
@@ -205,9 +161,7 @@ static bool wait_applied(struct run *run, uint64_t lsn, struct error *err) {
                              LSN_ARG(position.applied_lsn), LSN_ARG(lsn));
         if (!reached && !rest(run, POLL_US, err)) return false;
     }
-    pthread_mutex_lock(&verifier->lock);
-    if (lsn > verifier->reached_lsn) verifier->reached_lsn = lsn;
-    pthread_mutex_unlock(&verifier->lock);
+    verify_report_reached(&verifier->report, lsn);
     return true;
 }
 
@@ -267,52 +221,31 @@ static void suspect(struct run *run, struct slice key) {
         (struct suspect){.key = mem_slicedup(key), .key_len = key.len};
 }
 
-static void count(struct run *run, uint64_t *counter) {
-    pthread_mutex_lock(&run->verifier->lock);
-    ++*counter;
-    pthread_mutex_unlock(&run->verifier->lock);
+static void count(struct run *run, struct verify_tally more) {
+    verify_report_count(&run->verifier->report, &more);
 }
 
-static void name_finding(struct run *run, struct suspect *suspect, const struct verify_look *look) {
+static void report_difference(struct run *run, struct suspect *suspect,
+                              const struct verify_look *look) {
     struct verifier *verifier = run->verifier;
     enum verify_kind kind = verify_kind_of(look);
-    suspect->counted = true;
+    suspect->differs = true;
+    suspect->difference =
+        verify_report_difference(&verifier->report, kind, suspect->key, look->entry.version);
     metric_add(verifier->figures->differences, 1);
-    pthread_mutex_lock(&verifier->lock);
-    verifier->tally.kinds[kind]++;
-    size_t n = verifier->n_findings;
-    if (n < VERIFY_MAX_NAMED) {
-        if ((n & (n - 1)) == 0)
-            verifier->findings =
-                mem_realloc(verifier->findings, (n ? 2 * n : 1) * sizeof *verifier->findings);
-        verifier->findings[verifier->n_findings++] = (struct finding){
-            .kind = kind, .key = mem_strdup(suspect->key), .version = look->entry.version};
-        suspect->finding = verifier->n_findings;
-    }
-    pthread_mutex_unlock(&verifier->lock);
-    if (n < LOGGED_FINDINGS)
+    if (suspect->difference && suspect->difference <= LOGGED_FINDINGS)
         log_warn(verifier->log, "sink_differs", "connector=%s kind=%s key=\"%.200s\" version=%llu",
                  verifier->connector, verify_kind_name(kind), suspect->key,
                  (unsigned long long)look->entry.version);
 }
 
-static void note_repaired(struct run *run, const struct suspect *suspect) {
-    struct verifier *verifier = run->verifier;
-    metric_add(verifier->figures->repaired, 1);
-    pthread_mutex_lock(&verifier->lock);
-    verifier->tally.repaired++;
-    if (suspect->finding) verifier->findings[suspect->finding - 1].repaired = true;
-    pthread_mutex_unlock(&verifier->lock);
+static void report_repaired(struct run *run, const struct suspect *suspect) {
+    metric_add(run->verifier->figures->repaired, 1);
+    verify_report_repaired(&run->verifier->report, suspect->difference);
 }
 
-static void note_refused(struct run *run, const struct suspect *suspect, const char *cause) {
-    pthread_mutex_lock(&run->verifier->lock);
-    if (suspect->finding) {
-        struct finding *finding = &run->verifier->findings[suspect->finding - 1];
-        mem_free(finding->refused);
-        finding->refused = mem_strdup(cause ? cause : "the sink refuses it");
-    }
-    pthread_mutex_unlock(&run->verifier->lock);
+static void report_refused(struct run *run, const struct suspect *suspect, const char *why) {
+    verify_report_refused(&run->verifier->report, suspect->difference, why);
 }
 
 /* ---- writing again ---- */
@@ -336,7 +269,7 @@ static bool repair(struct run *run, const struct batch *batch, const size_t *pla
         suspect->judged = (struct verify_suspect){0};
         if (write->outcome == WRITE_DONE) suspect->repaired = true;
         if (write->outcome == WRITE_REFUSED) {
-            note_refused(run, suspect, write->cause);
+            report_refused(run, suspect, write->cause ? write->cause : "the sink refuses it");
             done[places[i]] = true;
         }
     }
@@ -372,15 +305,15 @@ static bool settle(struct run *run, struct suspect *suspect, const struct verify
     *version = 0;
     switch (verify_judge(&suspect->judged, look)) {
     case VERDICT_EQUAL:
-        if (suspect->repaired) note_repaired(run, suspect);
+        if (suspect->repaired) report_repaired(run, suspect);
         return true;
     case VERDICT_AGAIN: return false;
     case VERDICT_MOVED:
-        if (!suspect->counted) count(run, &run->verifier->tally.moved);
+        if (!suspect->differs) count(run, (struct verify_tally){.moved = 1});
         return true;
     case VERDICT_DIFFERS: break;
     }
-    if (!suspect->counted) name_finding(run, suspect, look);
+    if (!suspect->differs) report_difference(run, suspect, look);
     if (!run->options.repair) return true;
     *version = verify_repair_version(&before, look);
     return false;
@@ -424,21 +357,21 @@ static bool judge_all(struct run *run, const struct glance *glance, struct error
 static void give_up_suspects(struct run *run) {
     for (size_t i = 0; i < run->n_suspects; i++) {
         struct suspect *suspect = &run->suspects[i];
-        if (!suspect->counted)
-            count(run, &run->verifier->tally.undecided);
+        if (!suspect->differs)
+            count(run, (struct verify_tally){.undecided = 1});
         else if (!suspect->repaired)
-            note_refused(run, suspect, "a transaction that is open may be changing the row");
+            report_refused(run, suspect, "a transaction that is open may be changing the row");
         else
-            note_refused(run, suspect, "it was written again, and differs");
+            report_refused(run, suspect, "it was written again, and differs");
         mem_free(suspect->key);
     }
     run->n_suspects = 0;
 }
 
-static bool confirm(struct run *run, enum phase then, struct error *err) {
+static bool confirm(struct run *run, enum verify_phase then, struct error *err) {
     int64_t began_us = clock_mono_us();
     int64_t rest_us = FIRST_REST_US;
-    set_phase(run, PHASE_CONFIRMING);
+    verify_report_phase(&run->verifier->report, PHASE_LOOKING);
     while (run->n_suspects) {
         struct glance glance = {0};
         bool looked = look(run, &glance, err) && judge_all(run, &glance, err);
@@ -448,7 +381,7 @@ static bool confirm(struct run *run, enum phase then, struct error *err) {
         if (run->n_suspects && !rest(run, rest_us, err)) return false;
         if (rest_us < MAX_REST_US) rest_us *= 2;
     }
-    set_phase(run, then);
+    verify_report_phase(&run->verifier->report, then);
     return true;
 }
 
@@ -460,16 +393,14 @@ static bool take_page(struct run *run, struct batch *batch, struct error *err) {
     for (size_t i = 0; i < batch->n_writes; i++) {
         if (!run->entries[i].equal) suspect(run, batch->writes[i].key);
     }
-    pthread_mutex_lock(&run->verifier->lock);
-    run->verifier->tally.rows += batch->n_writes;
-    pthread_mutex_unlock(&run->verifier->lock);
+    count(run, (struct verify_tally){.rows = batch->n_writes});
     metric_add(run->verifier->figures->verified, (int64_t)batch->n_writes);
     return run->n_suspects < VERIFY_MAX_SUSPECTS || confirm(run, PHASE_ROWS, err);
 }
 
 static bool verify_rows(struct run *run, struct error *err) {
     size_t n = VERIFY_PAGE_ROWS;
-    set_phase(run, PHASE_ROWS);
+    verify_report_phase(&run->verifier->report, PHASE_ROWS);
     while (n) {
         struct batch *batch = NULL;
         if (!run->reader.ops->page(run->reader.self, VERIFY_PAGE_ROWS, &batch, err)) return false;
@@ -502,16 +433,14 @@ static bool look_up(struct run *run, const struct slice *keys, size_t n, struct 
         if (!run->rows[i].identity) suspect(run, keys[i]);
     }
     batch_destroy(&batch);
-    pthread_mutex_lock(&run->verifier->lock);
-    run->verifier->tally.keys += n;
-    pthread_mutex_unlock(&run->verifier->lock);
+    count(run, (struct verify_tally){.keys = n});
     return run->n_suspects < VERIFY_MAX_SUSPECTS || confirm(run, PHASE_KEYS, err);
 }
 
 static bool verify_keys(struct run *run, struct error *err) {
     struct scanning scanning = {.first = true};
     bool done = true;
-    set_phase(run, PHASE_KEYS);
+    verify_report_phase(&run->verifier->report, PHASE_KEYS);
     while (done) {
         /* A scan that broke off cannot be taken up again: it is not repeated. */
         done = attempt_scan(run, &scanning, err) || error_prefix(err, "the sink's keys");
@@ -548,40 +477,25 @@ static void clean_up(struct run *run) {
     if (run->reader.ops) run->reader.ops->close(run->reader.self);
 }
 
-static uint64_t differences(const struct tally *tally) {
-    uint64_t n = 0;
-    for (size_t i = 0; i < N_VERIFY_KINDS; i++)
-        n += tally->kinds[i];
-    return n;
-}
-
 static void *run_thread(void *arg) {
     struct verifier *verifier = arg;
     struct run run = {
-        .verifier = verifier, .options = verifier->options, .began_us = clock_mono_us()};
+        .verifier = verifier, .options = verifier->report.options, .began_us = clock_mono_us()};
     struct error err = {0};
     bool done = verify(&run, &err);
     clean_up(&run);
-    pthread_mutex_lock(&verifier->lock);
-    verifier->running = false;
-    verifier->failed = !done;
-    verifier->error = err;
-    verifier->ended_us = clock_mono_us();
-    struct tally tally = verifier->tally;
-    pthread_mutex_unlock(&verifier->lock);
     if (done)
-        log_info(verifier->log, "connector_verified",
-                 "connector=%s rows=%llu keys=%llu differences=%llu repaired=%llu",
-                 verifier->connector, (unsigned long long)tally.rows,
-                 (unsigned long long)tally.keys, (unsigned long long)differences(&tally),
-                 (unsigned long long)tally.repaired);
+        log_info(verifier->log, "connector_verified", "connector=%s differences=%llu",
+                 verifier->connector,
+                 (unsigned long long)verify_report_differences(&verifier->report));
     else
         log_warn(verifier->log, "connector_not_verified", "connector=%s cause=\"%s\"",
                  verifier->connector, err.message);
+    verify_report_end(&verifier->report, done ? NULL : &err);
     return NULL;
 }
 
-static bool may_begin(const struct verifier *verifier, const struct verify_options *options,
+static bool may_begin(struct verifier *verifier, const struct verify_options *options,
                       struct error *err) {
     const struct sink_ops *ops = verifier->ops;
     if (!verifier->sink || !ops->compare || !ops->scan || !verifier->source.ops->open_reader)
@@ -591,7 +505,7 @@ static bool may_begin(const struct verifier *verifier, const struct verify_optio
         return error_set(err, ERROR_REFUSED, false,
                          "this sink keeps no versions: a row cannot be written again beside the "
                          "stream");
-    if (verifier->running)
+    if (verify_report_runs(&verifier->report))
         return error_set(err, ERROR_CONFLICT, true, "a verification is under way already");
     return true;
 }
@@ -603,74 +517,24 @@ bool verifier_begin(struct verifier *verifier, const struct verify_options *opti
     bool begun = may_begin(verifier, options, err);
     if (begun) {
         if (verifier->joinable) pthread_join(verifier->thread, NULL); /* it has ended */
-        verifier->joinable = false;
-        forget_findings(verifier);
-        verifier->options = *options;
-        verifier->tally = (struct tally){0};
-        verifier->failed = false;
-        verifier->phase = PHASE_WAITING;
-        verifier->reached_lsn = 0;
-        verifier->began_us = clock_mono_us();
+        verify_report_begin(&verifier->report, options);
+        *id = verifier->report.id;
         int code = pthread_create(&verifier->thread, NULL, run_thread, verifier);
-        begun = code == 0 ||
-                error_set(err, ERROR_SYSTEM, true, "cannot start a thread: %s", strerror(code));
-    }
-    if (begun) {
-        verifier->joinable = verifier->running = true;
-        *id = ++verifier->id;
+        verifier->joinable = begun = code == 0;
+        if (!begun) {
+            error_set(err, ERROR_SYSTEM, true, "cannot start a thread: %s", strerror(code));
+            verify_report_end(&verifier->report, err);
+        }
     }
     pthread_mutex_unlock(&verifier->lock);
     return begun;
 }
 
-/* ---- how it is ---- */
-
-static json_t *finding_json(const struct finding *finding) {
-    json_t *json = json_pack("{s:s, s:b}", "kind", verify_kind_name(finding->kind), "repaired",
-                             finding->repaired);
-    json_t *key = json_string(finding->key);
-    json_object_set_new(json, "key", key ? key : json_string("(no text)"));
-    if (finding->version)
-        json_object_set_new(json, "version", json_integer((json_int_t)finding->version));
-    if (finding->refused && !finding->repaired)
-        json_object_set_new(json, "refused", json_string(finding->refused));
-    return json;
-}
-
-static json_t *compose_status(const struct verifier *verifier, bool named) {
-    static const char *const phases[N_PHASES] = {
-        [PHASE_WAITING] = "waiting for the stream",
-        [PHASE_ROWS] = "rows",
-        [PHASE_KEYS] = "keys",
-        [PHASE_CONFIRMING] = "looking again",
-    };
-    const struct tally *tally = &verifier->tally;
-    int64_t end_us = verifier->running ? clock_mono_us() : verifier->ended_us;
-    const char *state = verifier->running ? "running" : verifier->failed ? "failed" : "done";
-    json_t *json = json_pack(
-        "{s:I, s:s, s:s, s:b, s:f, s:I, s:I, s:I, s:I, s:I, s:I}", "id", (json_int_t)verifier->id,
-        "state", state, "phase", phases[verifier->phase], "repair", verifier->options.repair,
-        "seconds", (double)(end_us - verifier->began_us) / 1e6, "rows", (json_int_t)tally->rows,
-        "keys", (json_int_t)tally->keys, "differences", (json_int_t)differences(tally), "repaired",
-        (json_int_t)tally->repaired, "moved", (json_int_t)tally->moved, "undecided",
-        (json_int_t)tally->undecided);
-    for (int kind = 0; kind < N_VERIFY_KINDS; kind++)
-        json_object_set_new(json, verify_kind_name((enum verify_kind)kind),
-                            json_integer((json_int_t)tally->kinds[kind]));
-    json_object_set_new(json, "reached", json_sprintf(LSN_FMT, LSN_ARG(verifier->reached_lsn)));
-    if (verifier->failed) json_object_set_new(json, "error", json_string(verifier->error.message));
-    if (!named || verifier->running) return json;
-    json_t *findings = json_array();
-    for (size_t i = 0; i < verifier->n_findings; i++)
-        json_array_append_new(findings, finding_json(&verifier->findings[i]));
-    json_object_set_new(json, "findings", findings);
-    return json;
-}
-
 json_t *verifier_status(struct verifier *verifier, uint64_t id, bool named) {
     pthread_mutex_lock(&verifier->lock);
-    bool known = verifier->id && (id == 0 || id == verifier->id);
-    json_t *json = known ? compose_status(verifier, named) : NULL;
+    uint64_t last = verifier->report.id;
+    json_t *json =
+        last && (id == 0 || id == last) ? verify_report_json(&verifier->report, named) : NULL;
     pthread_mutex_unlock(&verifier->lock);
     return json;
 }
