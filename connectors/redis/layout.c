@@ -317,19 +317,54 @@ static bool append_score(const struct layout *layout, const struct value *value,
     return !slice_equal(text, SLICE("NaN"));
 }
 
+/* Key and member. */
+static bool stands(const struct layout *layout, struct slice row_key, const struct value *row,
+                   struct place *place) {
+    place->key.len = place->member.len = place->score.len = 0;
+    if (!render(&layout->key, row, &place->key)) return false;
+    if (layout->kind != LAYOUT_SET && layout->kind != LAYOUT_SORTED_SET) return true;
+    if (layout->member.text) return render(&layout->member, row, &place->member);
+    buf_append_slice(&place->member, row_key);
+    return true;
+}
+
 enum layout_result layout_place(const struct layout *layout, struct slice row_key,
                                 const struct value *row, struct place *place) {
-    place->key.len = place->member.len = place->score.len = 0;
-    if (!render(&layout->key, row, &place->key)) return LAYOUT_NOWHERE;
-    if (layout->kind != LAYOUT_SET && layout->kind != LAYOUT_SORTED_SET) return LAYOUT_PLACED;
-    if (!layout->member.text)
-        buf_append_slice(&place->member, row_key);
-    else if (!render(&layout->member, row, &place->member))
-        return LAYOUT_NOWHERE;
+    if (!stands(layout, row_key, row, place)) return LAYOUT_NOWHERE;
     if (!layout->score) return LAYOUT_PLACED;
     const struct value *score = &row[layout->score_at];
     if (score->kind != VALUE_TEXT) return LAYOUT_NOWHERE;
     return append_score(layout, score, &place->score) ? LAYOUT_PLACED : LAYOUT_NO_SCORE;
+}
+
+bool layout_place_key(const struct layout *layout, const struct shape *shape, struct slice row_key,
+                      struct place *place) {
+    struct value *row = mem_calloc(shape->n_columns, sizeof *row);
+    struct buf *texts = mem_calloc(shape->n_keys, sizeof *texts);
+    struct slice rest = row_key;
+    for (uint16_t i = 0; i < shape->n_columns; i++)
+        row[i].kind = VALUE_NULL;
+    for (uint16_t i = 0; i < shape->n_keys; i++) {
+        shape_take_key(shape, &rest, &texts[i]);
+        row[shape->keys[i]] = (struct value){
+            .kind = VALUE_TEXT, .len = (uint32_t)texts[i].len, .data = buf_text(&texts[i])};
+    }
+    bool placed = stands(layout, row_key, row, place);
+    for (uint16_t i = 0; i < shape->n_keys; i++)
+        buf_deinit(&texts[i]);
+    mem_free(texts);
+    mem_free(row);
+    return placed;
+}
+
+bool layout_only_column(const struct layout *layout, struct slice *before, uint16_t *column,
+                        struct slice *behind) {
+    const struct pattern *key = &layout->key;
+    if (key->n_columns != 1) return false;
+    *before = key->parts[0].literal;
+    *column = key->parts[0].at;
+    *behind = key->n > 1 ? key->parts[1].literal : (struct slice){.data = "", .len = 0};
+    return true;
 }
 
 void place_deinit(struct place *place) {

@@ -49,7 +49,13 @@ enum layout_result {
 /* `row_key`: as in a batch. Overwrites what *place holds; its buffers are the caller's to free. */
 enum layout_result layout_place(const struct layout *layout, struct slice row_key,
                                 const struct value *row, struct place *place);
+/* The same, without the score, of a row of which the key alone is known; false: its place depends on other columns. */
+bool layout_place_key(const struct layout *layout, const struct shape *shape, struct slice row_key,
+                      struct place *place);
 void place_deinit(struct place *place);
+/* Of a key's pattern with one column: that, and what stands before and behind it. False: it has none or several. */
+bool layout_only_column(const struct layout *layout, struct slice *before, uint16_t *column,
+                        struct slice *behind);
 
 /* Appends a date's or timestamp's seconds since 1970, "1763711227.5"; false: it is infinite, or none. Pure. */
 bool layout_epoch(struct slice text, struct buf *out);

@@ -13,8 +13,9 @@ enum { CHUNK = 512, SEEN_SLOTS = 1024, CAUSE_MAX_BYTES = 512 };
 
 struct step {
     struct write *write;
-    bool puts;  /* it has a place; else what there is goes */
-    bool known; /* `old` is what there is */
+    bool puts;    /* it has a place; else what there is goes */
+    bool guessed; /* it goes, and its key says from where: for what nothing is remembered of */
+    bool known;   /* `old` is what there is */
     struct entry old;
     size_t at; /* in plan->text: key, member, score */
     size_t key_len;
@@ -110,6 +111,10 @@ static void place_row(struct plan *plan, struct step *step) {
     case LAYOUT_NO_SCORE: refuse(plan, step, "no score: ", buf_slice(&place->score)); return;
     }
     step->puts = true;
+}
+
+static void note_place(struct plan *plan, struct step *step) {
+    const struct place *place = &plan->place;
     step->at = plan->text.len;
     step->key_len = place->key.len;
     step->member_len = place->member.len;
@@ -119,13 +124,21 @@ static void place_row(struct plan *plan, struct step *step) {
     buf_append_slice(&plan->text, buf_slice(&place->score));
 }
 
+static void take_write(struct plan *plan, const struct shape *shape, struct step *step) {
+    const struct write *write = step->write;
+    if (write->operation == WRITE_PUT && write->n_rows > 0)
+        place_row(plan, step);
+    else
+        step->guessed = layout_place_key(plan->layout, shape, write->key, &plan->place);
+    if (step->puts || step->guessed) note_place(plan, step);
+}
+
 void plan_begin(struct plan *plan, struct batch *batch) {
     plan->n_steps = plan->text.len = 0;
     replies_deinit(&plan->entries);
     struct write *write;
     for (size_t at = 0; (write = batch_next(batch, &at, batch->n_writes));) {
-        struct step *step = add_step(plan, write);
-        if (write->operation == WRITE_PUT && write->n_rows > 0) place_row(plan, step);
+        take_write(plan, batch->shape, add_step(plan, write));
     }
 }
 
@@ -250,8 +263,8 @@ static struct buf *command_of(struct plan *plan, struct target *target, size_t f
     return target_command(target);
 }
 
-static enum entry_kind entry_kind(const struct plan *plan) {
-    switch (layout_kind(plan->layout)) {
+enum entry_kind plan_entry_kind(const struct layout *layout) {
+    switch (layout_kind(layout)) {
     case LAYOUT_SET: return ENTRY_SET;
     case LAYOUT_SORTED_SET: return ENTRY_SORTED_SET;
     case LAYOUT_JSON:
@@ -261,7 +274,7 @@ static enum entry_kind entry_kind(const struct plan *plan) {
 }
 
 static bool stays(const struct plan *plan, const struct step *step) {
-    return step->puts && step->old.kind == entry_kind(plan) &&
+    return step->puts && step->old.kind == plan_entry_kind(plan->layout) &&
            slice_equal(step->old.key, key_of(plan, step)) &&
            slice_equal(step->old.member, member_of(plan, step));
 }
@@ -269,27 +282,34 @@ static bool stays(const struct plan *plan, const struct step *step) {
 static void append_removals(struct plan *plan, struct target *target) {
     for (size_t i = 0; i < plan->n_steps; i++) {
         const struct step *step = &plan->steps[i];
-        if (!step->known || stays(plan, step)) continue;
+        struct entry guess = {.kind = plan_entry_kind(plan->layout)};
+        if (step->guessed) {
+            guess.key = key_of(plan, step);
+            guess.member = member_of(plan, step);
+        }
+        if (step->known ? stays(plan, step) : !step->guessed) continue;
         buf_append(&plan->spans, &(struct span){0}, sizeof(struct span));
-        target_remove(target, &step->old);
+        target_remove(target, step->known ? &step->old : &guess);
     }
 }
 
-/* Several rows where the shape says so, those of a view's key: an array. */
-static struct slice document_of(struct plan *plan, const struct shape *shape,
-                                const struct write *write) {
-    struct buf *out = &plan->scratch;
-    out->len = 0;
+void plan_append_document(struct buf *out, const struct shape *shape, const struct write *write) {
     if (!shape->many) {
         document_append(out, shape, write->row);
-        return buf_slice(out);
+        return;
     }
     for (uint32_t i = 0; i < write->n_rows; i++) {
         buf_append_char(out, i ? ',' : '[');
         document_append(out, shape, write->row + (size_t)i * shape->n_columns);
     }
     buf_append_char(out, ']');
-    return buf_slice(out);
+}
+
+static struct slice document_of(struct plan *plan, const struct shape *shape,
+                                const struct write *write) {
+    plan->scratch.len = 0;
+    plan_append_document(&plan->scratch, shape, write);
+    return buf_slice(&plan->scratch);
 }
 
 /* The end of a run of at most CHUNK steps that put, from the next one that does; *n of them. */
@@ -397,7 +417,7 @@ static void append_entries(struct plan *plan, struct target *target) {
             const struct step *step = &plan->steps[i];
             if (!step->puts) continue;
             plan->scratch.len = 0;
-            entry_write(&plan->scratch, &(struct entry){.kind = entry_kind(plan),
+            entry_write(&plan->scratch, &(struct entry){.kind = plan_entry_kind(plan->layout),
                                                         .version = step->write->stamp.version,
                                                         .key = key_of(plan, step),
                                                         .member = member_of(plan, step)});

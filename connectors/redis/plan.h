@@ -32,4 +32,9 @@ void plan_append(struct plan *plan, struct batch *batch, struct target *target);
 /* After the commit; `replies` of plan_append's commands, from the first. */
 void plan_end(struct plan *plan, struct batch *batch, const struct replies *replies);
 
+/* What a layout's rows are remembered as. */
+enum entry_kind plan_entry_kind(const struct layout *layout);
+/* A row as JSON; several of a query's, where the shape says so, as an array. */
+void plan_append_document(struct buf *out, const struct shape *shape, const struct write *write);
+
 #endif

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "connectors/redis/compare.h"
 #include "connectors/redis/layout.h"
 #include "connectors/redis/link.h"
 #include "connectors/redis/plan.h"
@@ -21,6 +22,9 @@ struct sink {
     /* Of a load into nothing: its rows, of this version, meet none of before. 0: not known yet. */
     bool fresh;
     uint64_t load_version;
+    bool opened; /* else it is an instance that compares */
+    bool expires;
+    struct compare_scan scan;
 };
 
 /* ---- the configuration ---- */
@@ -115,6 +119,7 @@ static struct sink *redis_create(const struct connector_config *config,
     }
     sink->target = target_create(config->name, sink->link, deps->log);
     sink->plan = plan_create(sink->layout, config->ttl_ms);
+    sink->expires = config->ttl_ms > 0;
     return sink;
 }
 
@@ -164,6 +169,7 @@ static bool redis_open(struct sink *sink, const struct shape *shape, uint64_t sy
     mem_free(source);
     if (!opened) return false;
     memcpy(target->id, sink->state.id, sizeof sink->state.id);
+    sink->opened = true;
     target->empty = sink->state.n_rows == 0;
     sink->fresh = target->empty;
     sink->load_version = 0;
@@ -196,7 +202,9 @@ static bool meets_nothing(struct sink *sink, const struct batch *batch) {
 
 static bool redis_apply(struct sink *sink, struct batch *batch, struct error *err) {
     struct plan *plan = sink->plan;
-    if (!target_ready(sink->target, err)) return false;
+    if (!sink->opened && !layout_bind(sink->layout, batch->shape, err)) return false;
+    if (!(sink->opened ? target_ready(sink->target, err) : target_join(sink->target, err)))
+        return false;
     plan_begin(plan, batch);
     if (!meets_nothing(sink, batch) && !plan_is_empty(plan) &&
         !plan_look_up(plan, sink->target, err))
@@ -245,6 +253,29 @@ static bool redis_look(struct sink *sink, struct error *err) {
     return target_look(sink->target, err);
 }
 
+/* ---- comparing ---- */
+
+static struct compare_view view_of(const struct sink *sink) {
+    return (struct compare_view){.link = sink->link,
+                                 .target = sink->target,
+                                 .layout = sink->layout,
+                                 .expires = sink->expires};
+}
+
+static bool redis_compare(struct sink *sink, struct batch *batch, struct sink_entry *entries,
+                          struct error *err) {
+    struct compare_view view = view_of(sink);
+    return layout_bind(sink->layout, batch->shape, err) && link_open(sink->link, err) &&
+           compare_rows(&view, batch, entries, err);
+}
+
+static bool redis_scan(struct sink *sink, const struct shape *shape, bool first,
+                       struct key_page *page, struct error *err) {
+    struct compare_view view = view_of(sink);
+    return layout_bind(sink->layout, shape, err) && link_open(sink->link, err) &&
+           compare_scan_page(&view, &sink->scan, shape, first, page, err);
+}
+
 const struct sink_type redis_sink = {
     .name = "redis",
     .help = "Strings, hashes, sets or sorted sets of a Redis or Valkey",
@@ -263,5 +294,8 @@ const struct sink_type redis_sink = {
             .flush = redis_flush,
             .load_position = redis_load_position,
             .look = redis_look,
+            .compare = redis_compare,
+            .scan = redis_scan,
+            .versioned = true,
         },
 };

@@ -21,6 +21,7 @@ struct target {
     uint64_t n_tags;
 
     bool known; /* target_open has been here */
+    bool guest; /* target_join has */
     bool watching;
     char id[40];
     char tag[TAG_MAX];  /* as it was left */
@@ -207,6 +208,27 @@ bool target_read(struct target *target, struct slice commands, size_t n, struct 
     return false;
 }
 
+/* What the connector itself has written since we looked is none of ours. */
+bool target_join(struct target *target, struct error *err) {
+    if (!link_open(target->link, err)) return false;
+    struct buf out = {0};
+    append_watch(target, &out);
+    struct replies replies;
+    bool done = link_exchange(target->link, buf_slice(&out), 2, &replies, err) &&
+                first_error(target, &replies, 2, target->position_key, err);
+    if (done) {
+        const redisReply *hash = replies.at[1];
+        bool is_there = hash->type == REDIS_REPLY_ARRAY && hash->elements == 2;
+        copy_text(target->id, sizeof target->id, is_there ? hash->element[0] : hash);
+        copy_text(target->tag, sizeof target->tag, is_there ? hash->element[1] : hash);
+        done = target->id[0] || lost(target, "", err);
+    }
+    target->known = target->watching = target->guest = done;
+    replies_deinit(&replies);
+    buf_deinit(&out);
+    return done;
+}
+
 /* ---- a transaction ---- */
 
 void target_begin(struct target *target) {
@@ -222,7 +244,12 @@ struct buf *target_command(struct target *target) {
 
 size_t target_n_commands(const struct target *target) { return target->n_commands; }
 
+/* A guest touches the hash, so that the connector sees that something has happened, and leaves its tag. */
 static void append_position(struct target *target, const struct change_position *position) {
+    if (target->guest) {
+        command_text(target_command(target), 4, "HINCRBY", target->position_key, "repairs", "1");
+        return;
+    }
     snprintf(target->sent, sizeof target->sent, "%016" PRIX64 "-%" PRIu64, target->nonce,
              ++target->n_tags);
     if (!position) {
@@ -257,14 +284,14 @@ static bool judge_commit(struct target *target, struct replies *all, struct repl
     if (exec->type == REDIS_REPLY_ERROR) return link_refused(target->link, exec, "EXEC", err);
     if (exec->type == REDIS_REPLY_NIL) {
         /* Somebody touched the position. If it is as before, the next attempt will do. */
-        return compare(target, all->at[n + 3], err) &&
+        return (target->guest || compare(target, all->at[n + 3], err)) &&
                error_set(err, ERROR_CONFLICT, true, "redis %s: %s was touched by somebody",
                          link_name(target->link), target->position_key);
     }
     if (exec->type != REDIS_REPLY_ARRAY || exec->elements != n)
         return error_set(err, ERROR_PROTOCOL, true, "redis %s: not the answer of EXEC",
                          link_name(target->link));
-    snprintf(target->tag, sizeof target->tag, "%s", target->sent);
+    if (!target->guest) snprintf(target->tag, sizeof target->tag, "%s", target->sent);
     target->sent[0] = '\0';
     /* Not as we left it, a moment later: the next call will say so, this one was done. */
     struct error ignored;

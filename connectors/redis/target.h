@@ -51,12 +51,16 @@ bool target_open(struct target *target, const char *source, struct target_state 
 bool target_found(struct target *target, const char *source, uint64_t system,
                   struct target_state *state, struct error *err) MUST_CHECK;
 
+/* For another instance than the connector's: it writes beside that one, whose EXEC then does nothing and is repeated with
+ * what is there now. The position stays. ERROR_NOT_FOUND: there is none. */
+bool target_join(struct target *target, struct error *err) MUST_CHECK;
+
 /* Connects where that is needed. ERROR_NOT_FOUND: what is there is not what was left there. */
 bool target_ready(struct target *target, struct error *err) MUST_CHECK;
 /* The same, asked of the server. */
 bool target_look(struct target *target, struct error *err) MUST_CHECK;
 
-/* Sends what only reads, outside a transaction. */
+/* Sends what only reads, outside a transaction; to be called after target_ready or target_join. */
 bool target_read(struct target *target, struct slice commands, size_t n, struct replies *replies,
                  struct error *err) MUST_CHECK;
 
