@@ -21,6 +21,7 @@
 #include "connectors/runtime.h"
 #include "connectors/sender.h"
 #include "connectors/table_source.h"
+#include "connectors/topic_feed.h"
 #include "connectors/verify.h"
 
 enum {
@@ -52,6 +53,7 @@ struct connector {
     struct source source;
     struct deadletters *deadletters;
     struct sender *sender;
+    struct topic_feed *topic_feed; /* NULL: the feed is a slot's */
     struct runtime *runtime;
     struct verifier *verifier;
     _Atomic bool verify_stop;
@@ -211,12 +213,13 @@ static bool create_source(struct connector *connector, const struct connector_co
     char *name = mem_printf("freshet_%s", config->name);
     for (char *c = name; *c; c++)
         *c = *c == '-' ? '_' : (char)tolower((unsigned char)*c);
+    bool from_kafka = config->from == CONNECTOR_FROM_KAFKA;
     const char *slot = config->slot && config->slot[0] ? config->slot : name;
     bool named = config->publication && config->publication[0];
     const char *publication = named ? config->publication : slot;
     struct source_database database = {.url = config->database_url,
                                        .application_name = name,
-                                       .publication = publication,
+                                       .publication = from_kafka ? NULL : publication,
                                        .shared_publication = strcmp(publication, slot) != 0,
                                        .log = deps->log};
     if (config->n_views) {
@@ -258,11 +261,12 @@ static void create_threads_side(struct connector *connector, const struct connec
     struct gate_config gate = {.writes_per_second = config->rate_limit,
                                .breaker_failures = config->breaker_failures,
                                .breaker_pause_us = config->breaker_pause_ms * 1000};
+    bool from_kafka = config->from == CONNECTOR_FROM_KAFKA;
     char *rebuilt_path = mem_printf("%s/%s.rebuild.position", config->state_dir, config->name);
     connector->sender = sender_create(
         &(struct sender_config){.name = config->name,
                                 .table = config->table,
-                                .position_path = connector->position_path,
+                                .position_path = from_kafka ? NULL : connector->position_path,
                                 .rebuilt_path = rebuilt_path,
                                 .queue_bytes = QUEUE_BATCHES * batch_bytes,
                                 .save_interval_us = save_interval_ms * 1000,
@@ -288,6 +292,18 @@ static void create_threads_side(struct connector *connector, const struct connec
                                               .source = source,
                                               .figures = &connector->figures,
                                               .log = deps->log});
+    if (!from_kafka) return;
+    connector->topic_feed =
+        topic_feed_create(&(struct topic_feed_config){.name = config->name,
+                                                      .kafka = *config->kafka,
+                                                      .topic = config->topic,
+                                                      .group = config->group,
+                                                      .format = config->format},
+                          &(struct topic_feed_deps){.runtime = connector->runtime,
+                                                    .sender = connector->sender,
+                                                    .source = connector->table_source,
+                                                    .figures = &connector->figures,
+                                                    .log = deps->log});
 }
 
 struct connector *connector_create(const struct connector_config *config,
@@ -324,10 +340,14 @@ struct connector *connector_create(const struct connector_config *config,
 }
 
 bool connector_start(struct connector *connector, struct error *err) {
-    return sender_start(connector->sender, err);
+    return sender_start(connector->sender, err) &&
+           (!connector->topic_feed || topic_feed_start(connector->topic_feed, err));
 }
 
-void connector_stop(struct connector *connector) { sender_stop(connector->sender); }
+void connector_stop(struct connector *connector) {
+    if (connector->topic_feed) topic_feed_stop(connector->topic_feed);
+    sender_stop(connector->sender);
+}
 
 void connector_destroy(struct connector **connector) {
     struct connector *old = *connector;
@@ -335,6 +355,7 @@ void connector_destroy(struct connector **connector) {
     if (!old) return;
     metrics_forget(old->metrics, old);
     verifier_destroy(&old->verifier);
+    topic_feed_destroy(&old->topic_feed);
     runtime_destroy(&old->runtime);
     sender_destroy(&old->sender);
     if (old->sink) old->type->ops.destroy(&old->sink);
@@ -416,6 +437,10 @@ void connector_progress(struct connector *connector, struct connector_progress *
 }
 
 bool connector_can_rebuild(struct connector *connector, struct error *err) {
+    if (connector->topic_feed)
+        return error_set(err, ERROR_CONFIG, false,
+                         "connector %s: one that is fed from Kafka is not rebuilt",
+                         connector->name);
     if (connector->type->ops.take_over) return true;
     return error_set(err, ERROR_CONFIG, false, "connector %s: a target of type %s is not rebuilt",
                      connector->name, connector->type->name);
@@ -509,6 +534,8 @@ json_t *connector_status(struct connector *connector) {
     json_t *status = json_object();
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
         json_object_set_new(status, fields[i].name, fields[i].value);
+    if (connector->topic_feed)
+        json_object_set_new(status, "group", topic_feed_status(connector->topic_feed));
     json_t *verification = verifier_status(connector->verifier, 0, false);
     if (verification) json_object_set_new(status, "verification", verification);
     return status;

@@ -1,7 +1,7 @@
 /* connector.h: a connector keeps a sink equal to a table. As server/ sees all of them.
  *
  *     struct connector *connector = connector_create(&config, &deps, err);
- *     struct change_sink sink = connector_sink(connector);      give it to a feed on config.slot
+ *     struct change_sink sink = connector_sink(connector);      give it to a feed on config.slot, if that is what it is from
  *     connector_start(connector, err);  ...  connector_stop(connector);  connector_destroy(&connector);
  *
  * The runtime (runtime.c) owns batching, one write in flight a key, retries, dead letters and the position;
@@ -14,8 +14,10 @@
 #include <stdint.h>
 
 #include "base/change.h"
+#include "base/kafka.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "connectors/topic_row.h"
 
 /* A named query of the configuration, of which a connector keeps the results. */
 struct connector_dependency {
@@ -46,8 +48,13 @@ struct connector_config {
     uint32_t n_views;
     int64_t min_interval_ms; /* refresh: from one to the next of a view */
     const char *url;
-    const char *index;       /* default: the table's name */
-    const char *into;        /* view: "public.users_copy" */
+    const char *index; /* default: the table's name */
+    const char *into;  /* view: "public.users_copy" */
+    enum connector_from { CONNECTOR_FROM_SLOT, CONNECTOR_FROM_KAFKA } from;
+    const char *topic; /* from kafka */
+    const char *group; /* default: freshet_<name> */
+    const struct kafka_config *kafka;
+    struct topic_format format;
     const char *slot;        /* default: freshet_<name> with - as _ */
     const char *publication; /* default: the same */
     const char *mapping; /* a file: mappings and settings of the index; NULL: from the columns */

@@ -29,6 +29,8 @@ void figures_init(struct figures *figures, struct metrics *metrics, const char *
          "Times that the sink failed so often in a row that it was left alone for a while."},
         {&figures->give_ups, "slots_given_up_total",
          "Times that the slot was dropped because it retained more than max_retained_wal."},
+        {&figures->unreadable, "records_unreadable_total",
+         "Records of its topic that are no events of rows, or could not be followed."},
         {&figures->loads, "loads_total", "Initial loads begun."},
         {&figures->position_saves, "position_saves_total", "Positions made durable."},
         {&figures->verified, "verified_rows_total",

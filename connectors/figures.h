@@ -16,6 +16,7 @@ struct figures {
     struct metric *batches;
     struct metric *retries;
     struct metric *breaks;
+    struct metric *unreadable;
     struct metric *give_ups;
     struct metric *loads;
     struct metric *position_saves;

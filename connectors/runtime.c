@@ -31,6 +31,7 @@ struct runtime {
     uint64_t last_end_lsn;  /* end of the last one that had any */
     bool
         in_transaction; /* some of its changes were given, or of a load's rows, and more may come */
+    uint64_t fed_by;
     struct buf key;
     struct buf old_key;
 
@@ -158,6 +159,7 @@ static bool on_prepare(void *self, struct change_position *position, struct erro
     uint64_t system_identifier = 0;
     const struct source *source = &runtime->source;
     if (!source->ops->prepare(source->self, &shape, &system_identifier, err)) return false;
+    system_identifier ^= runtime->fed_by;
     bool opened = sender_open(runtime->sender, shape, system_identifier, position, err);
     shape_release(&runtime->shape);
     runtime->relation_oid = 0; /* the next relation is looked at anew */
@@ -452,6 +454,8 @@ struct change_sink runtime_sink(struct runtime *runtime) {
     };
     return (struct change_sink){.ops = &ops, .self = runtime, .name = runtime->name};
 }
+
+void runtime_fed_by(struct runtime *runtime, uint64_t hash) { runtime->fed_by = hash; }
 
 void runtime_give_up(struct runtime *runtime, uint64_t wal_bytes) {
     struct sender_status status;

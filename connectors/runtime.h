@@ -45,6 +45,9 @@ struct runtime *runtime_create(const struct runtime_config *config,
                                const struct runtime_deps *deps);
 void runtime_destroy(struct runtime **runtime);
 struct change_sink runtime_sink(struct runtime *runtime);
+/* What the rows come through, where versions are no LSNs: versions that came through another compare with nothing. Feed's thread,
+ * before `prepare`. */
+void runtime_fed_by(struct runtime *runtime, uint64_t hash);
 
 /* The slot retains too much: the session ends, the slot is dropped, and the table is loaded anew as soon as the sink can be
  * opened and is not paused. For a feed that makes a slot anew where the sink's position needs one that is gone. Any thread. */

@@ -69,6 +69,7 @@ struct sender {
     bool draining; /* end once the queue is empty, or at the first failure */
     bool quit;     /* end now */
     bool finished;
+    bool abandoned; /* the queue is to be dropped */
     bool restart;
     uint64_t opens;
     char opened_target[64];
@@ -91,7 +92,7 @@ struct sender *sender_create(const struct sender_config *config, const struct se
                              _Atomic bool *stop) {
     struct sender *sender = mem_zalloc(sizeof *sender);
     sender->name = mem_strdup(config->name);
-    sender->position_path = mem_strdup(config->position_path);
+    sender->position_path = config->position_path ? mem_strdup(config->position_path) : NULL;
     sender->rebuilt_path = mem_strdup(config->rebuilt_path);
     sender->queue_max_bytes = config->queue_bytes;
     sender->save_interval_us = config->save_interval_us;
@@ -161,7 +162,8 @@ static bool save_record(struct sender *sender, const struct change_position *pos
     if (!sender->ops->flush(sender->sink, position, err)) return false;
     sender->record.position = *position;
     sender->saved_us = clock_mono_us();
-    if (sender->ops->load_position) return true; /* the sink keeps it */
+    if (sender->ops->load_position || !sender->position_path)
+        return true; /* the sink keeps it, or the feed */
     if (!position_save(sender->position_path, &sender->record, err)) return false;
     metric_add(sender->figures->position_saves, 1);
     return true;
@@ -225,23 +227,26 @@ static bool open_sink(struct sender *sender, const struct shape *shape, uint64_t
                       struct change_position *position, struct error *err) {
     const struct sink_ops *ops = sender->ops;
     struct position_record *record = &sender->record;
-    struct resume resume;
-    if (!resume_load(&resume, sender->position_path, system_identifier, err)) return false;
+    struct resume resume = {.state = POSITION_ABSENT};
+    bool kept_here = sender->position_path != NULL;
+    if (kept_here && !resume_load(&resume, sender->position_path, system_identifier, err))
+        return false;
     if (!ops->open(sender->sink, shape, system_identifier, &sender->target, err)) return false;
     sender->shape = NULL;
     snprintf(record->target, sizeof record->target, "%s", sender->target.id);
     name_keys(shape, record->keys, sizeof record->keys);
     if (sender->source.ops->touch) /* its name tells what it is made by */
         snprintf(record->table, sizeof record->table, "%s.%s", shape->schema, shape->table);
-    if (!resume_adopt(&resume, sender->position_path, sender->rebuilt_path, &sender->target, record,
-                      err))
+    if (kept_here && !resume_adopt(&resume, sender->position_path, sender->rebuilt_path,
+                                   &sender->target, record, err))
         return false;
     *position = (struct change_position){.system_identifier = system_identifier};
     const char *why = NULL;
-    bool found = ops->load_position
+    bool found = ops->load_position && kept_here
                      ? ops->load_position(sender->sink, position, err)
                      : resume_choose(&resume, &sender->target, record, position, &why, err);
     if (why) log_warn(sender->log, "position_void", "connector=%s cause=\"%s\"", sender->name, why);
+    if (!kept_here) position->snapshot_done = true; /* what the feed gives is all there is */
     record->position = *position;
     return found;
 }
@@ -594,6 +599,10 @@ static void *run(void *arg) {
         int64_t wait_us = sender->head ? gate_wait_us(&sender->gate, now_us) : GATE_CLOSED;
         if (sender->opening.asked) {
             handle_opening(sender);
+        } else if (sender->abandoned) {
+            drop_queue(sender);
+            sender->abandoned = false;
+            pthread_cond_broadcast(&sender->done);
         } else if (may_retry(sender)) {
             queue_retry(sender);
         } else if (sender->unsaved && !sender->mid_transaction && now_us >= save_due_us) {
@@ -712,6 +721,25 @@ void sender_attached(struct sender *sender, const struct feed_identity *identity
         sender->applied_lsn = sender->saved_lsn = identity->start_lsn;
         sender->unsaved = true;
     }
+    pthread_mutex_unlock(&sender->lock);
+}
+
+void sender_target(struct sender *sender, char *id, size_t size) {
+    pthread_mutex_lock(&sender->lock);
+    snprintf(id, size, "%s", sender->target.id);
+    pthread_mutex_unlock(&sender->lock);
+}
+
+void sender_abandon(struct sender *sender, int64_t timeout_us) {
+    int64_t due_us = clock_mono_us() + timeout_us;
+    struct timespec due = {.tv_sec = due_us / 1000000, .tv_nsec = due_us % 1000000 * 1000};
+    pthread_mutex_lock(&sender->lock);
+    sender->session++;
+    sender->abandoned = true;
+    pthread_cond_broadcast(&sender->wake);
+    while (sender->abandoned && !sender->finished &&
+           pthread_cond_timedwait(&sender->done, &sender->lock, &due) != ETIMEDOUT)
+        continue;
     pthread_mutex_unlock(&sender->lock);
 }
 

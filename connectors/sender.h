@@ -31,7 +31,7 @@
 struct sender_config {
     const char *name;
     const char *table;         /* "public.users" */
-    const char *position_path; /* of the position file */
+    const char *position_path; /* of the position file; NULL: the feed keeps its position itself */
     const char *rebuilt_path;  /* of the one that a rebuild of the target leaves: resume_adopt */
     size_t queue_bytes;        /* batches waiting and in hand */
     int64_t save_interval_us;  /* between two saves of the position */
@@ -100,6 +100,12 @@ bool sender_has_room(struct sender *sender);
 uint64_t sender_confirmed_lsn(struct sender *sender);
 /* True after the sink's target was lost, until sender_open: the session must end and start over. */
 bool sender_must_restart(struct sender *sender, struct error *err);
+
+/* Of the target that sender_open has found: sink_target.id. */
+void sender_target(struct sender *sender, char *id, size_t size);
+/* What is queued must not be written any more: it is somebody else's now. Waits for the request that is under way, until
+ * `timeout_us` have passed. */
+void sender_abandon(struct sender *sender, int64_t timeout_us);
 
 /* Any thread. A request that is under way ends; what is read meanwhile waits in the queue, then at the server. */
 void sender_pause(struct sender *sender, bool paused);

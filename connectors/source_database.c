@@ -14,11 +14,12 @@ static const char session_settings[] =
     " -c statement_timeout=30s";
 
 void source_database_init(struct source_database *database, const struct source_database *from) {
-    *database = (struct source_database){.url = mem_strdup(from->url),
-                                         .application_name = mem_strdup(from->application_name),
-                                         .publication = mem_strdup(from->publication),
-                                         .shared_publication = from->shared_publication,
-                                         .log = from->log};
+    *database = (struct source_database){
+        .url = mem_strdup(from->url),
+        .application_name = mem_strdup(from->application_name),
+        .publication = from->publication ? mem_strdup(from->publication) : NULL,
+        .shared_publication = from->shared_publication,
+        .log = from->log};
 }
 
 void source_database_deinit(struct source_database *database) {
@@ -83,6 +84,7 @@ static bool ensure(const struct source_database *database, PGconn *conn, uint32_
 
 bool source_database_publish(const struct source_database *database, PGconn *conn, uint32_t n,
                              const struct catalog_table *const *tables, struct error *err) {
+    if (!database->publication) return true;
     for (uint32_t i = 0; i < n && database->shared_publication; i++) {
         bool exists;
         bool holds;

@@ -15,7 +15,7 @@
 struct source_database {
     const char *url;
     const char *application_name;
-    const char *publication;
+    const char *publication; /* NULL: none is wanted, changes come from elsewhere */
     bool shared_publication; /* somebody else's too: it must hold the tables, and is not changed */
     struct log *log;
 };

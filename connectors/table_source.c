@@ -334,6 +334,10 @@ static bool open_reader(void *self, struct row_reader *reader, struct error *err
     return read;
 }
 
+const struct catalog_table *table_source_described(const struct table_source *source) {
+    return source->described;
+}
+
 struct source table_source_as_source(struct table_source *source) {
     static const struct source_ops ops = {.prepare = prepare,
                                           .load_floor = load_floor,

@@ -168,8 +168,10 @@ void check_slots(struct check_context *context) {
     if (!check_streams(context)) return;
     int needed = check_cache_slot(context);
     if (config->roles & ROLE_CDC) needed += check_slot(context, config->cdc.slot);
-    for (uint32_t i = 0; i < config->n_connectors && config->roles & ROLE_CONNECTORS; i++)
-        needed += check_slot(context, config->connectors[i].slot);
+    for (uint32_t i = 0; i < config->n_connectors && config->roles & ROLE_CONNECTORS; i++) {
+        if (config->connectors[i].from == CONNECTOR_FROM_SLOT)
+            needed += check_slot(context, config->connectors[i].slot);
+    }
     PGresult *row = ask(context, "SELECT current_setting('max_replication_slots')::int, "
                                  "(SELECT count(*) FROM pg_replication_slots)");
     if (!row) return;
@@ -192,7 +194,7 @@ void check_senders(struct check_context *context) {
     if (!check_streams(context)) return;
     int needed = check_cache_has_slot(config);
     if (config->roles & ROLE_CDC) needed++;
-    if (config->roles & ROLE_CONNECTORS) needed += (int)config->n_connectors;
+    needed += (int)config_slot_connectors(config);
     PGresult *row = ask(context, "SELECT current_setting('max_wal_senders')::int, "
                                  "(SELECT count(*) FROM pg_stat_activity "
                                  "WHERE backend_type = 'walsender')");

@@ -134,6 +134,8 @@ static void check_connector_publications(struct check_context *context, struct w
     if (!(config->roles & ROLE_CONNECTORS)) return;
     for (uint32_t c = 0; c < config->n_connectors; c++) {
         struct wish wish = blank;
+        if (config->connectors[c].from != CONNECTOR_FROM_SLOT || !config->connectors[c].table)
+            continue;
         wish.owner = config->connectors[c].name;
         wish.name = config->connectors[c].publication;
         for (uint32_t i = 0; i < context->catalog->n_tables; i++) {

@@ -153,8 +153,50 @@ static const struct connector_query *take_query(const struct config *config,
     return taken;
 }
 
+/* ---- where changes come from ---- */
+
+static void check_from(const struct connector_check *c) {
+    static const struct {
+        const char *option;
+        enum connector_from from;
+    } of_one[] = {
+        {"slot", CONNECTOR_FROM_SLOT},         {"publication", CONNECTOR_FROM_SLOT},
+        {"load_readers", CONNECTOR_FROM_SLOT}, {"max_retained_wal", CONNECTOR_FROM_SLOT},
+        {"topic", CONNECTOR_FROM_KAFKA},       {"group", CONNECTOR_FROM_KAFKA},
+    };
+    enum connector_from from = c->connector->from;
+    for (size_t i = 0; i < sizeof of_one / sizeof *of_one; i++) {
+        if (of_one[i].from != from && said(c, of_one[i].option) != NULL)
+            wrong(c, of_one[i].option, "is no option of from: %s",
+                  from == CONNECTOR_FROM_KAFKA ? "kafka" : "slot");
+    }
+    if (from != CONNECTOR_FROM_KAFKA) return;
+    const char *encoding = c->config->cdc.format.encoding;
+    if (!c->config->cdc.kafka.brokers)
+        wrong(c, "from", "is kafka, and cdc.kafka.brokers is not set");
+    if (!c->connector->table) wrong(c, "from", "is kafka, which needs a table");
+    if (encoding && strcmp(encoding, "json") != 0 && strcmp(encoding, "json-schema") != 0)
+        wrong(c, "from", "is kafka, which reads json and json-schema; cdc.format.encoding is %s",
+              encoding);
+}
+
+static void finish_kafka(struct config *config, struct connector_config *connector) {
+    if (connector->from != CONNECTOR_FROM_KAFKA) return;
+    const struct publisher_config *cdc = &config->cdc;
+    connector->kafka = &cdc->kafka;
+    connector->format = (struct topic_format){.decimals = (enum topic_decimals)cdc->format.decimals,
+                                              .times = (enum topic_times)cdc->format.times,
+                                              .bytes = (enum topic_bytes)cdc->format.bytes};
+    const char *dot = strchr(connector->table, '.');
+    char *topic = mem_printf("%s.%s%s", cdc->prefix, dot ? "" : "public.", connector->table);
+    if (!connector->topic) connector->topic = arena_strdup(config->arena, topic);
+    mem_free(topic);
+    if (!connector->group) connector->group = default_slot(config, connector->name);
+}
+
 static void check_connector(const struct connector_check *c) {
     check_options(c);
+    check_from(c);
     check_source(c);
     const char *table = c->connector->table;
     if (table && (!pattern_valid(table) || strchr(table, '*')))
@@ -213,6 +255,7 @@ void config_finish_connectors(struct config *config) {
         struct connector_config *connector = &config->connectors[i];
         connector->database_url = config->database_url;
         connector->state_dir = config->state_dir;
+        finish_kafka(config, connector);
         const struct connector_check check = {.config = config, .i = i, .connector = connector};
         if (connector->n_views)
             connector->table = beneath(config->arena, "refresh", connector->name);
@@ -240,6 +283,13 @@ static void verify_columns(const struct connector_check *c, const struct catalog
     bool names_some = c->connector->routing || c->connector->document;
     if (names_some && !connector_fits(c->connector, table, &option, &err))
         wrong(c, option, "%s", err.message);
+}
+
+uint32_t config_slot_connectors(const struct config *config) {
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < config->n_connectors && config->roles & ROLE_CONNECTORS; i++)
+        n += config->connectors[i].from == CONNECTOR_FROM_SLOT;
+    return n;
 }
 
 void config_verify_connectors(const struct config *config, const struct catalog *catalog,

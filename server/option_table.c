@@ -226,8 +226,9 @@ static const struct option connector_options[] = {
              "`users:by_country:{country}`."},
     {"as", OPTION_WORD, IN(connector_config, as), .choices = "json|hash|set|sorted-set",
      .shown = "json",
-     .help = "Of `redis`: what a row is there: a string of JSON, a hash of its columns, or a member "
-             "of the set or sorted set at `key`."},
+     .help =
+         "Of `redis`: what a row is there: a string of JSON, a hash of its columns, or a member "
+         "of the set or sorted set at `key`."},
     {"member", STRING, IN(connector_config, member), .shown = "the row's key",
      .help = "Of `redis`: the member, with columns in braces as in `key`."},
     {"score", STRING, IN(connector_config, score),
@@ -241,12 +242,22 @@ static const struct option connector_options[] = {
      .help = "Of `redis`: the certificate's key."},
     {"views", OPTION_LIST, IN(connector_config, views),
      .count_offset = offsetof(struct connector_config, n_views), .count_size = sizeof(uint32_t),
-     .help = "Of `refresh`: materialized views, `schema.name`, which are refreshed when a table that "
-             "they read has changed: those that were touched during a `batch_interval`, one after "
-             "the other, each after those that it reads. Each wants a unique index."},
+     .help =
+         "Of `refresh`: materialized views, `schema.name`, which are refreshed when a table that "
+         "they read has changed: those that were touched during a `batch_interval`, one after "
+         "the other, each after those that it reads. Each wants a unique index."},
     {"min_interval", DURATION, IN(connector_config, min_interval_ms), .initial = "1s",
      .max = 24 * 3600 * 1000,
      .help = "Of `refresh`: the time from one refresh of a view to the next, at least."},
+    {"from", CHOICE, IN(connector_config, from), .choices = "slot|kafka", .initial = "slot",
+     .help = "Where changes come from: a replication slot of its own; or the topic of the table's "
+             "rows, as a member of a consumer group, at the brokers and with the format of `cdc`. "
+             "Members share the topic's partitions."},
+    {"topic", STRING, IN(connector_config, topic), .shown = "`PREFIX.SCHEMA.TABLE`",
+     .help = "With `from: kafka`: the topic, of Debezium's events in JSON. It holds every row: it "
+             "is compacted, or keeps all records."},
+    {"group", STRING, IN(connector_config, group), .shown = "`freshet_NAME`",
+     .help = "With `from: kafka`: the consumer group."},
     {"slot", STRING, IN(connector_config, slot), .shown = "`freshet_NAME`",
      .help = "Its replication slot: lower-case letters, digits and `_`."},
     {"publication", STRING, IN(connector_config, publication), .shown = "`freshet_NAME`",

@@ -11,8 +11,10 @@ static void add(struct samplers *samplers, const struct config *config,
     const char **slots = mem_calloc(config->n_connectors + 2, sizeof *slots);
     if (config->roles & ROLE_CACHE && config->cache.slot) slots[n++] = config->cache.slot;
     if (config->roles & ROLE_CDC) slots[n++] = config->cdc.slot;
-    for (uint32_t i = 0; i < config->n_connectors && config->roles & ROLE_CONNECTORS; i++)
-        slots[n++] = config->connectors[i].slot;
+    for (uint32_t i = 0; i < config->n_connectors && config->roles & ROLE_CONNECTORS; i++) {
+        if (config->connectors[i].from == CONNECTOR_FROM_SLOT)
+            slots[n++] = config->connectors[i].slot;
+    }
     struct metrics *labelled = NULL;
     if (config->source) {
         char *label = mem_printf("source=\"%s\"", config->source);

@@ -140,8 +140,10 @@ static bool create_connector(struct service *s, uint32_t i, struct error *err) {
         .spool = &s->config->cdc_spool,
         .failover = s->config->cdc_failover,
     };
-    pump_init(&s->connector_pumps[i], s, "connectors", config->name, &feed,
-              connector_sink(s->connectors[i]), s->metrics);
+    s->connector_pumps[i] = (struct pump){.role = "connectors", .name = config->name};
+    if (config->from == CONNECTOR_FROM_SLOT) /* else it has its feed itself */
+        pump_init(&s->connector_pumps[i], s, "connectors", config->name, &feed,
+                  connector_sink(s->connectors[i]), s->metrics);
     s->rebuildings[i] =
         rebuilding_create(&(struct rebuilding_config){.connector = config, .feed = &feed},
                           &(struct rebuilding_deps){.connector = s->connectors[i],
@@ -213,7 +215,7 @@ static bool start_parts(struct service *s, struct error *err) {
     for (; s->n_started_connectors < s->n_connectors; s->n_started_connectors++) {
         uint32_t i = s->n_started_connectors;
         if (!connector_start(s->connectors[i], err) ||
-            !feed_start(s->connector_pumps[i].feed, err) ||
+            (s->connector_pumps[i].feed && !feed_start(s->connector_pumps[i].feed, err)) ||
             !rebuilding_resume(s->rebuildings[i], err))
             return error_prefix(err, "connector \"%s\"", s->connector_pumps[i].name);
     }
@@ -235,7 +237,7 @@ void service_stop(struct service *s) {
         feed_stop(s->publishings[i].pump.feed);
     for (uint32_t i = 0; i < s->n_started_connectors; i++) {
         rebuilding_stop(s->rebuildings[i]);
-        feed_stop(s->connector_pumps[i].feed);
+        if (s->connector_pumps[i].feed) feed_stop(s->connector_pumps[i].feed);
         connector_stop(s->connectors[i]);
     }
     s->n_started_connectors = 0;
@@ -279,6 +281,7 @@ void service_supervise(struct service *s, int64_t now_us) {
 }
 
 static bool has_failed(struct pump *pump) {
+    if (!pump->feed) return false;
     struct feed_status status;
     feed_status(pump->feed, &status);
     return status.state == FEED_FAILED && !status.looks_again;
@@ -370,7 +373,7 @@ json_t *service_snapshots(struct service *s, const char *source) {
 
 void service_retains(struct service *s, const char *slot, uint64_t wal_bytes) {
     for (uint32_t i = 0; i < s->n_connectors; i++) {
-        if (strcmp(s->config->connectors[i].slot, slot) == 0)
+        if (s->connector_pumps[i].feed && strcmp(s->config->connectors[i].slot, slot) == 0)
             connector_retains(s->connectors[i], wal_bytes);
     }
 }
