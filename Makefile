@@ -319,6 +319,10 @@ bench-snapshot: $(B)/freshet build/venv/.complete   ## the initial snapshot into
 bench-cdc: $(B)/freshet build/venv/.complete   ## rows into Kafka beside pg_recvlogical (ARGS, e.g. --debezium)
 	@build/venv/bin/python tests/bench/bench-cdc $(B) --json build/bench-cdc.json $(ARGS)
 
+.PHONY: bench-connector
+bench-connector: $(B)/freshet build/venv/.complete   ## connectors beside what their targets can take (ARGS, e.g. --rows, --only search)
+	@build/venv/bin/python tests/bench/bench-connector $(B) --json build/bench-connector.json $(ARGS)
+
 .PHONY: bench-streaming
 bench-streaming: $(B)/freshet build/venv/.complete   ## a large transaction, sent while it is open or at its commit (ARGS)
 	@build/venv/bin/python tests/bench/bench-streaming $(B) $(ARGS)

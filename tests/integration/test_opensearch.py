@@ -38,6 +38,7 @@ class Connector:
                 }
             ],
         }
+        settings["connectors"] = [{key: value for key, value in one.items() if value is not None} for one in settings["connectors"]]
         settings.update(config or {})
         self.freshet = freshet(db, settings, start=False)
         # Below its own folder, wherever the process runs.

@@ -29,8 +29,9 @@ class OpenSearch:
     opensearch.delete_index("users"), opensearch.stop(), opensearch.start()
     """
 
-    def __init__(self, workshop):
+    def __init__(self, workshop, java="-Xms512m -Xmx512m -XX:TieredStopAtLevel=1"):
         self._workshop = workshop
+        self._java = java
         self._folder = workshop.make_folder("opensearch", unprivileged=True)
         self._data = data_folder(workshop)
         self.port = free_port()
@@ -63,7 +64,7 @@ class OpenSearch:
             env={
                 "OPENSEARCH_JAVA_HOME": java_home(),
                 "OPENSEARCH_PATH_CONF": self._folder / "config",
-                "OPENSEARCH_JAVA_OPTS": "-Xms512m -Xmx512m -XX:TieredStopAtLevel=1",
+                "OPENSEARCH_JAVA_OPTS": self._java,
                 "OPENSEARCH_TMPDIR": self._folder,
                 "HOME": self._folder,
             },
