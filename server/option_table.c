@@ -213,6 +213,9 @@ static const struct option connector_options[] = {
      .help = "Of `webhook`: the key of the signature, as text, or `whsec_` and the key in base64."},
     {"timeout", DURATION, IN(connector_config, timeout_ms), .shown = "30s", .min = 100,
      .max = 10 * 60 * 1000, .help = "Of `webhook`: how long an answer may take."},
+    {"concurrency", COUNT, IN(connector_config, concurrency), .shown = "1", .min = 1, .max = 64,
+     .help = "Of `webhook`: requests that are sent at the same time at most; a key's changes stay "
+             "in order."},
     {"path", STRING, IN(connector_config, path),
      .help = "Of `archive`: the folder that the segments and the manifest are in; made if absent."},
     {"segment_size", SIZE, IN(connector_config, segment_bytes), .shown = "64MiB", .min = 1024,

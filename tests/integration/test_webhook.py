@@ -1,6 +1,7 @@
 """The webhook connector: a receiver that checks signatures, keeps what it is told, and has its troubles."""
 
 import json
+import random
 import ssl
 import threading
 
@@ -161,6 +162,27 @@ def test_a_receiver_that_does_not_answer_is_given_up_in_time(db, hook, wait_unti
     hooks.wait_equal()
     release.set()
     assert hung and hooks.metric("retries_total") >= 1
+
+
+def test_several_requests_at_a_time_keep_the_order_of_a_key(db, hook, wait_until):
+    db.execute(USERS)
+    fill(db, 300)
+    hooks = hook(concurrency=4, batch_interval="20ms")
+    hooks.wait_equal()
+    handle = hooks.receiver.handle
+    choice = random.Random(3)
+
+    def slowly(request):
+        threading.Event().wait(choice.random() / 50)
+        return handle(request)
+
+    hooks.receiver.handle = slowly
+    writers = Writers(db)
+    wait_until(lambda: writers.transactions > 300, 30, "writers write")
+    writers.end()
+    hooks.wait_equal()
+    assert 2 <= hooks.receiver.most <= 4
+    assert hooks.receiver.repeats == 0
 
 
 def has(name):
