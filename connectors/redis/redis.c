@@ -153,8 +153,8 @@ static bool take_target(struct sink *sink, const char *source, uint64_t system, 
         if (!give_up_foreign(sink, err)) return false;
         state->n_rows = 0;
     }
-    return (state->id[0] && !foreign && state->same_source) ||
-           target_found(sink->target, source, system, state, err);
+    *founded = !state->id[0] || foreign || !state->same_source;
+    return !*founded || target_found(sink->target, source, system, state, err);
 }
 
 static bool redis_open(struct sink *sink, const struct shape *shape, uint64_t system_identifier,
@@ -165,12 +165,14 @@ static bool redis_open(struct sink *sink, const struct shape *shape, uint64_t sy
                          "a query of several rows a key goes with as: json alone");
     if (!layout_bind(sink->layout, shape, err)) return false;
     char *source = name_source(sink, shape);
-    bool opened = take_target(sink, source, system_identifier, err);
+    bool founded;
+    bool opened = take_target(sink, source, system_identifier, &founded, err);
     mem_free(source);
     if (!opened) return false;
     memcpy(target->id, sink->state.id, sizeof sink->state.id);
     sink->opened = true;
     target->empty = sink->state.n_rows == 0;
+    target->made = founded && target->empty;
     sink->fresh = target->empty;
     sink->load_version = 0;
     return true;
