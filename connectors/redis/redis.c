@@ -145,7 +145,9 @@ static bool give_up_foreign(struct sink *sink, struct error *err) {
     return target_sweep(sink->target, UINT64_MAX, &removed, &newer, err);
 }
 
-static bool take_target(struct sink *sink, const char *source, uint64_t system, struct error *err) {
+/* *founded: the life that goes on began here. */
+static bool take_target(struct sink *sink, const char *source, uint64_t system, bool *founded,
+                        struct error *err) {
     struct target_state *state = &sink->state;
     if (!target_open(sink->target, source, state, err)) return false;
     bool foreign = state->id[0] && state->position.system_identifier != system;
