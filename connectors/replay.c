@@ -46,6 +46,15 @@ static bool try_again(struct replay *replay, const struct error *err) {
 
 /* ---- the sink ---- */
 
+/* Whatever the sink had before, the connector's own position does not tell of it any more. */
+static bool forget_position(const struct connector_config *config, struct error *err) {
+    char *path = mem_printf("%s/%s.position", config->state_dir, config->name);
+    bool gone = unlink(path) == 0 || errno == ENOENT;
+    if (!gone) error_set(err, ERROR_SYSTEM, false, "cannot remove %s: %s", path, strerror(errno));
+    mem_free(path);
+    return gone;
+}
+
 static bool open_sink(struct replay *replay, struct error *err) {
     struct sink_target target;
     bool ok;
@@ -56,7 +65,7 @@ static bool open_sink(struct replay *replay, struct error *err) {
     if (!ok) return false;
     backoff_reset(&replay->backoff);
     replay->opened = true;
-    if (target.made || target.ours || target.empty) return true;
+    if (target.made || target.ours || target.empty) return forget_position(replay->config, err);
     return error_set(err, ERROR_CONFLICT, false,
                      "the target holds what Freshet did not write: empty it, or name another");
 }
@@ -142,21 +151,12 @@ static bool on_record(void *self, const struct record *record, struct error *err
 
 /* ---- from end to end ---- */
 
-/* Whatever the sink had before, the connector's own position does not tell of it any more. */
-static bool forget_position(const struct connector_config *config, struct error *err) {
-    char *path = mem_printf("%s/%s.position", config->state_dir, config->name);
-    bool gone = unlink(path) == 0 || errno == ENOENT;
-    if (!gone) error_set(err, ERROR_SYSTEM, false, "cannot remove %s: %s", path, strerror(errno));
-    mem_free(path);
-    return gone;
-}
-
 static bool run(struct replay *replay, const char *archive, struct error *err) {
     const struct archive_handler handler = {
         .begin = on_begin, .shape = on_shape, .record = on_record, .self = replay};
     struct archive_sums sums = {0};
-    bool ok = forget_position(replay->config, err) && archive_read(archive, &handler, &sums, err) &&
-              apply(replay, err) && (!replay->opened || flush(replay, err));
+    bool ok = archive_read(archive, &handler, &sums, err) && apply(replay, err) &&
+              (!replay->opened || flush(replay, err));
     replay->replayed->segments = sums.segments;
     replay->replayed->records = sums.records;
     return ok;

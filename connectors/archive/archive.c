@@ -12,7 +12,6 @@ enum { DEFAULT_SEGMENT_BYTES = 64 * 1024 * 1024, DEFAULT_SEGMENT_AGE_MS = 60 * 6
 
 struct sink {
     struct store *store;
-    char *table;
     struct buf lines;
 };
 
@@ -26,7 +25,6 @@ static struct sink *archive_create(const struct connector_config *config,
         return NULL;
     }
     struct sink *sink = mem_zalloc(sizeof *sink);
-    sink->table = mem_strdup(config->table);
     int64_t age_ms =
         config->segment_interval_ms ? config->segment_interval_ms : DEFAULT_SEGMENT_AGE_MS;
     sink->store = store_create(&(struct store_config){
@@ -42,7 +40,6 @@ static void archive_destroy(struct sink **sink) {
     if (!old) return;
     store_destroy(&old->store);
     buf_deinit(&old->lines);
-    mem_free(old->table);
     mem_free(old);
 }
 
@@ -51,12 +48,14 @@ static bool archive_open(struct sink *sink, const struct shape *shape, uint64_t 
     struct buf keys = {0};
     for (uint16_t i = 0; i < shape->n_keys; i++)
         buf_printf(&keys, "%s%s", i ? "," : "", shape->columns[shape->keys[i]].name);
+    char *table = mem_printf("%s.%s", shape->schema, shape->table);
     bool opened = store_open(sink->store,
-                             &(struct store_identity){.table = sink->table,
+                             &(struct store_identity){.table = table,
                                                       .keys = buf_text(&keys),
                                                       .system_identifier = system_identifier},
                              err);
     buf_deinit(&keys);
+    mem_free(table);
     /* A TRUNCATE may come before the first row. */
     opened = opened && store_reshape(sink->store, shape, err);
     bool empty = opened && store_manifest(sink->store)->n_closed == 0;
@@ -114,7 +113,6 @@ static bool archive_load_position(struct sink *sink, struct change_position *pos
 /* The folder is made at the start; one that is there must be an archive of this table, or empty. */
 static bool archive_probe(const struct connector_config *config, const struct shape *shape,
                           const char **option, struct error *err) {
-    (void)shape;
     *option = "path";
     if (access(config->path, F_OK) != 0) return true;
     if (access(config->path, W_OK | X_OK) != 0)
@@ -122,9 +120,11 @@ static bool archive_probe(const struct connector_config *config, const struct sh
     struct manifest manifest;
     bool absent;
     if (!store_read_manifest(config->path, &manifest, &absent, err)) return false;
-    bool ok = absent || strcmp(manifest.table, config->table) == 0 ||
+    char *table = shape ? mem_printf("%s.%s", shape->schema, shape->table) : NULL;
+    bool ok = absent || !table || strcmp(manifest.table, table) == 0 ||
               error_set(err, ERROR_CONFLICT, false, "%s is an archive of %s", config->path,
                         manifest.table);
+    mem_free(table);
     manifest_deinit(&manifest);
     return ok;
 }
