@@ -6,8 +6,8 @@
 #include "base/http.h"
 #include "base/mem.h"
 #include "connectors/opensearch/bulk.h"
-#include "connectors/opensearch/compare.h"
 #include "connectors/opensearch/generation.h"
+#include "connectors/opensearch/index_compare.h"
 #include "connectors/opensearch/mapping_file.h"
 #include "connectors/opensearch/probe.h"
 #include "connectors/opensearch/search_index.h"
@@ -37,7 +37,7 @@ struct sink {
     char *bulk_path;
     size_t max_bytes; /* of a request's body */
     struct buf body;
-    struct compare_scan scan; /* of an instance that compares */
+    struct index_scan scan; /* of an instance that compares */
 };
 
 static void opensearch_destroy(struct sink **sink) {
@@ -238,13 +238,13 @@ static bool opensearch_flush(struct sink *sink, const struct change_position *po
 
 static bool opensearch_compare(struct sink *sink, struct batch *batch, struct sink_entry *entries,
                                struct error *err) {
-    return compare_documents(&sink->index, !sink->pipeline, batch, entries, err);
+    return index_compare(&sink->index, !sink->pipeline, batch, entries, err);
 }
 
 static bool opensearch_scan(struct sink *sink, const struct shape *shape, bool first,
                             struct key_page *page, struct error *err) {
-    if (!compare_scan_page(&sink->index, &sink->scan, shape, first, page, err)) return false;
-    if (!page->n) compare_scan_end(&sink->index, &sink->scan);
+    if (!index_scan_page(&sink->index, &sink->scan, shape, first, page, err)) return false;
+    if (!page->n) index_scan_end(&sink->index, &sink->scan);
     return true;
 }
 

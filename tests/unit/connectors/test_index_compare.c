@@ -1,5 +1,5 @@
 /* The answer to an _mget. */
-#include "connectors/opensearch/compare.h"
+#include "connectors/opensearch/index_compare.h"
 
 #include "connectors/json_digest.h"
 #include "rows.h"
@@ -9,7 +9,7 @@
 #define ABSENT "{\"_index\":\"users\",\"_id\":\"2\",\"found\":false}"
 
 static bool reads(const char *answer, struct sink_entry *entries, size_t n, struct error *err) {
-    return compare_read(slice_from(answer), entries, n, err);
+    return index_compare_read(slice_from(answer), entries, n, err);
 }
 
 static void documents_come_in_the_requests_order(void **state) {

@@ -1,4 +1,4 @@
-#include "connectors/opensearch/compare.h"
+#include "connectors/opensearch/index_compare.h"
 
 #include <jansson.h>
 #include <stdlib.h>
@@ -57,7 +57,8 @@ static bool find_documents(struct json_walk *walk, struct slice *docs) {
     return false;
 }
 
-bool compare_read(struct slice answer, struct sink_entry *entries, size_t n, struct error *err) {
+bool index_compare_read(struct slice answer, struct sink_entry *entries, size_t n,
+                        struct error *err) {
     struct json_walk walk = {answer.data, answer.data + answer.len};
     struct slice docs;
     if (!answer.len || !find_documents(&walk, &docs)) return invalid(err, "it has no documents");
@@ -107,8 +108,8 @@ static void ask_for(struct request *request, const struct batch *batch, size_t p
     request->places[request->n++] = place;
 }
 
-static bool send(struct search_index *index, struct request *request, struct sink_entry *read,
-                 struct error *err) {
+static bool get_documents(struct search_index *index, struct request *request,
+                          struct sink_entry *read, struct error *err) {
     buf_append_text(&request->body, "]}");
     char *path = mem_printf("%s/_mget", index->alias_path);
     struct http_body body = {"application/json", buf_slice(&request->body)};
@@ -116,8 +117,9 @@ static bool send(struct search_index *index, struct request *request, struct sin
     bool done = http_request(index->http, "POST", path, &body, &response, err);
     mem_free(path);
     if (!done) return false;
-    done = response.status == 200 ? compare_read(buf_slice(&response.body), read, request->n, err)
-                                  : http_refused(&response, "_mget", err);
+    done = response.status == 200
+               ? index_compare_read(buf_slice(&response.body), read, request->n, err)
+               : http_refused(&response, "_mget", err);
     http_response_deinit(&response);
     return done;
 }
@@ -134,8 +136,8 @@ static void judge(const struct request *request, const struct sink_entry *read, 
     }
 }
 
-bool compare_documents(struct search_index *index, bool content, struct batch *batch,
-                       struct sink_entry *entries, struct error *err) {
+bool index_compare(struct search_index *index, bool content, struct batch *batch,
+                   struct sink_entry *entries, struct error *err) {
     struct request request = {0};
     struct sink_entry read[GET_DOCUMENTS];
     size_t places[GET_DOCUMENTS];
@@ -152,7 +154,7 @@ bool compare_documents(struct search_index *index, bool content, struct batch *b
             ask_for(&request, batch, at);
         }
         if (!request.n) continue;
-        done = send(index, &request, read, err);
+        done = get_documents(index, &request, read, err);
         if (done) judge(&request, read, content, batch, entries);
     }
     buf_deinit(&request.body);
@@ -164,7 +166,7 @@ bool compare_documents(struct search_index *index, bool content, struct batch *b
 
 /* ---- all ids ---- */
 
-void compare_scan_end(struct search_index *index, struct compare_scan *scan) {
+void index_scan_end(struct search_index *index, struct index_scan *scan) {
     long status;
     struct error ignored; /* it ends by itself */
     if (scan->scroll_id)
@@ -187,7 +189,7 @@ static bool begin_scan(struct search_index *index, json_t **answer, struct error
     return done;
 }
 
-static bool next_page(struct search_index *index, const struct compare_scan *scan, json_t **answer,
+static bool next_page(struct search_index *index, const struct index_scan *scan, json_t **answer,
                       struct error *err) {
     return rest_must(index->http, "POST", "/_search/scroll",
                      json_pack("{s:s, s:s}", "scroll", "10m", "scroll_id", scan->scroll_id), answer,
@@ -209,11 +211,10 @@ static void take_hits(const struct shape *shape, const json_t *answer, struct ke
     buf_deinit(&key);
 }
 
-bool compare_scan_page(struct search_index *index, struct compare_scan *scan,
-                       const struct shape *shape, bool first, struct key_page *page,
-                       struct error *err) {
+bool index_scan_page(struct search_index *index, struct index_scan *scan, const struct shape *shape,
+                     bool first, struct key_page *page, struct error *err) {
     json_t *answer = NULL;
-    if (first) compare_scan_end(index, scan);
+    if (first) index_scan_end(index, scan);
     if (!(first ? begin_scan(index, &answer, err) : next_page(index, scan, &answer, err)))
         return false;
     const char *scroll_id = json_string_value(json_object_get(answer, "_scroll_id"));

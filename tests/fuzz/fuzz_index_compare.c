@@ -5,7 +5,7 @@
 #include "base/assert.h"
 #include "base/buf.h"
 #include "connectors/json_digest.h"
-#include "connectors/opensearch/compare.h"
+#include "connectors/opensearch/index_compare.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -13,7 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct slice text = slice_make(data, size);
     struct sink_entry entries[3];
     struct error err = {0};
-    bool read = compare_read(text, entries, 3, &err);
+    bool read = index_compare_read(text, entries, 3, &err);
     ASSERT(read || err.message[0]);
     uint64_t digest;
     if (json_digest(text, &digest)) {
