@@ -1,6 +1,7 @@
-"""OpenSearch, one node without its security plugin."""
+"""OpenSearch, one node without its security plugin: 2.x, or with FRESHET_TEST_OPENSEARCH=3 the 3.x, which wants Java 21."""
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -16,8 +17,15 @@ def data_folder(workshop):
     return workshop.make_folder("opensearch-data", unprivileged=True, below=None if "/" in mounts else Path("/dev/shm"))
 
 
-def java_home():
-    return Path(os.path.realpath(shutil.which("java"))).parents[1]
+def java_home(least):
+    """Of the java on the path, or else of one below /usr/lib/jvm that is new enough."""
+    homes = [Path(os.path.realpath(shutil.which("java"))).parents[1], *sorted(Path("/usr/lib/jvm").glob("*"))]
+    for home in homes:
+        release = home / "release"
+        version = re.search(r'JAVA_VERSION="(\d+)', release.read_text()) if release.exists() else None
+        if version and int(version[1]) >= least and (home / "bin/java").exists():
+            return home
+    raise RuntimeError(f"OpenSearch wants Java {least} or newer")
 
 
 class OpenSearch:
@@ -36,7 +44,8 @@ class OpenSearch:
         self._data = data_folder(workshop)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        home = workshop.part("opensearch") / "home"
+        self._newer = os.environ.get("FRESHET_TEST_OPENSEARCH") == "3"
+        home = workshop.part("opensearch3" if self._newer else "opensearch") / "home"
         workshop.run(["cp", "-r", home / "config", self._folder / "config"], unprivileged=True)
         # Its own options write a log of the collector below its home, which is not ours to write to.
         options = self._folder / "config" / "jvm.options"
@@ -62,7 +71,7 @@ class OpenSearch:
             name="opensearch",
             unprivileged=True,
             env={
-                "OPENSEARCH_JAVA_HOME": java_home(),
+                "OPENSEARCH_JAVA_HOME": java_home(21 if self._newer else 11),
                 "OPENSEARCH_PATH_CONF": self._folder / "config",
                 "OPENSEARCH_JAVA_OPTS": self._java,
                 "OPENSEARCH_TMPDIR": self._folder,
