@@ -55,11 +55,34 @@ static void a_document_that_cannot_be_read_is_no_absent_one(void **state) {
     assert_int_equal(err.code, ERROR_NOT_FOUND);
 }
 
+/* An id and a routing of the index are a row's key again. */
+static void a_key_is_put_together_as_it_was_taken_apart(void **state) {
+    (void)state;
+    struct shape *shape = users_shape();
+    struct buf whole = {0};
+    struct buf id = {0};
+    struct buf routing = {0};
+    struct buf again = {0};
+    assert_true(shape_set_parts(shape, "name", NULL));
+    assert_true(shape_append_key(shape, ROW(V("4:2"), V("a%:b"), V(NULL)), &whole));
+    shape_split_key(shape, buf_slice(&whole), &id, &routing);
+    assert_slice(buf_slice(&id), "4:2");
+    assert_slice(buf_slice(&routing), "a%:b");
+    shape_join_key(shape, buf_slice(&id), buf_slice(&routing), &again);
+    assert_slice(buf_slice(&again), buf_text(&whole));
+    buf_deinit(&whole);
+    buf_deinit(&id);
+    buf_deinit(&routing);
+    buf_deinit(&again);
+    shape_release(&shape);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(documents_come_in_the_requests_order),
         cmocka_unit_test(what_is_no_answer_to_the_request_is_refused),
         cmocka_unit_test(a_document_that_cannot_be_read_is_no_absent_one),
+        cmocka_unit_test(a_key_is_put_together_as_it_was_taken_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
