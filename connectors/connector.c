@@ -21,6 +21,7 @@
 #include "connectors/runtime.h"
 #include "connectors/sender.h"
 #include "connectors/table_source.h"
+#include "connectors/view/aggregate_source.h"
 #include "connectors/topic_feed.h"
 #include "connectors/verify.h"
 
@@ -47,8 +48,9 @@ struct connector {
     _Atomic bool stop;
     struct figures figures;
     struct sink *sink;
-    struct table_source *table_source; /* one of the three */
+    struct table_source *table_source; /* one of these */
     struct refresh_source *refresh_source;
+    struct aggregate_source *aggregate_source;
     struct query_source *query_source;
     struct source source;
     struct deadletters *deadletters;
@@ -226,6 +228,15 @@ static bool create_source(struct connector *connector, const struct connector_co
         connector->refresh_source = refresh_source_create(&(struct refresh_source_config){
             .database = database, .n_views = config->n_views, .views = config->views});
         connector->source = refresh_source_as_source(connector->refresh_source);
+    } else if (config->n_aggregates) {
+        connector->aggregate_source = aggregate_source_create(
+            &(struct aggregate_source_config){.database = database,
+                                              .table = config->table,
+                                              .n_aggregates = config->n_aggregates,
+                                              .aggregates = config->aggregates},
+            err);
+        if (connector->aggregate_source)
+            connector->source = aggregate_source_as_source(connector->aggregate_source);
     } else if (config->query) {
         connector->query_source = query_source_create(
             &(struct query_source_config){.database = database, .query = config->query}, err);
@@ -362,6 +373,7 @@ void connector_destroy(struct connector **connector) {
     table_source_destroy(&old->table_source);
     query_source_destroy(&old->query_source);
     refresh_source_destroy(&old->refresh_source);
+    aggregate_source_destroy(&old->aggregate_source);
     deadletters_destroy(&old->deadletters);
     mem_free(old->name);
     mem_free(old->table);

@@ -37,6 +37,12 @@ struct connector_query {
 
 struct catalog_table; /* base/catalog.h */
 
+/* Of a table of counts and sums: a column, and what is in it (view/aggregate_source.h). */
+struct connector_aggregate {
+    const char *name;
+    const char *what;
+};
+
 struct connector_config {
     const char *name; /* unique; letters, digits, - and _ */
     const char *type; /* a row of the registry: "opensearch" */
@@ -44,6 +50,8 @@ struct connector_config {
     const char *table; /* "public.users" */
     const char *query_name;
     const struct connector_query *query; /* in place of the table; NULL: none */
+    const struct connector_aggregate *aggregates; /* view: of the table; none: its rows */
+    uint32_t n_aggregates;
     const char *const *views; /* refresh: materialized ones, in place of the table, too */
     uint32_t n_views;
     int64_t min_interval_ms; /* refresh: from one to the next of a view */

@@ -201,7 +201,8 @@ static bool on_started(void *self, const struct feed_identity *identity, struct 
     atomic_store(&runtime->gave_up_at, 0);
     sender_attached(runtime->sender, identity);
     /* A promoted server may not have all of the position's history. */
-    bool before = !identity->slot_created && identity->start_lsn < runtime->committed_lsn;
+    bool before = !identity->slot_created && identity->start_lsn &&
+                  identity->start_lsn < runtime->committed_lsn;
     if (before) runtime->committed_lsn = identity->start_lsn;
     /* A new slot streams nothing of what was before it. */
     runtime->load_due |= identity->slot_created;
@@ -346,6 +347,17 @@ static void touch_key(void *arg, const struct value *keys) {
     mem_free(row);
 }
 
+static void touch_row(void *arg, struct slice key, const struct value *row) {
+    struct touching *touching = arg;
+    batch_put(open_batch(touching->runtime, touching->tx), key, &touching->stamp, row, NULL);
+}
+
+static void touch_clear(void *arg) {
+    struct touching *touching = arg;
+    enqueue_barrier(touching->runtime, BATCH_CLEAR, touching->stamp.version,
+                    touching->tx->commit_time_us);
+}
+
 static void touch_walk(void *arg, uint32_t which, uint16_t n_values, const struct value *values) {
     struct touching *touching = arg;
     close_batch(touching->runtime);
@@ -357,7 +369,11 @@ static bool take_touch(struct runtime *runtime, const struct transaction *tx,
                        const struct change *change, struct error *err) {
     struct touching touching = {
         .runtime = runtime, .tx = tx, .stamp = {.version = change->row_lsn, .xid = tx->xid}};
-    struct touched touched = {.arg = &touching, .key = touch_key, .walk = touch_walk};
+    struct touched touched = {.arg = &touching,
+                              .key = touch_key,
+                              .row = touch_row,
+                              .clear = touch_clear,
+                              .walk = touch_walk};
     if (!runtime->source.ops->touch(runtime->source.self, change, &touched, err)) return false;
     if (runtime->open && is_full(runtime, runtime->open)) close_batch(runtime);
     return true;
@@ -400,7 +416,7 @@ static bool on_snapshot_done(void *self, uint64_t slot_lsn, struct error *err) {
     (void)err;
     struct runtime *runtime = self;
     close_batch(runtime);
-    if (runtime->source.ops->touch)
+    if (runtime->source.ops->walk)
         enqueue_walk(runtime, WALK_ALL, 0, NULL,
                      &(struct write_stamp){.version = runtime->load_version}, 0, false);
     runtime->committed_lsn = runtime->last_end_lsn = slot_lsn;

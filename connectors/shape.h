@@ -55,6 +55,9 @@ struct shape {
     bool routing_apart;   /* it is none of the keys: then it stands before them in a key's text */
     int document;         /* the place of the column that is the document; SHAPE_NONE: the row is */
     bool many;            /* a key has any number of rows: those of a query's result */
+    /* A row is no row's state but what is added to that of its keys' values (view/aggregate_source.h); */
+    bool deltas;
+    uint16_t count; /* and this column has the number of rows: none, and the keys go */
     bool computed;        /* rows are a query's: JSON in them was made for this sink */
 };
 

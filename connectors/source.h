@@ -21,6 +21,10 @@ struct touched {
     void *arg;
     /* The rows of this key: shape->n_keys texts, in the key's order. */
     void (*key)(void *arg, const struct value *keys);
+    /* A row of the source's own making, under a name of its own. */
+    void (*row)(void *arg, struct slice key, const struct value *row);
+    /* All that was before. */
+    void (*clear)(void *arg);
     /* Those that a walk finds: `which` and `values` are the source's own, and come back to it in the batch. */
     void (*walk)(void *arg, uint32_t which, uint16_t n_values, const struct value *values);
 };
@@ -39,11 +43,11 @@ struct source_ops {
     bool (*shape_of)(void *self, const struct relation *relation, struct shape **shape,
                      struct error *err);
     /* Feed's thread: a change of a relation that it follows, with old and new row as far as the stream has them. NULL: the
-     * source is a table, and its changes are the rows'; else there is a `walk`, and no `shape_of`. */
+     * source is a table, and its changes are the rows'; else there is no `shape_of`. */
     bool (*touch)(void *self, const struct change *change, const struct touched *touched,
                   struct error *err);
     /* Sender's thread: puts the next keys of a BATCH_WALK into `part`, as incomplete writes; none: that were all. It begins where
-     * the one before has ended, or was given up with `forget`. */
+     * the one before has ended, or was given up with `forget`. NULL, both: it needs none, a load's rows are touched as changes. */
     bool (*walk)(void *self, const struct batch *walk, struct batch *part, struct error *err);
     void (*forget)(void *self);
     /* Sender's thread: completes each incomplete write of the batch from the row as it is now, or marks it as vanished.

@@ -125,6 +125,8 @@ static void check_source(const struct connector_check *c) {
         return;
     else if (connector->table && connector->query_name)
         wrong(c, "query", "and table are both set: the source is the one or the other");
+    else if (connector->query_name && connector->n_aggregates)
+        wrong(c, "aggregate", "is of a table, not of a query");
     else if (connector->query_name)
         check_query(c);
     else if (!connector->table)

@@ -243,6 +243,13 @@ static const struct option connector_options[] = {
      .help = "Of `redis`: our certificate for TLS, where the server asks for one (PEM)."},
     {"key_file", STRING, IN(connector_config, key_file), .shown = "in the same file",
      .help = "Of `redis`: the certificate's key."},
+    {"aggregate", OPTION_PAIRS, IN(connector_config, aggregates),
+     .count_offset = offsetof(struct connector_config, n_aggregates),
+     .count_size = sizeof(uint32_t), .joins = true, .shown = "the table's rows as they are",
+     .help = "Of `view`: counts and sums of the table's rows by group: `{by: [user_id], orders: "
+             "count, total: sum total}`; each other entry is a column, `count`, `count COLUMN` or "
+             "`sum COLUMN`. Kept by what each change adds and takes, which wants `REPLICA IDENTITY "
+             "FULL`."},
     {"views", OPTION_LIST, IN(connector_config, views),
      .count_offset = offsetof(struct connector_config, n_views), .count_size = sizeof(uint32_t),
      .help =

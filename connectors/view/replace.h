@@ -10,8 +10,7 @@
 #include "connectors/batch.h"
 #include "connectors/view/target.h"
 
-/* What stands before the statements is as it was only after a rollback of the caller's. `sqlstate`: of the failure; "" where there
- * is none. */
+/* False: the transaction is broken, up to a savepoint of the caller's. `sqlstate` says why, where the server has. */
 bool replace_rows(struct target *target, struct batch *batch, size_t from, size_t to,
                   char sqlstate[6], struct error *err) MUST_CHECK;
 

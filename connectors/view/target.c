@@ -146,7 +146,10 @@ static bool make_table(struct target *target, const struct shape *shape, struct 
         pg_quote_ident(&sql, shape->columns[i].name);
         buf_printf(&sql, " %s", shape->columns[i].type_name);
     }
-    buf_append_text(&sql, shape->many ? "); CREATE INDEX ON " : ", PRIMARY KEY ");
+    /* A group may be of NULLs, which are one. */
+    bool nulls = shape->deltas && PQserverVersion(target->conn) >= 150000;
+    const char *key = nulls ? ", UNIQUE NULLS NOT DISTINCT " : ", PRIMARY KEY ";
+    buf_append_text(&sql, shape->many ? "); CREATE INDEX ON " : key);
     if (shape->many) pg_quote_table(&sql, target->schema, target->table);
     for (uint16_t i = 0; i < shape->n_keys; i++) {
         buf_append_text(&sql, i ? ", " : " (");

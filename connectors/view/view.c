@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/pg.h"
 #include "connectors/view/replace.h"
+#include "connectors/view/sums.h"
 #include "connectors/view/target.h"
 
 struct sink {
@@ -61,7 +62,10 @@ static bool replace_range(struct target *target, struct batch *batch, size_t fro
     bool alone = !batch_next(batch, &(size_t){at}, to);
     char sqlstate[6];
     if (!pg_exec(target->conn, "SAVEPOINT freshet", err)) return false;
-    if (replace_rows(target, batch, from, to, sqlstate, err))
+    bool (*write)(struct target *, struct batch *, size_t, size_t, char[6], struct error *) =
+        batch->shape->deltas ? sums_add : replace_rows;
+    sqlstate[0] = '\0';
+    if (write(target, batch, from, to, sqlstate, err))
         return pg_exec(target->conn, "RELEASE SAVEPOINT freshet", err);
     if (!is_refusal(sqlstate)) return false;
     struct error ignored;
@@ -130,7 +134,7 @@ const struct sink_type view_sink = {
     .name = "view",
     .help = "A table of PostgreSQL, in this database or another, with the position beside it",
     .needs = "into",
-    .takes = "url",
+    .takes = "url aggregate",
     .takes_many = true,
     .ops =
         {

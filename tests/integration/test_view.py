@@ -310,3 +310,72 @@ cache:
     assert f"{path.name}:4:" in text and 'there is no "nothing" in cache.queries' in text
     assert "has no into" in text
     assert "q gives many rows a key, and opensearch takes one" in text
+
+
+# ---- counts and sums by group ----
+
+SUMS = {"by": ["user_id", "kind"], "orders": "count", "noted": "count note", "total": "sum total"}
+SUMMED = "SELECT user_id, kind, count(*), count(note), coalesce(sum(total), 0) FROM orders GROUP BY 1, 2 ORDER BY 1, 2"
+SUMS_KEPT = "SELECT user_id, kind, orders, noted, total FROM copy ORDER BY 1, 2"
+
+
+def test_counts_and_sums_follow_each_row(db, view):
+    db.execute("CREATE TABLE orders (id serial PRIMARY KEY, user_id int, kind text, total numeric(10,2), note text)")
+    db.execute("ALTER TABLE orders REPLICA IDENTITY FULL")
+    db.execute(
+        "INSERT INTO orders (user_id, kind, total, note) SELECT nullif(i %% 17, 3), 'k' || i %% 3, i - 200, "
+        "CASE WHEN i %% 2 = 0 THEN repeat('x', 10) END FROM generate_series(1, 1000) i"
+    )
+    sums = view(SUMMED, SUMS_KEPT, table="public.orders", aggregate=SUMS, batch_interval="5ms")
+    sums.wait_equal()
+    db.execute("UPDATE orders SET total = -total WHERE id %% 5 = 0")
+    db.execute("UPDATE orders SET user_id = 4, note = NULL WHERE user_id IS NULL AND id %% 2 = 0")
+    db.execute("UPDATE orders SET kind = NULL, total = NULL WHERE id < 20")
+    db.execute("DELETE FROM orders WHERE user_id = 8")
+    db.execute_many("INSERT INTO orders (user_id, kind, total) VALUES (8, 'k', 1)", "DELETE FROM orders WHERE kind = 'k'")
+    sums.wait_equal()
+    for i in range(3):
+        db.execute("UPDATE orders SET total = total + 1, user_id = user_id + 1 WHERE id %% 3 = %s", [i])
+        sums.freshet.kill9()
+        sums.freshet.start(wait=False)
+    sums.wait_equal(60)
+    db.execute("TRUNCATE orders")
+    db.execute("INSERT INTO orders (user_id, kind, total) VALUES (1, 'a', 2.5)")
+    sums.wait_equal()
+
+
+# ---- materialized views ----
+
+
+def test_materialized_views_are_refreshed_in_their_order(db, freshet, unique, wait_until):
+    db.execute("CREATE TABLE orders (id serial PRIMARY KEY, user_id int, total int)")
+    db.execute("CREATE TABLE unread (id int PRIMARY KEY)")
+    db.execute("INSERT INTO orders (user_id, total) SELECT i %% 5, i FROM generate_series(1, 100) i")
+    db.execute("CREATE VIEW paid AS SELECT * FROM orders WHERE total > 0")
+    db.execute("CREATE MATERIALIZED VIEW by_user AS SELECT user_id, sum(total) AS total FROM paid GROUP BY 1")
+    db.execute("CREATE UNIQUE INDEX ON by_user (user_id)")
+    db.execute("CREATE MATERIALIZED VIEW overall AS SELECT 1 AS one, sum(total) AS total FROM by_user WITH NO DATA")
+    db.execute("CREATE UNIQUE INDEX ON overall (one)")
+    connector = {
+        "name": "r", "type": "refresh", "views": ["overall", "public.by_user"], "slot": f"{unique}_slot",
+        "batch_interval": "50ms", "min_interval": "100ms",
+    }
+    f = freshet(db, {"roles": ["connectors"], "connectors": [connector]}, wait=False)
+
+    def fresh():
+        if not db.value("SELECT ispopulated FROM pg_matviews WHERE matviewname = 'overall'"):
+            return False
+        return db.value("SELECT total FROM overall") == db.value("SELECT sum(total) FROM orders WHERE total > 0")
+
+    wait_until(fresh, 30)
+    db.execute("INSERT INTO orders (user_id, total) VALUES (7, 1000)")
+    wait_until(fresh, 30)
+    done = f.metric("freshet_connector_indexed_total", connector="r")
+    for _ in range(50):
+        db.execute("UPDATE orders SET total = total + 1")
+    wait_until(fresh, 30)
+    assert f.metric("freshet_connector_indexed_total", connector="r") - done < 100
+    f.kill9()
+    db.execute("DELETE FROM orders WHERE id < 50")
+    f.start(wait=False)
+    wait_until(fresh, 30)
