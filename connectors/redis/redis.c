@@ -1,7 +1,7 @@
 #include "connectors/redis/redis.h"
 
 #include <inttypes.h>
-#include <string.h>
+#include <stdio.h>
 
 #include "base/mem.h"
 #include "connectors/redis/compare.h"
@@ -22,6 +22,7 @@ struct sink {
     /* Of a load into nothing: its rows, of this version, meet none of before. 0: not known yet. */
     bool fresh;
     uint64_t load_version;
+    bool shared; /* with the other members of a consumer group, whose offsets are the position */
     bool opened; /* else it is an instance that compares */
     bool expires;
     struct compare_scan scan;
@@ -117,7 +118,8 @@ static struct sink *redis_create(const struct connector_config *config,
         redis_destroy(&sink);
         return NULL;
     }
-    sink->target = target_create(config->name, sink->link, deps->log);
+    sink->shared = config->from == CONNECTOR_FROM_KAFKA;
+    sink->target = target_create(config->name, sink->shared, sink->link, deps->log);
     sink->plan = plan_create(sink->layout, config->ttl_ms);
     sink->expires = config->ttl_ms > 0;
     return sink;
@@ -171,7 +173,8 @@ static bool redis_open(struct sink *sink, const struct shape *shape, uint64_t sy
     bool opened = take_target(sink, source, system_identifier, &founded, err);
     mem_free(source);
     if (!opened) return false;
-    memcpy(target->id, sink->state.id, sizeof sink->state.id);
+    snprintf(target->id, sizeof target->id, "%s%.24s", sink->state.id,
+             sink->shared ? sink->state.run_id : "");
     sink->opened = true;
     target->empty = sink->state.n_rows == 0;
     target->made = founded && target->empty;
@@ -215,8 +218,8 @@ static bool redis_apply(struct sink *sink, struct batch *batch, struct error *er
         return false;
     if (plan_is_empty(plan)) return true;
     const struct change_position *after = &batch->after;
-    bool moves = after->snapshot_done && after->end_lsn > sink->state.position.end_lsn &&
-                 !plan_has_refused(plan);
+    bool moves = !sink->shared && after->snapshot_done &&
+                 after->end_lsn > sink->state.position.end_lsn && !plan_has_refused(plan);
     struct replies replies;
     target_begin(sink->target);
     plan_append(plan, batch, sink->target);
@@ -246,6 +249,7 @@ static bool redis_clear_older(struct sink *sink, uint64_t version, bool loaded, 
 /* Between batches, and where nothing was written but WAL has gone by. */
 static bool redis_flush(struct sink *sink, const struct change_position *position,
                         struct error *err) {
+    if (sink->shared) return target_look(sink->target, err);
     if (!target_ready(sink->target, err)) return false;
     target_begin(sink->target);
     if (!target_commit(sink->target, position, NULL, err)) return false;

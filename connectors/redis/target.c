@@ -17,6 +17,7 @@ struct target {
     struct log *log;
     char *position_key;
     char *rows_key;
+    bool shared;
     uint64_t nonce; /* of this object, before the tags that it gives */
     uint64_t n_tags;
 
@@ -24,6 +25,7 @@ struct target {
     bool guest; /* target_join has */
     bool watching;
     char id[40];
+    char run_id[48];
     char tag[TAG_MAX];  /* as it was left */
     char sent[TAG_MAX]; /* of a write whose answer was lost */
 
@@ -31,8 +33,10 @@ struct target {
     size_t n_commands;
 };
 
-struct target *target_create(const char *connector, struct link *link, struct log *log) {
+struct target *target_create(const char *connector, bool shared, struct link *link,
+                             struct log *log) {
     struct target *target = mem_zalloc(sizeof *target);
+    target->shared = shared;
     target->link = link;
     target->log = log;
     target->position_key = mem_printf("freshet:%s:position", connector);
@@ -113,6 +117,15 @@ static bool judge_server(struct target *target, const redisReply *server, const 
     return true;
 }
 
+/* "...\r\nrun_id:0123...\r\n..." */
+static void read_run_id(const redisReply *server, char *run_id, size_t size) {
+    const char *line = is_text(server) ? strstr(server->str, "\nrun_id:") : NULL;
+    run_id[0] = '\0';
+    if (!line) return;
+    line += strlen("\nrun_id:");
+    snprintf(run_id, size, "%.*s", (int)strcspn(line, "\r\n"), line);
+}
+
 static bool first_error(struct target *target, const struct replies *replies, size_t n,
                         const char *what, struct error *err) {
     for (size_t i = 0; i < n; i++) {
@@ -138,6 +151,8 @@ bool target_open(struct target *target, const char *source, struct target_state 
                 judge_server(target, replies.at[3], replies.at[4], err);
     if (done) {
         read_state(target, replies.at[1], source, state);
+        read_run_id(replies.at[3], target->run_id, sizeof target->run_id);
+        memcpy(state->run_id, target->run_id, sizeof state->run_id);
         state->n_rows = (uint64_t)replies.at[2]->integer;
         target->known = target->watching = true;
     }
@@ -179,16 +194,25 @@ static void append_watch(struct target *target, struct buf *out) {
     command_text(out, 4, "HMGET", target->position_key, "id", "tag");
 }
 
+/* A restarted server may have older data, of which no tag tells. */
+static bool check_run(struct target *target, const redisReply *server, struct error *err) {
+    char run_id[sizeof target->run_id];
+    read_run_id(server, run_id, sizeof run_id);
+    return strcmp(run_id, target->run_id) == 0 || lost(target, target->id, err);
+}
+
 bool target_look(struct target *target, struct error *err) {
     if (!target->known) return lost(target, target->tag, err);
     if (!link_is_open(target->link)) target->watching = false;
     if (!link_open(target->link, err)) return false;
     struct buf out = {0};
     append_watch(target, &out);
+    if (target->shared) command_text(&out, 2, "INFO", "server");
     struct replies replies;
-    bool done = link_exchange(target->link, buf_slice(&out), 2, &replies, err) &&
+    bool done = link_exchange(target->link, buf_slice(&out), 2u + target->shared, &replies, err) &&
                 first_error(target, &replies, 1, "WATCH", err) &&
-                compare(target, replies.at[1], err);
+                compare(target, replies.at[1], err) &&
+                (!target->shared || check_run(target, replies.at[2], err));
     target->watching = done;
     replies_deinit(&replies);
     buf_deinit(&out);
@@ -246,6 +270,7 @@ size_t target_n_commands(const struct target *target) { return target->n_command
 
 /* A guest touches the hash, so that the connector sees that something has happened, and leaves its tag. */
 static void append_position(struct target *target, const struct change_position *position) {
+    if (target->shared && !target->guest && !position) return;
     if (target->guest) {
         command_text(target_command(target), 4, "HINCRBY", target->position_key, "repairs", "1");
         return;
@@ -291,7 +316,7 @@ static bool judge_commit(struct target *target, struct replies *all, struct repl
     if (exec->type != REDIS_REPLY_ARRAY || exec->elements != n)
         return error_set(err, ERROR_PROTOCOL, true, "redis %s: not the answer of EXEC",
                          link_name(target->link));
-    if (!target->guest) snprintf(target->tag, sizeof target->tag, "%s", target->sent);
+    if (target->sent[0]) snprintf(target->tag, sizeof target->tag, "%s", target->sent);
     target->sent[0] = '\0';
     /* Not as we left it, a moment later: the next call will say so, this one was done. */
     struct error ignored;

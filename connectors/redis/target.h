@@ -34,11 +34,15 @@
 
 struct target;
 
-struct target *target_create(const char *connector, struct link *link, struct log *log);
+/* `shared`: several processes write for the connector, each its own rows, and the position is kept elsewhere. Then writes carry no
+ * tag and do not exclude one another; and that a Redis came back with older data is told by its having been restarted. */
+struct target *target_create(const char *connector, bool shared, struct link *link,
+                             struct log *log);
 void target_destroy(struct target **target);
 
 struct target_state {
     char id[40];                     /* of this life of the position's key; "": it is not there */
+    char run_id[48];                 /* of the server; "": it does not tell */
     struct change_position position; /* its system: the one that is filled from, loaded or not */
     bool same_source;                /* as target_open was told */
     uint64_t n_rows;                 /* in `rows` */
