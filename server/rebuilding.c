@@ -28,7 +28,8 @@ enum state { IDLE, PREPARING, LOADING, FOLLOWING, SWITCHING, FINISHING, DONE, FA
 struct rebuilding {
     struct connector_config config; /* of the second connector */
     struct feed_config feed_config;
-    char *name;
+    const char *served_name;
+    char *name; /* of the second connector */
     char *slot;
     char *marker_path;   /* there while a rebuild is not done */
     char *position_path; /* the second connector's */
@@ -63,6 +64,7 @@ struct rebuilding *rebuilding_create(const struct rebuilding_config *config,
     const struct connector_config *served = config->connector;
     r->config = *served;
     r->feed_config = *config->feed;
+    r->served_name = served->name;
     r->name = mem_printf("%s.rebuild", served->name);
     r->slot = mem_printf("%.*s_rebuild", SLOT_STEM_CHARS, served->slot);
     r->marker_path = mem_printf("%s/%s.rebuilding", served->state_dir, served->name);
@@ -105,7 +107,7 @@ static void enter(struct rebuilding *r, enum state state) {
     pthread_mutex_lock(&r->lock);
     r->state = state;
     pthread_mutex_unlock(&r->lock);
-    log_info(r->log, "connector_rebuild", "connector=%s state=%s", r->config.name,
+    log_info(r->log, "connector_rebuild", "connector=%s state=%s", r->served_name,
              state_names[state]);
 }
 
@@ -303,7 +305,10 @@ static bool try_to_switch(struct rebuilding *r, bool *switched, struct error *er
     *switched = strcmp(served.target, filling.target) == 0;
     if (*switched) return true;
     *err = cause;
-    return error_prefix(err, "the switch") || false;
+    if (!cause.message[0])
+        return error_set(err, ERROR_CONFLICT, false,
+                         "the switch: another index than ours is served by now");
+    return error_prefix(err, "the switch");
 }
 
 static bool switch_over(struct rebuilding *r, struct error *err) {
@@ -336,6 +341,34 @@ static bool rebuild(struct rebuilding *r, struct error *err) {
     return rest(r, GRACE_MS) || stopped(err);
 }
 
+static bool copy_file(const char *path, int to) {
+    FILE *from = fopen(path, "re");
+    if (!from) return errno == ENOENT;
+    char data[16384];
+    size_t n;
+    bool copied = true;
+    while (copied && (n = fread(data, 1, sizeof data, from)) > 0)
+        copied = write(to, data, n) == (ssize_t)n;
+    copied = copied && !ferror(from) && fsync(to) == 0;
+    fclose(from);
+    return copied;
+}
+
+/* Dead letters of an index that is served are the connector's; those of one that was given up are nobody's. */
+static void settle_letters(struct rebuilding *r, bool done) {
+    char *path = mem_printf("%s/%s.deadletters.jsonl", r->config.state_dir, r->name);
+    char *served = mem_printf("%s/%s.deadletters.jsonl", r->config.state_dir, r->served_name);
+    int to = done ? open(served, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600) : -1;
+    bool settled = !done || (to >= 0 && copy_file(path, to));
+    if (settled) unlink(path);
+    if (!settled)
+        log_warn(r->log, "dead_letters_left", "connector=%s file=%s cause=\"%s\"", r->served_name,
+                 path, strerror(errno));
+    if (to >= 0) close(to);
+    mem_free(path);
+    mem_free(served);
+}
+
 /* Also after a failure, so that no slot keeps WAL for nobody; what cannot be cleared away now is at the next start. */
 static void finish(struct rebuilding *r, bool done, struct error *err) {
     struct error trouble = {0};
@@ -343,10 +376,13 @@ static void finish(struct rebuilding *r, bool done, struct error *err) {
     if (r->filling && !cut_off) {
         stop_filling(r);
         bool cleared = clear_away(r, &trouble);
-        if (cleared) unlink(r->marker_path);
+        if (cleared) {
+            settle_letters(r, done);
+            unlink(r->marker_path);
+        }
         if (!cleared)
             log_warn(r->log, "connector_rebuild_left_over", "connector=%s cause=\"%s\"",
-                     r->config.name, trouble.message);
+                     r->served_name, trouble.message);
     }
     destroy_filling(r);
     if (!done) note_error(r, err);
@@ -356,9 +392,9 @@ static void finish(struct rebuilding *r, bool done, struct error *err) {
     if (done) r->last_error = (struct error){0};
     pthread_mutex_unlock(&r->lock);
     if (done)
-        log_info(r->log, "connector_rebuilt", "connector=%s", r->config.name);
+        log_info(r->log, "connector_rebuilt", "connector=%s", r->served_name);
     else
-        log_error(r->log, "connector_not_rebuilt", "connector=%s cause=\"%s\"", r->config.name,
+        log_error(r->log, "connector_not_rebuilt", "connector=%s cause=\"%s\"", r->served_name,
                   err->message);
 }
 
