@@ -73,18 +73,25 @@ static bool redis_check(const struct connector_config *config, const char **opti
     return true;
 }
 
+/* Reads what `open` reads: a cluster, no rights, and somebody else's key there are told. */
+static bool look_at_server(const struct connector_config *config, struct error *err) {
+    struct link *link = make_link(config, NULL, err);
+    struct target *target = link ? target_create(config->name, false, link, NULL) : NULL;
+    struct target_state state;
+    bool answers = target && target_open(target, "", &state, err);
+    target_destroy(&target);
+    link_destroy(&link);
+    return answers;
+}
+
 static bool redis_probe(const struct connector_config *config, const struct shape *shape,
                         const char **option, struct error *err) {
     *option = "key";
     struct layout *layout = make_layout(config, err);
     bool fits = layout && (!shape || layout_bind(layout, shape, err));
     layout_destroy(&layout);
-    if (!fits) return false;
-    *option = "url";
-    struct link *link = make_link(config, NULL, err);
-    bool answers = link && link_open(link, err);
-    link_destroy(&link);
-    return answers;
+    *option = fits ? "url" : "key";
+    return fits && look_at_server(config, err);
 }
 
 static void redis_destroy(struct sink **sink) {

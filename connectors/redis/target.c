@@ -109,7 +109,7 @@ static bool judge_server(struct target *target, const redisReply *server, const 
                          "redis %s is of a cluster, in which rows and their position cannot be "
                          "written in one transaction",
                          link_name(target->link));
-    if (is_text(memory) && strstr(memory->str, "maxmemory_policy:allkeys"))
+    if (target->log && is_text(memory) && strstr(memory->str, "maxmemory_policy:allkeys"))
         log_warn(target->log, "redis_evicts",
                  "redis=%s cause=\"maxmemory-policy is allkeys-*: rows that it evicts are missed "
                  "until they change, and everything is loaded anew when it evicts %s\"",

@@ -35,7 +35,8 @@
 struct target;
 
 /* `shared`: several processes write for the connector, each its own rows, and the position is kept elsewhere. Then writes carry no
- * tag and do not exclude one another; and that a Redis came back with older data is told by its having been restarted. */
+ * tag and do not exclude one another; and that a Redis came back with older data is told by its having been restarted.
+ * `log` NULL: nothing is said. */
 struct target *target_create(const char *connector, bool shared, struct link *link,
                              struct log *log);
 void target_destroy(struct target **target);
