@@ -1,16 +1,14 @@
 """The Redis connector: strings, hashes and sets that stay equal to a table, whatever happens to either side."""
 
 import json
-import random
-import threading
 
-import psycopg
 import pytest
-import redis
 
+from support import writers
 from support.redisserver import RedisServer
 from support.stallproxy import StallProxy
 from test_tls import Authority
+from test_verify_connector import verify  # noqa: F401: a fixture
 
 USERS = "CREATE TABLE users (id bigint PRIMARY KEY, name text, country text, score float8)"
 BY_COUNTRY = {"as": "sorted-set", "key": "users:by_country:{country}", "score": "score"}
@@ -217,27 +215,8 @@ def test_another_pattern_moves_everything(db, connect, redis_server, wait_until)
 # ---- crashes ----
 
 
-class Writers:
-    """Threads that change `users` at random until they are told to stop."""
-
-    def __init__(self, db, n=2, keys=300):
-        self.stop = threading.Event()
-        self.transactions = 0
-        self.threads = [threading.Thread(target=self._run, args=(db, seed, keys), daemon=True) for seed in range(n)]
-        for thread in self.threads:
-            thread.start()
-
-    def _run(self, db, seed, keys):
-        choice = random.Random(seed)
-        with db.connect() as connection:
-            while not self.stop.is_set():
-                try:
-                    with connection.transaction():
-                        for _ in range(choice.choice([1, 1, 1, 20])):
-                            self._change(connection, choice, choice.randint(1, keys))
-                    self.transactions += 1
-                except (psycopg.errors.UniqueViolation, psycopg.errors.DeadlockDetected):
-                    pass  # two that move one key, or wait for each other: one is rolled back
+class Writers(writers.Writers):
+    """Rows that come, go, change their country and their key."""
 
     @staticmethod
     def _change(connection, choice, key):
@@ -255,12 +234,6 @@ class Writers:
             connection.execute("UPDATE users SET id = id + 100000 WHERE id = %s", [key])
         else:
             connection.execute("UPDATE users SET id = id - 100000, country = %s WHERE id = %s + 100000", [country, key])
-
-    def end(self):
-        self.stop.set()
-        for thread in self.threads:
-            thread.join(30)
-        assert not any(thread.is_alive() for thread in self.threads)
 
 
 def test_a_restart_goes_on_where_it_was(db, connect):
@@ -300,7 +273,7 @@ def test_whatever_is_killed_in_the_midst_of_writers_it_ends_up_equal(db, connect
     server = make_redis(*(["--appendonly", "yes", "--appendfsync", "always"] if durable else []))
     users = connect(server, batch_interval="20ms", **BY_COUNTRY)
     users.wait_equal()
-    writers = Writers(db)
+    at_work = Writers(db, keys=300)
 
     def restart_freshet():
         users.freshet.kill9()
@@ -311,10 +284,10 @@ def test_whatever_is_killed_in_the_midst_of_writers_it_ends_up_equal(db, connect
         server.start()
 
     for fault in [restart_freshet, restart_redis, restart_freshet, restart_redis, restart_redis]:
-        before = writers.transactions
-        wait_until(lambda: writers.transactions > before + 50, what="writers write")
+        before = at_work.transactions
+        wait_until(lambda: at_work.transactions > before + 50, what="writers write")
         fault()
-    writers.end()
+    at_work.end()
     users.wait_equal(60)
     assert users.metric("dead_letters_total") == 0
     assert users.metric("loads_total") == 0 if durable else users.metric("loads_total") > 0
@@ -386,16 +359,16 @@ def test_slow_and_cut_connections(db, connect, redis_server, wait_until):
     try:
         users.wait_equal()
         proxy.stall(0.3, 0.05)
-        writers = Writers(db)
+        at_work = Writers(db, keys=300)
         for _ in range(8):
-            before = writers.transactions
-            wait_until(lambda: writers.transactions > before + 20, what="writers write")
+            before = at_work.transactions
+            wait_until(lambda: at_work.transactions > before + 20, what="writers write")
             proxy.cut()
         proxy.hold()
-        before = writers.transactions
-        wait_until(lambda: writers.transactions > before + 20, what="writers write")
+        before = at_work.transactions
+        wait_until(lambda: at_work.transactions > before + 20, what="writers write")
         proxy.let_go()
-        writers.end()
+        at_work.end()
         users.wait_equal(60)
         assert users.metric("loads_total") == 1
     finally:
@@ -477,6 +450,64 @@ def test_tls_with_a_user_who_may_no_more_than_it_needs(db, connect, make_redis, 
     wrong.freshet.write_config()
     wrong.freshet.start(wait=False)
     wait_until(lambda: "certificate" in wrong.status()["last_error"], 20)
+
+
+# ---- comparing ----
+
+
+def test_what_differs_is_named_and_repaired_beside_the_stream(db, connect, verify, redis_server):
+    db.execute(USERS)
+    fill(db, 700)
+    users = connect()
+    users.wait_equal()
+    rows = f"freshet:{users.name}:rows"
+    old, old_entry = redis_server.get("users:11"), redis_server.hget(rows, "11")
+    db.execute_many("CHECKPOINT", "UPDATE users SET name = 'of today' WHERE id = 11")
+    users.wait_equal()
+    assert verify(users).found == {}
+    redis_server.delete("users:5")
+    redis_server.set("users:7", "somebody else's")
+    redis_server.set("users:9999", "nobody's")
+    redis_server.set("users:none", "of another")
+    redis_server.hset(rows, "8888", "k1 10 users:8888")
+    redis_server.set("users:8888", "of a row that is gone")
+    redis_server.set("users:11", old)
+    redis_server.hset(rows, "11", old_entry)
+    expected = {"5": "missing", "7": "changed", "9999": "extra", "8888": "extra", "11": "older"}
+    verdict = verify(users)
+    assert (verdict.code, verdict.found) == (1, expected), verdict.text
+    verdict = verify(users, "--repair")
+    assert (verdict.code, verdict.found, verdict.repaired) == (0, expected, set(expected)), verdict.text
+    assert redis_server.getdel("users:none") == "of another"
+    users.is_equal()
+    db.execute_many("UPDATE users SET score = 1000", "DELETE FROM users WHERE id IN (5, 7)", "INSERT INTO users VALUES (9999)")
+    users.wait_equal()
+    assert verify(users).found == {}
+    assert users.metric("loads_total") == 1
+
+
+@pytest.mark.parametrize("options", [{"as": "hash"}, {"as": "set", "key": "users:by_country:{country}"}, BY_COUNTRY],
+                         ids=["hash", "set", "sorted-set"])
+def test_hashes_and_sets_are_compared_too(db, connect, verify, redis_server, options):
+    db.execute(USERS)
+    fill(db, 100)
+    db.execute("UPDATE users SET country = NULL WHERE id = 9")
+    users = connect(**options)
+    users.wait_equal()
+    assert verify(users).found == {}
+    expected = {"3": "missing", "4": "changed"}
+    if users.kind == "hash":
+        redis_server.delete("users:3")
+        redis_server.hset("users:4", "score", "no")
+    elif users.kind == "set":
+        redis_server.srem("users:by_country:DE", "3")
+        expected = {"3": "missing"}
+    else:
+        redis_server.zrem("users:by_country:DE", "3")
+        redis_server.zadd("users:by_country:FR", {"4": 1000})
+    verdict = verify(users, "--repair")
+    assert (verdict.code, verdict.found) == (0, expected), verdict.text
+    users.is_equal()
 
 
 # ---- wrong configurations ----
