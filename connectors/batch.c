@@ -155,6 +155,14 @@ void batch_set_walk(struct batch *batch, uint32_t which, uint16_t n_values,
     batch->bytes = arena_used(batch->arena);
 }
 
+void batch_set_xids(struct batch *batch, uint32_t n, const uint64_t *xids) {
+    ASSERT(batch->kind == BATCH_WALK);
+    batch->walk.n_xids = n;
+    batch->walk.xids =
+        (const uint64_t *)(const void *)arena_dup(batch->arena, slice_make(xids, n * sizeof *xids))
+            .data;
+}
+
 struct write *batch_next(struct batch *batch, size_t *at, size_t to) {
     ASSERT(to <= batch->n_writes);
     while (*at < to) {

@@ -87,6 +87,8 @@ struct batch {
         uint16_t n_values;
         const struct value *values; /* in the arena */
         struct write_stamp stamp;
+        uint32_t n_xids; /* that it must see, where they are more than the stamp's */
+        const uint64_t *xids;
         bool clears;        /* what it does not find goes */
         struct batch *part; /* the chunk in hand; NULL: none */
         uint64_t keys;      /* written so far */
@@ -106,6 +108,7 @@ void batch_remove(struct batch *batch, struct slice key, const struct write_stam
 /* Of a BATCH_WALK: what to look for. */
 void batch_set_walk(struct batch *batch, uint32_t which, uint16_t n_values,
                     const struct value *values, const struct write_stamp *stamp);
+void batch_set_xids(struct batch *batch, uint32_t n, const uint64_t *xids);
 
 /* The next write at or after *at and before `to` that is still to be applied, *at moved behind it; NULL: none, *at
  * moved to `to`. */

@@ -210,7 +210,8 @@ static struct query_plan *acquire_plan(struct query_source *source) {
 }
 
 /* Does what the transaction's snapshot sees cover all these transactions? */
-static bool read_snapshot(PGconn *conn, struct batch *batch, uint64_t *unseen, struct error *err) {
+static bool read_snapshot(PGconn *conn, const struct batch *batch, uint64_t *unseen,
+                          struct error *err) {
     PGresult *row = pg_query(conn, "SELECT pg_catalog.pg_current_snapshot()", err);
     if (!row) return false;
     struct pgsnapshot snapshot;
@@ -228,7 +229,7 @@ static bool read_snapshot(PGconn *conn, struct batch *batch, uint64_t *unseen, s
 
 /* Begins a transaction whose snapshot sees all that touched the batch's keys: a commit is streamed before it is visible, for as
  * long as a synchronous standby keeps it waiting. */
-static bool begin_seeing(PGconn *conn, struct batch *batch, struct error *err) {
+static bool begin_seeing(PGconn *conn, const struct batch *batch, struct error *err) {
     uint64_t unseen = 0;
     for (int i = 0; i < VISIBLE_TRIES; i++) {
         if (!pg_exec(conn, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", err) ||
@@ -404,16 +405,20 @@ static bool declare(struct query_source *source, const struct query_plan *plan,
 static bool begin_walk(struct query_source *source, const struct query_plan *plan,
                        const struct batch *walk, struct error *err) {
     forget(source);
-    struct write write = {.stamp = walk->walk.stamp};
-    struct batch of_one = {.n_writes = 1, .writes = &write};
+    uint32_t n_xids = walk->walk.n_xids ? walk->walk.n_xids : 1;
+    struct write *writes = mem_calloc(n_xids, sizeof *writes);
+    for (uint32_t i = 0; i < n_xids; i++)
+        writes[i].stamp.xid = walk->walk.n_xids ? walk->walk.xids[i] : walk->walk.stamp.xid;
+    const struct batch seen = {.n_writes = n_xids, .writes = writes};
     source->walk_conn = source_database_connect(&source->database, err);
-    if (!source->walk_conn) return false;
-    if (!begin_seeing(source->walk_conn, &of_one, err) || !declare(source, plan, walk, err)) {
+    bool begun = source->walk_conn && begin_seeing(source->walk_conn, &seen, err) &&
+                 declare(source, plan, walk, err);
+    mem_free(writes);
+    if (begun)
+        source->walking = walk;
+    else
         forget(source);
-        return false;
-    }
-    source->walking = walk;
-    return true;
+    return begun;
 }
 
 static void put_keys(const struct batch *walk, struct batch *part, const PGresult *keys) {

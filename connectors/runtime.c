@@ -8,6 +8,18 @@
 #include "base/mem.h"
 #include "connectors/give_up.h"
 
+enum { WALK_XIDS_MAX = 64 };
+
+/* A walk of all keys that is due with the open batch's end: one for all that made it so. */
+struct due_walk {
+    bool due;
+    int64_t since_us; /* monotonic */
+    int64_t commit_time_us;
+    struct write_stamp stamp; /* of the last */
+    uint32_t n_xids;
+    uint64_t xids[WALK_XIDS_MAX];
+};
+
 struct runtime {
     char *name;
     char *database_url;
@@ -27,6 +39,7 @@ struct runtime {
     struct batch *open; /* NULL: none */
     bool load_due;      /* the position is zero: the snapshot's rows are loaded */
     uint64_t load_version;
+    struct due_walk due_walk;
     uint64_t committed_lsn; /* end of the last transaction whose changes were all given to us */
     uint64_t last_end_lsn;  /* end of the last one that had any */
     bool
@@ -79,15 +92,47 @@ static void see(struct runtime *runtime, uint64_t lsn) {
 
 /* ---- batches ---- */
 
+static struct batch *make_walk(struct runtime *runtime, uint32_t which, uint16_t n_values,
+                               const struct value *values, const struct write_stamp *stamp) {
+    struct batch *walk = batch_create(BATCH_WALK, runtime->shape, clock_mono_us());
+    batch_set_walk(walk, which, n_values, values, stamp);
+    walk->version = stamp->version;
+    return walk;
+}
+
+static void enqueue_walk(struct runtime *runtime, struct batch *walk, int64_t commit_time_us) {
+    walk->position_lsn = runtime->committed_lsn;
+    walk->last_end_lsn = runtime->last_end_lsn;
+    walk->mid_transaction = runtime->in_transaction;
+    walk->commit_time_us = commit_time_us;
+    sender_enqueue(runtime->sender, &walk);
+}
+
+/* What belongs to the batch before it is seen with it. */
+static void enqueue_due_walk(struct runtime *runtime) {
+    struct due_walk *due = &runtime->due_walk;
+    if (!due->due || runtime->in_transaction) return;
+    struct batch *walk = make_walk(runtime, WALK_ALL, 0, NULL, &due->stamp);
+    batch_set_xids(walk, due->n_xids, due->xids);
+    walk->walk.clears = true;
+    enqueue_walk(runtime, walk, due->commit_time_us);
+    *due = (struct due_walk){0};
+}
+
 /* The position of a batch that closes in mid-transaction is that of the transaction before: the rest of the
  * open one is in later batches. */
 static void close_batch(struct runtime *runtime) {
-    if (!runtime->open) return;
-    runtime->open->position_lsn = runtime->committed_lsn;
+    if (!runtime->open) {
+        enqueue_due_walk(runtime);
+        return;
+    }
+    bool walks = runtime->due_walk.due; /* no position lies before that */
+    runtime->open->position_lsn = walks ? 0 : runtime->committed_lsn;
     runtime->open->last_end_lsn = runtime->last_end_lsn;
-    runtime->open->mid_transaction = runtime->in_transaction;
+    runtime->open->mid_transaction = runtime->in_transaction || walks;
     sender_enqueue(runtime->sender, &runtime->open);
     atomic_store_explicit(&runtime->open_commit_us, 0, memory_order_relaxed);
+    enqueue_due_walk(runtime);
 }
 
 static struct batch *open_batch(struct runtime *runtime, const struct transaction *tx) {
@@ -110,20 +155,6 @@ static void enqueue_barrier(struct runtime *runtime, enum batch_kind kind, uint6
     barrier->mid_transaction = runtime->in_transaction;
     barrier->commit_time_us = commit_time_us;
     sender_enqueue(runtime->sender, &barrier);
-}
-
-static void enqueue_walk(struct runtime *runtime, uint32_t which, uint16_t n_values,
-                         const struct value *values, const struct write_stamp *stamp,
-                         int64_t commit_time_us, bool clears) {
-    struct batch *walk = batch_create(BATCH_WALK, runtime->shape, clock_mono_us());
-    batch_set_walk(walk, which, n_values, values, stamp);
-    walk->walk.clears = clears;
-    walk->version = stamp->version;
-    walk->position_lsn = runtime->committed_lsn;
-    walk->last_end_lsn = runtime->last_end_lsn;
-    walk->mid_transaction = runtime->in_transaction;
-    walk->commit_time_us = commit_time_us;
-    sender_enqueue(runtime->sender, &walk);
 }
 
 /* ---- a session's start and end ---- */
@@ -154,6 +185,7 @@ static bool on_prepare(void *self, struct change_position *position, struct erro
     struct runtime *runtime = self;
     if (!leave_slot(runtime, err)) return false;
     batch_destroy(&runtime->open);
+    runtime->due_walk.due = false;
     atomic_store(&runtime->open_commit_us, 0);
     struct shape *shape = NULL;
     uint64_t system_identifier = 0;
@@ -360,9 +392,21 @@ static void touch_clear(void *arg) {
 
 static void touch_walk(void *arg, uint32_t which, uint16_t n_values, const struct value *values) {
     struct touching *touching = arg;
-    close_batch(touching->runtime);
-    enqueue_walk(touching->runtime, which, n_values, values, &touching->stamp,
-                 touching->tx->commit_time_us, which == WALK_ALL);
+    struct runtime *runtime = touching->runtime;
+    struct due_walk *due = &runtime->due_walk;
+    if (which != WALK_ALL) {
+        close_batch(runtime);
+        enqueue_walk(runtime, make_walk(runtime, which, n_values, values, &touching->stamp),
+                     touching->tx->commit_time_us);
+        return;
+    }
+    if (!due->due)
+        *due = (struct due_walk){.due = true,
+                                 .since_us = clock_mono_us(),
+                                 .commit_time_us = touching->tx->commit_time_us};
+    if (due->n_xids == 0 || due->xids[due->n_xids - 1] != touching->stamp.xid)
+        due->xids[due->n_xids++] = touching->stamp.xid;
+    due->stamp = touching->stamp;
 }
 
 static bool take_touch(struct runtime *runtime, const struct transaction *tx,
@@ -409,6 +453,7 @@ static bool on_commit(void *self, const struct transaction *tx, struct error *er
     runtime->in_transaction = false;
     runtime->last_end_lsn = tx->end_lsn;
     reach(runtime, tx->end_lsn);
+    if (runtime->due_walk.n_xids == WALK_XIDS_MAX) close_batch(runtime);
     return true;
 }
 
@@ -417,8 +462,10 @@ static bool on_snapshot_done(void *self, uint64_t slot_lsn, struct error *err) {
     struct runtime *runtime = self;
     close_batch(runtime);
     if (runtime->source.ops->walk)
-        enqueue_walk(runtime, WALK_ALL, 0, NULL,
-                     &(struct write_stamp){.version = runtime->load_version}, 0, false);
+        enqueue_walk(runtime,
+                     make_walk(runtime, WALK_ALL, 0, NULL,
+                               &(struct write_stamp){.version = runtime->load_version}),
+                     0);
     runtime->committed_lsn = runtime->last_end_lsn = slot_lsn;
     runtime->in_transaction = false;
     enqueue_barrier(runtime, BATCH_LOADED, runtime->load_version, 0);
@@ -439,8 +486,9 @@ static bool on_tick(void *self, int64_t now_us, struct error *err) {
     if (sender_must_restart(runtime->sender, err)) return false;
     if (atomic_load_explicit(&runtime->gave_up_at, memory_order_relaxed))
         return error_set(err, ERROR_LIMIT, true, "slot \"%s\" retains too much WAL", runtime->slot);
-    if (runtime->open && now_us - runtime->open->opened_us >= runtime->batch_interval_us)
-        close_batch(runtime);
+    const struct due_walk *due = &runtime->due_walk;
+    int64_t since_us = runtime->open ? runtime->open->opened_us : due->due ? due->since_us : now_us;
+    if (now_us - since_us >= runtime->batch_interval_us) close_batch(runtime);
     return true;
 }
 
