@@ -163,6 +163,20 @@ void batch_set_xids(struct batch *batch, uint32_t n, const uint64_t *xids) {
             .data;
 }
 
+void batch_copy(struct batch *batch, const struct write *write, const struct write_stamp *stamp) {
+    ASSERT(!write->incomplete);
+    struct write *before;
+    struct write *copy = append(batch, write->key, stamp, &before);
+    copy->operation = write->operation;
+    copy->n_rows = write->operation == WRITE_PUT ? write->n_rows : 0;
+    size_t n = (size_t)copy->n_rows * batch->shape->n_columns;
+    struct value *values = n ? arena_alloc(batch->arena, n * sizeof *values) : NULL;
+    for (size_t i = 0; i < n; i++)
+        values[i] = copy_value(batch, &write->row[i]);
+    copy->row = values;
+    count_bytes(batch);
+}
+
 struct write *batch_next(struct batch *batch, size_t *at, size_t to) {
     ASSERT(to <= batch->n_writes);
     while (*at < to) {

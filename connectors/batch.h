@@ -105,6 +105,9 @@ void batch_put(struct batch *batch, struct slice key, const struct write_stamp *
                const struct value *row, const struct value *old_row);
 void batch_remove(struct batch *batch, struct slice key, const struct write_stamp *stamp);
 
+/* Copies a write of another batch of the same shape, all its rows; it is complete. */
+void batch_copy(struct batch *batch, const struct write *write, const struct write_stamp *stamp);
+
 /* Of a BATCH_WALK: what to look for. */
 void batch_set_walk(struct batch *batch, uint32_t which, uint16_t n_values,
                     const struct value *values, const struct write_stamp *stamp);

@@ -15,6 +15,7 @@
 #include "base/pgarray.h"
 #include "base/pgsnapshot.h"
 #include "connectors/query_plan.h"
+#include "connectors/query_reader.h"
 
 enum {
     KEYS_A_STATEMENT = 500,
@@ -462,6 +463,30 @@ static bool walk_keys(void *self, const struct batch *walk, struct batch *part, 
     return ok;
 }
 
+/* ---- reading for a comparison; any thread: with an instance of its own ---- */
+
+static void destroy_own(void *self) {
+    struct query_source *own = self;
+    query_source_destroy(&own);
+}
+
+static bool open_reader(void *self, struct row_reader *reader, struct error *err) {
+    const struct query_source *source = self;
+    struct query_reader_config config = {.destroy_source = destroy_own};
+    uint64_t system_identifier;
+    struct query_source *own = query_source_create(
+        &(struct query_source_config){.database = source->database, .query = source->query}, err);
+    if (own) config.conn = source_database_connect(&source->database, err);
+    if (!config.conn || !prepare(own, &config.shape, &system_identifier, err)) {
+        if (config.conn) PQfinish(config.conn);
+        query_source_destroy(&own);
+        return false;
+    }
+    config.source = query_source_as_source(own);
+    *reader = query_reader_create(&config);
+    return true;
+}
+
 struct source query_source_as_source(struct query_source *source) {
     static const struct source_ops ops = {.prepare = prepare,
                                           .load_floor = load_floor,
@@ -469,6 +494,7 @@ struct source query_source_as_source(struct query_source *source) {
                                           .touch = touch,
                                           .walk = walk_keys,
                                           .forget = forget,
-                                          .reread = reread};
+                                          .reread = reread,
+                                          .open_reader = open_reader};
     return (struct source){.ops = &ops, .self = source};
 }

@@ -10,6 +10,7 @@
 #ifndef FRESHET_CONNECTORS_ROW_READER_H
 #define FRESHET_CONNECTORS_ROW_READER_H
 
+#include <libpq-fe.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -48,6 +49,9 @@ struct row_reader_ops {
     bool (*find)(void *self, const struct slice *keys, size_t n, struct batch **batch,
                  struct reader_row *rows, struct error *err);
 };
+
+/* `moment`, for those that read PostgreSQL. */
+bool row_reader_moment(PGconn *conn, struct reader_moment *moment, struct error *err) MUST_CHECK;
 
 struct row_reader {
     const struct row_reader_ops *ops;

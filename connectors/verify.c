@@ -255,12 +255,8 @@ static bool repair(struct run *run, const struct batch *batch, const size_t *pla
                    const uint64_t *versions, size_t n, bool *done, struct error *err) {
     struct batch *again = batch_create(BATCH_WRITES, batch->shape, clock_mono_us());
     for (size_t i = 0; i < n; i++) {
-        const struct write *write = &batch->writes[places[i]];
         struct write_stamp stamp = {.version = versions[i]};
-        if (write->operation == WRITE_PUT)
-            batch_put(again, write->key, &stamp, write->row, NULL);
-        else
-            batch_remove(again, write->key, &stamp);
+        batch_copy(again, &batch->writes[places[i]], &stamp);
     }
     bool applied = persist(run, attempt_apply, again, err);
     for (size_t i = 0; i < n && applied; i++) {
