@@ -7,6 +7,7 @@
 #include "base/arena.h"
 #include "base/mem.h"
 #include "base/pg.h"
+#include "connectors/key_select.h"
 
 enum {
     FIRST_COLUMN_LISTS = 150000,
@@ -100,28 +101,6 @@ void table_published_deinit(struct table_published *published) {
 
 /* ---- statements ---- */
 
-static void append_keys(const struct shape *shape, struct buf *sql) {
-    for (uint16_t i = 0; i < shape->n_keys; i++) {
-        if (i) buf_append_text(sql, ", ");
-        pg_quote_ident(sql, shape->columns[shape->keys[i]].name);
-    }
-}
-
-/* "($1, $2)", or "$1": the parameters from `first` on. */
-static void append_params(const struct shape *shape, size_t first, struct buf *sql) {
-    buf_append_text(sql, shape->n_keys > 1 ? "(" : "");
-    for (uint16_t i = 0; i < shape->n_keys; i++)
-        buf_printf(sql, "%s$%zu", i ? ", " : "", first + i);
-    buf_append_text(sql, shape->n_keys > 1 ? ")" : "");
-}
-
-/* The key's columns as one operand: `a`, or `(a, b)`. */
-static void append_operand(const struct shape *shape, struct buf *sql) {
-    buf_append_text(sql, shape->n_keys > 1 ? "(" : "");
-    append_keys(shape, sql);
-    buf_append_text(sql, shape->n_keys > 1 ? ")" : "");
-}
-
 static void compose(struct reader *reader, const char *row_filter, bool partitioned) {
     const struct shape *shape = reader->shape;
     struct buf *sql = &reader->select;
@@ -183,12 +162,12 @@ static bool reader_page(void *self, uint32_t limit, struct batch **batch, struct
     buf_append_slice(&sql, buf_slice(&reader->select));
     if (reader->n_last) {
         buf_append_text(&sql, " AND ");
-        append_operand(shape, &sql);
+        key_select_operand(shape, &sql);
         buf_append_text(&sql, " > ");
-        append_params(shape, 1, &sql);
+        key_select_params(shape, 1, &sql);
     }
     buf_append_text(&sql, " ORDER BY ");
-    append_keys(shape, &sql);
+    key_select_columns(shape, &sql);
     buf_printf(&sql, " LIMIT %u", limit);
     PGresult *rows = pg_query_params(reader->conn, buf_text(&sql), (int)reader->n_last,
                                      (const char *const *)reader->last, err);
@@ -240,29 +219,8 @@ static int compare_found(const void *a, const void *b) {
     return compare_keys(((const struct found *)a)->key, ((const struct found *)b)->key);
 }
 
-/* The values of the key's columns; false where the text is that of no key. */
-static bool split_key(const struct finding *finding, struct slice key, const char **params) {
-    const struct shape *shape = finding->reader->shape;
-    struct buf id = {0};
-    struct buf part = {0};
-    bool whole = key.len == 0 || memchr(key.data, '\0', key.len) == NULL;
-    shape_split_key(shape, key, &id, &part);
-    struct slice rest = buf_slice(&id);
-    size_t colons = 0;
-    for (size_t i = 0; i < rest.len; i++)
-        colons += rest.data[i] == ':';
-    if (shape->n_keys > 1 && colons != shape->n_keys - 1u) whole = false;
-    for (uint16_t i = 0; i < shape->n_keys && whole; i++) {
-        part.len = 0;
-        if (rest.len) shape_take_key(shape, &rest, &part);
-        params[i] = arena_dup(finding->arena, buf_slice(&part)).data;
-    }
-    buf_deinit(&id);
-    buf_deinit(&part);
-    return whole;
-}
-
-static void take_found(struct finding *finding, PGresult *rows) {
+static void take_found(void *arg, PGresult *rows) {
+    struct finding *finding = arg;
     const struct shape *shape = finding->reader->shape;
     struct buf key = {0};
     finding->results[finding->n_results++] = rows;
@@ -274,53 +232,6 @@ static void take_found(struct finding *finding, PGresult *rows) {
             (struct found){arena_dup(finding->arena, buf_slice(&key)), rows, i};
     }
     buf_deinit(&key);
-}
-
-/* The query for keys[from, to). *none: some of them have no text that their columns' types take. */
-static PGresult *query_keys(struct finding *finding, size_t from, size_t to, bool *none,
-                            struct error *err) {
-    struct reader *reader = finding->reader;
-    const struct shape *shape = reader->shape;
-    const char **params =
-        arena_alloc(finding->arena, (to - from) * shape->n_keys * sizeof *params + 1);
-    struct buf sql = {0};
-    size_t n = 0;
-    buf_append_slice(&sql, buf_slice(&reader->select));
-    buf_append_text(&sql, " AND ");
-    append_operand(shape, &sql);
-    buf_append_text(&sql, " IN (");
-    for (size_t i = from; i < to; i++) {
-        if (!split_key(finding, finding->keys[i], params + n)) continue;
-        if (n) buf_append_text(&sql, ", ");
-        append_params(shape, n + 1, &sql);
-        n += shape->n_keys;
-    }
-    buf_append_char(&sql, ')');
-    PGresult *rows = NULL;
-    *none = n == 0;
-    if (n) {
-        rows = PQexecParams(reader->conn, buf_text(&sql), (int)n, NULL, params, NULL, NULL, 0);
-        const char *state = PQresultErrorField(rows, PG_DIAG_SQLSTATE);
-        *none = state && strncmp(state, "22", 2) == 0; /* data exception */
-        if (PQresultStatus(rows) != PGRES_TUPLES_OK) {
-            pg_error(err, reader->conn, rows, "reading rows by their keys");
-            PQclear(rows);
-            rows = NULL;
-        }
-    }
-    buf_deinit(&sql);
-    return rows;
-}
-
-/* A key that is no value of its column's type, a sink's own, spoils the query: halves tell which. */
-static bool find_range(struct finding *finding, size_t from, size_t to, struct error *err) {
-    if (from == to) return true;
-    bool none;
-    PGresult *rows = query_keys(finding, from, to, &none, err);
-    if (rows) take_found(finding, rows);
-    if (rows || (none && to - from == 1)) return true;
-    size_t middle = from + (to - from) / 2;
-    return none && find_range(finding, from, middle, err) && find_range(finding, middle, to, err);
 }
 
 static void compose_batch(struct finding *finding, size_t n, struct batch *batch,
@@ -352,7 +263,8 @@ static bool reader_find(void *self, const struct slice *keys, size_t n, struct b
     /* Two texts may be equal to one value; rows that are found twice are the same. */
     finding.found = mem_calloc(2 * n + 1, sizeof *finding.found);
     finding.results = mem_calloc(2 * n + 1, sizeof *finding.results);
-    bool done = find_range(&finding, 0, n, err);
+    bool done = key_select(reader->conn, buf_slice(&reader->select), reader->shape, keys, n,
+                           take_found, &finding, err);
     if (done) {
         *batch = batch_create(BATCH_WRITES, reader->shape, 0);
         compose_batch(&finding, n, *batch, rows);
