@@ -532,6 +532,7 @@ json_t *connector_status(struct connector *connector) {
         {"applied_lsn", json_string(lsn)},
         {"lag_seconds", json_real(lag_seconds(&sender, &runtime))},
         {"lag_bytes", json_integer((json_int_t)lag_bytes(&sender, &runtime))},
+        {"walked_keys", json_integer((json_int_t)sender.walked)},
         {"queue_bytes", json_integer((json_int_t)sender.queue_bytes)},
         {"indexed", counted(figures->indexed)},
         {"deleted", counted(figures->deleted)},

@@ -305,7 +305,7 @@ static void compose_all(struct query_plan *plan) {
         const struct dependency *dependency = &plan->dependencies[d];
         if (dependency->kind != DEPENDS_COLUMNS) continue;
         if (sql.len) buf_append_text(&sql, " UNION ");
-        buf_append_text(&sql, "SELECT ");
+        buf_append_text(&sql, "SELECT DISTINCT ");
         for (uint16_t i = 0; i < dependency->n_columns; i++) {
             if (i) buf_append_text(&sql, ", ");
             pg_quote_ident(&sql, dependency->columns[i]);

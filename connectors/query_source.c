@@ -413,6 +413,7 @@ static bool begin_walk(struct query_source *source, const struct query_plan *pla
     const struct batch seen = {.n_writes = n_xids, .writes = writes};
     source->walk_conn = source_database_connect(&source->database, err);
     bool begun = source->walk_conn && begin_seeing(source->walk_conn, &seen, err) &&
+                 pg_exec(source->walk_conn, "SET LOCAL statement_timeout = 0", err) &&
                  declare(source, plan, walk, err);
     mem_free(writes);
     if (begun)

@@ -35,6 +35,7 @@ struct sender {
     int64_t save_interval_us;
     const struct sink_ops *ops;
     struct sink *sink;
+    struct lanes *lanes; /* NULL: the sink alone */
     struct source source;
     struct deadletters *deadletters;
     struct figures *figures;
@@ -81,6 +82,7 @@ struct sender {
     uint64_t saved_lsn;
     bool loaded;
     bool unsaved;
+    uint64_t walked;       /* keys of the walk in hand */
     bool mid_transaction;  /* transactional sinks: of what was applied last, more is to come */
     int64_t load_began_us; /* Unix epoch, while a load runs */
     enum sender_state state;
@@ -99,6 +101,7 @@ struct sender *sender_create(const struct sender_config *config, const struct se
     snprintf(sender->record.table, sizeof sender->record.table, "%s", config->table);
     sender->ops = deps->ops;
     sender->sink = deps->sink;
+    sender->lanes = deps->lanes;
     sender->source = deps->source;
     sender->deadletters = deps->deadletters;
     sender->figures = deps->figures;
@@ -159,7 +162,9 @@ static void note_error(struct sender *sender, const struct error *err) {
 /* Not holding the lock. */
 static bool save_record(struct sender *sender, const struct change_position *position,
                         struct error *err) {
-    if (!sender->ops->flush(sender->sink, position, err)) return false;
+    bool flushed = sender->lanes ? lanes_flush(sender->lanes, position, err)
+                                 : sender->ops->flush(sender->sink, position, err);
+    if (!flushed) return false;
     sender->record.position = *position;
     sender->saved_us = clock_mono_us();
     if (sender->ops->load_position || !sender->position_path)
@@ -231,7 +236,10 @@ static bool open_sink(struct sender *sender, const struct shape *shape, uint64_t
     bool kept_here = sender->position_path != NULL;
     if (kept_here && !resume_load(&resume, sender->position_path, system_identifier, err))
         return false;
-    if (!ops->open(sender->sink, shape, system_identifier, &sender->target, err)) return false;
+    bool opened = sender->lanes
+                      ? lanes_open(sender->lanes, shape, system_identifier, &sender->target, err)
+                      : ops->open(sender->sink, shape, system_identifier, &sender->target, err);
+    if (!opened) return false;
     sender->shape = NULL;
     snprintf(record->target, sizeof record->target, "%s", sender->target.id);
     name_keys(shape, record->keys, sizeof record->keys);
@@ -290,7 +298,9 @@ static void handle_opening(struct sender *sender) {
 
 static bool tell_shape(struct sender *sender, struct batch *batch, struct error *err) {
     if (!batch->shape || batch->shape == sender->shape) return true;
-    if (!sender->ops->reshape(sender->sink, batch->shape, err)) return false;
+    bool told = sender->lanes ? lanes_reshape(sender->lanes, batch->shape, err)
+                              : sender->ops->reshape(sender->sink, batch->shape, err);
+    if (!told) return false;
     shape_release(&sender->held_shape);
     sender->held_shape = shape_acquire(batch->shape);
     sender->shape = sender->held_shape;
@@ -306,9 +316,14 @@ static bool reread(struct sender *sender, struct batch *batch, struct error *err
     return done;
 }
 
+static bool apply(struct sender *sender, struct batch *batch, struct error *err) {
+    return sender->lanes ? lanes_apply(sender->lanes, batch, err)
+                         : sender->ops->apply(sender->sink, batch, err);
+}
+
 static bool apply_writes(struct sender *sender, struct batch *batch, struct error *err) {
     return tell_shape(sender, batch, err) && reread(sender, batch, err) &&
-           sender->ops->apply(sender->sink, batch, err);
+           apply(sender, batch, err);
 }
 
 static bool clear(struct sender *sender, struct batch *batch, struct error *err) {
@@ -341,7 +356,7 @@ static bool apply_letters(void *self, struct batch *batch, struct error *err) {
     struct sender *sender = self;
     if (!tell_shape(sender, batch, err) || !reread(sender, batch, err)) return false;
     retry_settle(batch);
-    if (!sender->ops->apply(sender->sink, batch, err)) return false;
+    if (!apply(sender, batch, err)) return false;
     count_outcomes(sender, batch);
     return true;
 }
@@ -364,12 +379,16 @@ static bool walk_on(struct sender *sender, struct batch *batch, bool *more, stru
         walk->part = batch_create(BATCH_WRITES, batch->shape, clock_mono_us());
         if (!source->ops->walk(source->self, batch, walk->part, err)) {
             batch_destroy(&walk->part);
+            if (err->code == ERROR_NOT_FOUND) err->code = ERROR_REFUSED; /* as in reread */
             return false;
         }
     }
     *more = walk->part->n_writes > 0;
     if (*more && !apply_writes(sender, walk->part, err)) return false;
     walk->keys += walk->part->n_writes;
+    pthread_mutex_lock(&sender->lock);
+    sender->walked = *more ? walk->keys : 0;
+    pthread_mutex_unlock(&sender->lock);
     if (*more) count_outcomes(sender, walk->part);
     batch_destroy(&walk->part);
     return true;
@@ -717,7 +736,8 @@ void sender_attached(struct sender *sender, const struct feed_identity *identity
     pthread_mutex_lock(&sender->lock);
     sender->timeline = identity->timeline;
     sender->timeline_lsn = identity->timeline_lsn;
-    if (!identity->slot_created && identity->start_lsn < sender->applied_lsn) {
+    if (!identity->slot_created && identity->start_lsn &&
+        identity->start_lsn < sender->applied_lsn) {
         sender->applied_lsn = sender->saved_lsn = identity->start_lsn;
         sender->unsaved = true;
     }
@@ -788,6 +808,7 @@ void sender_status(struct sender *sender, struct sender_status *status) {
     pthread_mutex_lock(&sender->lock);
     *status = (struct sender_status){.state = sender->state,
                                      .loaded = sender->loaded,
+                                     .walked = sender->walked,
                                      .applied_lsn = sender->applied_lsn,
                                      .saved_lsn = sender->saved_lsn,
                                      .opens = sender->opens,

@@ -24,6 +24,7 @@
 #include "connectors/deadletter.h"
 #include "connectors/figures.h"
 #include "connectors/gate.h"
+#include "connectors/lanes.h"
 #include "connectors/retry.h"
 #include "connectors/sink.h"
 #include "connectors/source.h"
@@ -44,6 +45,7 @@ struct sender_deps {
     const struct sink_ops *ops;
     struct sink *
         sink; /* used on the sender's thread alone; the caller's to destroy, after sender_destroy */
+    struct lanes *lanes; /* of several sinks, of which `sink` is the first; NULL: of it alone */
     struct source source;
     struct deadletters *deadletters;
     struct figures *figures;
@@ -66,7 +68,8 @@ struct sender_status {
     uint64_t retry_runs; /* so many times dead letters were read again; what the last came to: */
     struct retry_counts retried;
     bool paused;
-    bool broken; /* the circuit breaker is open */
+    bool broken;     /* the circuit breaker is open */
+    uint64_t walked; /* keys of a walk that is under way (source.h); 0: none is */
     uint64_t applied_lsn;
     uint64_t saved_lsn;
     size_t queue_bytes;

@@ -243,7 +243,11 @@ static void start_threads(struct bench *b) {
                                                     .log = b->log},
                               &b->stop);
     b->runtime = runtime_create(
-        &(struct runtime_config){.name = "test", .batch_bytes = 1 << 20, .batch_interval_us = 0},
+        &(struct runtime_config){.name = "test",
+                                 .database_url = "",
+                                 .slot = "s",
+                                 .batch_bytes = 1 << 20,
+                                 .batch_interval_us = 0},
         &(struct runtime_deps){
             .sender = b->sender, .source = source, .figures = &b->figures, .log = b->log});
     b->feed = runtime_sink(b->runtime);
