@@ -186,6 +186,14 @@ struct write *batch_next(struct batch *batch, size_t *at, size_t to) {
     return NULL;
 }
 
+void batch_lend(struct batch *batch, const struct write *write) {
+    if (batch->n_writes == batch->cap_writes) {
+        batch->cap_writes *= 2;
+        batch->writes = mem_realloc(batch->writes, batch->cap_writes * sizeof *batch->writes);
+    }
+    batch->writes[batch->n_writes++] = *write;
+}
+
 void batch_refuse(struct batch *batch, struct write *write, int status, struct slice cause) {
     write->outcome = WRITE_REFUSED;
     write->status = status;

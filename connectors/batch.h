@@ -116,6 +116,9 @@ void batch_set_xids(struct batch *batch, uint32_t n, const uint64_t *xids);
 /* The next write at or after *at and before `to` that is still to be applied, *at moved behind it; NULL: none, *at
  * moved to `to`. */
 struct write *batch_next(struct batch *batch, size_t *at, size_t to);
+/* Puts a write of another batch, which must outlive this one, into it as it is: key and row stay that one's. Such a batch takes no
+ * other writes. */
+void batch_lend(struct batch *batch, const struct write *write);
 /* Marks the write as refused for good. `cause` is JSON and is copied. */
 void batch_refuse(struct batch *batch, struct write *write, int status, struct slice cause);
 /* The same with a cause that is any text; of a long one the beginning is kept. */

@@ -21,9 +21,9 @@
 #include "connectors/runtime.h"
 #include "connectors/sender.h"
 #include "connectors/table_source.h"
-#include "connectors/view/aggregate_source.h"
 #include "connectors/topic_feed.h"
 #include "connectors/verify.h"
+#include "connectors/view/aggregate_source.h"
 
 enum {
     DEFAULT_BATCH_BYTES = 4 * 1024 * 1024,
@@ -48,7 +48,10 @@ struct connector {
     _Atomic bool stop;
     struct figures figures;
     struct sink *sink;
-    struct table_source *table_source; /* one of these */
+    struct lanes *lanes; /* NULL: one, the sink */
+    uint32_t n_lane_sinks;
+    struct sink *lane_sinks[LANES_MAX]; /* of the lanes behind the first */
+    struct table_source *table_source;  /* one of these */
     struct refresh_source *refresh_source;
     struct aggregate_source *aggregate_source;
     struct query_source *query_source;
@@ -174,10 +177,24 @@ static struct sink *make_sink(const struct connector *connector,
     return connector->type->ops.create(&filled, &sink_deps, err);
 }
 
+/* A target that is being made beside another is one sink's. */
+static bool create_lanes(struct connector *connector, const struct connector_config *config,
+                         const struct connector_deps *deps, struct error *err) {
+    if (config->lanes < 2 || config->rebuild) return true;
+    struct sink *sinks[LANES_MAX] = {connector->sink};
+    for (uint32_t i = 1; i < config->lanes; i++) {
+        sinks[i] = make_sink(connector, config, deps, &connector->stop, err);
+        if (!sinks[i]) return false;
+        connector->lane_sinks[connector->n_lane_sinks++] = sinks[i];
+    }
+    connector->lanes = lanes_create(&connector->type->ops, config->lanes, sinks, err);
+    return connector->lanes != NULL;
+}
+
 static bool create_sink(struct connector *connector, const struct connector_config *config,
                         const struct connector_deps *deps, struct error *err) {
     connector->sink = make_sink(connector, config, deps, &connector->stop, err);
-    return connector->sink != NULL;
+    return connector->sink != NULL && create_lanes(connector, config, deps, err);
 }
 
 /* What a reader of the sink sees. */
@@ -286,6 +303,7 @@ static void create_threads_side(struct connector *connector, const struct connec
                                 .paused = access(connector->paused_path, F_OK) == 0},
         &(struct sender_deps){.ops = &connector->type->ops,
                               .sink = connector->sink,
+                              .lanes = connector->lanes,
                               .source = source,
                               .deadletters = connector->deadletters,
                               .figures = &connector->figures,
@@ -369,6 +387,9 @@ void connector_destroy(struct connector **connector) {
     topic_feed_destroy(&old->topic_feed);
     runtime_destroy(&old->runtime);
     sender_destroy(&old->sender);
+    lanes_destroy(&old->lanes);
+    for (uint32_t i = 0; i < old->n_lane_sinks; i++)
+        old->type->ops.destroy(&old->lane_sinks[i]);
     if (old->sink) old->type->ops.destroy(&old->sink);
     table_source_destroy(&old->table_source);
     query_source_destroy(&old->query_source);

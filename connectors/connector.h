@@ -49,7 +49,7 @@ struct connector_config {
     const char *database_url;
     const char *table; /* "public.users" */
     const char *query_name;
-    const struct connector_query *query; /* in place of the table; NULL: none */
+    const struct connector_query *query;          /* in place of the table; NULL: none */
     const struct connector_aggregate *aggregates; /* view: of the table; none: its rows */
     uint32_t n_aggregates;
     const char *const *views; /* refresh: materialized ones, in place of the table, too */
@@ -97,6 +97,7 @@ struct connector_config {
     uint32_t breaker_failures;
     int64_t breaker_pause_ms;
     uint32_t load_readers;
+    uint32_t lanes;            /* writes under way at once; 0: one */
     uint64_t max_retained_wal; /* bytes; 0: any */
 };
 

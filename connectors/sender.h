@@ -8,9 +8,8 @@
  *     feed's thread ──batches──► queue ──► sender's thread ──► sink
  *                                             │ retry with backoff; dead letters; position file
  *
- * One batch is in hand at a time, and a batch holds a key once: so a key has one write in flight. (Several
- * lanes by a hash of the key would keep that; one keeps up with a bulk API.)
- * A batch is tried until it is applied: a sink that is away costs nothing but the queue's bound, at which the
+ * One batch is in hand at a time, and a batch holds a key once: so a key has one write in flight, in one
+ * lane or in several (lanes.h). A batch is tried until it is applied: a sink that is away costs nothing but the queue's bound, at which the
  * feed stops reading. Functions are for the feed's thread unless they say otherwise. */
 #ifndef FRESHET_CONNECTORS_SENDER_H
 #define FRESHET_CONNECTORS_SENDER_H

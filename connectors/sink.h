@@ -2,7 +2,8 @@
  *
  *     open -> { reshape | apply | clear_older | flush }... -> open (a new session) ...
  *
- * All calls come from the connector's sender thread, one at a time, and may block; a blocking call looks at
+ * All calls of one sink come one at a time, from the connector's sender thread (`apply` of a sink that takes the option
+ * `lanes` also from a lane's own, for a sink of that lane's own), and may block; a blocking call looks at
  * deps->stop at least once a second and gives up while it is set. The runtime retries, keeps order, writes dead
  * letters and the position. A sink does one attempt of one thing and says how it went:
  *
@@ -113,7 +114,7 @@ struct sink_ops {
 struct sink_type {
     const char *name;
     const char *help;
-    bool takes_many; /* a key may have several rows (shape->many) */
+    bool takes_many;   /* a key may have several rows (shape->many) */
     const char *needs; /* NULL: none */
     const char *takes; /* NULL: none but those that it needs */
     /* Is the configuration right, as far as it can be told without connecting? Else *option is the one that is not. May be

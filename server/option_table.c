@@ -277,6 +277,9 @@ static const struct option connector_options[] = {
      .help = "A write to the target is sent at the latest with this many bytes."},
     {"batch_interval", DURATION, IN(connector_config, batch_interval_ms), .initial = "100ms",
      .min = 1, .max = 60 * 1000, .help = "And at the latest after this time."},
+    {"lanes", COUNT, IN(connector_config, lanes), .shown = "1", .min = 1, .max = 16,
+     .help = "Type opensearch: so many writes to the target are under way at once, of "
+             "different keys; of one key they follow each other."},
     {"rate_limit", COUNT, IN(connector_config, rate_limit), .shown = "none", .min = 1,
      .max = 100000000, .help = "So many rows a second are written to the target at most."},
     {"breaker_failures", COUNT, IN(connector_config, breaker_failures), .initial = "10",
