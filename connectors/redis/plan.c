@@ -153,13 +153,13 @@ bool plan_has_refused(const struct plan *plan) {
 
 /* ---- where they stand now ---- */
 
-static size_t ask_entries(const struct plan *plan, const struct target *target, struct buf *out) {
+static size_t ask_entries(const struct plan *plan, const struct ledger *ledger, struct buf *out) {
     size_t n = 0;
     for (size_t from = 0; from < plan->n_steps; from += CHUNK, n++) {
         size_t to = from + CHUNK < plan->n_steps ? from + CHUNK : plan->n_steps;
         command_begin(out, 2 + to - from);
         command_text_arg(out, "HMGET");
-        command_text_arg(out, target_rows_key(target));
+        command_text_arg(out, ledger_rows_key(ledger));
         for (size_t i = from; i < to; i++)
             command_arg(out, plan->steps[i].write->key);
     }
@@ -240,12 +240,12 @@ static void drop_stale(struct plan *plan) {
     plan->n_steps = n;
 }
 
-bool plan_look_up(struct plan *plan, struct target *target, struct error *err) {
+bool plan_look_up(struct plan *plan, struct ledger *ledger, struct error *err) {
     struct buf out = {0};
     struct buf asked = {0};
-    size_t n_entries = ask_entries(plan, target, &out);
+    size_t n_entries = ask_entries(plan, ledger, &out);
     size_t n = n_entries + (is_set(plan) ? ask_types(plan, &out, &asked) : 0);
-    bool done = target_read(target, buf_slice(&out), n, &plan->entries, err) &&
+    bool done = ledger_read(ledger, buf_slice(&out), n, &plan->entries, err) &&
                 take_entries(plan, n_entries, err);
     if (done) take_types(plan, n_entries, &asked);
     if (done) drop_stale(plan);
@@ -257,10 +257,10 @@ bool plan_look_up(struct plan *plan, struct target *target, struct error *err) {
 /* ---- commands ---- */
 
 /* The next command; it is of the steps [from, to). */
-static struct buf *command_of(struct plan *plan, struct target *target, size_t from, size_t to) {
+static struct buf *command_of(struct plan *plan, struct ledger *ledger, size_t from, size_t to) {
     struct span span = {from, to};
     buf_append(&plan->spans, &span, sizeof span);
-    return target_command(target);
+    return ledger_command(ledger);
 }
 
 enum entry_kind plan_entry_kind(const struct layout *layout) {
@@ -279,7 +279,7 @@ static bool stays(const struct plan *plan, const struct step *step) {
            slice_equal(step->old.member, member_of(plan, step));
 }
 
-static void append_removals(struct plan *plan, struct target *target) {
+static void append_removals(struct plan *plan, struct ledger *ledger) {
     for (size_t i = 0; i < plan->n_steps; i++) {
         const struct step *step = &plan->steps[i];
         struct entry guess = {.kind = plan_entry_kind(plan->layout)};
@@ -289,7 +289,7 @@ static void append_removals(struct plan *plan, struct target *target) {
         }
         if (step->known ? stays(plan, step) : !step->guessed) continue;
         buf_append(&plan->spans, &(struct span){0}, sizeof(struct span));
-        target_remove(target, step->known ? &step->old : &guess);
+        ledger_remove(ledger, step->known ? &step->old : &guess);
     }
 }
 
@@ -322,11 +322,11 @@ static size_t run_of_puts(const struct plan *plan, size_t from, size_t *n) {
 }
 
 /* One command for many rows costs the server half of what a SET for each does. */
-static void append_msets(struct plan *plan, struct batch *batch, struct target *target) {
+static void append_msets(struct plan *plan, struct batch *batch, struct ledger *ledger) {
     for (size_t from = 0, to, n; from < plan->n_steps; from = to) {
         to = run_of_puts(plan, from, &n);
         if (n == 0) continue;
-        struct buf *out = command_of(plan, target, from, to);
+        struct buf *out = command_of(plan, ledger, from, to);
         command_begin(out, 1 + 2 * n);
         command_text_arg(out, "MSET");
         for (size_t i = from; i < to; i++) {
@@ -337,8 +337,8 @@ static void append_msets(struct plan *plan, struct batch *batch, struct target *
     }
 }
 
-static void append_set(struct plan *plan, struct batch *batch, struct target *target, size_t i) {
-    struct buf *out = command_of(plan, target, i, i + 1);
+static void append_set(struct plan *plan, struct batch *batch, struct ledger *ledger, size_t i) {
+    struct buf *out = command_of(plan, ledger, i, i + 1);
     command_begin(out, 5);
     command_text_arg(out, "SET");
     command_arg(out, key_of(plan, &plan->steps[i]));
@@ -348,18 +348,18 @@ static void append_set(struct plan *plan, struct batch *batch, struct target *ta
 }
 
 /* The whole hash anew: a column that became NULL, or was dropped, leaves nothing. */
-static void append_hash(struct plan *plan, struct batch *batch, struct target *target, size_t i) {
+static void append_hash(struct plan *plan, struct batch *batch, struct ledger *ledger, size_t i) {
     const struct shape *shape = batch->shape;
     const struct value *row = plan->steps[i].write->row;
     struct slice key = key_of(plan, &plan->steps[i]);
     size_t n = 0;
     for (uint16_t c = 0; c < shape->n_columns; c++)
         n += row[c].kind == VALUE_TEXT;
-    struct buf *out = command_of(plan, target, i, i + 1);
+    struct buf *out = command_of(plan, ledger, i, i + 1);
     command_begin(out, 2);
     command_text_arg(out, "UNLINK");
     command_arg(out, key);
-    command_of(plan, target, i, i + 1);
+    command_of(plan, ledger, i, i + 1);
     command_begin(out, 2 + 2 * n);
     command_text_arg(out, "HSET");
     command_arg(out, key);
@@ -369,18 +369,18 @@ static void append_hash(struct plan *plan, struct batch *batch, struct target *t
         command_arg(out, slice_make(row[c].data, row[c].len));
     }
     if (!plan->ttl[0]) return;
-    command_of(plan, target, i, i + 1);
+    command_of(plan, ledger, i, i + 1);
     command_begin(out, 3);
     command_text_arg(out, "PEXPIRE");
     command_arg(out, key);
     command_text_arg(out, plan->ttl);
 }
 
-static void append_member(struct plan *plan, struct batch *batch, struct target *target, size_t i) {
+static void append_member(struct plan *plan, struct batch *batch, struct ledger *ledger, size_t i) {
     (void)batch;
     const struct step *step = &plan->steps[i];
     bool is_sorted = layout_kind(plan->layout) == LAYOUT_SORTED_SET;
-    struct buf *out = command_of(plan, target, i, i + 1);
+    struct buf *out = command_of(plan, ledger, i, i + 1);
     command_begin(out, 3u + is_sorted);
     command_text_arg(out, is_sorted ? "ZADD" : "SADD");
     command_arg(out, key_of(plan, step));
@@ -388,8 +388,8 @@ static void append_member(struct plan *plan, struct batch *batch, struct target 
     command_arg(out, member_of(plan, step));
 }
 
-static void append_puts(struct plan *plan, struct batch *batch, struct target *target) {
-    static void (*const writers[])(struct plan *, struct batch *, struct target *, size_t) = {
+static void append_puts(struct plan *plan, struct batch *batch, struct ledger *ledger) {
+    static void (*const writers[])(struct plan *, struct batch *, struct ledger *, size_t) = {
         [LAYOUT_JSON] = append_set,
         [LAYOUT_HASH] = append_hash,
         [LAYOUT_SET] = append_member,
@@ -397,22 +397,22 @@ static void append_puts(struct plan *plan, struct batch *batch, struct target *t
     };
     enum layout_kind kind = layout_kind(plan->layout);
     if (kind == LAYOUT_JSON && !plan->ttl[0]) {
-        append_msets(plan, batch, target);
+        append_msets(plan, batch, ledger);
         return;
     }
     for (size_t i = 0; i < plan->n_steps; i++) {
-        if (plan->steps[i].puts) writers[kind](plan, batch, target, i);
+        if (plan->steps[i].puts) writers[kind](plan, batch, ledger, i);
     }
 }
 
-static void append_entries(struct plan *plan, struct target *target) {
+static void append_entries(struct plan *plan, struct ledger *ledger) {
     for (size_t from = 0, to, n; from < plan->n_steps; from = to) {
         to = run_of_puts(plan, from, &n);
         if (n == 0) continue;
-        struct buf *out = command_of(plan, target, 0, 0);
+        struct buf *out = command_of(plan, ledger, 0, 0);
         command_begin(out, 2 + 2 * n);
         command_text_arg(out, "HSET");
-        command_text_arg(out, target_rows_key(target));
+        command_text_arg(out, ledger_rows_key(ledger));
         for (size_t i = from; i < to; i++) {
             const struct step *step = &plan->steps[i];
             if (!step->puts) continue;
@@ -427,24 +427,24 @@ static void append_entries(struct plan *plan, struct target *target) {
     }
 }
 
-static void append_forgotten(struct plan *plan, struct target *target) {
+static void append_forgotten(struct plan *plan, struct ledger *ledger) {
     for (size_t i = 0; i < plan->n_steps; i++) {
         const struct step *step = &plan->steps[i];
         if (step->puts || !step->known) continue;
-        struct buf *out = command_of(plan, target, 0, 0);
+        struct buf *out = command_of(plan, ledger, 0, 0);
         command_begin(out, 3);
         command_text_arg(out, "HDEL");
-        command_text_arg(out, target_rows_key(target));
+        command_text_arg(out, ledger_rows_key(ledger));
         command_arg(out, step->write->key);
     }
 }
 
-void plan_append(struct plan *plan, struct batch *batch, struct target *target) {
+void plan_append(struct plan *plan, struct batch *batch, struct ledger *ledger) {
     plan->spans.len = 0;
-    append_removals(plan, target);
-    append_puts(plan, batch, target);
-    append_forgotten(plan, target);
-    append_entries(plan, target);
+    append_removals(plan, ledger);
+    append_puts(plan, batch, ledger);
+    append_forgotten(plan, ledger);
+    append_entries(plan, ledger);
 }
 
 /* ---- outcomes ---- */

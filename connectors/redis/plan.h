@@ -2,8 +2,8 @@
  *
  *     struct plan *plan = plan_create(layout, ttl_ms);
  *     plan_begin(plan, batch);                      where each row is to stand
- *     if (!plan_look_up(plan, target, err)) ...     where it stands now, and what is in its way
- *     target_begin(target); plan_append(plan, target); target_commit(target, ...);
+ *     if (!plan_look_up(plan, ledger, err)) ...     where it stands now, and what is in its way
+ *     ledger_begin(ledger); plan_append(plan, ledger); ledger_commit(ledger, ...);
  *     plan_end(plan, batch, &replies);              outcomes
  *
  * All that goes does so before anything is put, so that rows may exchange a key within a batch. One thread. */
@@ -12,7 +12,7 @@
 
 #include "connectors/batch.h"
 #include "connectors/redis/layout.h"
-#include "connectors/redis/target.h"
+#include "connectors/redis/ledger.h"
 
 struct plan;
 
@@ -27,8 +27,8 @@ bool plan_is_empty(const struct plan *plan);
 bool plan_has_refused(const struct plan *plan);
 /* Asks for each row's entry: what is older than it is a WRITE_STALE. Keys that should be sets and are something else refuse
  * their rows. Not needed where nothing was ever written. */
-bool plan_look_up(struct plan *plan, struct target *target, struct error *err) MUST_CHECK;
-void plan_append(struct plan *plan, struct batch *batch, struct target *target);
+bool plan_look_up(struct plan *plan, struct ledger *ledger, struct error *err) MUST_CHECK;
+void plan_append(struct plan *plan, struct batch *batch, struct ledger *ledger);
 /* After the commit; `replies` of plan_append's commands, from the first. */
 void plan_end(struct plan *plan, struct batch *batch, const struct replies *replies);
 

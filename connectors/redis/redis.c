@@ -4,11 +4,11 @@
 #include <stdio.h>
 
 #include "base/mem.h"
-#include "connectors/redis/compare.h"
+#include "connectors/redis/comparison.h"
 #include "connectors/redis/layout.h"
+#include "connectors/redis/ledger.h"
 #include "connectors/redis/link.h"
 #include "connectors/redis/plan.h"
-#include "connectors/redis/target.h"
 
 struct sink {
     struct log *log;
@@ -17,15 +17,15 @@ struct sink {
     struct layout *layout;
     struct plan *plan;
     struct link *link;
-    struct target *target;
-    struct target_state state;
+    struct ledger *ledger;
+    struct ledger_state state;
     /* Of a load into nothing: its rows, of this version, meet none of before. 0: not known yet. */
     bool fresh;
     uint64_t load_version;
     bool shared; /* with the other members of a consumer group, whose offsets are the position */
     bool opened; /* else it is an instance that compares */
     bool expires;
-    struct compare_scan scan;
+    struct comparison_scan scan;
 };
 
 /* ---- the configuration ---- */
@@ -76,10 +76,10 @@ static bool redis_check(const struct connector_config *config, const char **opti
 /* Reads what `open` reads: a cluster, no rights, and somebody else's key there are told. */
 static bool look_at_server(const struct connector_config *config, struct error *err) {
     struct link *link = make_link(config, NULL, err);
-    struct target *target = link ? target_create(config->name, false, link, NULL) : NULL;
-    struct target_state state;
-    bool answers = target && target_open(target, "", &state, err);
-    target_destroy(&target);
+    struct ledger *ledger = link ? ledger_create(config->name, false, link, NULL) : NULL;
+    struct ledger_state state;
+    bool answers = ledger && ledger_open(ledger, "", &state, err);
+    ledger_destroy(&ledger);
     link_destroy(&link);
     return answers;
 }
@@ -100,7 +100,7 @@ static void redis_destroy(struct sink **sink) {
     if (!old) return;
     plan_destroy(&old->plan);
     layout_destroy(&old->layout);
-    target_destroy(&old->target);
+    ledger_destroy(&old->ledger);
     link_destroy(&old->link);
     mem_free(old->name);
     mem_free(old->settings);
@@ -126,7 +126,7 @@ static struct sink *redis_create(const struct connector_config *config,
         return NULL;
     }
     sink->shared = config->from == CONNECTOR_FROM_KAFKA;
-    sink->target = target_create(config->name, sink->shared, sink->link, deps->log);
+    sink->ledger = ledger_create(config->name, sink->shared, sink->link, deps->log);
     sink->plan = plan_create(sink->layout, config->ttl_ms);
     sink->expires = config->ttl_ms > 0;
     return sink;
@@ -151,21 +151,21 @@ static bool give_up_foreign(struct sink *sink, struct error *err) {
     log_warn(sink->log, "redis_emptied",
              "connector=%s redis=%s cause=\"it was filled from database system %" PRIu64 "\"",
              sink->name, link_name(sink->link), sink->state.position.system_identifier);
-    return target_sweep(sink->target, UINT64_MAX, &removed, &newer, err);
+    return ledger_sweep(sink->ledger, UINT64_MAX, &removed, &newer, err);
 }
 
 /* *founded: the life that goes on began here. */
-static bool take_target(struct sink *sink, const char *source, uint64_t system, bool *founded,
+static bool take_ledger(struct sink *sink, const char *source, uint64_t system, bool *founded,
                         struct error *err) {
-    struct target_state *state = &sink->state;
-    if (!target_open(sink->target, source, state, err)) return false;
+    struct ledger_state *state = &sink->state;
+    if (!ledger_open(sink->ledger, source, state, err)) return false;
     bool foreign = state->id[0] && state->position.system_identifier != system;
     if (foreign) {
         if (!give_up_foreign(sink, err)) return false;
         state->n_rows = 0;
     }
     *founded = !state->id[0] || foreign || !state->same_source;
-    return !*founded || target_found(sink->target, source, system, state, err);
+    return !*founded || ledger_found(sink->ledger, source, system, state, err);
 }
 
 static bool redis_open(struct sink *sink, const struct shape *shape, uint64_t system_identifier,
@@ -177,7 +177,7 @@ static bool redis_open(struct sink *sink, const struct shape *shape, uint64_t sy
     if (!layout_bind(sink->layout, shape, err)) return false;
     char *source = name_source(sink, shape);
     bool founded;
-    bool opened = take_target(sink, source, system_identifier, &founded, err);
+    bool opened = take_ledger(sink, source, system_identifier, &founded, err);
     mem_free(source);
     if (!opened) return false;
     snprintf(target->id, sizeof target->id, "%s%.24s", sink->state.id,
@@ -217,20 +217,20 @@ static bool meets_nothing(struct sink *sink, const struct batch *batch) {
 static bool redis_apply(struct sink *sink, struct batch *batch, struct error *err) {
     struct plan *plan = sink->plan;
     if (!sink->opened && !layout_bind(sink->layout, batch->shape, err)) return false;
-    if (!(sink->opened ? target_ready(sink->target, err) : target_join(sink->target, err)))
+    if (!(sink->opened ? ledger_ready(sink->ledger, err) : ledger_join(sink->ledger, err)))
         return false;
     plan_begin(plan, batch);
     if (!meets_nothing(sink, batch) && !plan_is_empty(plan) &&
-        !plan_look_up(plan, sink->target, err))
+        !plan_look_up(plan, sink->ledger, err))
         return false;
     if (plan_is_empty(plan)) return true;
     const struct change_position *after = &batch->after;
     bool moves = !sink->shared && after->snapshot_done &&
                  after->end_lsn > sink->state.position.end_lsn && !plan_has_refused(plan);
     struct replies replies;
-    target_begin(sink->target);
-    plan_append(plan, batch, sink->target);
-    if (!target_commit(sink->target, moves ? after : NULL, &replies, err)) return false;
+    ledger_begin(sink->ledger);
+    plan_append(plan, batch, sink->ledger);
+    if (!ledger_commit(sink->ledger, moves ? after : NULL, &replies, err)) return false;
     if (moves) sink->state.position = *after;
     plan_end(plan, batch, &replies);
     replies_deinit(&replies);
@@ -240,11 +240,11 @@ static bool redis_apply(struct sink *sink, struct batch *batch, struct error *er
 static bool redis_clear_older(struct sink *sink, uint64_t version, bool loaded, uint64_t *removed,
                               struct error *err) {
     uint64_t newer = 0;
-    if (!target_sweep(sink->target, version, removed, &newer, err)) return false;
+    if (!ledger_sweep(sink->ledger, version, removed, &newer, err)) return false;
     if (newer == 0 || !loaded) return true;
     uint64_t others;
-    if (!target_sweep(sink->target, UINT64_MAX, removed, &others, err) ||
-        !target_drop(sink->target, err))
+    if (!ledger_sweep(sink->ledger, UINT64_MAX, removed, &others, err) ||
+        !ledger_drop(sink->ledger, err))
         return false;
     return error_set(err, ERROR_NOT_FOUND, true,
                      "redis %s held %" PRIu64
@@ -256,39 +256,39 @@ static bool redis_clear_older(struct sink *sink, uint64_t version, bool loaded, 
 /* Between batches, and where nothing was written but WAL has gone by. */
 static bool redis_flush(struct sink *sink, const struct change_position *position,
                         struct error *err) {
-    if (sink->shared) return target_look(sink->target, err);
-    if (!target_ready(sink->target, err)) return false;
-    target_begin(sink->target);
-    if (!target_commit(sink->target, position, NULL, err)) return false;
+    if (sink->shared) return ledger_look(sink->ledger, err);
+    if (!ledger_ready(sink->ledger, err)) return false;
+    ledger_begin(sink->ledger);
+    if (!ledger_commit(sink->ledger, position, NULL, err)) return false;
     sink->state.position = *position;
     return true;
 }
 
 static bool redis_look(struct sink *sink, struct error *err) {
-    return target_look(sink->target, err);
+    return ledger_look(sink->ledger, err);
 }
 
 /* ---- comparing ---- */
 
-static struct compare_view view_of(const struct sink *sink) {
-    return (struct compare_view){.link = sink->link,
-                                 .target = sink->target,
-                                 .layout = sink->layout,
-                                 .expires = sink->expires};
+static struct comparison_view view_of(const struct sink *sink) {
+    return (struct comparison_view){.link = sink->link,
+                                    .ledger = sink->ledger,
+                                    .layout = sink->layout,
+                                    .expires = sink->expires};
 }
 
 static bool redis_compare(struct sink *sink, struct batch *batch, struct sink_entry *entries,
                           struct error *err) {
-    struct compare_view view = view_of(sink);
+    struct comparison_view view = view_of(sink);
     return layout_bind(sink->layout, batch->shape, err) && link_open(sink->link, err) &&
-           compare_rows(&view, batch, entries, err);
+           comparison_rows(&view, batch, entries, err);
 }
 
 static bool redis_scan(struct sink *sink, const struct shape *shape, bool first,
                        struct key_page *page, struct error *err) {
-    struct compare_view view = view_of(sink);
+    struct comparison_view view = view_of(sink);
     return layout_bind(sink->layout, shape, err) && link_open(sink->link, err) &&
-           compare_scan_page(&view, &sink->scan, shape, first, page, err);
+           comparison_scan_page(&view, &sink->scan, shape, first, page, err);
 }
 
 const struct sink_type redis_sink = {

@@ -1,13 +1,13 @@
-/* target.h: what the connector keeps for itself in a Redis, and the one way in which anything is written there.
+/* ledger.h: what the connector keeps for itself in a Redis, and the one way in which anything is written there.
  *
  *     freshet:NAME:position   a hash: where we are (end_lsn, loaded), of what (source, system), in which life (id), and
  *                             the tag of the write that was last
  *     freshet:NAME:rows       a hash: each row's key -> where it stands (entry.h)
  *
- *     if (!target_ready(target, err)) ...                         connected, and nothing happened meanwhile
- *     target_begin(target);
- *     struct buf *out = target_command(target); command_text(out, 2, "UNLINK", key); ...
- *     if (!target_commit(target, &position, &replies, err)) ...   all of it, and the position, or nothing
+ *     if (!ledger_ready(ledger, err)) ...                         connected, and nothing happened meanwhile
+ *     ledger_begin(ledger);
+ *     struct buf *out = ledger_command(ledger); command_text(out, 2, "UNLINK", key); ...
+ *     if (!ledger_commit(ledger, &position, &replies, err)) ...   all of it, and the position, or nothing
  *
  * A write is one MULTI that gives the position's hash a new tag. Between writes that key is WATCHed: a FLUSHALL, a
  * DEL, another process that writes for the same connector make the next EXEC do nothing, at no further round trip;
@@ -19,8 +19,8 @@
  * Memory: the position, and 70 to 110 bytes a row in `rows` with keys of 10 to 20 bytes. Cheaper would be to find what
  * we wrote by scanning for the pattern, which takes others' keys for ours; or listpacked buckets, at a third of
  * the memory and twice the time of a write. One thread. */
-#ifndef FRESHET_CONNECTORS_REDIS_TARGET_H
-#define FRESHET_CONNECTORS_REDIS_TARGET_H
+#ifndef FRESHET_CONNECTORS_REDIS_LEDGER_H
+#define FRESHET_CONNECTORS_REDIS_LEDGER_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -32,64 +32,64 @@
 #include "connectors/redis/entry.h"
 #include "connectors/redis/link.h"
 
-struct target;
+struct ledger;
 
 /* `shared`: several processes write for the connector, each its own rows, and the position is kept elsewhere. Then writes carry no
  * tag and do not exclude one another; and that a Redis came back with older data is told by its having been restarted.
  * `log` NULL: nothing is said. */
-struct target *target_create(const char *connector, bool shared, struct link *link,
+struct ledger *ledger_create(const char *connector, bool shared, struct link *link,
                              struct log *log);
-void target_destroy(struct target **target);
+void ledger_destroy(struct ledger **ledger);
 
-struct target_state {
+struct ledger_state {
     char id[40];                     /* of this life of the position's key; "": it is not there */
     char run_id[48];                 /* of the server; "": it does not tell */
     struct change_position position; /* its system: the one that is filled from, loaded or not */
-    bool same_source;                /* as target_open was told */
+    bool same_source;                /* as ledger_open was told */
     uint64_t n_rows;                 /* in `rows` */
 };
 
 /* Looks at what is there, and goes on from it. `source` names all that a position depends on. */
-bool target_open(struct target *target, const char *source, struct target_state *state,
+bool ledger_open(struct ledger *ledger, const char *source, struct ledger_state *state,
                  struct error *err) MUST_CHECK;
-/* Begins a life: a new id where there was none, no position, this source and system. Nothing but target_open before. */
-bool target_found(struct target *target, const char *source, uint64_t system,
-                  struct target_state *state, struct error *err) MUST_CHECK;
+/* Begins a life: a new id where there was none, no position, this source and system. Nothing but ledger_open before. */
+bool ledger_found(struct ledger *ledger, const char *source, uint64_t system,
+                  struct ledger_state *state, struct error *err) MUST_CHECK;
 
 /* For another instance than the connector's: it writes beside that one, whose EXEC then does nothing and is repeated with
  * what is there now. The position stays. ERROR_NOT_FOUND: there is none. */
-bool target_join(struct target *target, struct error *err) MUST_CHECK;
+bool ledger_join(struct ledger *ledger, struct error *err) MUST_CHECK;
 
 /* Connects where that is needed. ERROR_NOT_FOUND: what is there is not what was left there. */
-bool target_ready(struct target *target, struct error *err) MUST_CHECK;
+bool ledger_ready(struct ledger *ledger, struct error *err) MUST_CHECK;
 /* The same, asked of the server. */
-bool target_look(struct target *target, struct error *err) MUST_CHECK;
+bool ledger_look(struct ledger *ledger, struct error *err) MUST_CHECK;
 
-/* Sends what only reads, outside a transaction; to be called after target_ready or target_join. */
-bool target_read(struct target *target, struct slice commands, size_t n, struct replies *replies,
+/* Sends what only reads, outside a transaction; to be called after ledger_ready or ledger_join. */
+bool ledger_read(struct ledger *ledger, struct slice commands, size_t n, struct replies *replies,
                  struct error *err) MUST_CHECK;
 
-void target_begin(struct target *target);
+void ledger_begin(struct ledger *ledger);
 /* Where one more command goes; exactly one. */
-struct buf *target_command(struct target *target);
+struct buf *ledger_command(struct ledger *ledger);
 /* The place that command will have in the replies. */
-size_t target_n_commands(const struct target *target);
+size_t ledger_n_commands(const struct ledger *ledger);
 /* `position` NULL: it stays. The answers of the commands, errors among them, go into *replies (NULL: not wanted); the
  * whole is refused (false) where one of them was not even queued: no rights, memory full. */
-bool target_commit(struct target *target, const struct change_position *position,
+bool ledger_commit(struct ledger *ledger, const struct change_position *position,
                    struct replies *replies, struct error *err) MUST_CHECK;
 
 /* The hash of rows. */
-const char *target_rows_key(const struct target *target);
+const char *ledger_rows_key(const struct ledger *ledger);
 
-/* The command that takes away what an entry tells of: one target_command. */
-void target_remove(struct target *target, const struct entry *entry);
+/* The command that takes away what an entry tells of: one ledger_command. */
+void ledger_remove(struct ledger *ledger, const struct entry *entry);
 
 /* Removes every row whose entry has a version below that; UINT64_MAX: all. *newer: how many were above. In many small
  * transactions. */
-bool target_sweep(struct target *target, uint64_t version, uint64_t *removed, uint64_t *newer,
+bool ledger_sweep(struct ledger *ledger, uint64_t version, uint64_t *removed, uint64_t *newer,
                   struct error *err) MUST_CHECK;
 /* Forgets the position, and what is left of `rows`. */
-bool target_drop(struct target *target, struct error *err) MUST_CHECK;
+bool ledger_drop(struct ledger *ledger, struct error *err) MUST_CHECK;
 
 #endif

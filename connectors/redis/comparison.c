@@ -1,4 +1,4 @@
-#include "connectors/redis/compare.h"
+#include "connectors/redis/comparison.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,7 +26,7 @@ static uint64_t hash_of(struct slice bytes) {
 
 /* ---- asking ---- */
 
-static bool ask_entries(const struct compare_view *view, const struct batch *batch,
+static bool ask_entries(const struct comparison_view *view, const struct batch *batch,
                         struct look *looks, struct replies *replies, struct error *err) {
     struct buf out = {0};
     size_t n = 0;
@@ -35,11 +35,11 @@ static bool ask_entries(const struct compare_view *view, const struct batch *bat
         size_t here = left < ROWS_PER_COMMAND ? left : ROWS_PER_COMMAND;
         command_begin(&out, 2 + here);
         command_text_arg(&out, "HMGET");
-        command_text_arg(&out, target_rows_key(view->target));
+        command_text_arg(&out, ledger_rows_key(view->ledger));
         for (size_t i = from; i < from + here; i++)
             command_arg(&out, batch->writes[i].key);
     }
-    bool done = target_read(view->target, buf_slice(&out), n, replies, err);
+    bool done = ledger_read(view->ledger, buf_slice(&out), n, replies, err);
     for (size_t i = 0; done && i < batch->n_writes; i++) {
         const redisReply *page = replies->at[i / ROWS_PER_COMMAND];
         const redisReply *value =
@@ -52,7 +52,8 @@ static bool ask_entries(const struct compare_view *view, const struct batch *bat
 }
 
 /* Where it stands by what is remembered; where nothing is, where it should or could. */
-static void append_read(const struct compare_view *view, const struct look *look, struct buf *out) {
+static void append_read(const struct comparison_view *view, const struct look *look,
+                        struct buf *out) {
     enum entry_kind kind = look->known ? look->old.kind : plan_entry_kind(view->layout);
     struct slice key = look->known ? look->old.key : buf_slice(&look->place.key);
     struct slice member = look->known ? look->old.member : buf_slice(&look->place.member);
@@ -67,7 +68,7 @@ static void append_read(const struct compare_view *view, const struct look *look
     if (kind != ENTRY_KEY) command_arg(out, member);
 }
 
-static bool ask_contents(const struct compare_view *view, struct look *looks, size_t n_looks,
+static bool ask_contents(const struct comparison_view *view, struct look *looks, size_t n_looks,
                          struct replies *replies, struct error *err) {
     struct buf out = {0};
     size_t n = 0;
@@ -140,7 +141,7 @@ static bool equals_score(const redisReply *reply, const struct place *place) {
            strtod(reply->str, NULL) == strtod(buf_text(&text), NULL);
 }
 
-static bool has_content(const struct compare_view *view, const struct look *look,
+static bool has_content(const struct comparison_view *view, const struct look *look,
                         const struct shape *shape, const struct write *write) {
     switch (layout_kind(view->layout)) {
     case LAYOUT_JSON: return equals_document(look->reply, shape, write);
@@ -151,13 +152,13 @@ static bool has_content(const struct compare_view *view, const struct look *look
     return false;
 }
 
-static bool in_place(const struct compare_view *view, const struct look *look) {
+static bool in_place(const struct comparison_view *view, const struct look *look) {
     return look->known && look->old.kind == plan_entry_kind(view->layout) &&
            slice_equal(look->old.key, buf_slice(&look->place.key)) &&
            slice_equal(look->old.member, buf_slice(&look->place.member));
 }
 
-static void judge(const struct compare_view *view, const struct look *look,
+static void judge(const struct comparison_view *view, const struct look *look,
                   const struct shape *shape, const struct write *write, struct sink_entry *entry) {
     *entry = (struct sink_entry){.found = look->reply && is_there(look->reply),
                                  .version = look->known ? look->old.version : 0};
@@ -173,7 +174,7 @@ static void judge(const struct compare_view *view, const struct look *look,
         entry->equal = in_place(view, look) && has_content(view, look, shape, write);
 }
 
-static void place_look(const struct compare_view *view, const struct shape *shape,
+static void place_look(const struct comparison_view *view, const struct shape *shape,
                        const struct write *write, struct look *look) {
     if (write->operation == WRITE_PUT && write->n_rows > 0)
         look->wanted =
@@ -182,8 +183,8 @@ static void place_look(const struct compare_view *view, const struct shape *shap
     look->asked = look->known || could;
 }
 
-bool compare_rows(const struct compare_view *view, struct batch *batch, struct sink_entry *entries,
-                  struct error *err) {
+bool comparison_rows(const struct comparison_view *view, struct batch *batch,
+                     struct sink_entry *entries, struct error *err) {
     struct look *looks = mem_calloc(batch->n_writes + 1, sizeof *looks);
     struct replies remembered = {0};
     struct replies contents = {0};
@@ -212,7 +213,7 @@ static void append_glob(struct buf *out, struct slice text) {
 }
 
 /* Does the pattern tell a row's key from others' by its form? */
-static bool tells_keys(const struct compare_view *view, const struct shape *shape,
+static bool tells_keys(const struct comparison_view *view, const struct shape *shape,
                        struct slice *before, struct slice *behind) {
     uint16_t column;
     if (plan_entry_kind(view->layout) != ENTRY_KEY || shape->n_keys != 1 ||
@@ -230,8 +231,8 @@ static bool is_integer(struct slice text) {
     return text.len > sign;
 }
 
-static void take_keys(const redisReply *found, const struct compare_scan *scan, struct slice before,
-                      struct slice behind, struct key_page *page) {
+static void take_keys(const redisReply *found, const struct comparison_scan *scan,
+                      struct slice before, struct slice behind, struct key_page *page) {
     size_t step = scan->phase == SCAN_ROWS ? 2 : 1;
     for (size_t i = 0; i < found->elements; i += step) {
         struct slice key = slice_make(found->element[i]->str, found->element[i]->len);
@@ -244,12 +245,12 @@ static void take_keys(const redisReply *found, const struct compare_scan *scan, 
     }
 }
 
-static void append_scan(const struct compare_view *view, const struct compare_scan *scan,
+static void append_scan(const struct comparison_view *view, const struct comparison_scan *scan,
                         struct slice before, struct slice behind, struct buf *out) {
     char count[16];
     snprintf(count, sizeof count, "%d", SCAN_COUNT);
     if (scan->phase == SCAN_ROWS) {
-        command_text(out, 5, "HSCAN", target_rows_key(view->target), scan->cursor, "COUNT", count);
+        command_text(out, 5, "HSCAN", ledger_rows_key(view->ledger), scan->cursor, "COUNT", count);
         return;
     }
     struct buf glob = {0};
@@ -262,19 +263,19 @@ static void append_scan(const struct compare_view *view, const struct compare_sc
     buf_deinit(&glob);
 }
 
-bool compare_scan_page(const struct compare_view *view, struct compare_scan *scan,
-                       const struct shape *shape, bool first, struct key_page *page,
-                       struct error *err) {
+bool comparison_scan_page(const struct comparison_view *view, struct comparison_scan *scan,
+                          const struct shape *shape, bool first, struct key_page *page,
+                          struct error *err) {
     struct slice before = {0};
     struct slice behind = {0};
     bool tells = tells_keys(view, shape, &before, &behind);
-    if (first) *scan = (struct compare_scan){.phase = SCAN_ROWS, .cursor = "0"};
+    if (first) *scan = (struct comparison_scan){.phase = SCAN_ROWS, .cursor = "0"};
     bool done = true;
     while (done && page->n == 0 && scan->phase != SCAN_DONE) {
         struct buf out = {0};
         struct replies replies;
         append_scan(view, scan, before, behind, &out);
-        done = target_read(view->target, buf_slice(&out), 1, &replies, err);
+        done = ledger_read(view->ledger, buf_slice(&out), 1, &replies, err);
         buf_deinit(&out);
         if (!done) break;
         const redisReply *reply = replies.at[0];
