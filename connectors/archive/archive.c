@@ -5,13 +5,13 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "connectors/archive/store.h"
+#include "connectors/archive/vault.h"
 #include "connectors/record.h"
 
 enum { DEFAULT_SEGMENT_BYTES = 64 * 1024 * 1024, DEFAULT_SEGMENT_AGE_MS = 60 * 60 * 1000 };
 
 struct sink {
-    struct store *store;
+    struct vault *vault;
     struct buf lines;
 };
 
@@ -27,7 +27,7 @@ static struct sink *archive_create(const struct connector_config *config,
     struct sink *sink = mem_zalloc(sizeof *sink);
     int64_t age_ms =
         config->segment_interval_ms ? config->segment_interval_ms : DEFAULT_SEGMENT_AGE_MS;
-    sink->store = store_create(&(struct store_config){
+    sink->vault = vault_create(&(struct vault_config){
         .path = config->path,
         .segment_bytes = config->segment_bytes ? config->segment_bytes : DEFAULT_SEGMENT_BYTES,
         .segment_age_s = (age_ms + 999) / 1000});
@@ -38,7 +38,7 @@ static void archive_destroy(struct sink **sink) {
     struct sink *old = *sink;
     *sink = NULL;
     if (!old) return;
-    store_destroy(&old->store);
+    vault_destroy(&old->vault);
     buf_deinit(&old->lines);
     mem_free(old);
 }
@@ -49,26 +49,26 @@ static bool archive_open(struct sink *sink, const struct shape *shape, uint64_t 
     for (uint16_t i = 0; i < shape->n_keys; i++)
         buf_printf(&keys, "%s%s", i ? "," : "", shape->columns[shape->keys[i]].name);
     char *table = mem_printf("%s.%s", shape->schema, shape->table);
-    bool opened = store_open(sink->store,
-                             &(struct store_identity){.table = table,
+    bool opened = vault_open(sink->vault,
+                             &(struct vault_identity){.table = table,
                                                       .keys = buf_text(&keys),
                                                       .system_identifier = system_identifier},
                              err);
     buf_deinit(&keys);
     mem_free(table);
     /* A TRUNCATE may come before the first row. */
-    opened = opened && store_reshape(sink->store, shape, err);
-    bool empty = opened && store_manifest(sink->store)->n_closed == 0;
+    opened = opened && vault_reshape(sink->vault, shape, err);
+    bool empty = opened && vault_manifest(sink->vault)->n_closed == 0;
     *target = (struct sink_target){.id = "archive", .made = empty, .ours = true, .empty = empty};
     return opened;
 }
 
 static bool archive_reshape(struct sink *sink, const struct shape *shape, struct error *err) {
-    return store_reshape(sink->store, shape, err);
+    return vault_reshape(sink->vault, shape, err);
 }
 
 static bool archive_apply(struct sink *sink, struct batch *batch, struct error *err) {
-    struct store_lines lines = {0};
+    struct vault_lines lines = {0};
     sink->lines.len = 0;
     const struct write *write;
     for (size_t at = 0; (write = batch_next(batch, &at, batch->n_writes));) {
@@ -78,7 +78,7 @@ static bool archive_apply(struct sink *sink, struct batch *batch, struct error *
         lines.last_lsn = write->stamp.version;
     }
     lines.text = buf_slice(&sink->lines);
-    if (!store_append(sink->store, &lines, now_s(), err)) return false;
+    if (!vault_append(sink->vault, &lines, now_s(), err)) return false;
     struct write *done;
     for (size_t at = 0; (done = batch_next(batch, &at, batch->n_writes));)
         done->outcome = WRITE_DONE;
@@ -92,20 +92,20 @@ static bool archive_clear_older(struct sink *sink, uint64_t version, bool loaded
     sink->lines.len = 0;
     record_append_clear(&sink->lines, version, loaded);
     buf_append_char(&sink->lines, '\n');
-    struct store_lines lines = {
+    struct vault_lines lines = {
         .text = buf_slice(&sink->lines), .n = 1, .first_lsn = version, .last_lsn = version};
-    return store_append(sink->store, &lines, now_s(), err);
+    return vault_append(sink->vault, &lines, now_s(), err);
 }
 
 static bool archive_flush(struct sink *sink, const struct change_position *position,
                           struct error *err) {
-    return store_commit(sink->store, position, now_s(), err);
+    return vault_commit(sink->vault, position, now_s(), err);
 }
 
 static bool archive_load_position(struct sink *sink, struct change_position *position,
                                   struct error *err) {
     (void)err;
-    const struct change_position *kept = &store_manifest(sink->store)->position;
+    const struct change_position *kept = &vault_manifest(sink->vault)->position;
     if (kept->snapshot_done) *position = *kept;
     return true;
 }
@@ -119,7 +119,7 @@ static bool archive_probe(const struct connector_config *config, const struct sh
         return error_set(err, ERROR_SYSTEM, false, "%s cannot be written", config->path);
     struct manifest manifest;
     bool absent;
-    if (!store_read_manifest(config->path, &manifest, &absent, err)) return false;
+    if (!vault_read_manifest(config->path, &manifest, &absent, err)) return false;
     char *table = shape ? mem_printf("%s.%s", shape->schema, shape->table) : NULL;
     bool ok = absent || !table || strcmp(manifest.table, table) == 0 ||
               error_set(err, ERROR_CONFLICT, false, "%s is an archive of %s", config->path,

@@ -1,4 +1,4 @@
-/* archive.h: the sink that keeps all changes of a table in files, as the runtime knows it. See store.h for the files. */
+/* archive.h: the sink that keeps all changes of a table in files, as the runtime knows it. See vault.h for the files. */
 #ifndef FRESHET_CONNECTORS_ARCHIVE_ARCHIVE_H
 #define FRESHET_CONNECTORS_ARCHIVE_ARCHIVE_H
 

@@ -11,7 +11,7 @@
 #include "connectors/archive/checksum.h"
 #include "connectors/archive/gzip.h"
 #include "connectors/archive/segment.h"
-#include "connectors/archive/store.h"
+#include "connectors/archive/vault.h"
 
 enum { READ_BYTES = 64 * 1024, ARENA_BLOCK_BYTES = 64 * 1024 };
 
@@ -23,7 +23,7 @@ struct reader {
     struct buf bytes;
     struct buf text; /* lines, of which the last may be incomplete */
     /* Of the segment in hand. */
-    char name[STORE_NAME_MAX];
+    char name[VAULT_NAME_MAX];
     const struct segment *segment;
     struct shape *shape;
     uint64_t lines;
@@ -124,11 +124,11 @@ static bool read_lines(struct reader *reader, int fd, struct error *err) {
 
 /* One that was closed since the manifest was read has another name now. */
 static int open_segment(struct reader *reader, int folder, bool open) {
-    store_segment_name(reader->name, reader->segment->number, open);
+    vault_segment_name(reader->name, reader->segment->number, open);
     int fd = openat(folder, reader->name, O_RDONLY | O_CLOEXEC);
     if (fd >= 0 || errno != ENOENT) return fd;
-    char other[STORE_NAME_MAX];
-    store_segment_name(other, reader->segment->number, !open);
+    char other[VAULT_NAME_MAX];
+    vault_segment_name(other, reader->segment->number, !open);
     fd = openat(folder, other, O_RDONLY | O_CLOEXEC);
     return fd;
 }
@@ -164,7 +164,7 @@ bool archive_read(const char *path, const struct archive_handler *handler,
     struct manifest manifest;
     bool absent;
     *sums = (struct archive_sums){0};
-    if (!store_read_manifest(path, &manifest, &absent, err)) return false;
+    if (!vault_read_manifest(path, &manifest, &absent, err)) return false;
     if (absent) {
         manifest_deinit(&manifest);
         return error_set(err, ERROR_NOT_FOUND, false, "%s is no archive: it has no manifest", path);

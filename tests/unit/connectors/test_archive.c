@@ -12,14 +12,14 @@
 #include "base/mem.h"
 #include "connectors/archive/reader.h"
 #include "connectors/archive/segment.h"
-#include "connectors/archive/store.h"
+#include "connectors/archive/vault.h"
 #include "rows.h"
 
 enum { SYSTEM = 77, NOW = 1000000 };
 
 struct fixture {
     char path[64];
-    struct store *store;
+    struct vault *vault;
     struct shape *shape;
 };
 
@@ -34,7 +34,7 @@ static int setup(void **state) {
 
 static int teardown(void **state) {
     struct fixture *fixture = *state;
-    store_destroy(&fixture->store);
+    vault_destroy(&fixture->vault);
     shape_release(&fixture->shape);
     char command[128];
     snprintf(command, sizeof command, "rm -rf '%s'", fixture->path);
@@ -45,13 +45,13 @@ static int teardown(void **state) {
 
 static bool reopen_as(struct fixture *fixture, const char *table, uint64_t system_identifier,
                       struct error *err) {
-    store_destroy(&fixture->store);
-    fixture->store = store_create(
-        &(struct store_config){.path = fixture->path, .segment_bytes = 2000, .segment_age_s = 60});
-    struct store_identity identity = {
+    vault_destroy(&fixture->vault);
+    fixture->vault = vault_create(
+        &(struct vault_config){.path = fixture->path, .segment_bytes = 2000, .segment_age_s = 60});
+    struct vault_identity identity = {
         .table = table, .keys = "id", .system_identifier = system_identifier};
-    return store_open(fixture->store, &identity, err) &&
-           store_reshape(fixture->store, fixture->shape, err);
+    return vault_open(fixture->vault, &identity, err) &&
+           vault_reshape(fixture->vault, fixture->shape, err);
 }
 
 static void reopen(struct fixture *fixture) {
@@ -72,9 +72,9 @@ static bool append(struct fixture *fixture, unsigned from, unsigned to) {
         buf_append_char(&text, '\n');
     }
     struct error err;
-    struct store_lines lines = {
+    struct vault_lines lines = {
         .text = buf_slice(&text), .n = to - from + 1, .first_lsn = from, .last_lsn = to};
-    bool ok = store_append(fixture->store, &lines, NOW, &err);
+    bool ok = vault_append(fixture->vault, &lines, NOW, &err);
     buf_deinit(&text);
     return ok;
 }
@@ -83,7 +83,7 @@ static bool commit_at(struct fixture *fixture, uint64_t lsn, int64_t now_s) {
     struct error err;
     struct change_position position = {
         .end_lsn = lsn, .snapshot_done = true, .system_identifier = SYSTEM, .timeline = 1};
-    return store_commit(fixture->store, &position, now_s, &err);
+    return vault_commit(fixture->vault, &position, now_s, &err);
 }
 
 static void commit(struct fixture *fixture, uint64_t lsn) {
@@ -156,15 +156,15 @@ static void what_is_committed_stays_and_the_rest_goes(void **state) {
     assert_true(append(fixture, 11, 20));
     assert_holds(fixture, 10);
     reopen(fixture); /* as after a kill: nothing was committed since */
-    assert_int_equal(store_manifest(fixture->store)->position.end_lsn, 10);
+    assert_int_equal(vault_manifest(fixture->vault)->position.end_lsn, 10);
     assert_holds(fixture, 10);
     assert_true(append(fixture, 11, 12));
     commit(fixture, 12);
     assert_holds(fixture, 12);
     commit(fixture, 13); /* a position alone */
     reopen(fixture);
-    assert_int_equal(store_manifest(fixture->store)->position.end_lsn, 13);
-    assert_int_equal(store_manifest(fixture->store)->position.timeline, 1);
+    assert_int_equal(vault_manifest(fixture->vault)->position.end_lsn, 13);
+    assert_int_equal(vault_manifest(fixture->vault)->position.timeline, 1);
 }
 
 static void segments_are_closed_by_size_and_by_age(void **state) {
@@ -193,9 +193,9 @@ static void segments_that_were_closed_without_a_commit_go(void **state) {
     struct error err;
     struct shape *other =
         shape_create("public", "users", 3, fixture->shape->columns, 2, (const uint16_t[]){0, 1});
-    assert_true(store_reshape(fixture->store, other, &err)); /* closes one */
+    assert_true(vault_reshape(fixture->vault, other, &err)); /* closes one */
     assert_true(append(fixture, 4, 6));
-    assert_true(store_reshape(fixture->store, fixture->shape, &err));
+    assert_true(vault_reshape(fixture->vault, fixture->shape, &err));
     assert_true(append(fixture, 7, 9));
     shape_release(&other);
     reopen(fixture);
@@ -210,7 +210,7 @@ static void a_renaming_that_was_interrupted_is_completed(void **state) {
     reopen(fixture);
     assert_true(append(fixture, 1, 3));
     assert_true(commit_at(fixture, 3, NOW + 60));
-    store_destroy(&fixture->store);
+    vault_destroy(&fixture->vault);
     char closed[128];
     char open[128];
     snprintf(closed, sizeof closed, "%s/000000000001.ndjson.gz", fixture->path);
@@ -261,7 +261,7 @@ static void a_damaged_manifest_head_or_open_segment_stops_the_writer(void **stat
     commit(fixture, 5); /* the first is a manifest, the next a head */
     commit(fixture, 6);
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        store_destroy(&fixture->store);
+        vault_destroy(&fixture->vault);
         char path[128];
         snprintf(path, sizeof path, "%s/%s", fixture->path, names[i]);
         flip_byte(path, 20);
@@ -283,13 +283,13 @@ static void anothers_archive_is_left_alone(void **state) {
     assert_false(reopen_as(fixture, "public.orders", SYSTEM, &err));
     assert_false(reopen_as(fixture, "public.users", SYSTEM + 1, &err));
     reopen(fixture);
-    struct store *second = store_create(&(struct store_config){.path = fixture->path});
-    assert_false(store_open(second,
-                            &(struct store_identity){
+    struct vault *second = vault_create(&(struct vault_config){.path = fixture->path});
+    assert_false(vault_open(second,
+                            &(struct vault_identity){
                                 .table = "public.users", .keys = "id", .system_identifier = SYSTEM},
                             &err));
     assert_true(err.retriable);
-    store_destroy(&second);
+    vault_destroy(&second);
     assert_holds(fixture, 5);
 }
 
@@ -299,10 +299,10 @@ static void keys_of_another_form_void_the_position(void **state) {
     assert_true(append(fixture, 1, 5));
     commit(fixture, 5);
     struct error err;
-    struct store_identity identity = {
+    struct vault_identity identity = {
         .table = "public.users", .keys = "id,name", .system_identifier = SYSTEM};
-    assert_true(store_open(fixture->store, &identity, &err));
-    assert_false(store_manifest(fixture->store)->position.snapshot_done);
+    assert_true(vault_open(fixture->vault, &identity, &err));
+    assert_false(vault_manifest(fixture->vault)->position.snapshot_done);
     assert_holds(fixture, 5);
 }
 
@@ -322,7 +322,7 @@ static void a_full_disk_is_an_error_and_nothing_is_lost(void **state) {
     assert_true(failed);
     assert_holds(fixture, 5);
     reopen(fixture);
-    assert_int_equal(store_manifest(fixture->store)->position.end_lsn, 5);
+    assert_int_equal(vault_manifest(fixture->vault)->position.end_lsn, 5);
     assert_true(append(fixture, 6, 10));
     commit(fixture, 10);
     assert_holds(fixture, 10);
