@@ -39,7 +39,7 @@ void arrays_append_relation(struct buf *sql, uint16_t n) {
     buf_append_char(sql, ')');
 }
 
-PGresult *arrays_run(struct target *target, struct buf *sql, struct arrays *arrays,
+PGresult *arrays_run(struct viewtable *target, struct buf *sql, struct arrays *arrays,
                      char sqlstate[6], struct error *err) {
     for (uint16_t i = 0; i < arrays->n; i++) {
         pgarray_end(&arrays->literals[i]);

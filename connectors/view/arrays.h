@@ -10,7 +10,7 @@
 
 #include "base/buf.h"
 #include "base/change.h"
-#include "connectors/view/target.h"
+#include "connectors/view/viewtable.h"
 
 struct arrays {
     uint16_t n;
@@ -23,7 +23,7 @@ void arrays_deinit(struct arrays *arrays);
 void arrays_add(struct arrays *arrays, uint16_t column, const struct value *value);
 void arrays_append_relation(struct buf *sql, uint16_t n);
 /* Once. The result is the caller's; NULL on an error, `sqlstate` says which, where the server has. */
-PGresult *arrays_run(struct target *target, struct buf *sql, struct arrays *arrays,
+PGresult *arrays_run(struct viewtable *target, struct buf *sql, struct arrays *arrays,
                      char sqlstate[6], struct error *err);
 
 #endif

@@ -4,7 +4,7 @@
 #include "base/pgarray.h"
 #include "connectors/view/arrays.h"
 
-static bool delete_keys(struct target *target, struct batch *batch, size_t from, size_t to,
+static bool delete_keys(struct viewtable *target, struct batch *batch, size_t from, size_t to,
                         char sqlstate[6], struct error *err) {
     const struct shape *shape = batch->shape;
     struct buf sql = {0};
@@ -51,7 +51,7 @@ static size_t add_rows(struct arrays *arrays, struct batch *batch, size_t from, 
     return n;
 }
 
-static bool insert_rows(struct target *target, struct batch *batch, size_t from, size_t to,
+static bool insert_rows(struct viewtable *target, struct batch *batch, size_t from, size_t to,
                         char sqlstate[6], struct error *err) {
     const struct shape *shape = batch->shape;
     struct buf sql = {0};
@@ -79,7 +79,7 @@ static bool insert_rows(struct target *target, struct batch *batch, size_t from,
     return done;
 }
 
-bool replace_rows(struct target *target, struct batch *batch, size_t from, size_t to,
+bool replace_rows(struct viewtable *target, struct batch *batch, size_t from, size_t to,
                   char sqlstate[6], struct error *err) {
     return delete_keys(target, batch, from, to, sqlstate, err) &&
            insert_rows(target, batch, from, to, sqlstate, err);

@@ -8,10 +8,10 @@
 #define FRESHET_CONNECTORS_VIEW_REPLACE_H
 
 #include "connectors/batch.h"
-#include "connectors/view/target.h"
+#include "connectors/view/viewtable.h"
 
 /* False: the transaction is broken, up to a savepoint of the caller's. `sqlstate` says why, where the server has. */
-bool replace_rows(struct target *target, struct batch *batch, size_t from, size_t to,
+bool replace_rows(struct viewtable *target, struct batch *batch, size_t from, size_t to,
                   char sqlstate[6], struct error *err) MUST_CHECK;
 
 #endif

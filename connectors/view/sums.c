@@ -10,7 +10,8 @@ static void append_column(struct buf *sql, const struct shape *shape, uint16_t i
 }
 
 /* The batch's own groups first, added up. Gives the places of those that have no row left. */
-static void compose_add(const struct target *target, const struct shape *shape, struct buf *sql) {
+static void compose_add(const struct viewtable *target, const struct shape *shape,
+                        struct buf *sql) {
     uint16_t n_groups = shape->n_keys;
     buf_append_text(sql, "INSERT INTO ");
     pg_quote_table(sql, target->schema, target->table);
@@ -46,7 +47,7 @@ static void compose_add(const struct target *target, const struct shape *shape, 
 }
 
 /* By their places: nobody else writes here, and a group may be one of NULLs, for which an index is of no use. */
-static bool remove_empty(struct target *target, const PGresult *added, char sqlstate[6],
+static bool remove_empty(struct viewtable *target, const PGresult *added, char sqlstate[6],
                          struct error *err) {
     struct arrays places;
     arrays_init(&places, 1);
@@ -70,8 +71,8 @@ static bool remove_empty(struct target *target, const PGresult *added, char sqls
     return done;
 }
 
-bool sums_add(struct target *target, struct batch *batch, size_t from, size_t to, char sqlstate[6],
-              struct error *err) {
+bool sums_add(struct viewtable *target, struct batch *batch, size_t from, size_t to,
+              char sqlstate[6], struct error *err) {
     const struct shape *shape = batch->shape;
     struct arrays rows;
     arrays_init(&rows, shape->n_columns);

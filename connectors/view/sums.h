@@ -6,9 +6,9 @@
 #define FRESHET_CONNECTORS_VIEW_SUMS_H
 
 #include "connectors/batch.h"
-#include "connectors/view/target.h"
+#include "connectors/view/viewtable.h"
 
-bool sums_add(struct target *target, struct batch *batch, size_t from, size_t to, char sqlstate[6],
-              struct error *err) MUST_CHECK;
+bool sums_add(struct viewtable *target, struct batch *batch, size_t from, size_t to,
+              char sqlstate[6], struct error *err) MUST_CHECK;
 
 #endif

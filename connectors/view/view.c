@@ -6,10 +6,10 @@
 #include "base/pg.h"
 #include "connectors/view/replace.h"
 #include "connectors/view/sums.h"
-#include "connectors/view/target.h"
+#include "connectors/view/viewtable.h"
 
 struct sink {
-    struct target target;
+    struct viewtable target;
 };
 
 static struct sink *view_create(const struct connector_config *config, const struct sink_deps *deps,
@@ -20,8 +20,8 @@ static struct sink *view_create(const struct connector_config *config, const str
         return NULL;
     }
     struct sink *sink = mem_zalloc(sizeof *sink);
-    target_init(&sink->target, config->url ? config->url : config->database_url, config->name,
-                config->into, deps->log);
+    viewtable_init(&sink->target, config->url ? config->url : config->database_url, config->name,
+                   config->into, deps->log);
     return sink;
 }
 
@@ -29,20 +29,20 @@ static void view_destroy(struct sink **sink) {
     struct sink *old = *sink;
     *sink = NULL;
     if (!old) return;
-    target_deinit(&old->target);
+    viewtable_deinit(&old->target);
     mem_free(old);
 }
 
 static bool view_open(struct sink *sink, const struct shape *shape, uint64_t system_identifier,
                       struct sink_target *target, struct error *err) {
-    return target_open(&sink->target, shape, system_identifier, target, err);
+    return viewtable_open(&sink->target, shape, system_identifier, target, err);
 }
 
 /* Within the transaction: what is altered goes with it, if that is lost. */
 static bool view_reshape(struct sink *sink, const struct shape *shape, struct error *err) {
-    struct target *target = &sink->target;
-    if (target_begin(target, err) && target_reshape(target, shape, err)) return true;
-    target_abandon(target, err);
+    struct viewtable *target = &sink->target;
+    if (viewtable_begin(target, err) && viewtable_reshape(target, shape, err)) return true;
+    viewtable_abandon(target, err);
     return false;
 }
 
@@ -54,7 +54,7 @@ static bool is_refusal(const char sqlstate[6]) {
 }
 
 /* The writes in [from, to), halved where one of them is refused, until that one stands alone. */
-static bool replace_range(struct target *target, struct batch *batch, size_t from, size_t to,
+static bool replace_range(struct viewtable *target, struct batch *batch, size_t from, size_t to,
                           struct error *err) {
     size_t at = from;
     struct write *first = batch_next(batch, &at, to);
@@ -62,7 +62,7 @@ static bool replace_range(struct target *target, struct batch *batch, size_t fro
     bool alone = !batch_next(batch, &(size_t){at}, to);
     char sqlstate[6];
     if (!pg_exec(target->conn, "SAVEPOINT freshet", err)) return false;
-    bool (*write)(struct target *, struct batch *, size_t, size_t, char[6], struct error *) =
+    bool (*write)(struct viewtable *, struct batch *, size_t, size_t, char[6], struct error *) =
         batch->shape->deltas ? sums_add : replace_rows;
     sqlstate[0] = '\0';
     if (write(target, batch, from, to, sqlstate, err))
@@ -86,11 +86,12 @@ static void forgive(struct batch *batch) {
 }
 
 static bool view_apply(struct sink *sink, struct batch *batch, struct error *err) {
-    struct target *target = &sink->target;
-    bool done = target_begin(target, err) && replace_range(target, batch, 0, batch->n_writes, err);
+    struct viewtable *target = &sink->target;
+    bool done =
+        viewtable_begin(target, err) && replace_range(target, batch, 0, batch->n_writes, err);
     if (!done) {
         forgive(batch); /* those that were refused go with the transaction, too */
-        target_abandon(target, err);
+        viewtable_abandon(target, err);
         return false;
     }
     target->written = true;
@@ -104,14 +105,15 @@ static bool view_apply(struct sink *sink, struct batch *batch, struct error *err
 static bool view_clear_older(struct sink *sink, uint64_t version, bool loaded, uint64_t *removed,
                              struct error *err) {
     (void)version, (void)loaded;
-    struct target *target = &sink->target;
+    struct viewtable *target = &sink->target;
     struct buf sql = {0};
     buf_append_text(&sql, "DELETE FROM ");
     pg_quote_table(&sql, target->schema, target->table);
-    PGresult *done = target_begin(target, err) ? pg_query(target->conn, buf_text(&sql), err) : NULL;
+    PGresult *done =
+        viewtable_begin(target, err) ? pg_query(target->conn, buf_text(&sql), err) : NULL;
     buf_deinit(&sql);
     if (!done) {
-        target_abandon(target, err);
+        viewtable_abandon(target, err);
         return false;
     }
     *removed = strtoull(PQcmdTuples(done), NULL, 10);
@@ -122,12 +124,12 @@ static bool view_clear_older(struct sink *sink, uint64_t version, bool loaded, u
 
 static bool view_flush(struct sink *sink, const struct change_position *position,
                        struct error *err) {
-    return target_commit(&sink->target, position, err);
+    return viewtable_commit(&sink->target, position, err);
 }
 
 static bool view_load_position(struct sink *sink, struct change_position *position,
                                struct error *err) {
-    return target_load_position(&sink->target, position, err);
+    return viewtable_load_position(&sink->target, position, err);
 }
 
 const struct sink_type view_sink = {

@@ -1,4 +1,4 @@
-#include "connectors/view/target.h"
+#include "connectors/view/viewtable.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -18,10 +18,10 @@ static const char session_settings[] =
 
 #define POSITIONS "freshet_positions"
 
-void target_init(struct target *target, const char *url, const char *connector, const char *into,
-                 struct log *log) {
+void viewtable_init(struct viewtable *target, const char *url, const char *connector,
+                    const char *into, struct log *log) {
     const char *dot = strchr(into, '.');
-    *target = (struct target){
+    *target = (struct viewtable){
         .url = mem_strdup(url),
         .application_name = mem_printf("freshet_%.54s", connector),
         .connector = mem_strdup(connector),
@@ -33,20 +33,20 @@ void target_init(struct target *target, const char *url, const char *connector, 
     };
 }
 
-static void forget_columns(struct target *target) {
-    for (struct target_column *column = target->columns; column && column->type; column++)
+static void forget_columns(struct viewtable *target) {
+    for (struct viewtable_column *column = target->columns; column && column->type; column++)
         mem_free(column->type);
     mem_free(target->columns);
     target->columns = NULL;
 }
 
-static void disconnect(struct target *target) {
+static void disconnect(struct viewtable *target) {
     if (target->conn) PQfinish(target->conn);
     target->conn = NULL;
     target->begun = target->written = false;
 }
 
-void target_deinit(struct target *target) {
+void viewtable_deinit(struct viewtable *target) {
     disconnect(target);
     forget_columns(target);
     mem_free(target->url);
@@ -58,7 +58,7 @@ void target_deinit(struct target *target) {
     mem_free(target->keys);
 }
 
-static bool connect_target(struct target *target, struct error *err) {
+static bool connect_target(struct viewtable *target, struct error *err) {
     if (target->conn && PQstatus(target->conn) == CONNECTION_OK) return true;
     disconnect(target);
     target->conn = pg_connect(target->url,
@@ -68,11 +68,11 @@ static bool connect_target(struct target *target, struct error *err) {
     return target->conn != NULL;
 }
 
-static void append_positions(const struct target *target, struct buf *sql) {
+static void append_positions(const struct viewtable *target, struct buf *sql) {
     pg_quote_table(sql, target->schema, POSITIONS);
 }
 
-static bool run(struct target *target, struct buf *sql, struct error *err) {
+static bool run(struct viewtable *target, struct buf *sql, struct error *err) {
     bool done = pg_exec(target->conn, buf_text(sql), err);
     buf_deinit(sql);
     return done;
@@ -81,7 +81,7 @@ static bool run(struct target *target, struct buf *sql, struct error *err) {
 /* ---- what there is ---- */
 
 /* Its columns, (name, type to cast to), none where it is absent; *oid: 0 then. */
-static PGresult *read_columns(struct target *target, struct error *err) {
+static PGresult *read_columns(struct viewtable *target, struct error *err) {
     const char *params[] = {target->schema, target->table};
     PGresult *rows = pg_query_params(
         target->conn,
@@ -104,7 +104,7 @@ static int find_column(const PGresult *rows, const char *name) {
 }
 
 /* The types of the shape's columns, all of which must be there. */
-static bool take_columns(struct target *target, const struct shape *shape, struct error *err) {
+static bool take_columns(struct viewtable *target, const struct shape *shape, struct error *err) {
     PGresult *rows = read_columns(target, err);
     if (!rows) return false;
     forget_columns(target);
@@ -125,7 +125,7 @@ static bool take_columns(struct target *target, const struct shape *shape, struc
 
 /* ---- what is made ---- */
 
-static bool known_type(const struct target *target, const struct shape *shape, uint16_t i,
+static bool known_type(const struct viewtable *target, const struct shape *shape, uint16_t i,
                        struct error *err) {
     if (shape->columns[i].type_name) return true;
     return error_set(err, ERROR_CONFIG, true,
@@ -133,7 +133,7 @@ static bool known_type(const struct target *target, const struct shape *shape, u
                      target->schema, target->table, shape->columns[i].name);
 }
 
-static bool make_table(struct target *target, const struct shape *shape, struct error *err) {
+static bool make_table(struct viewtable *target, const struct shape *shape, struct error *err) {
     struct buf sql = {0};
     buf_append_text(&sql, "CREATE TABLE ");
     pg_quote_table(&sql, target->schema, target->table);
@@ -162,7 +162,7 @@ static bool make_table(struct target *target, const struct shape *shape, struct 
     return true;
 }
 
-static bool add_columns(struct target *target, const struct shape *shape, struct error *err) {
+static bool add_columns(struct viewtable *target, const struct shape *shape, struct error *err) {
     PGresult *rows = read_columns(target, err);
     bool done = rows != NULL;
     for (uint16_t i = 0; i < shape->n_columns && done; i++) {
@@ -181,7 +181,7 @@ static bool add_columns(struct target *target, const struct shape *shape, struct
     return done;
 }
 
-static bool make_positions(struct target *target, struct error *err) {
+static bool make_positions(struct viewtable *target, struct error *err) {
     struct buf sql = {0};
     const char *params[] = {target->schema, POSITIONS};
     PGresult *rows = pg_query_params(
@@ -219,7 +219,7 @@ enum {
     ROW_TIMELINE_LSN
 };
 
-static PGresult *read_row(struct target *target, struct error *err) {
+static PGresult *read_row(struct viewtable *target, struct error *err) {
     struct buf sql = {0};
     const char *params[] = {target->table};
     buf_append_text(&sql, "SELECT target_oid, connector, source, keys, system_identifier, end_lsn, "
@@ -231,7 +231,7 @@ static PGresult *read_row(struct target *target, struct error *err) {
     return rows;
 }
 
-static bool is_empty(struct target *target, bool *empty, struct error *err) {
+static bool is_empty(struct viewtable *target, bool *empty, struct error *err) {
     struct buf sql = {0};
     buf_append_text(&sql, "SELECT FROM ");
     pg_quote_table(&sql, target->schema, target->table);
@@ -244,7 +244,7 @@ static bool is_empty(struct target *target, bool *empty, struct error *err) {
 }
 
 /* Whose is it? A table with rows that no connector has written would lose them to a load. */
-static bool check_owner(struct target *target, struct sink_target *found, struct error *err) {
+static bool check_owner(struct viewtable *target, struct sink_target *found, struct error *err) {
     PGresult *rows = read_row(target, err);
     if (!rows) return false;
     bool known = PQntuples(rows) == 1;
@@ -267,7 +267,7 @@ static bool check_owner(struct target *target, struct sink_target *found, struct
 }
 
 /* Where it is not there: zero. What stands there is not touched. */
-static bool make_row(struct target *target, struct error *err) {
+static bool make_row(struct viewtable *target, struct error *err) {
     struct buf sql = {0};
     char oid[16];
     char system[24];
@@ -284,7 +284,7 @@ static bool make_row(struct target *target, struct error *err) {
     return done != NULL;
 }
 
-static void name_shape(struct target *target, const struct shape *shape) {
+static void name_shape(struct viewtable *target, const struct shape *shape) {
     struct buf keys = {0};
     for (uint16_t i = 0; i < shape->n_keys; i++)
         buf_printf(&keys, "%s%s", i ? "," : "", shape->columns[shape->keys[i]].name);
@@ -297,19 +297,19 @@ static void name_shape(struct target *target, const struct shape *shape) {
 
 /* ---- the contract ---- */
 
-static bool open_table(struct target *target, const struct shape *shape, struct sink_target *found,
-                       struct error *err) {
+static bool open_table(struct viewtable *target, const struct shape *shape,
+                       struct sink_target *found, struct error *err) {
     PGresult *rows = read_columns(target, err);
     if (!rows) return false;
     PQclear(rows);
     found->made = target->oid == 0;
     if (found->made && !make_table(target, shape, err)) return false;
     return make_positions(target, err) && check_owner(target, found, err) &&
-           target_reshape(target, shape, err) && make_row(target, err);
+           viewtable_reshape(target, shape, err) && make_row(target, err);
 }
 
-bool target_open(struct target *target, const struct shape *shape, uint64_t system_identifier,
-                 struct sink_target *found, struct error *err) {
+bool viewtable_open(struct viewtable *target, const struct shape *shape, uint64_t system_identifier,
+                    struct sink_target *found, struct error *err) {
     disconnect(target); /* with it what was not committed */
     *found = (struct sink_target){0};
     target->system_identifier = system_identifier;
@@ -319,12 +319,12 @@ bool target_open(struct target *target, const struct shape *shape, uint64_t syst
     return true;
 }
 
-bool target_reshape(struct target *target, const struct shape *shape, struct error *err) {
+bool viewtable_reshape(struct viewtable *target, const struct shape *shape, struct error *err) {
     return add_columns(target, shape, err) && take_columns(target, shape, err);
 }
 
-bool target_load_position(struct target *target, struct change_position *position,
-                          struct error *err) {
+bool viewtable_load_position(struct viewtable *target, struct change_position *position,
+                             struct error *err) {
     PGresult *rows = read_row(target, err);
     if (!rows) return false;
     uint64_t system = strtoull(PQgetvalue(rows, 0, ROW_SYSTEM), NULL, 10);
@@ -354,14 +354,14 @@ bool target_load_position(struct target *target, struct change_position *positio
     return true;
 }
 
-bool target_begin(struct target *target, struct error *err) {
+bool viewtable_begin(struct viewtable *target, struct error *err) {
     if (!connect_target(target, err)) return false;
     if (target->begun) return true;
     target->begun = pg_exec(target->conn, "BEGIN", err);
     return target->begun;
 }
 
-static bool move_position(struct target *target, const struct change_position *position,
+static bool move_position(struct viewtable *target, const struct change_position *position,
                           struct error *err) {
     char oid[16];
     char to[32];
@@ -408,12 +408,12 @@ static bool move_position(struct target *target, const struct change_position *p
                               target->schema, target->table, LSN_ARG(target->position.end_lsn));
 }
 
-bool target_commit(struct target *target, const struct change_position *position,
-                   struct error *err) {
-    bool done = target_begin(target, err) && move_position(target, position, err) &&
+bool viewtable_commit(struct viewtable *target, const struct change_position *position,
+                      struct error *err) {
+    bool done = viewtable_begin(target, err) && move_position(target, position, err) &&
                 pg_exec(target->conn, "COMMIT", err);
     if (!done) {
-        target_abandon(target, err);
+        viewtable_abandon(target, err);
         return false;
     }
     target->begun = target->written = false;
@@ -421,7 +421,7 @@ bool target_commit(struct target *target, const struct change_position *position
     return true;
 }
 
-void target_abandon(struct target *target, struct error *err) {
+void viewtable_abandon(struct viewtable *target, struct error *err) {
     if (target->written) err->code = ERROR_NOT_FOUND;
     disconnect(target);
 }
