@@ -75,7 +75,6 @@ struct connector_config {
     const char *ca_file;
     const char *secret;           /* webhook: signs requests; NULL: they are not signed */
     int64_t timeout_ms;           /* webhook: of a request; 0: the default */
-    uint32_t concurrency;         /* webhook: requests at the same time; 0: one */
     const char *path;             /* archive: a folder */
     uint64_t segment_bytes;       /* archive; 0: the default */
     int64_t segment_interval_ms;  /* archive; 0: the default */

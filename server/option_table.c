@@ -213,9 +213,6 @@ static const struct option connector_options[] = {
      .help = "Of `webhook`: the key of the signature, as text, or `whsec_` and the key in base64."},
     {"timeout", DURATION, IN(connector_config, timeout_ms), .shown = "30s", .min = 100,
      .max = 10 * 60 * 1000, .help = "Of `webhook`: how long an answer may take."},
-    {"concurrency", COUNT, IN(connector_config, concurrency), .shown = "1", .min = 1, .max = 64,
-     .help = "Of `webhook`: requests that are sent at the same time at most; a key's changes stay "
-             "in order."},
     {"path", STRING, IN(connector_config, path),
      .help = "Of `archive`: the folder that the segments and the manifest are in; made if absent."},
     {"segment_size", SIZE, IN(connector_config, segment_bytes), .shown = "64MiB", .min = 1024,
@@ -278,7 +275,7 @@ static const struct option connector_options[] = {
     {"batch_interval", DURATION, IN(connector_config, batch_interval_ms), .initial = "100ms",
      .min = 1, .max = 60 * 1000, .help = "And at the latest after this time."},
     {"lanes", COUNT, IN(connector_config, lanes), .shown = "1", .min = 1, .max = 16,
-     .help = "Type opensearch: so many writes to the target are under way at once, of "
+     .help = "Types opensearch and webhook: so many writes to the target are under way at once, of "
              "different keys; of one key they follow each other."},
     {"rate_limit", COUNT, IN(connector_config, rate_limit), .shown = "none", .min = 1,
      .max = 100000000, .help = "So many rows a second are written to the target at most."},

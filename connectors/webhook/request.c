@@ -34,37 +34,27 @@ static void end(struct request *request, uint64_t position_lsn) {
     buf_printf(&request->body, "],\"position\":\"" LSN_FMT "\"}", LSN_ARG(position_lsn));
 }
 
-struct write *request_next(const struct request_lane *lane, struct batch *batch, size_t *at,
-                           size_t to) {
-    struct write *write;
-    do
-        write = batch_next(batch, at, to);
-    while (write && lane->of > 1 &&
-           XXH3_64bits(write->key.len ? write->key.data : "", write->key.len) % lane->of !=
-               lane->which);
-    return write;
-}
-
 void request_compose(struct request *request, const char *connector, struct batch *batch,
-                     const struct request_lane *lane, size_t *at, size_t to, size_t max_bytes,
-                     bool part) {
+                     size_t *at, size_t to, size_t max_bytes, bool part) {
     begin(request, connector, batch->shape);
     struct buf *body = &request->body;
     size_t start = body->len;
     struct write_stamp last = {0};
     for (size_t next = *at; next < to;) {
-        const struct write *write = request_next(lane, batch, &next, to);
+        const struct write *write = batch_next(batch, &next, to);
         bool together = write && request->n_changes && !part && write->stamp.xid &&
                         write->stamp.version == last.version;
-        if (write && request->n_changes && body->len >= max_bytes && !together) break;
-        *at = next;
-        if (!write) break;
+        if (!write || (request->n_changes && body->len >= max_bytes && !together)) {
+            if (!write) *at = next;
+            break;
+        }
         if (request->n_changes++) buf_append_char(body, ',');
         record_append(body, batch->shape, write, false);
         last = write->stamp;
+        *at = next;
     }
     int n = snprintf(request->key, sizeof request->key, LSN_FMT, LSN_ARG(last.version));
-    if (part || !last.xid || lane->of > 1)
+    if (part || !last.xid)
         snprintf(request->key + n, sizeof request->key - (size_t)n, "-%016" PRIx64,
                  (uint64_t)XXH3_64bits(body->data + start, body->len - start));
     end(request, last.version);

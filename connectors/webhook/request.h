@@ -12,8 +12,8 @@
  * Names and signature are those of Standard Webhooks, whose libraries check them: HMAC-SHA256 of "id.timestamp.body" in
  * base64. A secret that begins with "whsec_" is base64 behind it; any other is taken as it is. Changes are record.h's lines.
  *
- * A key is one request's, and stays it through retries. Two rows of a load have the same position, and so may requests that are
- * sent side by side, and the parts of one that was refused: theirs have a hash of the changes behind it,
+ * A key is one request's, and stays it through retries. Two rows of a load have the same position, and so may requests of
+ * several lanes, and the parts of one that was refused: theirs have a hash of the changes behind it,
  * "16/B374D848-1f6bd1a05c3e7a92". */
 #ifndef FRESHET_CONNECTORS_WEBHOOK_REQUEST_H
 #define FRESHET_CONNECTORS_WEBHOOK_REQUEST_H
@@ -36,21 +36,11 @@ struct request {
 
 void request_deinit(struct request *request);
 
-/* Of the batch's writes those whose keys fall to one of several lanes, which send side by side. */
-struct request_lane {
-    uint32_t which;
-    uint32_t of;
-};
-
-/* The lane's writes of the batch from *at up to `to` until max_bytes are reached (one at the least), and those of the same
- * position behind them, of which a moved row has two; *at moves behind the last. `part`: of a request that was refused as a
- * whole. */
+/* The writes of the batch from *at up to `to` until max_bytes are reached (one at the least), and those of the same position
+ * behind them, of which a moved row has two; *at moves behind the last. `part`: there may be another request of the same position:
+ * the rest of one that was refused as a whole, or another lane's. */
 void request_compose(struct request *request, const char *connector, struct batch *batch,
-                     const struct request_lane *lane, size_t *at, size_t to, size_t max_bytes,
-                     bool part);
-/* The lane's next write that is still to be sent: batch_next of its writes. */
-struct write *request_next(const struct request_lane *lane, struct batch *batch, size_t *at,
-                           size_t to);
+                     size_t *at, size_t to, size_t max_bytes, bool part);
 /* TRUNCATE; or the end of a load. */
 void request_compose_clear(struct request *request, const char *connector,
                            const struct shape *shape, uint64_t version, bool loaded);

@@ -1,6 +1,5 @@
 #include "connectors/webhook/webhook.h"
 
-#include <pthread.h>
 #include <string.h>
 #include <time.h>
 
@@ -17,44 +16,26 @@ enum {
     WAIT_STEP_US = 50000,
 };
 
-/* Sends the writes of its keys, one request after the other; lanes run side by side. */
-struct lane {
-    struct sink *sink;
-    struct request_lane keys;
-    struct http *http;
-    struct request request;
-    size_t max_bytes;
-    int64_t not_before_us; /* monotonic: the endpoint asked for it */
-    /* Of an apply. */
-    struct batch *batch;
-    pthread_t thread;
-    bool started;
-    bool done;
-    struct error err;
-};
-
 struct sink {
     struct log *log;
+    struct http *http;
     char *name;
     struct request_secret secret;
     const _Atomic bool *stop;
+    bool one_of_several; /* lanes */
+    size_t max_bytes;
+    int64_t not_before_us; /* monotonic: the endpoint asked for it */
     struct shape *shape;
-    pthread_mutex_t refusing; /* guards the arena of the batch that lanes send */
-    uint32_t n_lanes;
-    struct lane *lanes;
+    struct request request;
 };
 
 static void webhook_destroy(struct sink **sink) {
     struct sink *old = *sink;
     *sink = NULL;
     if (!old) return;
-    for (uint32_t i = 0; i < old->n_lanes; i++) {
-        http_destroy(&old->lanes[i].http);
-        request_deinit(&old->lanes[i].request);
-    }
-    mem_free(old->lanes);
-    pthread_mutex_destroy(&old->refusing);
+    http_destroy(&old->http);
     shape_release(&old->shape);
+    request_deinit(&old->request);
     mem_free(old->secret.key);
     mem_free(old->name);
     mem_free(old);
@@ -89,19 +70,10 @@ static struct sink *webhook_create(const struct connector_config *config,
     sink->log = deps->log;
     sink->stop = deps->stop;
     sink->name = mem_strdup(config->name);
-    pthread_mutex_init(&sink->refusing, NULL);
-    sink->n_lanes = config->concurrency ? config->concurrency : 1;
-    sink->lanes = mem_calloc(sink->n_lanes, sizeof *sink->lanes);
-    bool ok = read_secret(config, &sink->secret, &option, err);
-    for (uint32_t i = 0; i < sink->n_lanes && ok; i++) {
-        struct lane *lane = &sink->lanes[i];
-        *lane = (struct lane){.sink = sink,
-                              .keys = {.which = i, .of = sink->n_lanes},
-                              .http = create_http(config, deps->stop, &option, err),
-                              .max_bytes = config->batch_bytes};
-        ok = lane->http != NULL;
-    }
-    if (!ok) webhook_destroy(&sink);
+    sink->one_of_several = config->lanes > 1;
+    sink->max_bytes = config->batch_bytes;
+    sink->http = create_http(config, deps->stop, &option, err);
+    if (!sink->http || !read_secret(config, &sink->secret, &option, err)) webhook_destroy(&sink);
     return sink;
 }
 
@@ -146,32 +118,31 @@ static bool webhook_reshape(struct sink *sink, const struct shape *shape, struct
 /* ---- one request ---- */
 
 /* False: it is too early. */
-static bool wait_for_turn(struct lane *lane, struct error *err) {
-    int64_t left_us = lane->not_before_us - clock_mono_us();
+static bool wait_for_turn(struct sink *sink, struct error *err) {
+    int64_t left_us = sink->not_before_us - clock_mono_us();
     if (left_us > WAIT_MAX_US)
         return error_set(err, ERROR_UNAVAILABLE, true,
                          "the endpoint asked not to be called for %lld s more",
                          (long long)(left_us / 1000000));
-    while (left_us > 0 && !atomic_load_explicit(lane->sink->stop, memory_order_relaxed)) {
+    while (left_us > 0 && !atomic_load_explicit(sink->stop, memory_order_relaxed)) {
         int64_t step_us = left_us < WAIT_STEP_US ? left_us : WAIT_STEP_US;
         nanosleep(&(struct timespec){.tv_nsec = step_us * 1000}, NULL);
-        left_us = lane->not_before_us - clock_mono_us();
+        left_us = sink->not_before_us - clock_mono_us();
     }
     return true;
 }
 
-static bool post(struct lane *lane, struct http_response *response, struct error *err) {
-    if (!wait_for_turn(lane, err)) return false;
+static bool post(struct sink *sink, struct http_response *response, struct error *err) {
+    if (!wait_for_turn(sink, err)) return false;
     char lines[REQUEST_HEADERS][REQUEST_HEADER_MAX];
     const char *headers[REQUEST_HEADERS + 1] = {0};
-    size_t n =
-        request_headers(&lane->request, &lane->sink->secret, clock_wall_us() / 1000000, lines);
+    size_t n = request_headers(&sink->request, &sink->secret, clock_wall_us() / 1000000, lines);
     for (size_t i = 0; i < n; i++)
         headers[i] = lines[i];
-    struct http_body body = {"application/json", buf_slice(&lane->request.body)};
-    http_set_headers(lane->http, headers);
-    bool answered = http_request(lane->http, "POST", "", &body, response, err);
-    http_set_headers(lane->http, NULL);
+    struct http_body body = {"application/json", buf_slice(&sink->request.body)};
+    http_set_headers(sink->http, headers);
+    bool answered = http_request(sink->http, "POST", "", &body, response, err);
+    http_set_headers(sink->http, NULL);
     return answered;
 }
 
@@ -184,10 +155,10 @@ static enum verdict judge(long status) {
     return status >= 400 && status < 500 ? VERDICT_REFUSED : VERDICT_AGAIN;
 }
 
-static bool put_off(struct lane *lane, const struct http_response *response, struct error *err) {
+static bool put_off(struct sink *sink, const struct http_response *response, struct error *err) {
     int64_t wait_s = response->retry_after_s;
     if (wait_s > RETRY_AFTER_MAX_S) wait_s = RETRY_AFTER_MAX_S;
-    if (wait_s > 0) lane->not_before_us = clock_mono_us() + wait_s * 1000000;
+    if (wait_s > 0) sink->not_before_us = clock_mono_us() + wait_s * 1000000;
     http_refused(response, "webhook", err);
     err->code = ERROR_UNAVAILABLE; /* an endpoint that is not found is nothing to load anew */
     err->retriable = true;
@@ -196,95 +167,63 @@ static bool put_off(struct lane *lane, const struct http_response *response, str
 
 /* ---- a batch ---- */
 
-static void settle(struct lane *lane, size_t from, size_t to, const struct http_response *response,
-                   bool taken) {
+static void settle(struct batch *batch, size_t from, size_t to,
+                   const struct http_response *response, bool taken) {
     struct write *write;
-    while ((write = request_next(&lane->keys, lane->batch, &from, to))) {
-        if (taken) {
+    while ((write = batch_next(batch, &from, to))) {
+        if (taken)
             write->outcome = WRITE_DONE;
-            continue;
-        }
-        pthread_mutex_lock(&lane->sink->refusing);
-        batch_refuse_text(lane->batch, write, (int)response->status, buf_slice(&response->body));
-        pthread_mutex_unlock(&lane->sink->refusing);
+        else
+            batch_refuse_text(batch, write, (int)response->status, buf_slice(&response->body));
     }
 }
 
-static bool send_range(struct lane *lane, size_t from, size_t to, bool part, struct error *err);
+static bool send_range(struct sink *sink, struct batch *batch, size_t from, size_t to, bool part,
+                       struct error *err);
 
-static bool take_answer(struct lane *lane, size_t from, size_t to,
+static bool take_answer(struct sink *sink, struct batch *batch, size_t from, size_t to,
                         const struct http_response *response, struct error *err) {
     enum verdict verdict = judge(response->status);
-    if (verdict == VERDICT_AGAIN) return put_off(lane, response, err);
-    if (verdict == VERDICT_HALVE && lane->request.n_changes > 1) {
+    if (verdict == VERDICT_AGAIN) return put_off(sink, response, err);
+    if (verdict == VERDICT_HALVE && sink->request.n_changes > 1) {
         /* An endpoint that says how much is too much is sent less from now on. */
-        if (response->status == 413) lane->max_bytes = lane->request.body.len / 2;
+        if (response->status == 413) sink->max_bytes = sink->request.body.len / 2;
         size_t middle = from + (to - from) / 2;
-        return send_range(lane, from, middle, true, err) && send_range(lane, middle, to, true, err);
+        return send_range(sink, batch, from, middle, true, err) &&
+               send_range(sink, batch, middle, to, true, err);
     }
-    settle(lane, from, to, response, verdict == VERDICT_TAKEN);
+    settle(batch, from, to, response, verdict == VERDICT_TAKEN);
     return true;
 }
 
-/* The lane's writes in [from, to), in as many requests as their size wants. */
-static bool send_range(struct lane *lane, size_t from, size_t to, bool part, struct error *err) {
+/* The writes in [from, to), in as many requests as their size wants. */
+static bool send_range(struct sink *sink, struct batch *batch, size_t from, size_t to, bool part,
+                       struct error *err) {
     for (size_t behind = from; from < to; from = behind) {
-        request_compose(&lane->request, lane->sink->name, lane->batch, &lane->keys, &behind, to,
-                        lane->max_bytes, part);
-        if (lane->request.n_changes == 0) continue;
+        request_compose(&sink->request, sink->name, batch, &behind, to, sink->max_bytes, part);
+        if (sink->request.n_changes == 0) continue;
         struct http_response response;
-        if (!post(lane, &response, err)) return false;
-        bool done = take_answer(lane, from, behind, &response, err);
+        if (!post(sink, &response, err)) return false;
+        bool done = take_answer(sink, batch, from, behind, &response, err);
         http_response_deinit(&response);
         if (!done) return false;
     }
     return true;
 }
 
-static void *run_lane(void *arg) {
-    struct lane *lane = arg;
-    lane->done = send_range(lane, 0, lane->batch->n_writes, false, &lane->err);
-    return NULL;
-}
-
-static bool has_work(struct lane *lane) {
-    size_t at = 0;
-    return request_next(&lane->keys, lane->batch, &at, lane->batch->n_writes) != NULL;
-}
-
-/* A thread for each lane but the first, for as long as its requests take. Where there is none to be had, the lane runs
- * here. */
 static bool webhook_apply(struct sink *sink, struct batch *batch, struct error *err) {
-    for (uint32_t i = 0; i < sink->n_lanes; i++) {
-        struct lane *lane = &sink->lanes[i];
-        lane->batch = batch;
-        lane->done = true;
-        lane->started =
-            i > 0 && has_work(lane) && pthread_create(&lane->thread, NULL, run_lane, lane) == 0;
-    }
-    bool done = true;
-    for (uint32_t i = 0; i < sink->n_lanes; i++) {
-        struct lane *lane = &sink->lanes[i];
-        if (lane->started)
-            pthread_join(lane->thread, NULL);
-        else
-            run_lane(lane);
-        if (done && !lane->done) *err = lane->err;
-        done &= lane->done;
-    }
-    return done;
+    return send_range(sink, batch, 0, batch->n_writes, sink->one_of_several, err);
 }
 
-/* No lane is at work. An endpoint that will not hear of it is left alone: no row is to blame. */
+/* An endpoint that will not hear of it is left alone: no row is to blame. */
 static bool webhook_clear_older(struct sink *sink, uint64_t version, bool loaded, uint64_t *removed,
                                 struct error *err) {
-    struct lane *lane = &sink->lanes[0];
     *removed = 0;
-    request_compose_clear(&lane->request, sink->name, sink->shape, version, loaded);
+    request_compose_clear(&sink->request, sink->name, sink->shape, version, loaded);
     struct http_response response;
-    if (!post(lane, &response, err)) return false;
+    if (!post(sink, &response, err)) return false;
     enum verdict verdict = judge(response.status);
-    bool done = verdict != VERDICT_AGAIN || put_off(lane, &response, err);
+    bool done = verdict != VERDICT_AGAIN || put_off(sink, &response, err);
     if (done && verdict != VERDICT_TAKEN)
         log_warn(sink->log, "webhook_refused", "connector=%s operation=%s status=%ld", sink->name,
                  loaded ? "loaded" : "truncate", response.status);
@@ -302,7 +241,7 @@ const struct sink_type webhook_sink = {
     .name = "webhook",
     .help = "An HTTP endpoint that changes are posted to, in order, as JSON",
     .needs = "url",
-    .takes = "secret timeout concurrency ca_file user password",
+    .takes = "lanes secret timeout ca_file user password",
     .check = webhook_check,
     .probe = webhook_probe,
     .ops =

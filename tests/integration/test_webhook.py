@@ -167,7 +167,7 @@ def test_a_receiver_that_does_not_answer_is_given_up_in_time(db, hook, wait_unti
 def test_several_requests_at_a_time_keep_the_order_of_a_key(db, hook, wait_until):
     db.execute(USERS)
     fill(db, 300)
-    hooks = hook(concurrency=4, batch_interval="20ms")
+    hooks = hook(lanes=4, batch_interval="20ms")
     hooks.wait_equal()
     handle = hooks.receiver.handle
     choice = random.Random(3)

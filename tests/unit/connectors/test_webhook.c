@@ -7,7 +7,6 @@
 #include "rows.h"
 
 static struct shape *shape;
-static const struct request_lane all = {.which = 0, .of = 1};
 
 /* Writes of keys 1..n with the versions given, all of transaction `xid`. */
 static struct batch *batch_of(int n, const uint64_t *versions, uint64_t xid) {
@@ -26,7 +25,7 @@ static void a_request_has_its_changes_and_the_position_of_the_last(void **state)
     struct batch *batch = batch_of(2, (const uint64_t[]){0x100000010, 0x100000020}, 7);
     struct request request = {0};
     size_t at = 0;
-    request_compose(&request, "hooks", batch, &all, &at, 2, SIZE_MAX, false);
+    request_compose(&request, "hooks", batch, &at, 2, SIZE_MAX, false);
     assert_int_equal(at, 2);
     assert_int_equal(request.n_changes, 2);
     assert_string_equal(request.key, "1/20");
@@ -46,14 +45,14 @@ static void a_request_ends_at_its_size_but_not_within_a_position(void **state) {
     struct batch *batch = batch_of(4, (const uint64_t[]){1, 2, 2, 3}, 7);
     struct request request = {0};
     size_t at = 0;
-    request_compose(&request, "hooks", batch, &all, &at, 4, 1, false);
+    request_compose(&request, "hooks", batch, &at, 4, 1, false);
     assert_int_equal(at, 1);
-    request_compose(&request, "hooks", batch, &all, &at, 4, 1, false);
+    request_compose(&request, "hooks", batch, &at, 4, 1, false);
     assert_int_equal(at, 3);
     assert_string_equal(request.key, "0/2");
-    request_compose(&request, "hooks", batch, &all, &at, 4, 1, false);
+    request_compose(&request, "hooks", batch, &at, 4, 1, false);
     assert_int_equal(at, 4);
-    request_compose(&request, "hooks", batch, &all, &at, 4, 1, false);
+    request_compose(&request, "hooks", batch, &at, 4, 1, false);
     assert_int_equal(request.n_changes, 0);
     request_deinit(&request);
     batch_destroy(&batch);
@@ -66,43 +65,21 @@ static void keys_that_a_position_does_not_tell_apart_have_a_hash(void **state) {
     struct request one = {0};
     struct request two = {0};
     size_t at = 0;
-    request_compose(&one, "hooks", load, &all, &at, 2, 1, false);
+    request_compose(&one, "hooks", load, &at, 2, 1, false);
     assert_int_equal(at, 1);
-    request_compose(&two, "hooks", load, &all, &at, 2, 1, false);
+    request_compose(&two, "hooks", load, &at, 2, 1, false);
     assert_memory_equal(one.key, "0/5-", 4);
     assert_string_not_equal(one.key, two.key);
     batch_destroy(&load);
     struct batch *batch = batch_of(2, (const uint64_t[]){5, 6}, 9);
     at = 0;
-    request_compose(&one, "hooks", batch, &all, &at, 2, SIZE_MAX, false);
+    request_compose(&one, "hooks", batch, &at, 2, SIZE_MAX, false);
     at = 1;
-    request_compose(&two, "hooks", batch, &all, &at, 2, SIZE_MAX, true);
+    request_compose(&two, "hooks", batch, &at, 2, SIZE_MAX, true);
     assert_string_equal(one.key, "0/6");
     assert_memory_equal(two.key, "0/6-", 4);
     request_deinit(&one);
     request_deinit(&two);
-    batch_destroy(&batch);
-}
-
-static void each_change_is_in_one_lane(void **state) {
-    (void)state;
-    uint64_t versions[50];
-    for (uint64_t i = 0; i < 50; i++)
-        versions[i] = i + 1;
-    struct batch *batch = batch_of(50, versions, 7);
-    struct request request = {0};
-    size_t n = 0;
-    for (uint32_t i = 0; i < 3; i++) {
-        size_t at = 0;
-        request_compose(&request, "hooks", batch, &(struct request_lane){i, 3}, &at, 50, SIZE_MAX,
-                        false);
-        assert_int_equal(at, 50);
-        assert_true(request.n_changes > 5);
-        assert_non_null(strchr(request.key, '-'));
-        n += request.n_changes;
-    }
-    assert_int_equal(n, 50);
-    request_deinit(&request);
     batch_destroy(&batch);
 }
 
@@ -156,7 +133,6 @@ int main(void) {
         cmocka_unit_test(a_request_has_its_changes_and_the_position_of_the_last),
         cmocka_unit_test(a_request_ends_at_its_size_but_not_within_a_position),
         cmocka_unit_test(keys_that_a_position_does_not_tell_apart_have_a_hash),
-        cmocka_unit_test(each_change_is_in_one_lane),
         cmocka_unit_test(the_signature_is_that_of_standard_webhooks),
         cmocka_unit_test(a_secret_that_is_none_is_refused),
     };
