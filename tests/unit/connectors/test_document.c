@@ -4,7 +4,7 @@
 #include "rows.h"
 
 static void expect_json(enum value_class class, bool array, const char *text, const char *json) {
-    struct shape_column column = {"c", class, array};
+    struct shape_column column = {"c", class, array, NULL};
     struct shape *shape = shape_create("s", "t", 1, &column, 1, (const uint16_t[]){0});
     struct buf out = {0};
     document_append(&out, shape, ROW(V(text)));
