@@ -232,6 +232,7 @@ static void start_threads(struct bench *b) {
     b->sender = sender_create(&(struct sender_config){.name = "test",
                                                       .table = "public.users",
                                                       .position_path = b->path,
+                                                      .rebuilt_path = "/nonexistent/rebuilt",
                                                       .queue_bytes = 4096,
                                                       .save_interval_us = 1000,
                                                       .seed = 1},
