@@ -159,6 +159,13 @@ static void enqueue_barrier(struct runtime *runtime, enum batch_kind kind, uint6
 
 /* ---- a session's start and end ---- */
 
+/* A walk loads what is made of rows: the rows themselves are not wanted. */
+static void on_snapshot_where(void *self, const char *schema, const char *table, struct buf *out) {
+    (void)schema, (void)table;
+    const struct runtime *runtime = self;
+    if (runtime->source.ops->walk) buf_append_text(out, "false");
+}
+
 /* Without a slot the server keeps nothing for us. A new one is made when there is somebody to write to. */
 static bool leave_slot(struct runtime *runtime, struct error *err) {
     uint64_t retained = atomic_load(&runtime->gave_up_at);
@@ -504,6 +511,7 @@ static uint64_t confirmed_lsn(void *self) {
 
 struct change_sink runtime_sink(struct runtime *runtime) {
     static const struct change_sink_ops ops = {
+        .snapshot_where = on_snapshot_where,
         .prepare = on_prepare,
         .started = on_started,
         .ended = on_ended,
