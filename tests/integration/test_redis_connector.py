@@ -251,6 +251,25 @@ def test_a_restart_goes_on_where_it_was(db, connect):
     assert not (users.state / f"{users.name}.position").exists()
 
 
+def test_rows_and_position_move_in_one_transaction(db, connect, redis_server):
+    db.execute(USERS)
+    fill(db, 10)
+    users = connect()
+    users.wait_equal()
+    with redis_server.monitor() as monitor:
+        db.execute("UPDATE users SET score = 5 WHERE id < 4")
+        lsn = db.lsn()
+        transaction = []
+        for command in (seen["command"] for seen in monitor.listen()):
+            transaction = [] if command == "MULTI" else [*transaction, command]
+            if command == "EXEC" and any(one.startswith("MSET users:1 ") for one in transaction):
+                break
+    (position,) = [one.split() for one in transaction if one.startswith(f"HSET freshet:{users.name}:position ")]
+    moved_to = position[position.index("end_lsn") + 1]
+    assert db.value("SELECT %s::pg_lsn BETWEEN %s::pg_lsn - 100000 AND %s::pg_lsn", [moved_to, lsn, lsn])
+    assert any(one.startswith(f"HSET freshet:{users.name}:rows ") for one in transaction)
+
+
 def test_kill_9_in_mid_load_leaves_no_ghosts(db, connect, wait_until):
     db.execute(USERS)
     fill(db, 30000)
