@@ -21,13 +21,26 @@ static uint64_t normal_lsn(uint64_t insert_lsn) {
     return insert_lsn;
 }
 
+/* A snapshot's xmax is behind the last transaction that has ended: what has begun since is open, and is not in it. But each holds
+ * a lock on its own number before it writes. `xids`: theirs, 32 bits each, which go round. */
+static uint64_t behind_all(uint64_t xmax, const char *xids) {
+    uint64_t behind = xmax;
+    for (char *end; *xids; xids = *end ? end + 1 : end) {
+        int32_t ahead = (int32_t)((uint32_t)strtoul(xids, &end, 10) - (uint32_t)xmax);
+        if (ahead >= 0 && xmax + (uint64_t)ahead >= behind) behind = xmax + (uint64_t)ahead + 1;
+    }
+    return behind;
+}
+
 bool row_reader_moment(PGconn *conn, struct reader_moment *moment, struct error *err) {
     PGresult *rows = pg_query(
         conn,
         "SELECT pg_catalog.pg_current_wal_insert_lsn(), pg_catalog.pg_current_wal_flush_lsn(), "
         "pg_catalog.pg_snapshot_xmin(s), pg_catalog.pg_snapshot_xmax(s), "
         "pg_catalog.current_setting('synchronous_standby_names') <> '', c.redo_lsn, "
-        "pg_catalog.split_part(c.next_xid, ':', 2) "
+        "pg_catalog.split_part(c.next_xid, ':', 2), "
+        "(SELECT pg_catalog.string_agg(DISTINCT l.transactionid::text, ' ') "
+        "FROM pg_catalog.pg_locks l WHERE l.locktype = 'transactionid') "
         "FROM pg_catalog.pg_current_snapshot() s, pg_catalog.pg_control_checkpoint() c",
         err);
     if (!rows) return false;
@@ -38,7 +51,8 @@ bool row_reader_moment(PGconn *conn, struct reader_moment *moment, struct error 
     if (read) {
         moment->lsn = normal_lsn(insert_lsn);
         moment->xmin = strtoull(PQgetvalue(rows, 0, 2), NULL, 10);
-        moment->xmax = strtoull(PQgetvalue(rows, 0, 3), NULL, 10);
+        moment->xmax =
+            behind_all(strtoull(PQgetvalue(rows, 0, 3), NULL, 10), PQgetvalue(rows, 0, 7));
         moment->waits_for_standbys = PQgetvalue(rows, 0, 4)[0] == 't';
         moment->checkpoint_xid = (uint32_t)strtoul(PQgetvalue(rows, 0, 6), NULL, 10);
     }

@@ -24,7 +24,7 @@ struct reader_moment {
     uint64_t lsn;       /* every commit that was visible before stands below it in the WAL */
     uint64_t flush_lsn; /* so much of the WAL can be streamed */
     uint64_t xmin; /* transactions below it have ended, and are seen by what is read from now on */
-    uint64_t xmax; /* transactions from it on had not begun */
+    uint64_t xmax; /* transactions from it on had not written */
     /* A commit may be streamed long before it is visible: a standby is waited for. */
     bool waits_for_standbys;
     /* The last checkpoint: transactions from `checkpoint_xid` on wrote behind `checkpoint_lsn`. */

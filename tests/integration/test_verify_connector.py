@@ -108,7 +108,10 @@ def test_more_differences_than_are_looked_at_together(db, connect, verify, opens
     fill(db, 2600)
     search = connect()
     search.wait_equal()
-    opensearch.call("POST", f"/{search.index}/_delete_by_query?refresh=true", json={"query": {"match_all": {}}})
+    deletes = "".join('{"delete":{"_id":"%d"}}\n' % key for key in range(1, 2601))
+    opensearch.call(
+        "POST", f"/{search.index}/_bulk?refresh=true", data=deletes, headers={"Content-Type": "application/x-ndjson"}
+    )
     verdict = verify(search)
     assert verdict.code == 1 and len(verdict.found) == 2600 and set(verdict.found.values()) == {"missing"}
     assert verify(search, "--repair").code == 0
@@ -197,19 +200,16 @@ def test_a_commit_that_is_streamed_and_not_visible_yet_is_no_difference(make_pos
     assert (verdicts[0].code, verdicts[0].found) == (0, {}), verdicts[0].text
 
 
-def test_a_row_that_an_open_transaction_holds_is_told_all_the_same(db, connect, verify, opensearch):
+def test_an_open_transaction_is_not_waited_for_to_its_end(db, connect, verify, opensearch):
     db.execute(USERS)
     fill(db, 10)
     search = connect()
     search.wait_equal()
-    vandal = Vandal(opensearch, search.index)
-    vandal.put(4, {"id": 4})
-    vandal.put(700, {"id": 700})
+    Vandal(opensearch, search.index).put(700, {"id": 700})
     with db.connect() as other, other.transaction():
         other.execute("UPDATE users SET age = 5 WHERE id = 4")
         verdict = verify(search, "--repair")
-    assert verdict.found == {"4": "changed", "700": "extra"}, verdict.text
-    assert verdict.repaired == {"4", "700"}, verdict.text
+    assert (verdict.found, verdict.repaired) == ({"700": "extra"}, {"700"}), verdict.text
     search.wait_equal()
 
 
