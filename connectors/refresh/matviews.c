@@ -23,9 +23,9 @@ static const char sql[] =
     "SELECT reads.view, e.read, reads.depth + 1 FROM reads JOIN edges e ON e.reader = reads.oid) "
     "SELECT g.nspname, g.relname, g.relispopulated, g.concurrent, "
     "(SELECT max(depth) FROM reads WHERE reads.view = g.oid) AS depth, t.oid FROM given g "
-    "LEFT JOIN LATERAL (SELECT DISTINCT coalesce(pg_catalog.pg_partition_root(c.oid), c.oid) AS "
-    "oid "
-    "FROM reads JOIN pg_catalog.pg_class c ON c.oid = reads.oid WHERE reads.view = g.oid "
+    "LEFT JOIN LATERAL (SELECT DISTINCT coalesce("
+    "pg_catalog.pg_partition_root(c.oid)::pg_catalog.oid, c.oid) AS oid FROM reads JOIN "
+    "pg_catalog.pg_class c ON c.oid = reads.oid WHERE reads.view = g.oid "
     "AND c.relkind IN ('r', 'p')) AS t ON true ORDER BY depth, g.nspname, g.relname";
 
 enum { COL_SCHEMA, COL_NAME, COL_POPULATED, COL_CONCURRENT, COL_DEPTH, COL_TABLE };

@@ -318,7 +318,7 @@ cache:
 # ---- counts and sums by group ----
 
 SUMS = {"by": ["user_id", "kind"], "orders": "count", "noted": "count note", "total": "sum total"}
-SUMMED = "SELECT user_id, kind, count(*), count(note), coalesce(sum(total), 0) FROM orders GROUP BY 1, 2 ORDER BY 1, 2"
+SUMMED = "SELECT user_id, kind, count(*) AS a, count(note) AS b, coalesce(sum(total), 0) AS c FROM orders GROUP BY 1, 2 ORDER BY 1, 2"
 SUMS_KEPT = "SELECT user_id, kind, orders, noted, total FROM copy ORDER BY 1, 2"
 
 
