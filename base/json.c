@@ -154,8 +154,9 @@ static int base64_digit(char c) {
 }
 
 bool base64_decode(struct buf *out, struct slice text) {
+    if (text.len == 0) return true;
     if (text.len % 4) return false;
-    size_t padding = text.len && text.data[text.len - 1] == '=';
+    size_t padding = text.data[text.len - 1] == '=';
     if (padding && text.data[text.len - 2] == '=') padding = 2;
     char *to = buf_reserve(out, text.len / 4 * 3);
     for (size_t at = 0; at < text.len; at += 4) {
