@@ -11,7 +11,7 @@ import requests
 from support.authority import Authority
 from support.process import free_port
 from support.writers import USERS, fill
-from test_opensearch import connect  # noqa: F401: a fixture
+from test_opensearch import connect, proxy  # noqa: F401: fixtures
 
 
 def hits(opensearch, index, query):
@@ -19,22 +19,19 @@ def hits(opensearch, index, query):
     return opensearch.call("POST", f"/{index}/_search", json={"size": 100, "query": query})["hits"]["hits"]
 
 
-def test_mapping_settings_aliases_and_pipeline(db, connect, opensearch, tmp_path, unique):
+def test_mapping_settings_aliases_and_pipeline(db, connect, opensearch, proxy, tmp_path, unique):
     db.execute(USERS)
     fill(db, 20)
-    opensearch.call("PUT", f"/_ingest/pipeline/{unique}", json={
-        "processors": [{"set": {"field": "greeting", "value": "hello {{name}}"}}]})
+    opensearch.call("PUT", f"/_ingest/pipeline/{unique}", json={"processors": []})  # this server has no processors at all
     file = tmp_path / "users.json"
     file.write_text(json.dumps({
         "settings": {"number_of_shards": 2, "analysis": {"normalizer": {"low": {"type": "custom", "filter": ["lowercase"]}}}},
-        "mappings": {"properties": {"name": {"type": "keyword", "normalizer": "low"}, "greeting": {"type": "keyword"}}},
+        "mappings": {"properties": {"name": {"type": "keyword", "normalizer": "low"}}},
     }))
-    search = connect(mapping=str(file), aliases=[f"{unique}-people"], pipeline=unique)
-    search.rows = lambda: {
-        str(row["id"]): row["doc"] | {"greeting": f"hello {row['doc']['name']}"}
-        for row in db.rows("SELECT id, row_to_json(u) AS doc FROM users u")
-    }
+    search = connect(url=proxy.url, mapping=str(file), aliases=[f"{unique}-people"], pipeline=unique)
     search.wait_equal()
+    bulks = [path for _, path in proxy.requests if "/_bulk" in path]
+    assert bulks and all(f"pipeline={unique}" in path for path in bulks)
     description = opensearch.call("GET", f"/{search.index}")[search.index]
     assert description["settings"]["index"]["number_of_shards"] == "2"
     assert description["mappings"]["properties"]["age"]["type"] == "integer"  # what the file leaves to the columns
@@ -102,6 +99,7 @@ def test_a_column_that_is_the_document(db, connect, opensearch, wait_until):
 def test_nested_documents_of_a_view(db, connect, opensearch, wait_until, unique):
     db.execute("CREATE TABLE orders (id int PRIMARY KEY, customer text)")
     db.execute("CREATE TABLE lines (id int PRIMARY KEY, order_id int, what text)")
+    db.execute("ALTER TABLE lines REPLICA IDENTITY FULL")
     db.execute("INSERT INTO orders VALUES (1, 'Ann'), (2, 'Bob')")
     db.execute("INSERT INTO lines VALUES (1, 1, 'tea'), (2, 1, 'milk'), (3, 2, 'bread')")
     sql = ("SELECT o.customer, (SELECT json_agg(json_build_object('what', l.what) ORDER BY l.id) FROM lines l"

@@ -52,7 +52,7 @@ static void each_class_has_its_field_type(void **state) {
     };
     assert_int_equal(sizeof expected / sizeof *expected, N_CLASSES);
     for (size_t i = 0; i < N_CLASSES; i++) {
-        struct shape_column column = {"c", expected[i].class, false};
+        struct shape_column column = {"c", expected[i].class, false, NULL};
         struct shape *shape = shape_create("s", "t", 1, &column, 1, (const uint16_t[]){0});
         json_t *body = body_of(shape, 7, "freshet-t");
         assert_text(body, "mappings/properties/c/type", expected[i].type);
