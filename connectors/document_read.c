@@ -164,13 +164,27 @@ static bool take_value(struct slice *in, const struct shape_column *column, stru
     struct slice span;
     if (!take_span(in, &span)) return false;
     *value = (struct value){.kind = VALUE_TEXT, .data = span.data, .len = (uint32_t)span.len};
-    if (slice_equal(span, SLICE("null")))
-        value->kind = VALUE_NULL;
-    else if (column->array)
-        value->kind = VALUE_UNCHANGED;
-    else if (column->class == CLASS_BOOL)
+    if (slice_equal(span, SLICE("null"))) {
+        *value = (struct value){.kind = VALUE_NULL};
+        return true;
+    }
+    if (column->array) {
+        *value = (struct value){.kind = VALUE_UNCHANGED};
+        return true;
+    }
+    switch (column->class) {
+    case CLASS_BOOL:
         value->len = 1; /* true, false -> t, f */
-    return true;
+        return slice_equal(span, SLICE("true")) || slice_equal(span, SLICE("false"));
+    case CLASS_SHORT:
+    case CLASS_INTEGER:
+    case CLASS_LONG:
+    case CLASS_FLOAT:
+    case CLASS_DOUBLE:
+    case CLASS_NUMERIC:
+    case CLASS_JSON: return true;
+    default: return false; /* these are in quotes */
+    }
 }
 
 bool document_take(struct slice *in, const struct shape *shape, struct arena *arena,
