@@ -311,6 +311,10 @@ bench-growth: $(B)/bench/growth   ## how long single insertions take while 10M k
 bench-memory: $(B)/freshet build/venv/.complete   ## bytes of resident memory a key beside redis-server (ARGS, e.g. --growth)
 	@build/venv/bin/python tests/bench/bench-memory $(B) --json build/bench-memory.json $(ARGS)
 
+.PHONY: bench-redis
+bench-redis: $(B)/freshet build/venv/.complete   ## the Redis connector's load beside redis-benchmark's SET (ARGS, e.g. --rows, --as hash)
+	@build/venv/bin/python tests/bench/bench-redis $(B) $(ARGS)
+
 .PHONY: bench-snapshot
 bench-snapshot: $(B)/freshet build/venv/.complete   ## the initial snapshot into Kafka beside COPY to /dev/null (ARGS, e.g. --rows)
 	@build/venv/bin/python tests/bench/bench-snapshot $(B) --json build/bench-snapshot.json $(ARGS)

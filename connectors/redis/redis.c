@@ -296,6 +296,7 @@ const struct sink_type redis_sink = {
     .help = "Strings, hashes, sets or sorted sets of a Redis or Valkey",
     .needs = "url key",
     .takes = "as member score ttl document user password ca_file certificate_file key_file",
+    .takes_many = true, /* as JSON */
     .check = redis_check,
     .probe = redis_probe,
     .ops =

@@ -212,6 +212,32 @@ def test_another_pattern_moves_everything(db, connect, redis_server, wait_until)
     assert users.metric("loads_total") == 1
 
 
+def test_a_named_querys_result_is_an_array_of_rows(db, freshet, redis_server, unique, wait_until):
+    db.execute("CREATE TABLE orders (id int PRIMARY KEY, user_id int, total int)")
+    db.execute("ALTER TABLE orders REPLICA IDENTITY FULL")
+    db.execute("INSERT INTO orders SELECT i, i % 5, i FROM generate_series(1, 20) i")
+    query = {"key": "orders_by_user:{user_id}", "sql": "SELECT id, total FROM orders WHERE user_id = $1 ORDER BY id DESC",
+             "depends_on": {"orders": ["user_id"]}}
+    one = {"name": unique, "type": "redis", "url": f"redis://127.0.0.1:{redis_server.get_connection_kwargs()['port']}",
+           "query": "orders_by_user", "key": "orders:{user_id}"}
+    f = freshet(db, {"roles": ["connectors"], "cache": {"queries": {"orders_by_user": query}}, "connectors": [one]}, start=False)
+    f.config["state_dir"] = str(f.folder / "state")
+    f.write_config()
+    f.start(wait=False)
+
+    def equal():
+        rows = db.rows("SELECT user_id, json_agg(json_build_object('id', id, 'total', total) ORDER BY id DESC) AS doc"
+                       " FROM orders GROUP BY 1")
+        found = {key: [{"id": row["id"], "total": row["total"]} for row in rows] for key, rows in contents(redis_server).items()}
+        assert found == {f"orders:{row['user_id']}": row["doc"] for row in rows}
+        return True
+
+    wait_until(equal, 40)
+    db.execute("UPDATE orders SET user_id = 9 WHERE id IN (1, 2)")
+    db.execute("DELETE FROM orders WHERE user_id = 3")
+    wait_until(equal)
+
+
 # ---- crashes ----
 
 
