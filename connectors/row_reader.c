@@ -40,7 +40,9 @@ bool row_reader_moment(PGconn *conn, struct reader_moment *moment, struct error 
         "pg_catalog.current_setting('synchronous_standby_names') <> '', c.redo_lsn, "
         "pg_catalog.split_part(c.next_xid, ':', 2), "
         "(SELECT pg_catalog.string_agg(DISTINCT l.transactionid::text, ' ') "
-        "FROM pg_catalog.pg_locks l WHERE l.locktype = 'transactionid') "
+        "FROM pg_catalog.pg_locks l WHERE l.locktype = 'transactionid'), "
+        "(EXTRACT(epoch FROM pg_catalog.current_setting('wal_writer_delay')::interval) * "
+        "1000)::int8 "
         "FROM pg_catalog.pg_current_snapshot() s, pg_catalog.pg_control_checkpoint() c",
         err);
     if (!rows) return false;
@@ -54,6 +56,8 @@ bool row_reader_moment(PGconn *conn, struct reader_moment *moment, struct error 
         moment->xmax =
             behind_all(strtoull(PQgetvalue(rows, 0, 3), NULL, 10), PQgetvalue(rows, 0, 7));
         moment->waits_for_standbys = PQgetvalue(rows, 0, 4)[0] == 't';
+        /* "Asynchronous Commit" of the manual: three times wal_writer_delay. */
+        moment->flushed_after_us = 3000 * strtoll(PQgetvalue(rows, 0, 8), NULL, 10);
         moment->checkpoint_xid = (uint32_t)strtoul(PQgetvalue(rows, 0, 6), NULL, 10);
     }
     PQclear(rows);

@@ -21,8 +21,9 @@
 
 /* What holds at the server. Each of these never decreases. */
 struct reader_moment {
-    uint64_t lsn;       /* every commit that was visible before stands below it in the WAL */
-    uint64_t flush_lsn; /* so much of the WAL can be streamed */
+    uint64_t lsn;             /* every commit that was visible before stands below it in the WAL */
+    uint64_t flush_lsn;       /* so much of the WAL can be streamed */
+    int64_t flushed_after_us; /* so long a commit may be visible before it is flushed */
     uint64_t xmin; /* transactions below it have ended, and are seen by what is read from now on */
     uint64_t xmax; /* transactions from it on had not written */
     /* A commit may be streamed long before it is visible: a standby is waited for. */

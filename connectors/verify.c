@@ -14,9 +14,7 @@
 
 enum {
     POLL_US = 20000,
-    STUCK_US = 60000000, /* so long the connector may make no progress, or the sink fail */
-    FLUSHED_US =
-        3000000, /* so long a commit may wait to be flushed: three times wal_writer_delay, with room */
+    STUCK_US = 60000000,    /* so long the connector may make no progress, or the sink fail */
     PATIENCE_US = 30000000, /* for suspects that cannot be told */
     FIRST_REST_US = 100000,
     MAX_REST_US = 2000000,
@@ -125,16 +123,17 @@ static bool moment_now(struct run *run, struct reader_moment *moment, struct err
     return run->reader.ops->moment(run->reader.self, moment, err);
 }
 
-/* True where nothing is left to flush: what was committed FLUSHED_US ago is applied too. */
-static bool is_at_the_end(struct run *run, uint64_t applied_lsn, bool *reached, struct error *err) {
+/* What lies between the flushed WAL and `then` are no commits of then: open transactions wrote it. */
+static bool has_all_flushed(struct run *run, uint64_t applied_lsn, bool *reached,
+                            struct error *err) {
     struct reader_moment now;
     if (!moment_now(run, &now, err)) return false;
     *reached = applied_lsn >= now.flush_lsn;
     return true;
 }
 
-/* Until all that was committed before `lsn` is in the sink. */
-static bool wait_applied(struct run *run, uint64_t lsn, struct error *err) {
+/* Until all that was committed by then is in the sink. */
+static bool wait_applied(struct run *run, const struct reader_moment *then, struct error *err) {
     struct verifier *verifier = run->verifier;
     struct verify_position position;
     uint64_t last_lsn = 0;
@@ -150,18 +149,18 @@ static bool wait_applied(struct run *run, uint64_t lsn, struct error *err) {
         int64_t now_us = clock_mono_us();
         if (position.applied_lsn != last_lsn) moved_us = now_us;
         last_lsn = position.applied_lsn;
-        reached = position.applied_lsn >= lsn;
-        if (!reached && now_us - began_us > FLUSHED_US &&
-            !is_at_the_end(run, position.applied_lsn, &reached, err))
+        reached = position.applied_lsn >= then->lsn;
+        if (!reached && now_us - began_us > then->flushed_after_us &&
+            !has_all_flushed(run, position.applied_lsn, &reached, err))
             return false;
         if (!reached && now_us - moved_us > STUCK_US)
             return error_set(err, ERROR_TIMEOUT, true,
                              "the connector stands still at " LSN_FMT
                              ", and the database is at " LSN_FMT,
-                             LSN_ARG(position.applied_lsn), LSN_ARG(lsn));
+                             LSN_ARG(position.applied_lsn), LSN_ARG(then->lsn));
         if (!reached && !rest(run, POLL_US, err)) return false;
     }
-    verify_report_reached(&verifier->report, lsn);
+    verify_report_reached(&verifier->report, then->lsn);
     return true;
 }
 
@@ -290,7 +289,7 @@ static bool look(struct run *run, struct glance *glance, struct error *err) {
     return moment_now(run, &glance->before, err) &&
            run->reader.ops->find(run->reader.self, run->keys, run->n_suspects, &glance->batch,
                                  run->rows, err) &&
-           moment_now(run, &read, err) && wait_applied(run, read.lsn, err) &&
+           moment_now(run, &read, err) && wait_applied(run, &read, err) &&
            compare(run, glance->batch, err) && moment_now(run, &glance->after, err);
 }
 
@@ -458,7 +457,7 @@ static bool verify(struct run *run, struct error *err) {
     struct verifier *verifier = run->verifier;
     struct reader_moment begin;
     if (!verifier->source.ops->open_reader(verifier->source.self, &run->reader, err)) return false;
-    return moment_now(run, &begin, err) && wait_applied(run, begin.lsn, err) &&
+    return moment_now(run, &begin, err) && wait_applied(run, &begin, err) &&
            verify_rows(run, err) && verify_keys(run, err);
 }
 
