@@ -201,12 +201,15 @@ static void check_connector(const struct connector_check *c) {
     check_from(c);
     check_source(c);
     const char *table = c->connector->table;
-    if (table && (!pattern_valid(table) || strchr(table, '*')))
-        wrong(c, "table", "\"%.80s\" names no table, write schema.table", table);
+    bool named = table && pattern_valid(table) && !strchr(table, '*');
+    if (table && !named) wrong(c, "table", "\"%.80s\" names no table, write schema.table", table);
     check_names(c);
+    /* Without a source there is nothing that the rest could follow from, and that is told. */
+    bool sourced = named || c->connector->query_name || c->connector->n_views;
     const char *option;
     struct error err;
-    if (!connector_check(c->connector, &option, &err)) wrong(c, option, "%s", err.message);
+    if (sourced && !connector_check(c->connector, &option, &err))
+        wrong(c, option, "%s", err.message);
 }
 
 static void check_unique(const struct connector_check *c) {

@@ -372,7 +372,8 @@ static void connectors_are_checked_together(void **state) {
     assert_mistakes(
         &trial,
         MISTAKES(
-            "f.yml:6:25: connectors[3].type: \"sphinx\" is none of: opensearch",
+            "f.yml:6:25: connectors[3].type: \"sphinx\" is none of: opensearch, view, refresh, "
+            "webhook, archive, redis",
             "f.yml:4:48: connectors[1].table: \"t.*\" names no table, write schema.table",
             "f.yml:4:5: connectors[1]: has the name of connectors[0], \"a\"",
             "f.yml:5:5: connectors[2]: has no table",
