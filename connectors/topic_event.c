@@ -31,7 +31,8 @@ static bool read_envelope(const json_t *envelope, struct topic_event *event) {
     event->after = object_or_null(json_object_get(envelope, "after"));
     event->commit_time_us = commit_time_us(source);
     const json_t *xid = json_object_get(source, "txId");
-    if (json_is_integer(xid) && json_integer_value(xid) > 0)
+    /* What a snapshot's rows have there is no transaction that wrote them. */
+    if (*operation != 'r' && json_is_integer(xid) && json_integer_value(xid) > 0)
         event->xid = (uint64_t)json_integer_value(xid);
     bool has_row = strchr("cur", *operation) == NULL || event->after;
     return has_row && (*operation != 'd' || event->before || event->key);

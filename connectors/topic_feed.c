@@ -23,6 +23,7 @@ enum {
     ASK_TIMEOUT_MS = 5000,
     DRAIN_US = 5000000, /* at a rebalance, for what is under way */
     ABANDON_US = 10000000,
+    HOLD_US = 2000000,
     DRAIN_LOOK_NS = 5000000,
     ARENA_BYTES = 64 * 1024,
 };
@@ -51,6 +52,7 @@ struct topic_feed {
     struct backoff backoff;
     int64_t open_due_us;
     int64_t ticked_us;
+    int64_t ready_us; /* when the sink last took records */
     int n_partitions;
     uint64_t sequence; /* of records, the last one's */
     struct topic_offsets *offsets;
@@ -456,6 +458,19 @@ static bool take_message(struct topic_feed *feed, const rd_kafka_message_t *mess
     return !feed->open || take_record(feed, message, err);
 }
 
+/* What is fetched ahead is lost with a pause: so one comes only when the sink lets nothing through for a while. Until then the
+ * client is not asked; its heartbeats go on. False: ask it now. */
+static bool hold(struct topic_feed *feed, int64_t now_us) {
+    bool full = !feed->open || !feed->sink.ops->ready(feed->sink.self);
+    if (!full) feed->ready_us = now_us;
+    bool briefly = feed->open && full && !feed->paused && now_us - feed->ready_us < HOLD_US;
+    if (briefly) {
+        struct timespec look = {.tv_nsec = DRAIN_LOOK_NS};
+        nanosleep(&look, NULL);
+    }
+    return briefly;
+}
+
 static void hold_or_go_on(struct topic_feed *feed) {
     bool full = !feed->open || !feed->sink.ops->ready(feed->sink.self);
     if (!feed->assigned || full == feed->paused) return;
@@ -481,6 +496,7 @@ static bool run_once(struct topic_feed *feed, struct error *err) {
     int64_t now_us = clock_mono_us();
     bool due = feed->assigned && feed->assigned->cnt && !feed->open && now_us >= feed->open_due_us;
     if (due && !open_session(feed, err)) return false;
+    if (hold(feed, now_us)) return turn(feed, now_us, err);
     hold_or_go_on(feed);
     rd_kafka_message_t *message = rd_kafka_consumer_poll(feed->consumer, POLL_MS);
     bool ok = !message || take_message(feed, message, err);
