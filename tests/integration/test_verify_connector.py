@@ -232,3 +232,37 @@ def test_what_cannot_be_verified_is_said(db, connect, cli, verify):
     slow.join(60)
     assert search.status()["verification"]["seconds"] >= 2
     assert search.freshet.http("/verify?connector=search", "POST").status_code == 415
+
+
+ORDER_DOC = {
+    "order_doc": {
+        "key": "order_doc:{id}",
+        "sql": "SELECT o.total, (SELECT json_agg(i.product ORDER BY i.id) FROM items i WHERE i.order_id = o.id) AS items"
+        " FROM orders o WHERE o.id = $1",
+        "shape": "row",
+        "depends_on": {"orders": ["id"], "items": ["order_id"]},
+    }
+}
+
+
+def test_documents_of_a_query_are_compared_with_its_results(db, connect, verify, opensearch, wait_until):
+    db.execute_many(
+        "CREATE TABLE orders (id int PRIMARY KEY, total numeric(10,2))",
+        "CREATE TABLE items (id int PRIMARY KEY, order_id int, product text)",
+        "ALTER TABLE items REPLICA IDENTITY FULL",
+        "INSERT INTO orders SELECT i, i * 1.10 FROM generate_series(1, 30) i",
+        "INSERT INTO items SELECT i, i % 30 + 1, 'product ' || i FROM generate_series(1, 90) i",
+    )
+    search = connect(table=None, query="order_doc", config={"cache": {"queries": ORDER_DOC}})
+    wait_until(lambda: len(search.documents()) == 30)
+    db.execute("UPDATE items SET product = 'another' WHERE order_id = 3")
+    assert verify(search).found == {}
+    vandal = Vandal(opensearch, search.index)
+    vandal.remove(5)
+    vandal.put(6, {"total": 0})
+    vandal.put(77, {"total": 0})
+    vandal.put("no-number", {})
+    expected = {"5": "missing", "6": "changed", "77": "extra", "no-number": "extra"}
+    verdict = verify(search, "--repair")
+    assert (verdict.code, verdict.found, verdict.repaired) == (0, expected, set(expected)), verdict.text
+    assert verify(search).found == {}
