@@ -286,6 +286,7 @@ static void handle_opening(struct sender *sender) {
         sender->last_end_lsn = position.last_end_lsn;
         sender->loaded = position.snapshot_done;
         sender->unsaved = sender->mid_transaction = false;
+        sender->walked = 0;
         backoff_reset(&sender->backoff);
     } else {
         note_error(sender, &err);
