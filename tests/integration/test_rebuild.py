@@ -145,7 +145,7 @@ def test_what_cannot_be_rebuilt_is_refused(search, db, connect, opensearch, uniq
                            env=environment(None), capture_output=True, text=True, timeout=60)
     assert again.returncode == 1 and "already" in again.stderr
     assert process.wait(120) == 0
-    own = f"{unique}-own"
+    own = f"{unique}_own"
     opensearch.call("PUT", f"/{own}", json={})
     other = connect(index=own)
     wait_until(lambda: other.status()["loaded"], 30)
