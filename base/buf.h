@@ -25,8 +25,9 @@ void buf_deinit(struct buf *buf);
 /* Makes room for `more` bytes behind len. */
 void buf_grow(struct buf *buf, size_t more);
 
-/* At least `more` writable bytes at the end; claim them with buf->len += n. */
+/* At least `more` writable bytes at the end, of none too a place; claim them with buf->len += n. */
 static inline char *buf_reserve(struct buf *buf, size_t more) {
+    more += more == 0;
     if (__builtin_expect(buf->cap - buf->len < more, 0)) buf_grow(buf, more);
     return buf->data + buf->len;
 }

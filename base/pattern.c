@@ -50,7 +50,7 @@ static bool match_part(struct part part, const char *name, struct pattern_stars 
     bool quoted = false;
     const char *star = NULL;
     const char *star_name = NULL;
-    struct slice unused;
+    struct slice unused = {0};
     struct slice *text = &unused; /* of the last star */
     while (true) {
         const char *c = next(at, part.end, &quoted);

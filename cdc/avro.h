@@ -24,7 +24,7 @@ void avro_field_name_append(const char *name, struct buf *out);
 
 /* Zigzag, base 128. */
 static inline void avro_append_long(struct buf *out, int64_t value) {
-    uint64_t rest = (uint64_t)value << 1 ^ (uint64_t)(value >> 63);
+    uint64_t rest = value < 0 ? ~((uint64_t)value << 1) : (uint64_t)value << 1;
     char *at = buf_reserve(out, 10);
     for (; rest >= 0x80; rest >>= 7)
         *at++ = (char)(rest | 0x80);

@@ -8,6 +8,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "cdc/chunk_sql.h"
@@ -145,6 +146,7 @@ static bool is_published(const struct snapshot_table *table, const char *column)
 }
 
 static bool describe_key(struct job *job, struct error *err) {
+    ASSERT(job->table);
     struct buf sql = {0};
     chunk_sql_keys(job->table->draft.oid, &sql);
     PGresult *rows = query(job, buf_text(&sql), err);

@@ -140,6 +140,9 @@ const char *outbox_read_content(const struct outbox_entry *entry, struct slice c
                                 struct outbox_message *message) {
     bool as_json = entry->encoding == OUTBOX_JSON;
     json_error_t unused;
+    *parsed = NULL;
+    /* The parser takes one for blank. */
+    if (memchr(content.data, '\0', content.len)) return "the logical message holds a zero byte";
     *parsed = json_loadb(content.data, content.len, JSON_REJECT_DUPLICATES, &unused);
     content = arena_dup(arena, content); /* with a NUL behind it */
     if (!json_is_object(*parsed)) return "the logical message is no JSON object";

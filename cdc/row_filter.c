@@ -2,7 +2,6 @@
 
 #include <ctype.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/arena.h"
 #include "base/buf.h"
@@ -88,7 +87,12 @@ static bool names(const struct token *token, const char *column) {
         }
         return *at == '\0';
     }
-    return token->text.len == len && strncasecmp(token->text.data, column, len) == 0;
+    if (token->text.len != len) return false;
+    for (size_t i = 0; i < len; i++) {
+        char c = token->text.data[i];
+        if ((c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c) != column[i]) return false;
+    }
+    return true;
 }
 
 bool row_filter_mentions(const char *where, const char *column) {

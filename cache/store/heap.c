@@ -25,8 +25,7 @@
 #endif
 
 enum {
-    CHUNK_BYTES = 2 << 20,
-    CHUNK_SLABS = CHUNK_BYTES / HEAP_SLAB_BYTES,
+    CHUNK_SLABS = HEAP_CHUNK_BYTES / HEAP_SLAB_BYTES,
     STEP = 8,
     FINE_MOST = 512, /* up to here a class a step */
     FINE_CLASSES = FINE_MOST / STEP,
@@ -113,31 +112,31 @@ static void chunk_unlink(struct heap *heap, struct chunk *chunk) {
 }
 
 static struct chunk *chunk_map(bool huge) {
-    size_t size = 2 * (size_t)CHUNK_BYTES;
+    size_t size = 2 * (size_t)HEAP_CHUNK_BYTES;
     char *mapped = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     ASSERT(mapped != MAP_FAILED);
-    size_t skip = (size_t)CHUNK_BYTES - ((uintptr_t)mapped & (CHUNK_BYTES - 1));
-    if (skip < CHUNK_BYTES) munmap(mapped, skip);
-    skip %= CHUNK_BYTES;
-    munmap(mapped + skip + CHUNK_BYTES, CHUNK_BYTES - skip);
+    size_t skip = (size_t)HEAP_CHUNK_BYTES - ((uintptr_t)mapped & (HEAP_CHUNK_BYTES - 1));
+    if (skip < HEAP_CHUNK_BYTES) munmap(mapped, skip);
+    skip %= HEAP_CHUNK_BYTES;
+    munmap(mapped + skip + HEAP_CHUNK_BYTES, HEAP_CHUNK_BYTES - skip);
     struct chunk *chunk = mem_zalloc(sizeof *chunk);
     chunk->memory = mapped + skip;
     chunk->free = UINT32_MAX;
-    (void)madvise(chunk->memory, CHUNK_BYTES, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
-    __lsan_register_root_region(chunk->memory, CHUNK_BYTES);
+    (void)madvise(chunk->memory, HEAP_CHUNK_BYTES, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+    __lsan_register_root_region(chunk->memory, HEAP_CHUNK_BYTES);
     return chunk;
 }
 
 static void chunk_unmap(struct chunk *chunk) {
-    __lsan_unregister_root_region(chunk->memory, CHUNK_BYTES);
-    ASAN_UNPOISON_MEMORY_REGION(chunk->memory, CHUNK_BYTES);
-    munmap(chunk->memory, CHUNK_BYTES);
+    __lsan_unregister_root_region(chunk->memory, HEAP_CHUNK_BYTES);
+    ASAN_UNPOISON_MEMORY_REGION(chunk->memory, HEAP_CHUNK_BYTES);
+    munmap(chunk->memory, HEAP_CHUNK_BYTES);
     mem_free(chunk);
 }
 
 static uint32_t spares_wanted(const struct heap *heap) {
     uint32_t n = heap->n_chunks / SPARE_FROM;
-    if (n == 0) return heap->n_free <= SPARE_SLABS ? 1 : 0;
+    if (n == 0) return heap->n_chunks > 0 && heap->n_free <= SPARE_SLABS ? 1 : 0;
     return n < SPARE_MOST ? n : SPARE_MOST;
 }
 
@@ -153,7 +152,7 @@ static void *make_spares(void *arg) {
         pthread_mutex_unlock(&heap->mutex);
         struct chunk *chunk = chunk_map(true);
 #ifdef MADV_POPULATE_WRITE
-        (void)madvise(chunk->memory, CHUNK_BYTES, MADV_POPULATE_WRITE);
+        (void)madvise(chunk->memory, HEAP_CHUNK_BYTES, MADV_POPULATE_WRITE);
 #endif
         pthread_mutex_lock(&heap->mutex);
         chunk->next = heap->spares;
@@ -188,6 +187,11 @@ static void chunk_destroy(struct heap *heap, struct chunk *chunk) {
     heap->n_chunks--;
     heap->n_free -= CHUNK_SLABS;
     chunk_unmap(chunk);
+    /* One stays, as long as there is a heap: it may well be wanted again. */
+    uint32_t enough = heap->n_chunks / SPARE_FROM;
+    if (enough == 0 && heap->n_chunks > 0) enough = 1;
+    while (heap->n_spares > enough)
+        chunk_unmap(take_spare(heap));
 }
 
 static struct slab *slab_memory(struct heap *heap, struct chunk **from) {
@@ -209,7 +213,7 @@ static void slab_memory_free(struct heap *heap, struct chunk *chunk, struct slab
     pthread_mutex_lock(&heap->mutex);
     if (!chunk->free) {
         chunk_link(heap, chunk);
-        (void)madvise(chunk->memory, CHUNK_BYTES, MADV_NOHUGEPAGE);
+        (void)madvise(chunk->memory, HEAP_CHUNK_BYTES, MADV_NOHUGEPAGE);
     }
     (void)madvise(slab, HEAP_SLAB_BYTES, MADV_DONTNEED);
     chunk->free |= UINT32_C(1) << ((char *)slab - chunk->memory) / HEAP_SLAB_BYTES;

@@ -26,7 +26,7 @@
 struct heap;
 struct slab;
 
-enum { HEAP_MOST = 8 << 10, HEAP_SLAB_BYTES = 64 << 10 };
+enum { HEAP_MOST = 8 << 10, HEAP_SLAB_BYTES = 64 << 10, HEAP_CHUNK_BYTES = 2 << 20 };
 
 struct heap *heap_create(uint32_t regions);
 /* All blocks were freed. */

@@ -10,6 +10,7 @@ enum {
     HOLES_REGION = 96 << 10, /* and what a region may always have */
     TIDY_ENTRIES = 2048,     /* to move, a turn: 200 us */
     SPARE_PART = 64,         /* of the bound, for what comes between two looks at resident memory */
+    CHUNK_PART = 32,
     LIMIT_STEP_PART = 32,
 };
 
@@ -219,10 +220,16 @@ void store_set_max(struct store *store, uint64_t bytes) {
     atomic_store_explicit(&store->limit, fresh, memory_order_relaxed);
 }
 
+/* Of a small bound a chunk that comes between two looks, ready to be used, is a good part. */
+static uint64_t chunk_to_come(uint64_t max) {
+    uint64_t most = max / CHUNK_PART;
+    return most < HEAP_CHUNK_BYTES ? most : HEAP_CHUNK_BYTES;
+}
+
 void store_follow(struct store *store, uint64_t resident_bytes) {
     uint64_t max = atomic_load_explicit(&store->max_bytes, memory_order_relaxed),
              used = store_used(store);
-    if (resident_bytes) resident_bytes += max / SPARE_PART;
+    if (resident_bytes) resident_bytes += max / SPARE_PART + chunk_to_come(max);
     uint64_t beside = resident_bytes > used ? resident_bytes - used : 0;
     uint64_t wanted = beside < max / 2 ? max - beside : max - max / 2;
     uint64_t limit = atomic_load_explicit(&store->limit, memory_order_relaxed);

@@ -102,7 +102,7 @@ struct write {
     bool watches; /* the client's transaction is looked at before the COMMIT */
     int64_t begun_us, deadline_us;
     uint64_t xid;            /* 0: not known, or none was needed */
-    uint64_t lsn;            /* no less than where its commit ends; 0: not asked for */
+    uint64_t lsn;            /* no less than where its commit ends; 0: not known */
     int64_t server_start_us; /* of the server that it went to; 0: not known */
     enum write_outcome outcome;
     enum write_reason reason;

@@ -333,12 +333,13 @@ static void close_stale(struct writer *writer) {
     }
 }
 
-/* A lost connection gives one without a code: what that means is told by `down`. */
+/* A lost connection gives one without a code: what that means is told by `down`. What is committed
+ * nothing refuses any more. */
 static void take_error(struct writer *writer, struct line *line, const struct expected *expected,
                        const PGresult *result) {
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
-    if (!state || line->refused || !line->write) return;
+    if (!state || line->refused || line->committed || !line->write) return;
     if (expected->kind == EXPECT_COMMIT && (!severity || strcmp(severity, "ERROR") != 0)) return;
     line->refused = true;
     write_refuse_by(line->write, &line->write->ops[expected->op], result);

@@ -55,7 +55,7 @@ def test_faults_lose_and_repeat_nothing(workshop):
 
 def test_at_least_once_repeats_under_kills_and_the_audit_sees_it(workshop, postgres, kafka):
     with Storm(workshop, "at-least-once", seed=1, server=postgres, kafka=kafka,
-               config={"cdc": {"kafka": {"transaction_interval": "200ms"}}}) as storm:  # fmt: skip
+               config={"cdc": {"kafka": {"transaction_interval": "400ms", "properties": {"linger.ms": "0"}}}}) as storm:  # fmt: skip
         storm.blow(faults=["kill"] * 6)
         audit = storm.audit
         assert audit.twice, "no repeat: the audit, or the kills, are too weak"

@@ -349,6 +349,7 @@ def test_stopping_waits_until_the_sink_confirms_what_it_has(tables, feedprint, u
 
 def test_nothing_is_confirmed_before_the_sink_says_so(tables, streaming, wait_until):
     streaming.send("unconfirm")
+    streaming.status()  # answered behind it
     tables.execute("INSERT INTO t VALUES (1)")
     end = streaming.wait_for("commit .* end=(.*)")[1]
     status = streaming.status()

@@ -126,7 +126,7 @@ def test_a_slot_that_the_server_gives_up_raises_an_alarm_before(make_postgres, p
     streams(f)
     db.execute("INSERT INTO t VALUES (1)")
     kafka.wait_for(f"{unique}.public.t", 1)
-    slot = f.status()["slots"][0]
+    [slot] = wait_until(lambda: f.status()["slots"])
     assert (slot["limit_bytes"], slot["alarm"]) == (32 * 2**20, None)
     assert f.metric("freshet_slot_wal_limit_bytes", slot=unique) == 32 * 2**20
     assert f.metric("freshet_slot_alarm", slot=unique) == 0

@@ -365,3 +365,16 @@ def test_a_standby_that_has_not_replayed_a_write_is_not_read(workshop, make_post
     finally:
         standby.release()
         standby.remove()
+
+
+def test_an_error_behind_the_commit_does_not_deny_it(db, freshet):
+    """With replicas it is asked where the commit ends; what comes of that question changes nothing of the answer."""
+    db.execute(TABLE)
+    db.execute(ROWS)
+    db.execute("""CREATE FUNCTION public.pg_current_wal_insert_lsn() RETURNS pg_lsn LANGUAGE plpgsql AS $$ BEGIN
+        IF current_query() NOT LIKE '%flush%' THEN RAISE 'not now'; END IF;
+        RETURN pg_catalog.pg_current_wal_insert_lsn(); END $$""")
+    db.execute(f'ALTER DATABASE "{db.name}" SET search_path = public, pg_catalog')
+    f = freshet(db, CONFIG | {"database": {"replicas": ["postgresql://127.0.0.1:1/nobody"]}})
+    assert f.redis.hset("people:1", "name", "new") == 0
+    assert (name(f), stored(db)) == ("new", "new")

@@ -126,8 +126,7 @@ static void a_delete_fills_what_the_stream_lacks(void **state) {
 }
 
 static void an_unchanged_value_comes_from_the_old_row_or_is_marked(void **state) {
-    check_value(*state,
-                (struct event){.op = 'u', .before = row, .after = toasted, .old_row = row},
+    check_value(*state, (struct event){.op = 'u', .before = row, .after = toasted, .old_row = row},
                 "{\"before\":{\"b\":1,\"a\":\"x\",\"n\":5,\"v\":\"long\"},\"after\":{\"b\":1,\"a\":"
                 "\"x\",\"n\":6,\"v\":\"long\"}," SOURCE("false") ",\"transaction\":null" TAIL("u"));
     check_value(*state, (struct event){.op = 'u', .after = toasted},
