@@ -437,8 +437,10 @@ static void put_keys(const struct batch *walk, struct batch *part, const PGresul
                                     .data = PQgetvalue(keys, i, k)};
         }
         key.len = 0;
-        if (shape_append_key(shape, row, &key))
-            batch_put(part, buf_slice(&key), &walk->walk.stamp, row, NULL);
+        if (!shape_append_key(shape, row, &key)) continue;
+        batch_put(part, buf_slice(&key), &walk->walk.stamp, row, NULL);
+        part->writes[part->n_writes - 1].incomplete =
+            true; /* also where the key is all of the row */
     }
     mem_free(row);
     buf_deinit(&key);

@@ -40,8 +40,9 @@ struct runtime {
     bool load_due;      /* the position is zero: the snapshot's rows are loaded */
     uint64_t load_version;
     struct due_walk due_walk;
-    uint64_t committed_lsn; /* end of the last transaction whose changes were all given to us */
-    uint64_t last_end_lsn;  /* end of the last one that had any */
+    uint64_t touched_version; /* of the last transaction that touched keys */
+    uint64_t committed_lsn;   /* end of the last transaction whose changes were all given to us */
+    uint64_t last_end_lsn;    /* end of the last one that had any */
     bool
         in_transaction; /* some of its changes were given, or of a load's rows, and more may come */
     uint64_t fed_by;
@@ -112,6 +113,8 @@ static void enqueue_walk(struct runtime *runtime, struct batch *walk, int64_t co
 static void enqueue_due_walk(struct runtime *runtime) {
     struct due_walk *due = &runtime->due_walk;
     if (!due->due || runtime->in_transaction) return;
+    /* Above all that was touched beside it, by later transactions, too. No commit record is shorter than this. */
+    due->stamp.version = runtime->touched_version + 1;
     struct batch *walk = make_walk(runtime, WALK_ALL, 0, NULL, &due->stamp);
     batch_set_xids(walk, due->n_xids, due->xids);
     walk->walk.clears = true;
@@ -380,9 +383,12 @@ static void touch_key(void *arg, const struct value *keys) {
         row[i].kind = VALUE_UNCHANGED;
     for (uint16_t i = 0; i < shape->n_keys; i++)
         row[shape->keys[i]] = keys[i];
-    if (read_key(runtime, row, &runtime->key))
-        batch_put(open_batch(runtime, touching->tx), buf_slice(&runtime->key), &touching->stamp,
-                  row, NULL);
+    if (read_key(runtime, row, &runtime->key)) {
+        struct batch *batch = open_batch(runtime, touching->tx);
+        batch_put(batch, buf_slice(&runtime->key), &touching->stamp, row, NULL);
+        /* Where the key is all of the row, that it is there still has to be found out. */
+        batch->writes[batch->n_writes - 1].incomplete = true;
+    }
     mem_free(row);
 }
 
@@ -416,10 +422,13 @@ static void touch_walk(void *arg, uint32_t which, uint16_t n_values, const struc
     due->stamp = touching->stamp;
 }
 
+/* A key is touched by many rows, and by transactions beside one another: not their WAL records, their commits are in the
+ * stream's order. What is read for a key sees all that its transaction did, so one version will do for that. */
 static bool take_touch(struct runtime *runtime, const struct transaction *tx,
                        const struct change *change, struct error *err) {
     struct touching touching = {
-        .runtime = runtime, .tx = tx, .stamp = {.version = change->row_lsn, .xid = tx->xid}};
+        .runtime = runtime, .tx = tx, .stamp = {.version = tx->commit_lsn, .xid = tx->xid}};
+    runtime->touched_version = tx->commit_lsn;
     struct touched touched = {.arg = &touching,
                               .key = touch_key,
                               .row = touch_row,

@@ -39,6 +39,7 @@ void request_compose(struct request *request, const char *connector, struct batc
     begin(request, connector, batch->shape);
     struct buf *body = &request->body;
     size_t start = body->len;
+    part |= batch->shape->computed; /* all that a transaction touches has one version */
     struct write_stamp last = {0};
     for (size_t next = *at; next < to;) {
         const struct write *write = batch_next(batch, &next, to);

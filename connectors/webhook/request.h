@@ -12,8 +12,8 @@
  * Names and signature are those of Standard Webhooks, whose libraries check them: HMAC-SHA256 of "id.timestamp.body" in
  * base64. A secret that begins with "whsec_" is base64 behind it; any other is taken as it is. Changes are record.h's lines.
  *
- * A key is one request's, and stays it through retries. Two rows of a load have the same position, and so may requests of
- * several lanes, and the parts of one that was refused: theirs have a hash of the changes behind it,
+ * A key is one request's, and stays it through retries. Two rows of a load have the same position, and so may results of
+ * a query, requests of several lanes, and the parts of one that was refused: theirs have a hash of the changes behind it,
  * "16/B374D848-1f6bd1a05c3e7a92". */
 #ifndef FRESHET_CONNECTORS_WEBHOOK_REQUEST_H
 #define FRESHET_CONNECTORS_WEBHOOK_REQUEST_H

@@ -119,6 +119,16 @@ def test_nested_documents_of_a_view(db, connect, opensearch, wait_until, unique)
     }
     wait_until(lambda: has(both), 30)
     assert [hit["_id"] for hit in hits(opensearch, search.index, {"match": {"lines.what": "milk"}})] == ["1"]
+    db.execute("INSERT INTO lines VALUES (4, 2, 'salt')")  # a dependency's new row
+    both["2"]["lines"].append({"what": "salt"})
+    wait_until(lambda: has(both), 30)
+    with db.connect() as early, early.transaction():  # its row is older than one that is committed, and seen, before it
+        early.execute("INSERT INTO lines VALUES (5, 2, 'honey')")
+        db.execute("INSERT INTO lines VALUES (6, 2, 'jam')")
+        both["2"]["lines"].append({"what": "jam"})
+        wait_until(lambda: has(both), 30)
+    both["2"]["lines"].insert(2, {"what": "honey"})
+    wait_until(lambda: has(both), 30)
     db.execute("DELETE FROM orders WHERE id = 1")
     wait_until(lambda: has({"2": both["2"]}), 30)
 

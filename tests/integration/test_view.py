@@ -274,6 +274,23 @@ def test_one_row_a_key_and_all_keys_touched(db, view):
     copy.wait_equal()
 
 
+def test_a_key_that_is_all_of_its_row_goes_with_it(db, view):
+    db.execute("CREATE TABLE orders (id int PRIMARY KEY, total numeric)")
+    db.execute("INSERT INTO orders SELECT i, i % 2 FROM generate_series(1, 20) i")
+    query = {
+        "key": "paid:{id}",
+        "shape": "row",
+        "sql": "SELECT id FROM orders WHERE id = $1 AND total > 0",
+        "depends_on": {"orders": ["id"]},
+    }
+    wanted = "SELECT id FROM orders WHERE total > 0 ORDER BY 1"
+    copy = view(wanted, "SELECT id FROM copy ORDER BY 1", query="paid", queries={"paid": query})
+    copy.wait_equal()
+    db.execute("UPDATE orders SET total = 1 - total WHERE id < 5")
+    db.execute("DELETE FROM orders WHERE id = 7")
+    copy.wait_equal()
+
+
 def test_a_querys_view_outlives_kill_9(db, view):
     make_orders(db)
     copy = view(WANTED, KEPT, query="orders_by_user", queries={"orders_by_user": ORDERS}, batch_interval="5ms")

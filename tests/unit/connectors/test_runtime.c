@@ -147,6 +147,7 @@ struct fake_source {
     uint64_t system_identifier;
     _Atomic bool visible; /* may a row be read again? */
     bool gone;            /* and is it there? */
+    bool touches;         /* rows are made of what changes, not the changes' own */
 };
 
 static bool source_prepare(void *self, struct shape **shape, uint64_t *system_identifier,
@@ -200,6 +201,33 @@ static const struct source_ops fake_source_ops = {.prepare = source_prepare,
                                                   .shape_of = source_shape,
                                                   .reread = source_reread};
 
+/* TRUNCATE touches all keys, of which a walk finds none; any other change that of its row. */
+static bool source_touch(void *self, const struct change *change, const struct touched *touched,
+                         struct error *err) {
+    (void)self, (void)err;
+    if (change->operation == CHANGE_TRUNCATE)
+        touched->walk(touched->arg, WALK_ALL, 0, NULL);
+    else
+        touched->key(touched->arg, change->new_row);
+    return true;
+}
+
+static bool source_walk(void *self, const struct batch *walk, struct batch *part,
+                        struct error *err) {
+    (void)self, (void)walk, (void)part, (void)err;
+    return true;
+}
+
+static void source_forget(void *self) { (void)self; }
+
+static const struct source_ops touching_source_ops = {.prepare = source_prepare,
+                                                      .load_floor = source_floor,
+                                                      .follows = source_follows,
+                                                      .touch = source_touch,
+                                                      .walk = source_walk,
+                                                      .forget = source_forget,
+                                                      .reread = source_reread};
+
 /* ---- one of everything ---- */
 
 struct bench {
@@ -228,7 +256,8 @@ static void start_threads(struct bench *b) {
     struct error err = {0};
     atomic_store(&b->stop, false);
     b->letters = deadletters_create(b->letters_path, 1 << 20, &err);
-    struct source source = {.ops = &fake_source_ops, .self = &b->source};
+    struct source source = {.ops = b->source.touches ? &touching_source_ops : &fake_source_ops,
+                            .self = &b->source};
     b->sender = sender_create(&(struct sender_config){.name = "test",
                                                       .table = "public.users",
                                                       .position_path = b->path,
@@ -308,16 +337,22 @@ static void start_session(struct bench *b, bool created) {
     assert_true(b->feed.ops->started(b->feed.self, &identity, &err));
 }
 
-static void change(struct bench *b, struct transaction *tx, enum change_operation operation,
-                   const struct value *old_row, const struct value *new_row) {
+static void change_at(struct bench *b, struct transaction *tx, uint64_t row_lsn,
+                      enum change_operation operation, const struct value *old_row,
+                      const struct value *new_row) {
     struct error err = {0};
     struct change change = {.operation = operation,
                             .relation = &b->relation,
-                            .row_lsn = ++b->lsn,
+                            .row_lsn = row_lsn,
                             .old_row = old_row,
                             .new_row = new_row,
                             .old_is_key = true};
     assert_true(b->feed.ops->change(b->feed.self, tx, &change, &err));
+}
+
+static void change(struct bench *b, struct transaction *tx, enum change_operation operation,
+                   const struct value *old_row, const struct value *new_row) {
+    change_at(b, tx, ++b->lsn, operation, old_row, new_row);
 }
 
 static struct transaction begin(struct bench *b) {
@@ -724,6 +759,40 @@ static void a_new_version_of_the_relation_is_told_before_its_rows(void **state) 
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+static void start_touching(struct bench *b) {
+    stop_threads(b);
+    b->source.touches = true;
+    start_threads(b);
+    start_streaming(b);
+}
+
+/* One that writes a row, and commits behind another that wrote its own later. */
+static void a_key_that_two_transactions_touch_has_the_version_of_the_later_commit(void **state) {
+    struct bench *b = *state;
+    start_touching(b);
+    uint64_t early = ++b->lsn;
+    one(b, CHANGE_INSERT, NULL, ROW(V("1"), V("Ann"), V(NULL)));
+    wait_for(get(b, "1").version > early);
+    struct transaction tx = begin(b);
+    change_at(b, &tx, early, CHANGE_INSERT, NULL, ROW(V("1"), V("Bob"), V(NULL)));
+    commit(b, &tx);
+    assert_true(tick(b));
+    wait_for(get(b, "1").version == tx.commit_lsn);
+}
+
+static void a_walk_is_newer_than_what_was_touched_beside_it(void **state) {
+    struct bench *b = *state;
+    start_touching(b);
+    struct transaction all = begin(b);
+    change(b, &all, CHANGE_TRUNCATE, NULL, NULL);
+    commit(b, &all);
+    struct transaction later = begin(b);
+    change(b, &later, CHANGE_INSERT, NULL, ROW(V("1"), V("Ann"), V(NULL)));
+    commit(b, &later);
+    assert_true(tick(b));
+    wait_for(b->sink.cleared_version == later.commit_lsn + 1);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(rows_reach_the_sink_and_only_then_is_the_position_confirmed),
@@ -749,6 +818,8 @@ int main(void) {
         TEST(a_new_session_drops_what_the_old_one_queued),
         TEST(a_damaged_position_means_loading_anew),
         TEST(a_new_version_of_the_relation_is_told_before_its_rows),
+        TEST(a_key_that_two_transactions_touch_has_the_version_of_the_later_commit),
+        TEST(a_walk_is_newer_than_what_was_touched_beside_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

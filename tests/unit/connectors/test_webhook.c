@@ -83,6 +83,25 @@ static void keys_that_a_position_does_not_tell_apart_have_a_hash(void **state) {
     batch_destroy(&batch);
 }
 
+/* However many keys a transaction touches, and in how many batches. */
+static void results_of_one_transaction_are_told_apart_too(void **state) {
+    (void)state;
+    shape->computed = true;
+    struct batch *batch = batch_of(2, (const uint64_t[]){5, 5}, 9);
+    struct request one = {0};
+    struct request two = {0};
+    size_t at = 0;
+    request_compose(&one, "hooks", batch, &at, 2, 1, false);
+    assert_int_equal(at, 1);
+    request_compose(&two, "hooks", batch, &at, 2, 1, false);
+    assert_memory_equal(one.key, "0/5-", 4);
+    assert_string_not_equal(one.key, two.key);
+    shape->computed = false;
+    request_deinit(&one);
+    request_deinit(&two);
+    batch_destroy(&batch);
+}
+
 /* The example of the specification of Standard Webhooks. */
 static void the_signature_is_that_of_standard_webhooks(void **state) {
     (void)state;
@@ -133,6 +152,7 @@ int main(void) {
         cmocka_unit_test(a_request_has_its_changes_and_the_position_of_the_last),
         cmocka_unit_test(a_request_ends_at_its_size_but_not_within_a_position),
         cmocka_unit_test(keys_that_a_position_does_not_tell_apart_have_a_hash),
+        cmocka_unit_test(results_of_one_transaction_are_told_apart_too),
         cmocka_unit_test(the_signature_is_that_of_standard_webhooks),
         cmocka_unit_test(a_secret_that_is_none_is_refused),
     };
