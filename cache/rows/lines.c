@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/assert.h"
 #include "base/clock.h"
@@ -13,8 +14,16 @@ enum {
     LAST_BACKOFF_US = 2 * 1000 * 1000,
 };
 
+/* A unit in flight. */
+struct held {
+    const struct tablestate *subject; /* a table or a query, through all its descriptions */
+    bool is_query;
+    int64_t since_us;
+};
+
 struct line {
     struct pipe *pipe;
+    struct held held[PIPE_UNITS]; /* pipe_in_flight of them, in the order of sending */
     uint32_t source;
     bool counted;        /* among the connections that are up */
     int64_t since_us;    /* of connecting */
@@ -65,6 +74,8 @@ static void on_down(void *owner, struct pipe *pipe, const char *cause) {
 
 static void on_done(void *owner, struct pipe *pipe, struct unit *unit) {
     struct lines *lines = owner;
+    struct line *line = line_of(lines, pipe);
+    memmove(line->held, line->held + 1, sizeof line->held - sizeof line->held[0]);
     lines->events.done(lines->events.owner, pipe, unit);
 }
 
@@ -105,26 +116,63 @@ static void follow(const struct lines *lines, struct line *line) {
     line->retry_at_us = 0;
 }
 
-struct pipe *lines_pick(struct lines *lines, uint32_t source, int64_t now_us) {
-    struct line *best = NULL;
-    struct line *down = NULL;
-    bool connecting = false;
+/* Is there an own one among the line's units, and one that is slow? */
+static bool holds(const struct line *line, const struct tablestate *subject, int64_t now_us,
+                  bool *slow) {
+    bool found = false;
+    for (uint32_t i = 0; i < pipe_in_flight(line->pipe); i++) {
+        if (line->held[i].subject != subject) continue;
+        found = true;
+        *slow |= now_us - line->held[i].since_us > LINES_SLOW_US;
+    }
+    return found;
+}
+
+/* Behind the first of another table or query: what it waits for there must come soon. */
+static bool comes_soon(const struct held *first, int64_t now_us) {
+    return !first->is_query && now_us - first->since_us <= LINES_SLOW_US;
+}
+
+enum lines_picked lines_pick(struct lines *lines, uint32_t source, const struct table *table,
+                             int64_t now_us, struct pipe **pipe) {
+    struct line *idle = NULL, *behind_own = NULL, *behind_other = NULL, *down = NULL;
+    uint32_t n_idle = 0, n_own = 0;
+    bool connecting = false, slow = false;
     for (uint32_t i = source * lines->n_each; i < (source + 1) * lines->n_each; i++) {
         struct line *line = &lines->lines[i];
         follow(lines, line);
         enum pipe_state state = pipe_state(line->pipe);
         connecting |= state == PIPE_CONNECTING;
         if (state == PIPE_DOWN && line->retry_at_us <= now_us) down = line;
+        bool own = holds(line, table->state, now_us, &slow);
+        n_own += own;
         if (!pipe_has_room(line->pipe)) continue;
-        if (!best || pipe_in_flight(line->pipe) < pipe_in_flight(best->pipe)) best = line;
+        if (pipe_in_flight(line->pipe) == 0) {
+            n_idle++;
+            idle = line;
+        } else if (own) {
+            behind_own = line;
+        } else if (comes_soon(&line->held[0], now_us)) {
+            behind_other = line;
+        }
     }
     /* Another connection, where those that are there have work. */
-    bool busy = !best || pipe_in_flight(best->pipe) > 0;
-    if (busy && down && !connecting && source_version(sources_at(lines->core->sources, source))) {
+    if (!idle && down && !connecting && source_version(sources_at(lines->core->sources, source))) {
         down->since_us = now_us;
         pipe_connect(down->pipe);
     }
-    return best ? best->pipe : NULL;
+    struct line *best = behind_own;
+    if (!best && !slow && !table->query) best = behind_other;
+    if (idle && (!slow || n_idle > n_own)) best = idle;
+    if (!best) return slow ? LINES_SHARED : LINES_FULL;
+    *pipe = best->pipe;
+    return LINES_PICKED;
+}
+
+void lines_sent(struct lines *lines, const struct pipe *pipe, const struct table *table,
+                int64_t now_us) {
+    line_of(lines, pipe)->held[pipe_in_flight(pipe)] =
+        (struct held){table->state, table->query != NULL, now_us};
 }
 
 bool lines_are_up(const struct lines *lines, uint32_t source) {

@@ -464,13 +464,30 @@ static bool gathers(struct loader *loader, uint32_t source, int64_t now_us) {
     return true;
 }
 
+/* The oldest that a connection has room for, and all that go with it. False: none does. What is refused for want of room is overtaken
+ * by nothing; what has its share already, by all the others. */
+static bool pump_one(struct loader *loader, uint32_t source, int64_t now_us) {
+    const struct table *refused = NULL;
+    struct pack *pack = NULL;
+    while ((pack = packs_next(&loader->waiting, pack, now_us, source > 0)) != NULL) {
+        const struct table *table = pack->fills[0]->table;
+        struct pipe *pipe;
+        if (table == refused) continue;
+        switch (lines_pick(loader->lines, source, table, now_us, &pipe)) {
+        case LINES_PICKED:
+            lines_sent(loader->lines, pipe, table, now_us);
+            send(loader, pipe, packs_compose(&loader->waiting, pack, now_us, source > 0), now_us);
+            return true;
+        case LINES_SHARED: refused = table; break;
+        case LINES_FULL: return false;
+        }
+    }
+    return false;
+}
+
 static void pump(struct loader *loader, uint32_t source, int64_t now_us) {
-    struct pipe *pipe;
-    while (packs_any(&loader->waiting, now_us, source > 0) && !gathers(loader, source, now_us) &&
-           (pipe = lines_pick(loader->lines, source, now_us)) != NULL) {
-        struct unit *unit = packs_compose(&loader->waiting, now_us, source > 0);
-        if (!unit) return;
-        send(loader, pipe, unit, now_us);
+    while (loader->waiting.first && !gathers(loader, source, now_us) &&
+           pump_one(loader, source, now_us)) {
     }
 }
 
@@ -497,7 +514,7 @@ static bool pump_standbys(struct loader *loader, int64_t now_us) {
     bool used[1 + SOURCES_MAX_STANDBYS] = {false};
     bool up = false;
     for (uint32_t i;
-         packs_any(&loader->waiting, now_us, true) && (i = next_standby(loader, used));) {
+         packs_next(&loader->waiting, NULL, now_us, true) && (i = next_standby(loader, used));) {
         used[i] = true;
         pump(loader, i, now_us);
         up |= lines_are_up(loader->lines, i);

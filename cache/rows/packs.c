@@ -92,13 +92,11 @@ static bool fits(const struct pack *head, const struct pack *pack, uint32_t n, i
                (pack->fills[0]->table->query ? MAX_STATEMENT_RESULTS : MAX_STATEMENT_ROWS);
 }
 
-struct unit *packs_compose(struct packs *packs, int64_t now_us, bool standby) {
+struct unit *packs_compose(struct packs *packs, struct pack *head, int64_t now_us, bool standby) {
     struct pack **at = &packs->first;
     struct pack *before = NULL;
-    for (; *at && !may_go(*at, now_us, standby); at = &(*at)->next)
+    for (; *at != head; at = &(*at)->next)
         before = *at;
-    struct pack *head = *at;
-    if (!head) return NULL;
     bool gather = is_single(head) && !head->fills[0]->alone;
     uint32_t cap = head->n > MAX_STATEMENT_ROWS ? head->n : MAX_STATEMENT_ROWS;
     struct fill **fills = mem_calloc(gather ? cap : head->n, sizeof(struct fill *));
@@ -121,11 +119,12 @@ struct unit *packs_compose(struct packs *packs, int64_t now_us, bool standby) {
     return unit_create(fills, n);
 }
 
-bool packs_any(const struct packs *packs, int64_t now_us, bool standby) {
-    const struct pack *pack = packs->first;
+struct pack *packs_next(const struct packs *packs, const struct pack *after, int64_t now_us,
+                        bool standby) {
+    struct pack *pack = after ? after->next : packs->first;
     while (pack && !may_go(pack, now_us, standby))
         pack = pack->next;
-    return pack != NULL;
+    return pack;
 }
 
 void packs_go_to_primary(struct packs *packs, int64_t now_us) {

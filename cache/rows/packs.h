@@ -1,7 +1,8 @@
 /* packs.h: the rows that wait to be read, and the statements that are made of them.
  *
  *     packs_add(&packs, fills, n, terms);                  to be seen by one snapshot, all of them
- *     unit = packs_compose(&packs, now_us, standby);       the oldest that may go, and all that fit into its statement
+ *     pack = packs_next(&packs, NULL, now_us, standby);    the oldest that may go; NULL: none may
+ *     unit = packs_compose(&packs, pack, now_us, standby); it, and all that fit into its statement
  *
  * Those of one table, key and form that meet go into one statement. On the worker's thread. */
 #ifndef FRESHET_CACHE_PACKS_H
@@ -37,10 +38,11 @@ void packs_deinit(struct packs *packs);
 
 /* Takes the fills (the array is borrowed). */
 void packs_add(struct packs *packs, struct fill **fills, uint32_t n, struct pack_terms terms);
-/* May any go to a standby, or else to the primary? */
-bool packs_any(const struct packs *packs, int64_t now_us, bool standby);
-/* NULL: none may. */
-struct unit *packs_compose(struct packs *packs, int64_t now_us, bool standby);
+/* The next after that one (NULL: the first) that may go to a standby, or else to the primary. */
+struct pack *packs_next(const struct packs *packs, const struct pack *after, int64_t now_us,
+                        bool standby);
+/* The pack is freed. */
+struct unit *packs_compose(struct packs *packs, struct pack *head, int64_t now_us, bool standby);
 /* No standby is there for those that are due. */
 void packs_go_to_primary(struct packs *packs, int64_t now_us);
 /* Each fill by the description that is in force now: its statement's result must fit what the fill expects. */

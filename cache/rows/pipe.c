@@ -59,13 +59,10 @@ struct pipe {
     char cause[512];
 };
 
-enum { MAX_IN_FLIGHT = 2 };
-
-/* Two units at most: under load the others gather meanwhile. Through a pooler one, since after an error the connection's
- * next statement must be the ROLLBACK. */
+/* Through a pooler one, since after an error the connection's next statement must be the ROLLBACK. */
 bool pipe_has_room(const struct pipe *pipe) {
     return pipe->state == PIPE_READY && !pipe->broken &&
-           pipe->in_flight < (source_is_pooled(pipe->source) ? 1u : (uint32_t)MAX_IN_FLIGHT);
+           pipe->in_flight < (source_is_pooled(pipe->source) ? 1u : (uint32_t)PIPE_UNITS);
 }
 
 struct pipe *pipe_create(struct loop *loop, const struct cache_config *config,

@@ -51,6 +51,8 @@ struct pipe_events {
     void *owner;
 };
 
+enum { PIPE_UNITS = 2 }; /* in flight, at most: under load the others gather meanwhile */
+
 enum pipe_state { PIPE_DOWN, PIPE_CONNECTING, PIPE_READY };
 
 struct pipe *pipe_create(struct loop *loop, const struct cache_config *config,

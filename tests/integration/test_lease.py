@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 import redis
 
-from support.rows import applied, explain, keep
+from support.rows import applied, explain, keep, refusal
 from support.waiting import wait_until
 
 UPDATE = "UPDATE customers SET name = 'new' WHERE id = 1"
@@ -157,19 +157,12 @@ def test_on_stale_error_says_so(shop, freshet):
     with walsender_stopped(shop):
         shop.execute(UPDATE)
 
-        def refused():
-            try:
-                f.redis.get("customers:1")
-            except redis.ResponseError as error:
-                return str(error)
-            return None
-
-        assert wait_until(refused, what="the read is refused").startswith("STALE ")
+        assert wait_until(lambda: refusal(f, "customers:1"), what="the read is refused").startswith("STALE ")
         with pytest.raises(redis.ResponseError, match="^STALE "):
             f.redis.hgetall("customers:2")
         f.redis.set("plain", "x")
         assert f.redis.get("plain") == "x"
-    wait_until(lambda: not refused(), what="reads are answered again")
+    wait_until(lambda: refusal(f, "customers:1") is None, what="reads are answered again")
 
 
 def test_explain_tells_the_lease(shop, freshet):

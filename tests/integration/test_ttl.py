@@ -6,7 +6,7 @@ import time
 import pytest
 import redis
 
-from support.rows import applied, explain, keep, state
+from support.rows import applied, explain, keep, refusal, state
 from support.waiting import wait_until
 
 
@@ -101,13 +101,7 @@ def test_a_ttl_column_that_is_none_is_an_error(sessions, freshet, cli):
     keep(f, "sessions:1")
     sessions.execute("ALTER TABLE sessions DROP COLUMN ends")
 
-    def refused():
-        try:
-            f.redis.get("sessions:1")
-        except redis.ResponseError as error:
-            return "ttl_column" in str(error)
-
-    wait_until(refused, what="rows are not served without their end")
+    wait_until(lambda: "ttl_column" in (refusal(f, "sessions:1") or ""), what="rows are not served without their end")
 
 
 # ---- what has ended is deleted, where that is asked for ----

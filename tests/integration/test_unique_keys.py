@@ -5,7 +5,7 @@ import json
 import pytest
 import redis
 
-from support.rows import applied, explain, fills, keep, state
+from support.rows import applied, explain, fills, keep, refusal, state
 from support.waiting import wait_until
 
 USERS = """
@@ -160,13 +160,7 @@ def test_an_index_made_or_dropped_while_running_is_followed(users, freshet):
     users.execute("DROP INDEX users_bio")
     users.execute("UPDATE users SET bio = 'same'")
 
-    def refused():
-        try:
-            f.redis.get("users:bio=new")
-        except redis.ResponseError:
-            return True
-
-    wait_until(refused, what="the dropped index is known")
+    wait_until(lambda: refusal(f, "users:bio=new"), what="the dropped index is known")
 
 
 # ---- evictions ----

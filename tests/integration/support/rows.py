@@ -3,6 +3,8 @@
 import threading
 from contextlib import contextmanager
 
+import redis
+
 from .waiting import wait_until
 
 
@@ -29,6 +31,15 @@ def keep(f, key, form="GET"):
         return state(f, key) in ("resident", "absent") and (answer,)
 
     return wait_until(kept, what=f"{key} is kept")[0]
+
+
+def refusal(f, key):
+    """The error that a read of it answers; None where there is none."""
+    try:
+        f.redis.get(key)
+    except redis.ResponseError as error:
+        return str(error)
+    return None
 
 
 def applied(f, db):
