@@ -55,6 +55,8 @@ struct connector_config {
     const char *const *views; /* refresh: materialized ones, in place of the table, too */
     uint32_t n_views;
     int64_t min_interval_ms; /* refresh: from one to the next of a view */
+    int64_t
+        rebuild_grace_ms; /* opensearch: the old index is kept, after the switch to the new one */
     const char *url;
     const char *index; /* default: the table's name */
     const char *into;  /* view: "public.users_copy" */

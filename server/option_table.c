@@ -256,6 +256,10 @@ static const struct option connector_options[] = {
     {"min_interval", DURATION, IN(connector_config, min_interval_ms), .initial = "1s",
      .max = 24 * 3600 * 1000,
      .help = "Of `refresh`: the time from one refresh of a view to the next, at least."},
+    {"rebuild_grace", DURATION, IN(connector_config, rebuild_grace_ms), .initial = "3s",
+     .max = 24 * 3600 * 1000,
+     .help = "Of `opensearch`: so long after `freshet rebuild` has switched to the new index the "
+             "old one is kept, for searches and scrolls that are under way in it."},
     {"from", CHOICE, IN(connector_config, from), .choices = "slot|kafka", .initial = "slot",
      .help = "Where changes come from: a replication slot of its own; or the topic of the table's "
              "rows, as a member of a consumer group, at the brokers and with the format of `cdc`. "

@@ -19,7 +19,6 @@ enum {
     CAUGHT_UP_BYTES = 1024 * 1024, /* of WAL behind the one that is served */
     HOLD_US = 20 * 1000 * 1000,    /* the served one stands still no longer than this for one try */
     TAKE_OVER_TRIES = 10,
-    GRACE_MS = 3000, /* searches of the old target that are under way come to their end */
     SLOT_STEM_CHARS = 55,
 };
 
@@ -337,8 +336,8 @@ static bool rebuild(struct rebuilding *r, struct error *err) {
     if (!note_begun(r, err) || !create_filling(r, err) || !was_switched(r, &switched, err))
         return false;
     if (!switched && (!clear_away(r, err) || !fill(r, err))) return false;
-    enter(r, FINISHING);
-    return rest(r, GRACE_MS) || stopped(err);
+    enter(r, FINISHING); /* searches of the old target that are under way come to their end */
+    return rest(r, r->config.rebuild_grace_ms) || stopped(err);
 }
 
 static bool copy_file(const char *path, int to) {

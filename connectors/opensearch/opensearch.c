@@ -252,7 +252,8 @@ const struct sink_type opensearch_sink = {
     .name = "opensearch",
     .help = "An index of OpenSearch, one document a row",
     .needs = "url",
-    .takes = "lanes index mapping aliases pipeline routing document api_key ca_file user password",
+    .takes = "lanes index mapping aliases pipeline routing document rebuild_grace api_key ca_file "
+             "user password",
     .check = opensearch_check,
     .probe = opensearch_probe,
     .ops =

@@ -96,7 +96,7 @@ def test_two_processes_share_a_group_and_either_may_die(db, group, wait_until):
     db.execute(USERS)
     fill(db, 300)
     g = group()
-    writers = Writers(db)
+    writers = Writers(db, rest=0.03)
     first = g.join(batch="4KiB")
     wait_until(lambda: g.share(first) == 4, 40)
     second = g.join(batch="4KiB")

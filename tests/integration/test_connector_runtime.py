@@ -106,17 +106,20 @@ class Hooks:
 
 
 @pytest.fixture
-def hook(freshet, db, wait_until):
+def receiver():
     receiver = Receiver()
+    yield receiver
+    receiver.close()
 
+
+@pytest.fixture
+def hook(receiver, freshet, db, wait_until):  # the receiver does not end before who posts to it
     def make(**options):
         hooks = Hooks(freshet, db, receiver, **options)
         hooks.wait_equal = lambda timeout=40: wait_until(hooks.is_equal, timeout, "the receiver has the table", 0.1)
         return hooks
 
-    make.receiver = receiver
-    yield make
-    receiver.close()
+    return make
 
 
 def test_a_sink_that_is_away_is_left_alone_and_found_again(db, hook, wait_until):
@@ -152,11 +155,11 @@ def test_a_slot_that_retains_too_much_is_given_up_and_the_table_loaded_anew(db, 
     users.wait_equal()
 
 
-def test_dead_letters_are_tried_again_as_the_rows_are_then(db, hook, cli, wait_until):
+def test_dead_letters_are_tried_again_as_the_rows_are_then(db, hook, receiver, cli, wait_until):
     db.execute(USERS)
     fill(db, 20)
     refused = {"5", "6", "7"}
-    hook.receiver.fail(400, when=lambda request: any(change.get("id") in refused for change in request.json["changes"]))
+    receiver.fail(400, when=lambda request: any(change.get("id") in refused for change in request.json["changes"]))
     users = hook()
     wait_until(lambda: users.metric("dead_letters_total") == 3)
     retry = ("connector", "retry", "hooks", "--admin", f"127.0.0.1:{users.freshet.admin_port}")

@@ -450,10 +450,7 @@ def test_whatever_fails_in_the_midst_of_writers_the_index_ends_up_equal(db, conn
 # ---- a sink in trouble ----
 
 
-def test_opensearch_away_for_a_while_delays_nobody_else(workshop, shop, freshet, wait_until, unique):
-    from support.opensearch import OpenSearch
-
-    opensearch = OpenSearch(workshop)
+def test_opensearch_away_for_a_while_delays_nobody_else(opensearch, shop, freshet, wait_until, unique):
     config = {
         "cdc": {"output": "stdout", "tables": ["public.customers"], "snapshot": "never"},
         "roles": ["cache", "cdc", "connectors"],
@@ -478,8 +475,10 @@ def test_opensearch_away_for_a_while_delays_nobody_else(workshop, shop, freshet,
         wait_until(lambda: search.metric("lag_seconds") == 0 and search.metric("retrying") == 0, what="no lag")
         assert search.metric("dead_letters_total") == 0
     finally:
+        if opensearch.process.exit_code is not None:
+            opensearch.start()  # it is the session's
         search.freshet.close()
-        opensearch.stop()
+        opensearch.delete_index(search.index)
 
 
 @pytest.mark.parametrize("status", [429, 503, 502, 403])

@@ -102,18 +102,6 @@ class Connector:
 
 
 @pytest.fixture
-def connect(freshet, redis_server, db, unique, wait_until):
-    def make(server=None, **options):
-        client = server.client if server else redis_server
-        url = options.pop("url", server.url if server else f"redis://127.0.0.1:{redis_server.get_connection_kwargs()['port']}")
-        connector = Connector(freshet, db, client, unique, url, **options)
-        connector.wait_equal = lambda timeout=40: wait_until(connector.is_equal, timeout, "Redis equals the table", 0.1)
-        return connector
-
-    return make
-
-
-@pytest.fixture
 def make_redis(workshop):
     made = []
 
@@ -124,6 +112,18 @@ def make_redis(workshop):
     yield make
     for server in made:
         server.close()
+
+
+@pytest.fixture
+def connect(make_redis, freshet, redis_server, db, unique, wait_until):  # no server ends before who writes to it
+    def make(server=None, **options):
+        client = server.client if server else redis_server
+        url = options.pop("url", server.url if server else f"redis://127.0.0.1:{redis_server.get_connection_kwargs()['port']}")
+        connector = Connector(freshet, db, client, unique, url, **options)
+        connector.wait_equal = lambda timeout=40: wait_until(connector.is_equal, timeout, "Redis equals the table", 0.1)
+        return connector
+
+    return make
 
 
 # ---- what rows become ----

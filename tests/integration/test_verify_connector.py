@@ -9,7 +9,7 @@ from support.writers import USERS, Writers, fill
 from test_opensearch import connect  # noqa: F401: a fixture
 
 KINDS = ("missing", "extra", "changed", "older")
-SECONDS = float(os.environ.get("VERIFY_SECONDS", 4))
+SECONDS = float(os.environ.get("VERIFY_SECONDS", 2))
 
 
 class Verdict:
@@ -217,20 +217,20 @@ def test_an_open_transaction_is_not_waited_for_to_its_end(db, connect, verify, o
 
 def test_what_cannot_be_verified_is_said(db, connect, cli, verify):
     db.execute(USERS)
-    fill(db, 5000)
+    fill(db, 2500)
     search = connect()
     search.wait_equal()
     admin = f"127.0.0.1:{search.freshet.admin_port}"
     ran = cli("verify", "nobody", "--admin", admin)
     assert ran.returncode == 1 and 'no connector "nobody" runs here' in ran.stderr
     assert "rate: a number of rows a second" in verify(search, "--rate", "many").text
-    slow = threading.Thread(target=verify, args=(search, "--rate", "2500"))
+    slow = threading.Thread(target=verify, args=(search, "--rate", "2000"))
     slow.start()
     while search.status().get("verification", {}).get("state") != "running":
         time.sleep(0.01)
     assert "a verification is under way already" in verify(search).text
     slow.join(60)
-    assert search.status()["verification"]["seconds"] >= 2
+    assert search.status()["verification"]["seconds"] >= 1
     assert search.freshet.http("/verify?connector=search", "POST").status_code == 415
 
 

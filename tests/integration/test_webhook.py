@@ -56,7 +56,7 @@ class Hooks:
 
 
 @pytest.fixture
-def hook(freshet, db, receive, wait_until):
+def hook(receive, freshet, db, wait_until):
     def make(receiver=None, **options):
         hooks = Hooks(freshet, db, receiver or receive(), **options)
         hooks.wait_equal = lambda timeout=30: wait_until(hooks.is_equal, timeout, "the receiver has the table", 0.1)

@@ -16,10 +16,10 @@ def fill(db, n, first=1):
 
 
 class Writers:
-    """Threads that change `users` at random until they are told to stop."""
+    """Threads that change `users` at random until they are told to stop; `rest`: seconds after each transaction."""
 
-    def __init__(self, db, n=3, keys=600):
-        self.stop = threading.Event()
+    def __init__(self, db, n=3, keys=600, rest=0):
+        self.stop, self.rest = threading.Event(), rest
         self.transactions = 0
         self.threads = [threading.Thread(target=self._run, args=(db, seed, keys), daemon=True) for seed in range(n)]
         for thread in self.threads:
@@ -34,6 +34,7 @@ class Writers:
                         for _ in range(choice.choice([1, 1, 1, 20])):
                             self._change(connection, choice, choice.randint(1, keys))
                     self.transactions += 1
+                    self.stop.wait(self.rest)
                 except (psycopg.errors.UniqueViolation, psycopg.errors.DeadlockDetected):
                     pass  # two that move one key, or wait for each other: one is rolled back
 
