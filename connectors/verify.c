@@ -17,7 +17,7 @@ enum {
     STUCK_US = 60000000,    /* so long the connector may make no progress, or the sink fail */
     PATIENCE_US = 30000000, /* for suspects that cannot be told */
     FIRST_REST_US = 100000,
-    MAX_REST_US = 2000000,
+    MAX_REST_US = 1000000,
     RETRY_US = 500000,
     LOGGED_FINDINGS = 100,
 };
@@ -325,7 +325,9 @@ static void forget_done(struct run *run, const bool *done) {
     run->n_suspects = kept;
 }
 
-static bool judge_all(struct run *run, const struct glance *glance, struct error *err) {
+/* *wrote: something was written again, and what came of that is soon seen. */
+static bool judge_all(struct run *run, const struct glance *glance, bool *wrote,
+                      struct error *err) {
     size_t n = run->n_suspects;
     bool *done = mem_calloc(n, sizeof *done);
     size_t *places = mem_calloc(n, sizeof *places);
@@ -339,6 +341,7 @@ static bool judge_all(struct run *run, const struct glance *glance, struct error
         done[i] = settle(run, &run->suspects[i], &look, &versions[n_repairs]);
         if (!done[i] && versions[n_repairs]) places[n_repairs++] = i;
     }
+    *wrote = n_repairs > 0;
     bool repaired =
         n_repairs == 0 || repair(run, glance->batch, places, versions, n_repairs, done, err);
     forget_done(run, done);
@@ -369,10 +372,12 @@ static bool confirm(struct run *run, enum verify_phase then, struct error *err) 
     verify_report_phase(&run->verifier->report, PHASE_LOOKING);
     while (run->n_suspects) {
         struct glance glance = {0};
-        bool looked = look(run, &glance, err) && judge_all(run, &glance, err);
+        bool wrote = false;
+        bool looked = look(run, &glance, err) && judge_all(run, &glance, &wrote, err);
         batch_destroy(&glance.batch);
         if (!looked) return false;
         if (clock_mono_us() - began_us > PATIENCE_US) give_up_suspects(run);
+        if (wrote) rest_us = FIRST_REST_US;
         if (run->n_suspects && !rest(run, rest_us, err)) return false;
         if (rest_us < MAX_REST_US) rest_us *= 2;
     }

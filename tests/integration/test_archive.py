@@ -170,7 +170,7 @@ def test_kill_9_under_writers_loses_nothing_and_repeats_nothing(db, archive, wai
     fill(db, 300)
     backup = archive(batch_interval="20ms", batch="4KiB", segment_size="8KiB")
     writers = Writers(db)
-    for n in range(6):
+    for n in range(4):
         before = writers.transactions
         wait_until(lambda: writers.transactions > before + 80, what="writers write")
         sequence = backup.manifest()[0]["sequence"]
