@@ -298,6 +298,50 @@ static void compose_rows(const struct connector_query *query, struct query_plan 
     buf_deinit(&sql);
 }
 
+/* ---- keys that columns of another type hold ---- */
+
+enum {
+    INT8_OID = 20,
+    INT2_OID = 21,
+    INT4_OID = 23,
+    TEXT_OID = 25,
+    CHAR_OID = 1042,
+    VARCHAR_OID = 1043
+};
+
+static bool is_int(uint32_t oid) { return oid == INT2_OID || oid == INT4_OID || oid == INT8_OID; }
+static bool is_text(uint32_t oid) { return oid == TEXT_OID || oid == VARCHAR_OID; }
+
+/* Does the stream have the column's values as the parameter's are written? Those of character(n) it pads. */
+static bool is_written_alike(const struct catalog_column *column, uint32_t parameter) {
+    uint32_t oid = column->base_type_oid;
+    if (oid == CHAR_OID) return false;
+    return oid == parameter || (is_int(oid) && is_int(parameter)) ||
+           (is_text(oid) && is_text(parameter));
+}
+
+/* Else SQL tells the key, from the row's columns. */
+static void convert_keys(struct query_plan *plan, const struct catalog *catalog,
+                         const PGresult *described) {
+    for (uint32_t d = 0; d < plan->n_dependencies; d++) {
+        struct dependency *dependency = &plan->dependencies[d];
+        if (dependency->kind != DEPENDS_COLUMNS) continue;
+        const struct catalog_table *table =
+            catalog_find(catalog, dependency->schema, dependency->table);
+        bool alike = true;
+        struct buf sql = {0};
+        for (uint16_t i = 0; i < dependency->n_columns; i++) {
+            const struct catalog_column *column = find_column(table, dependency->columns[i]);
+            alike &= is_written_alike(column, PQparamtype(described, i));
+            buf_printf(&sql, "%s($%u::pg_catalog.text::%s)::%s::pg_catalog.text",
+                       i ? ", " : "SELECT ", i + 1u, column->type_name,
+                       plan->shape->columns[i].type_name);
+        }
+        if (!alike) dependency->sql = mem_strdup(buf_text(&sql));
+        buf_deinit(&sql);
+    }
+}
+
 /* As texts of the parameters' types, so that a key is written in one way. */
 static void compose_all(struct query_plan *plan) {
     struct buf sql = {0};
@@ -309,6 +353,7 @@ static void compose_all(struct query_plan *plan) {
         for (uint16_t i = 0; i < dependency->n_columns; i++) {
             if (i) buf_append_text(&sql, ", ");
             pg_quote_ident(&sql, dependency->columns[i]);
+            if (dependency->sql) buf_printf(&sql, "::%s", plan->shape->columns[i].type_name);
             buf_append_text(&sql, "::pg_catalog.text");
         }
         buf_append_text(&sql, " FROM ");
@@ -331,14 +376,15 @@ static bool try_rows(const struct connector_query *query, const struct query_pla
     return ok;
 }
 
-static bool take_query(const struct connector_query *query, struct query_plan *plan, PGconn *conn,
-                       struct error *err) {
+static bool take_query(const struct connector_query *query, struct query_plan *plan,
+                       const struct catalog *catalog, PGconn *conn, struct error *err) {
     PGresult *described = describe(query, conn, err);
     if (!described) return false;
     bool fits = PQnparams(described) == plan->key.n_parameters && PQnfields(described) > 0;
     if (fits) {
         take_shape(query, plan, conn, described);
         compose_rows(query, plan);
+        convert_keys(plan, catalog, described);
         compose_all(plan);
         fits = take_parts(query, plan, err);
     } else {
@@ -359,7 +405,8 @@ struct query_plan *query_plan_create(const struct connector_query *query,
     bool ok = !wrong || invalid(query, err, wrong);
     if (ok && plan->key.n_parameters == 0)
         ok = invalid(query, err, "its key has no parameter, and what is kept of it no name");
-    ok = ok && take_dependencies(query, plan, catalog, err) && take_query(query, plan, conn, err);
+    ok = ok && take_dependencies(query, plan, catalog, err) &&
+         take_query(query, plan, catalog, conn, err);
     if (!ok) query_plan_release(&plan);
     return plan;
 }

@@ -28,7 +28,9 @@ struct dependency {
     char *table;
     uint16_t n_columns; /* of the table; in the order of the parameters, or of the SQL's $1... */
     char **columns;
-    char *sql; /* gives the parameters as texts, once each */
+    /* Gives the parameters as texts, once each. Of DEPENDS_COLUMNS: where the columns are of other types than the parameters;
+     * NULL: their texts are the same. */
+    char *sql;
 };
 
 struct query_plan {

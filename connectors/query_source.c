@@ -172,7 +172,7 @@ static bool same_values(const struct dependency *dependency, const struct value 
 
 static void tell(const struct query_source *source, const struct dependency *dependency,
                  const struct value *values, const struct touched *touched) {
-    if (dependency->kind == DEPENDS_COLUMNS)
+    if (!dependency->sql)
         touched->key(touched->arg, values);
     else
         touched->walk(touched->arg, (uint32_t)(dependency - source->current->dependencies),

@@ -291,6 +291,30 @@ def test_a_key_that_is_all_of_its_row_goes_with_it(db, view):
     copy.wait_equal()
 
 
+def test_a_key_is_the_same_whatever_the_type_of_the_column_that_holds_it(db, view):
+    db.execute("CREATE TABLE shops (code char(6), n int, PRIMARY KEY (code, n))")
+    db.execute("CREATE TABLE sales (id int PRIMARY KEY, shop varchar(9), n numeric(6,2), total int)")
+    db.execute("ALTER TABLE sales REPLICA IDENTITY FULL")
+    db.execute("INSERT INTO shops VALUES ('a', 1), ('b', 2)")
+    db.execute("INSERT INTO sales VALUES (1, 'a', 1, 10)")
+    sums = "SELECT s.code, s.n, (SELECT sum(l.total) FROM sales l WHERE l.shop = s.code AND l.n = s.n) AS total FROM shops s"
+    query = {
+        "key": "shop:{code}:{n}",
+        "shape": "row",
+        "sql": f"{sums} WHERE s.code = $1 AND s.n = $2",
+        "depends_on": {"shops": ["code", "n"], "sales": ["shop", "n"]},
+    }
+    expected = f"SELECT rtrim(code), n, total FROM ({sums}) q ORDER BY 1"
+    copy = view(expected, "SELECT code, n, total FROM copy ORDER BY 1", query="shop", queries={"shop": query})
+    copy.wait_equal()
+    db.execute("INSERT INTO sales VALUES (2, 'a', 1, 5), (3, 'b', 2.00, 7)")
+    copy.wait_equal()
+    db.execute_many("UPDATE sales SET shop = 'b', n = 2 WHERE id = 1", "INSERT INTO shops VALUES ('c', 3)")
+    copy.wait_equal()
+    db.execute("DELETE FROM shops WHERE code = 'b'")
+    copy.wait_equal()
+
+
 def test_a_querys_view_outlives_kill_9(db, view):
     make_orders(db)
     copy = view(WANTED, KEPT, query="orders_by_user", queries={"orders_by_user": ORDERS}, batch_interval="5ms")
