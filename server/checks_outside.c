@@ -1,5 +1,4 @@
 /* What lies outside the database: brokers, targets of connectors, folders, ports. */
-#include <curl/curl.h>
 #include <errno.h>
 #include <netdb.h>
 #include <stdio.h>
@@ -62,40 +61,6 @@ void check_schema_registry(struct check_context *context) {
     mem_free(subject);
 }
 
-/* libcurl says what the parameters are. NOLINTNEXTLINE(readability-non-const-parameter) */
-static size_t ignore_body(char *data, size_t size, size_t n, void *arg) {
-    (void)data;
-    (void)arg;
-    return size * n;
-}
-
-/* Any answer below 400 says that the target is there and lets us in. */
-static void check_target(struct check_context *context, const struct connector_config *connector) {
-    CURL *curl = curl_easy_init();
-    char cause[CURL_ERROR_SIZE] = "";
-    long code = 0;
-    curl_easy_setopt(curl, CURLOPT_URL, connector->url);
-    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, cause);
-    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, ignore_body);
-    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)PROBE_TIMEOUT_MS);
-    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-    if (connector->user) curl_easy_setopt(curl, CURLOPT_USERNAME, connector->user);
-    if (connector->password) curl_easy_setopt(curl, CURLOPT_PASSWORD, connector->password);
-    CURLcode done = curl_easy_perform(curl);
-    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &code);
-    curl_easy_cleanup(curl);
-    if (done != CURLE_OK)
-        check_report(context, CHECK_FAIL, "start it, or correct the connector's url", "\"%s\": %s",
-                     connector->name, *cause ? cause : curl_easy_strerror(done));
-    else if (code >= 400)
-        check_report(context, CHECK_FAIL, "correct the connector's url, user or password",
-                     "\"%s\": the target answers %ld", connector->name, code);
-    else
-        check_report(context, CHECK_OK, NULL, "\"%s\": the %s target answers", connector->name,
-                     connector->type);
-}
-
 static const struct catalog_table *find_table(const struct check_context *context,
                                               const struct connector_config *connector) {
     const struct catalog *catalog = context->catalog;
@@ -128,10 +93,7 @@ void check_connectors(struct check_context *context) {
     const struct config *config = context->config;
     if (!(config->roles & ROLE_CONNECTORS)) return;
     for (uint32_t i = 0; i < config->n_connectors; i++) {
-        if (connector_has_probe(config->connectors[i].type))
-            probe_target(context, i);
-        else if (config->connectors[i].url && strncmp(config->connectors[i].url, "http", 4) == 0)
-            check_target(context, &config->connectors[i]);
+        if (connector_has_probe(config->connectors[i].type)) probe_target(context, i);
     }
 }
 
