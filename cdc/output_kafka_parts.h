@@ -67,6 +67,8 @@ struct output_kafka {
     bool note_due;               /* it is not in a batch yet */
     rd_kafka_resp_err_t failure; /* of a delivery; 0: none */
     char failed_topic[256];
+    bool flushed;        /* CLOSING: every record is acknowledged */
+    atomic_bool guessed; /* one is, that no broker has told to be there; set by the client's threads */
     struct oversize oversize;
 
     /* Backpressure. */
@@ -90,7 +92,7 @@ struct output_kafka {
 
 /* The session's producer, opened; NULL on error. */
 rd_kafka_t *output_kafka_open(struct output_kafka *k, struct error *err);
-/* What the brokers have refused meanwhile, or what is fatal to the producer. False: the session is to end. */
+/* What the brokers have refused meanwhile, or not said to have, or what is fatal to the producer. False: the session is to end. */
 bool output_kafka_check(struct output_kafka *k, struct error *err) MUST_CHECK;
 
 /* ---- output_kafka.c ---- */
