@@ -9,9 +9,10 @@
 
 enum {
     SLICE_MS = 10, /* of a blocking call, between two status updates */
-    /* Of commit_transaction, which comes back as soon as it is done. Resumed, it first asks librdkafka's own thread where it
-     * is; where that thread has no time to answer within the call's timeout, librdkafka 2.0 takes the commit for an abort
-     * once it ends, and stops the process (seen with 10 ms on a busy machine). Nothing is read meanwhile anyway. */
+    /* Of a commit's flush, and of commit_transaction. Both come back as soon as they are done. Resumed, the latter first asks
+     * librdkafka's own thread where it is; where that thread has no time to answer within the call's timeout, librdkafka
+     * 2.0 takes the commit for an abort once it ends, and stops the process (seen with 10 ms on a busy machine). Nothing is
+     * read meanwhile anyway. */
     COMMIT_SLICE_MS = 500,
     PROGRESS_EVERY_US = 1000000, /* positions without records are written no more often */
     SLOW_US = 10000000,          /* a batch that takes longer to close is told of, as often */

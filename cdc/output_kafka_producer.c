@@ -33,10 +33,10 @@ static void on_delivery(rd_kafka_t *producer, const rd_kafka_message_t *message,
     snprintf(k->failed_topic, sizeof k->failed_topic, "%s", rd_kafka_topic_name(message->rkt));
 }
 
-/* Where a later request of a partition succeeds, librdkafka takes the ones before it, which it was about to repeat, for
- * persisted: brokers let no sequence begin with a gap. But they do where they know nothing of the producer yet, as in a
- * topic just made: its first request is refused while it is not quite there, the second, under way already, is taken, and the
- * first one's records are lost. Those have no offset. */
+/* Where a later request of a partition succeeds, librdkafka takes those before it, which it was to repeat, for persisted:
+ * brokers take no sequence with a gap. But they do where they know nothing of the producer yet. A topic just made refuses the
+ * first request while it is not quite there and takes the second, which is under way already: the first one's records are
+ * lost. What is taken for persisted in this way has no offset. */
 static rd_kafka_resp_err_t on_acknowledged(rd_kafka_t *producer, rd_kafka_message_t *message,
                                            void *arg) {
     (void)producer;
@@ -46,7 +46,7 @@ static rd_kafka_resp_err_t on_acknowledged(rd_kafka_t *producer, rd_kafka_messag
 }
 
 static rd_kafka_resp_err_t on_new(rd_kafka_t *producer, const rd_kafka_conf_t *conf, void *arg,
-                                  char *why, size_t size) {
+                                  char *why, size_t size) { /* NOLINT(readability-non-const-parameter) */
     (void)conf;
     (void)why;
     (void)size;
