@@ -320,7 +320,7 @@ def test_a_killed_snapshot_starts_over_with_a_new_slot(tables, feedprint, unique
 
 
 def test_a_feed_goes_on_where_its_sink_is(tables, feedprint, unique):
-    feed = feedprint(tables, slot=unique, unconfirm=1)  # else the slot may be ahead of `position` by then, and that is refused
+    feed = feedprint(tables, slot=unique, unconfirm=1)  # or the slot may get ahead of `position`, which is refused
     feed.wait_state("streaming")
     tables.execute("INSERT INTO t VALUES (1)")
     position = feed.wait_for("commit .* end=(.*)")[1]
