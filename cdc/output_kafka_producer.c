@@ -46,7 +46,8 @@ static rd_kafka_resp_err_t on_acknowledged(rd_kafka_t *producer, rd_kafka_messag
 }
 
 static rd_kafka_resp_err_t on_new(rd_kafka_t *producer, const rd_kafka_conf_t *conf, void *arg,
-                                  char *why, size_t size) { /* NOLINT(readability-non-const-parameter) */
+                                  /* NOLINTNEXTLINE(readability-non-const-parameter) */
+                                  char *why, size_t size) {
     (void)conf;
     (void)why;
     (void)size;
