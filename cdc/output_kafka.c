@@ -145,6 +145,7 @@ static bool prepare(void *arg, bool slot_exists, struct change_position *positio
     struct output_kafka *k = arg;
     close_producer(k);
     oversize_begin(&k->oversize);
+    atomic_store(&k->guessed, false);
     k->producer = output_kafka_open(k, err);
     if (!k->producer) return false;
     bool ok = kafka_topics_refresh(k->cluster, k->producer, PREPARE_TIMEOUT_MS, err) &&

@@ -9,9 +9,10 @@
 
 enum {
     SLICE_MS = 10, /* of a blocking call, between two status updates */
-    /* Of commit_transaction, which comes back as soon as it is done. Resumed, it first asks librdkafka's own thread where it
-     * is; where that thread has no time to answer within the call's timeout, librdkafka 2.0 takes the commit for an abort
-     * once it ends, and stops the process (seen with 10 ms on a busy machine). Nothing is read meanwhile anyway. */
+    /* Of a commit's flush, and of commit_transaction. Both come back as soon as they are done. Resumed, the latter first asks
+     * librdkafka's own thread where it is; where that thread has no time to answer within the call's timeout, librdkafka
+     * 2.0 takes the commit for an abort once it ends, and stops the process (seen with 10 ms on a busy machine). Nothing is
+     * read meanwhile anyway. */
     COMMIT_SLICE_MS = 500,
     PROGRESS_EVERY_US = 1000000, /* positions without records are written no more often */
     SLOW_US = 10000000,          /* a batch that takes longer to close is told of, as often */
@@ -35,7 +36,7 @@ static bool open_batch(struct output_kafka *k, struct error *err) {
     k->state = BATCH_OPEN;
     k->opened_us = clock_mono_us();
     k->batch_records = 0;
-    k->position_written = k->split = false;
+    k->position_written = k->flushed = k->split = false;
     return true;
 }
 
@@ -193,10 +194,32 @@ static void tell_slow(struct output_kafka *k, int64_t now_us) {
              (long long)(now_us - k->closing_us) / 1000000, rd_kafka_outq_len(k->producer));
 }
 
+/* A transaction that has failed sends nothing more: its flush would never end. Begun again it says why; one that is well is
+ * merely open already. */
+static bool transaction_is_well(struct output_kafka *k, struct error *err) {
+    rd_kafka_error_t *error = rd_kafka_begin_transaction(k->producer);
+    if (!error || rd_kafka_error_is_fatal(error) || rd_kafka_error_txn_requires_abort(error))
+        return error ? transaction_error(error, err)
+                     : error_set(err, ERROR_PROTOCOL, true, "Kafka: the transaction had ended");
+    rd_kafka_error_destroy(error);
+    return true;
+}
+
+/* commit_transaction would flush too; but whether all was taken must be known before it. */
+static bool flush_transaction(struct output_kafka *k, struct error *err) {
+    if (k->flushed) return true;
+    rd_kafka_resp_err_t code = rd_kafka_flush(k->producer, COMMIT_SLICE_MS);
+    if (!output_kafka_check(k, err)) return false;
+    k->flushed = code == RD_KAFKA_RESP_ERR_NO_ERROR;
+    return k->flushed || transaction_is_well(k, err);
+}
+
 /* Goes on with CLOSING for a while. */
 static bool close_batch(struct output_kafka *k, struct error *err) {
     if (k->exactly_once) {
         if (!k->position_written && !write_position(k, err)) return false;
+        if (!flush_transaction(k, err)) return false;
+        if (!k->flushed) return true;
         rd_kafka_error_t *error = rd_kafka_commit_transaction(k->producer, COMMIT_SLICE_MS);
         if (!error) {
             if (!output_kafka_check(k, err)) return false;

@@ -9,14 +9,14 @@
  *                    ^  write, commit                       | ready() is false meanwhile
  *                    +-- (still inside a transaction)
  *
- * exactly-once: a batch is a Kafka transaction, which holds the position record too: CLOSING writes it and
- * commits. at-least-once: a batch is flushed, then its position record is written and flushed; a crash between
+ * exactly-once: a batch is a Kafka transaction, which holds the position record too: CLOSING writes it,
+ * flushes and commits. at-least-once: a batch is flushed, then its position record is written and flushed; a crash between
  * repeats the batch. Either way the server is told no more than the positions topic holds.
  *
  * A PostgreSQL transaction lies in one batch. Where the configuration splits huge ones, a batch may end inside: its position
  * then says how many changes of the transaction are durable, and a start goes on behind them.
  *
- * Nothing here blocks for longer than half a second while a session streams: librdkafka's calls are resumed from tick
+ * Nothing here blocks for longer than a second while a session streams: librdkafka's calls are resumed from tick
  * to tick. Any error ends the session, and with it the producer: the next one fences it, which aborts what it had open, and
  * starts over from the position. */
 #ifndef FRESHET_CDC_OUTPUT_KAFKA_PARTS_H
@@ -67,6 +67,8 @@ struct output_kafka {
     bool note_due;               /* it is not in a batch yet */
     rd_kafka_resp_err_t failure; /* of a delivery; 0: none */
     char failed_topic[256];
+    bool flushed;        /* CLOSING: every record is acknowledged */
+    atomic_bool guessed; /* any thread: librdkafka has taken one for persisted without a word */
     struct oversize oversize;
 
     /* Backpressure. */
@@ -90,7 +92,8 @@ struct output_kafka {
 
 /* The session's producer, opened; NULL on error. */
 rd_kafka_t *output_kafka_open(struct output_kafka *k, struct error *err);
-/* What the brokers have refused meanwhile, or what is fatal to the producer. False: the session is to end. */
+/* What the brokers have refused meanwhile or not said to have taken, or what is fatal to the producer. False: the session is
+ * to end. */
 bool output_kafka_check(struct output_kafka *k, struct error *err) MUST_CHECK;
 
 /* ---- output_kafka.c ---- */

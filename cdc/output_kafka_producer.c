@@ -33,6 +33,27 @@ static void on_delivery(rd_kafka_t *producer, const rd_kafka_message_t *message,
     snprintf(k->failed_topic, sizeof k->failed_topic, "%s", rd_kafka_topic_name(message->rkt));
 }
 
+/* Where a later request of a partition succeeds, librdkafka takes those before it, which it was to repeat, for persisted:
+ * brokers take no sequence with a gap. But they do where they know nothing of the producer yet. A topic just made refuses the
+ * first request while it is not quite there and takes the second, which is under way already: the first one's records are
+ * lost. What is taken for persisted in this way has no offset. */
+static rd_kafka_resp_err_t on_acknowledged(rd_kafka_t *producer, rd_kafka_message_t *message,
+                                           void *arg) {
+    (void)producer;
+    struct output_kafka *k = arg;
+    if (!message->err && message->offset < 0) atomic_store(&k->guessed, true);
+    return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+static rd_kafka_resp_err_t on_new(rd_kafka_t *producer, const rd_kafka_conf_t *conf, void *arg,
+                                  /* NOLINTNEXTLINE(readability-non-const-parameter) */
+                                  char *why, size_t size) {
+    (void)conf;
+    (void)why;
+    (void)size;
+    return rd_kafka_interceptor_add_on_acknowledgement(producer, "freshet", on_acknowledged, arg);
+}
+
 static bool has_property(const struct kafka_config *config, const char *name, const char *alias) {
     for (size_t i = 0; i < config->n_properties; i++) {
         if (strcmp(config->properties[i].name, name) == 0 ||
@@ -75,6 +96,7 @@ static rd_kafka_conf_t *producer_conf(struct output_kafka *k, struct error *err)
     if (k->oversize.alone) kafka_conf_set(conf, "batch.num.messages", "1");
     rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_ERROR);
     rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
+    rd_kafka_conf_interceptor_add_on_new(conf, "freshet", on_new, k);
     rd_kafka_topic_conf_t *topics = rd_kafka_conf_get_default_topic_conf(conf);
     ASSERT(topics); /* `partitioner` has made it */
     rd_kafka_topic_conf_set_partitioner_cb(topics, place);
@@ -95,6 +117,10 @@ bool output_kafka_check(struct output_kafka *k, struct error *err) {
         err->retriable = err->code != ERROR_REFUSED; /* fatal to this producer; the next may do */
         return false;
     }
+    if (!k->failure && atomic_load(&k->guessed))
+        return error_set(err, ERROR_UNAVAILABLE, true,
+                         "Kafka: a record may not have been taken: a later one was, and what "
+                         "became of it was not said");
     if (!k->failure) return true;
     kafka_error_code(err, k->failure, "a record was not delivered");
     /* Known by then: the next session finds out which, the one after that goes on without it. */

@@ -156,14 +156,15 @@ enum lines_picked lines_pick(struct lines *lines, uint32_t source, const struct 
             behind_other = line;
         }
     }
+    bool free = idle && (!slow || n_idle > n_own);
     /* Another connection, where those that are there have work. */
-    if (!idle && down && !connecting && source_version(sources_at(lines->core->sources, source))) {
+    if (!free && down && !connecting && source_version(sources_at(lines->core->sources, source))) {
         down->since_us = now_us;
         pipe_connect(down->pipe);
     }
     struct line *best = behind_own;
     if (!best && !slow && !table->query) best = behind_other;
-    if (idle && (!slow || n_idle > n_own)) best = idle;
+    if (free) best = idle;
     if (!best) return slow ? LINES_SHARED : LINES_FULL;
     *pipe = best->pipe;
     return LINES_PICKED;

@@ -290,6 +290,7 @@ def start_in_gap_scenario(server, shop, start):
         )
 
     waits_for(first)
+    f.wait_for_log("cache_tables_mapped")  # until then every row is refused
     assert name(f) is not None  # answered all the same
     second.execute("SELECT pg_current_xact_id()")
     first.rollback()

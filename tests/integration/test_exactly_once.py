@@ -11,6 +11,7 @@ import pytest
 from confluent_kafka import TopicPartition
 
 from havoc import EVERYDAY
+from support.kafkaproxy import KafkaProxy
 from support.waiting import PATIENCE, wait_until
 from weather import Storm
 
@@ -170,6 +171,27 @@ def test_a_record_too_large_is_a_dead_letter_and_the_stream_goes_on(freshet, db,
     assert letter["table"] == "big" and letter["key"] == {"id": 1} and "message.max.bytes" in letter["cause"]
     assert [r.key for r in kafka.read(f"{unique}.public.big")] == [{"id": 2}]
     assert f.metric("freshet_cdc_dead_letters_total") == 1
+
+
+@pytest.mark.parametrize("delivery", ["exactly-once", "at-least-once"])
+def test_a_request_refused_while_the_next_is_under_way_loses_nothing(freshet, db, make_kafka, unique, delivery):
+    """The broker knows nothing of the producer yet, and so takes the second request, with the gap before it."""
+    proxy = KafkaProxy()
+    broker = make_kafka(advertised__listeners=f"PLAINTEXT://127.0.0.1:{proxy.port}")
+    proxy.broker = broker.port
+    broker.create_topic(f"{unique}.public.wide")
+    db.execute("CREATE TABLE wide (id int PRIMARY KEY, t text)")
+    f = publisher(freshet, db, broker, unique, snapshot="never", kafka={"delivery": delivery})
+    wait_until(lambda: streaming(f), 30, "streams")
+    proxy.refuse_first(f"{unique}.public.wide")
+    db.execute("INSERT INTO wide SELECT i, repeat('x', 250000) FROM generate_series(1, 40) i")
+    caught_up(f, db)
+    assert proxy.refused.is_set() and proxy.requests > 1
+    keys = [r.key["id"] for r in broker.read(f"{unique}.public.wide")]
+    assert sorted(set(keys)) == list(range(1, 41))
+    if delivery == "exactly-once":
+        assert keys == list(range(1, 41))
+    proxy.close()
 
 
 # ---- a transaction in parts ----

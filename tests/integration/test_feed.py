@@ -320,11 +320,10 @@ def test_a_killed_snapshot_starts_over_with_a_new_slot(tables, feedprint, unique
 
 
 def test_a_feed_goes_on_where_its_sink_is(tables, feedprint, unique):
-    feed = feedprint(tables, slot=unique)
+    feed = feedprint(tables, slot=unique, unconfirm=1)  # or the slot may get ahead of `position`, which is refused
     feed.wait_state("streaming")
     tables.execute("INSERT INTO t VALUES (1)")
     position = feed.wait_for("commit .* end=(.*)")[1]
-    feed.send("unconfirm")
     tables.execute("INSERT INTO t VALUES (2)")
     feed.wait_for(r"insert public.t new=\(2,NULL\)")
     feed.kill9()
