@@ -37,7 +37,7 @@ struct http_body {
 struct http_response {
     long status;
     int64_t retry_after_s; /* from now: Retry-After, in seconds or as a date; 0: none */
-    struct buf body; /* NUL-terminated behind len */
+    struct buf body;       /* NUL-terminated behind len */
 };
 
 /* NULL: the URL is malformed. Copies the configuration. */

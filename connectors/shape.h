@@ -58,7 +58,7 @@ struct shape {
     /* A row is no row's state but what is added to that of its keys' values (view/aggregate_source.h); */
     bool deltas;
     uint16_t count; /* and this column has the number of rows: none, and the keys go */
-    bool computed;        /* rows are a query's: JSON in them was made for this sink */
+    bool computed;  /* rows are a query's: JSON in them was made for this sink */
 };
 
 /* Copies everything. One reference is the caller's. */

@@ -145,8 +145,7 @@ static struct value read_timestamp(const struct catalog_column *column,
                                    const struct topic_format *format, const json_t *json,
                                    struct arena *arena) {
     int32_t precision = column->base_typmod;
-    bool millis = format->times == TOPIC_TIMES_CONNECT ||
-                  (precision >= 0 && precision <= 3);
+    bool millis = format->times == TOPIC_TIMES_CONNECT || (precision >= 0 && precision <= 3);
     /* Connect's milliseconds do not tell what is finer. */
     bool coarse = millis && (precision < 0 || precision > 3);
     if (!json_is_integer(json) || coarse) return unknown;

@@ -477,8 +477,8 @@ static void put_value(struct buf *literals, const struct batch *batch, uint16_t 
     }
     pgarray_begin(literals);
     for (uint32_t i = 0; i < batch->n_fills; i++)
-        pgarray_add(literals, k < batch->fills[i]->row.n ? batch->fills[i]->row.values[k]
-                                                                 : SLICE(""));
+        pgarray_add(literals,
+                    k < batch->fills[i]->row.n ? batch->fills[i]->row.values[k] : SLICE(""));
     pgarray_end(literals);
 }
 

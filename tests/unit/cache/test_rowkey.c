@@ -7,8 +7,8 @@
 
 #include <cmocka.h>
 
-#include "cache/rows/rowkey.h"
 #include "base/pgarray.h"
+#include "cache/rows/rowkey.h"
 #include "cache/rows/statement.h"
 #include "cache/rows/touched.h"
 
