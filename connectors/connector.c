@@ -174,6 +174,7 @@ static struct sink *make_sink(const struct connector *connector,
     struct connector_config filled = *config;
     if (!filled.batch_bytes) filled.batch_bytes = DEFAULT_BATCH_BYTES;
     struct sink_deps sink_deps = {.log = deps->log, .stop = stop};
+    /* cppcheck-suppress returnDanglingLifetime ; the sink copies what it keeps */
     return connector->type->ops.create(&filled, &sink_deps, err);
 }
 

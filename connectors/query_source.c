@@ -189,7 +189,7 @@ static bool touch(void *self, const struct change *change, const struct touched 
         touched->walk(touched->arg, WALK_ALL, 0, NULL);
         return true;
     }
-    uint16_t places[NAMED_MAX_PARAMETERS];
+    uint16_t places[NAMED_MAX_PARAMETERS] = {0};
     struct value old_values[NAMED_MAX_PARAMETERS];
     struct value new_values[NAMED_MAX_PARAMETERS];
     if (!find_columns(dependency, change->relation, places, err)) return false;

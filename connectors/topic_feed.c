@@ -134,7 +134,8 @@ static bool identify(struct topic_feed *feed, struct error *err) {
     const struct rd_kafka_metadata *metadata = NULL;
     rd_kafka_resp_err_t code =
         rd_kafka_metadata(feed->consumer, 0, topic, &metadata, ASK_TIMEOUT_MS);
-    feed->n_partitions = code || !metadata->topic_cnt ? 0 : metadata->topics[0].partition_cnt;
+    feed->n_partitions =
+        code || !metadata || !metadata->topic_cnt ? 0 : metadata->topics[0].partition_cnt;
     if (metadata) rd_kafka_metadata_destroy(metadata);
     rd_kafka_topic_destroy(topic);
     buf_printf(&text, "/%d", feed->n_partitions);

@@ -37,6 +37,7 @@ enum { NUMERIC_MAX_BYTES = 16, TYPMOD_HEADER = 4, TEXT_MAX = 64 };
 #define SECONDS_PER_DAY INT64_C(86400)
 static const char placeholder[] = "__debezium_unavailable_value";
 static const struct value unknown = {.kind = VALUE_UNCHANGED};
+static const struct value none = {.kind = VALUE_NULL};
 
 typedef struct value reader(const struct catalog_column *column, const struct topic_format *format,
                             const json_t *json, struct arena *arena);
@@ -293,7 +294,7 @@ struct value topic_row_value(const struct catalog_column *column, const struct t
         /* Numbers that no JSON number tells, and dates that no day does, may be written as null. */
         bool told = column->base_type_oid != OID_NUMERIC && column->base_type_oid != OID_FLOAT4 &&
                     column->base_type_oid != OID_FLOAT8;
-        return told ? (struct value){.kind = VALUE_NULL} : unknown;
+        return told ? none : unknown;
     }
     if (!json) return unknown;
     if (json_is_string(json) && strcmp(json_string_value(json), placeholder) == 0) return unknown;

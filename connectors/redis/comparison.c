@@ -160,15 +160,16 @@ static bool in_place(const struct comparison_view *view, const struct look *look
 
 static void judge(const struct comparison_view *view, const struct look *look,
                   const struct shape *shape, const struct write *write, struct sink_entry *entry) {
-    *entry = (struct sink_entry){.found = look->reply && is_there(look->reply),
-                                 .version = look->known ? look->old.version : 0};
-    if (entry->found) {
+    const redisReply *reply = look->reply;
+    bool found = reply && is_there(reply);
+    *entry = (struct sink_entry){.found = found, .version = look->known ? look->old.version : 0};
+    if (found) {
         struct slice key = look->known ? look->old.key : buf_slice(&look->place.key);
-        entry->digest = digest_of(look->reply) ^ hash_of(key);
+        entry->digest = digest_of(reply) ^ hash_of(key);
     }
     if (!look->wanted)
-        entry->equal = !entry->found;
-    else if (!entry->found)
+        entry->equal = !found;
+    else if (!found)
         entry->equal = view->expires && in_place(view, look);
     else
         entry->equal = in_place(view, look) && has_content(view, look, shape, write);

@@ -135,6 +135,7 @@ static bool walk(void *self, const struct batch *walk, struct batch *part, struc
     return true;
 }
 
+/* As source.h has it. NOLINTNEXTLINE(readability-non-const-parameter) */
 static bool reread(void *self, struct batch *batch, uint64_t *rows, struct error *err) {
     (void)self, (void)batch, (void)rows, (void)err;
     return true; /* a name is complete */
