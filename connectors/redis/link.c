@@ -374,9 +374,10 @@ bool link_open(struct link *link, struct error *err) {
 
 bool link_refused(const struct link *link, const redisReply *reply, const char *what,
                   struct error *err) {
-    static const char *const passing[] = {"OOM",        "LOADING",    "MISCONF",
-                                          "READONLY",   "BUSY",       "TRYAGAIN",
-                                          "MASTERDOWN", "NOREPLICAS", "CLUSTERDOWN"};
+    /* Users and their rights are the server's to mend: a restarted one may not have loaded them yet. */
+    static const char *const passing[] = {"OOM",         "LOADING",   "MISCONF",    "READONLY",
+                                          "BUSY",        "TRYAGAIN",  "MASTERDOWN", "NOREPLICAS",
+                                          "CLUSTERDOWN", "WRONGPASS", "NOAUTH",     "NOPERM"};
     bool retriable = false;
     for (size_t i = 0; i < sizeof passing / sizeof passing[0]; i++) {
         size_t len = strlen(passing[i]);

@@ -455,7 +455,8 @@ def test_opensearch_away_for_a_while_delays_nobody_else(opensearch, shop, freshe
         "cdc": {"output": "stdout", "tables": ["public.customers"], "snapshot": "never"},
         "roles": ["cache", "cdc", "connectors"],
     }
-    search = Connector(freshet, opensearch, shop, unique, table="public.customers", config=config)
+    often = {"breaker_failures": 3, "breaker_pause": "500ms"}
+    search = Connector(freshet, opensearch, shop, unique, table="public.customers", config=config, **often)
     search.freshet.wait_ready()
     try:
         wait_until(search.is_equal, 30, "the index equals the table", 0.1)
