@@ -117,6 +117,17 @@ const struct publication_member *publication_find(const struct publication *publ
                    by_oid);
 }
 
+bool publication_narrows(const struct publication *publication,
+                         const struct publication_table *planned, struct buf *what) {
+    const struct publication_member *member = publication_find(publication, planned->table->oid);
+    if (planned->exact || !member || (!member->row_filter && !member->n_columns)) return false;
+    if (member->row_filter) buf_printf(what, "only rows where %s", member->row_filter);
+    if (member->n_columns)
+        buf_printf(what, "%sonly %u of its %u columns", member->row_filter ? ", and " : "",
+                   (unsigned)member->n_columns, (unsigned)planned->table->n_columns);
+    return true;
+}
+
 /* One comparison of plan and publication; its statements are composed into `sql`. */
 struct difference {
     PGconn *conn;

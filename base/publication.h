@@ -71,4 +71,8 @@ void publication_destroy(struct publication **publication);
 const struct publication_member *publication_find(const struct publication *publication,
                                                   uint32_t oid);
 
+/* Does somebody narrow the table in it beyond what the plan asks? Appends what to be told: rows, columns. */
+bool publication_narrows(const struct publication *publication,
+                         const struct publication_table *planned, struct buf *what);
+
 #endif

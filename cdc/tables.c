@@ -174,9 +174,33 @@ bool tables_publish(PGconn *conn, const struct publisher_config *config, struct 
     return error_set(err, local.code, local.retriable, "%s", local.message);
 }
 
+/* A user's own filters and column lists stay, and so do those of an entry of cdc.shape that is no more. */
+static void tell_narrowed(const struct tables *t) {
+    struct publication *publication = publication_load(t->conn, t->config->publication, NULL);
+    if (!publication) return;
+    struct arena *arena = arena_create(4096);
+    struct publication_table *members = mem_calloc(t->catalog->n_tables + 1, sizeof *members);
+    uint32_t n = tables_plan(t->config, t->catalog, arena, members);
+    struct buf what = {0};
+    for (uint32_t i = 0; i < n; i++) {
+        what.len = 0;
+        if (publication_narrows(publication, &members[i], &what))
+            log_warn(t->log, "publication_narrows", "publication=%s table=%s.%s cause=\"%s\"",
+                     t->config->publication, members[i].table->schema, members[i].table->name,
+                     buf_text(&what));
+    }
+    buf_deinit(&what);
+    mem_free(members);
+    arena_destroy(&arena);
+    publication_destroy(&publication);
+}
+
 bool tables_prepare(struct tables *t, struct tables_facts *facts, struct error *err) {
-    return read_catalog(t, err) && read_slot(t, facts, err) &&
-           tables_publish(t->conn, t->config, t->log, t->catalog, &t->as_planned, err);
+    if (!read_catalog(t, err) || !read_slot(t, facts, err) ||
+        !tables_publish(t->conn, t->config, t->log, t->catalog, &t->as_planned, err))
+        return false;
+    tell_narrowed(t);
+    return true;
 }
 
 const struct catalog_table *tables_catalog(const struct tables *t, uint32_t oid) {

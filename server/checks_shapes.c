@@ -103,6 +103,29 @@ void check_shapes(struct check_context *context) {
         check_entry(context, i);
 }
 
+/* It brings less than the configuration asks for: a user's own doing, or an earlier configuration's. */
+static void check_narrowed(struct check_context *context, const struct publication *publication,
+                           const struct catalog_table *table) {
+    const struct publisher_config *cdc = &context->config->cdc;
+    struct arena *arena = arena_create(4096);
+    struct publication_table planned = {.table = table};
+    struct buf what = {0}, mend = {0};
+    pushdown_plan(cdc, table, context->catalog->server_version, arena, &planned);
+    if (publication_narrows(publication, &planned, &what)) {
+        buf_printf(&mend, "ALTER PUBLICATION ");
+        pg_quote_ident(&mend, cdc->publication);
+        buf_append_text(&mend, " DROP TABLE ");
+        pg_quote_table(&mend, table->schema, table->name);
+        buf_append_text(&mend, "; the next start adds it whole");
+        check_report(context, CHECK_WARN, buf_text(&mend),
+                     "%s.%s: publication \"%s\" brings %s, which cdc.shape does not ask for",
+                     table->schema, table->name, cdc->publication, buf_text(&what));
+    }
+    buf_deinit(&what);
+    buf_deinit(&mend);
+    arena_destroy(&arena);
+}
+
 void check_shaped_tables(struct check_context *context) {
     const struct config *config = context->config;
     if (!(config->roles & ROLE_CDC)) return;
@@ -112,9 +135,13 @@ void check_shaped_tables(struct check_context *context) {
     for (uint32_t i = 0; mistakes_line(mistakes, i); i++)
         check_report(context, CHECK_FAIL, NULL, "%s", mistakes_line(mistakes, i));
     mistakes_destroy(&mistakes);
+    struct publication *publication =
+        publication_load(context->conn, config->cdc.publication, NULL);
     for (uint32_t i = 0; i < context->catalog->n_tables; i++) {
         const struct catalog_table *table = &context->catalog->tables[i];
-        if (publisher_wants(&config->cdc, table->schema, table->name) && has_entry(config, table))
-            describe(context, table);
+        if (!publisher_wants(&config->cdc, table->schema, table->name)) continue;
+        if (has_entry(config, table)) describe(context, table);
+        if (publication) check_narrowed(context, publication, table);
     }
+    if (publication) publication_destroy(&publication);
 }

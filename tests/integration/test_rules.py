@@ -23,7 +23,7 @@ from faults import FAULTS
 from stage import Stage, hunt_with
 from support.freshet import ROOT
 
-SECONDS = float(os.environ.get("FRESHET_HUNT_SECONDS", 20))
+SECONDS = float(os.environ.get("FRESHET_HUNT_SECONDS", 120))
 
 
 @pytest.fixture

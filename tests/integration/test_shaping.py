@@ -197,6 +197,21 @@ def test_a_filter_that_changes_is_changed_in_the_publication_and_left_alone_othe
     assert row_filter(db, unique, "users") == "(id > 20)"
 
 
+def test_a_narrowing_that_the_configuration_no_longer_has_is_told(publish, cli, db, unique):
+    """It may be a user's own, so it stays."""
+    db.execute(TABLE)
+    publish({"shape": {"public.users": {"where": "id > 10", "columns": ["id", "name"]}}}).stop()
+    f = publish({})
+    assert f.log_text().count('cause="only rows where (id > 10), and only 2 of its 8 columns"') == 1
+    f.stop()
+    told = cli("check", "--database", db.url, "--set", "roles=[cdc]", "--set", "cdc.output=stdout", "--set",
+               f"cdc.publication={unique}").stdout
+    assert "which cdc.shape does not ask for" in told
+    db.execute(f'ALTER PUBLICATION "{unique}" DROP TABLE "public"."users"')
+    assert "publication_narrows" not in publish({}).log_text()
+    assert row_filter(db, unique, "users") is None
+
+
 def test_a_row_that_a_filter_fails_on_is_a_dead_letter_without_its_secrets(publish, events, db):
     db.execute(TABLE)
     f = publish({"hash_salt": SALT, "shape": {
