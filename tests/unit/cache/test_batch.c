@@ -22,8 +22,9 @@ static struct table users = {.n_keys = 1, .n_columns = 2, .json = json};
 static PGresult *make_result(uint32_t *oids, int n) {
     PGresult *result = PQmakeEmptyPGresult(NULL, PGRES_TUPLES_OK);
     PGresAttDesc attributes[8] = {0};
+    char name[] = "c";
     for (int i = 0; i < n; i++) {
-        attributes[i].name = (char[]){"c"};
+        attributes[i].name = name;
         attributes[i].typid = oids[i];
     }
     assert_int_equal(PQsetResultAttrs(result, n, attributes), 1);
