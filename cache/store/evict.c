@@ -13,12 +13,15 @@ enum {
     MEAN_USES = 10,
     MEAN_SHIFT = 10, /* the mean follows about as many samples */
     AGE_OLDEST = 12, /* from there on ages are no longer told apart: the epoch comes round at 16 */
-    DUEL_LOOK = 128, /* misses from one look to the next */
+    FALLEN_USES = 10,
+    FALLEN_SHIFT = 8, /* the share follows about as many victims */
+    FALLEN_MANY = (1 << 16) * 2 / 100,
+    DUEL_LOOK = 128,     /* misses from one look to the next */
     DUEL_MEMORY = 16384, /* misses: then they count half */
 };
 
 /* What an entry can be worth at the most by the epochs since its last use, where popularity moves. */
-static const uint8_t moving_limit[16] = {15, 8, 4, 3, 2, 2, 1, 1, 1, 1};
+static const uint8_t moving_limit[16] = {15, 8, 6, 4, 2, 1};
 
 uint32_t evict_aged_uses(uint8_t mode, uint8_t byte, uint8_t epoch) {
     uint32_t age = (uint32_t)(epoch - (byte >> 4)) & 15;
@@ -59,43 +62,37 @@ void evict_deinit(struct evict *evict) {
 
 /* --- which way of ageing --- */
 
-/* By how much another way has to be better: 3 in 100, two standard deviations of the counts, and what the keys of
- * a domain of so many entries make for a difference by themselves. */
+/* By how much the other way has to be better: 1 in 100, two standard deviations of the counts, and what the keys of
+ * domains of so many entries make for a difference by themselves. */
 static double duel_margin(uint32_t misses, uint32_t entries) {
-    return misses * (0.03 + 0.8 / sqrt(entries + 1.0)) + 2 * sqrt(2.0 * misses);
-}
-
-static void duel_look(struct evict_duel *duel, uint32_t entries) {
-    uint32_t misses[EVICT_MODES], sum = 0;
-    for (uint32_t i = 0; i < EVICT_MODES; i++)
-        sum += misses[i] = atomic_load_explicit(&duel->misses[i], memory_order_relaxed);
-    if (sum % DUEL_LOOK) return;
-    uint32_t best = atomic_load_explicit(&duel->best, memory_order_relaxed);
-    double limit = misses[best] - duel_margin(misses[best], entries);
-    for (uint32_t i = 0; i < EVICT_MODES; i++) {
-        if (misses[i] >= limit) continue;
-        limit = misses[i];
-        best = i;
-    }
-    atomic_store_explicit(&duel->best, best, memory_order_relaxed);
-    for (uint32_t i = 0; sum > DUEL_MEMORY && i < EVICT_MODES; i++)
-        atomic_store_explicit(&duel->misses[i], misses[i] / 2, memory_order_relaxed);
+    return misses * (0.01 + 0.4 / sqrt(entries + 1.0)) + 2 * sqrt(2.0 * misses);
 }
 
 static void duel_note(struct evict *evict) {
-    if (evict->leads == EVICT_MODES) return;
-    atomic_fetch_add_explicit(&evict->duel->misses[evict->leads], 1, memory_order_relaxed);
-    duel_look(evict->duel, evict->entries);
+    struct evict_duel *duel = evict->duel;
+    if (!evict->leads) return;
+    atomic_fetch_add_explicit(&duel->misses[evict->leads_fresh], 1, memory_order_relaxed);
+    uint32_t misses[] = {atomic_load_explicit(&duel->misses[0], memory_order_relaxed),
+                         atomic_load_explicit(&duel->misses[1], memory_order_relaxed)};
+    uint32_t sum = misses[0] + misses[1];
+    if (sum % DUEL_LOOK) return;
+    bool fresh = atomic_load_explicit(&duel->fresh, memory_order_relaxed);
+    if (misses[!fresh] < misses[fresh] - duel_margin(misses[fresh], evict->entries))
+        atomic_store_explicit(&duel->fresh, !fresh, memory_order_relaxed);
+    for (uint32_t i = 0; sum > DUEL_MEMORY && i < 2; i++)
+        atomic_store_explicit(&duel->misses[i], misses[i] / 2, memory_order_relaxed);
 }
 
 static uint8_t mode_now(const struct evict *evict) {
-    if (evict->leads < EVICT_MODES) return evict->leads;
-    return (uint8_t)atomic_load_explicit(&evict->duel->best, memory_order_relaxed);
+    if (evict->leads ? evict->leads_fresh
+                     : atomic_load_explicit(&evict->duel->fresh, memory_order_relaxed))
+        return EVICT_FRESH;
+    return evict->fallen > FALLEN_MANY ? EVICT_MIDDLE : EVICT_STEADY;
 }
 
 void evict_init(struct evict *evict, uint32_t number, struct evict_duel *duel) {
-    *evict =
-        (struct evict){.leads = number < EVICT_MODES ? (uint8_t)number : EVICT_MODES, .duel = duel};
+    bool leads = number >= EVICT_LEADERS;
+    *evict = (struct evict){.leads = leads, .leads_fresh = leads && number % 2, .duel = duel};
     atomic_init(&evict->mode, mode_now(evict));
     pthread_mutex_init(&evict->mutex, NULL);
 }
@@ -282,7 +279,10 @@ bool evict_sample(struct evict *evict, const struct index *index, uint32_t *hand
     return choice->victim != before;
 }
 
-bool evict_is_worse(const struct evict *evict, const struct entry *leaving,
+bool evict_is_worse(struct evict *evict, const struct entry *leaving,
                     const struct evict_choice *choice) {
-    return !choice->victim || worth_of(evict, byte_of(leaving)) <= choice->worth;
+    if (!choice->victim || worth_of(evict, byte_of(leaving)) <= choice->worth) return true;
+    int32_t fallen = evict_uses(choice->victim) >= FALLEN_USES ? 1 << 16 : 0;
+    evict->fallen += (uint32_t)((fallen - (int32_t)evict->fallen) >> FALLEN_SHIFT);
+    return false;
 }

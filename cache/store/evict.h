@@ -8,10 +8,12 @@
  * - A new entry passes a FIFO window of 2% of the entries; at its end it has to beat the least used of a dozen others, or goes.
  * - What is evicted leaves two bytes in a ghost table (a tag, uses, epoch): when it comes back it has not lost its past.
  * - Uses age with the epochs, in one of three ways. STEADY halves them an epoch, and an epoch is over when the entries' mean has
- *   grown to 10: long memory, for popularity that stays. FRESH and MIDDLE bound them by the time since the last use, with epochs
- *   of 1/4 and 7/4 of the entries in insertions: for popularity that moves. Which is right is seen, not set: three of the 64 domains
- *   lead, one in each way, and the others follow the one with the fewest insertions, which are its misses (set dueling, Qureshi
- *   2007), if the difference is more than chance, and more than the keys that a leader happens to have.
+ *   grown to 10: long memory, for popularity that stays. MIDDLE and FRESH bound them by the time since the last use, with epochs
+ *   of 7/4 and 1/4 of the entries in insertions: for popularity that moves. Which is right is seen, not set. STEADY becomes MIDDLE
+ *   where some of those that newcomers drive out were hot at their last use: where popularity stays next to none is. Whether
+ *   FRESH is better than both is tried: of 64 domains three lead that way and three without it, and the others follow those with
+ *   fewer insertions, which are their misses (set dueling, Qureshi 2007), if the difference is more than chance, and more
+ *   than the keys that leaders happen to have. In fewer domains, which a small store has, nobody leads: it would cost too much.
  *
  * A domain is a few shards of the store that choose their victims together; so a cache of a thousand entries still has a choice.
  * Entries do not weigh by their cost: whoever misses a plain key asks a database then, as a row's miss does.
@@ -37,9 +39,9 @@
 
 struct index;
 
-enum { EVICT_USES_MAX = 15, EVICT_SAMPLES = 12 };
+enum { EVICT_USES_MAX = 15, EVICT_SAMPLES = 12, EVICT_LEADERS = 58 };
 
-enum evict_mode { EVICT_STEADY, EVICT_MIDDLE, EVICT_FRESH, EVICT_MODES };
+enum evict_mode { EVICT_STEADY, EVICT_MIDDLE, EVICT_FRESH };
 
 /* What may go at all. */
 enum evict_scope {
@@ -55,20 +57,22 @@ static inline bool evict_may_go(enum evict_scope scope, const struct entry *entr
 
 /* What all domains share. */
 struct evict_duel {
-    _Atomic uint32_t misses[EVICT_MODES];
-    _Atomic uint32_t best;
+    _Atomic uint32_t misses[2]; /* of those that lead, plain and fresh */
+    _Atomic bool fresh;         /* it won */
 };
 
 struct evict {
     _Alignas(64) _Atomic uint8_t epoch; /* counts modulo 16 */
     _Atomic uint8_t mode;
-    uint8_t leads; /* the mode; EVICT_MODES: a follower */
+    bool leads, leads_fresh;
     struct evict_duel *duel;
     _Alignas(64) pthread_mutex_t mutex; /* of all that follows */
     uint32_t entries;
     uint32_t insertions; /* in this epoch */
     uint32_t mean;       /* of the uses that samples saw, in 1/65536 */
-    uint32_t *window;    /* a ring of hashes; who was removed meanwhile is not found any more */
+    uint32_t
+        fallen; /* the share of once hot ones among those that newcomers drove out, in 1/65536 */
+    uint32_t *window; /* a ring of hashes; who was removed meanwhile is not found any more */
     uint32_t window_cap, window_head, window_len;
     uint16_t *ghosts; /* sets of four, the youngest first */
     uint32_t ghost_sets;
@@ -84,7 +88,7 @@ struct evict_choice {
     uint32_t shard; /* the caller's: where the victim is */
 };
 
-/* The domains of the lowest numbers lead. A duel begins zeroed: what is still unknown is taken to stay. */
+/* From number EVICT_LEADERS on domains lead: the odd ones fresh. A duel begins zeroed: what is still unknown is taken to stay. */
 void evict_init(struct evict *evict, uint32_t number, struct evict_duel *duel);
 void evict_deinit(struct evict *evict);
 
@@ -121,8 +125,8 @@ bool evict_sample(struct evict *evict, const struct index *index, uint32_t *hand
 bool evict_leaving(struct evict *evict, uint32_t *hash);
 /* Back to the window's beginning: it could not be looked at. */
 void evict_stay(struct evict *evict, uint32_t hash);
-/* The one at the window's end: does it have to go rather than the choice? */
-bool evict_is_worse(const struct evict *evict, const struct entry *leaving,
+/* The one at the window's end: does it have to go rather than the choice? If not, the choice has to. */
+bool evict_is_worse(struct evict *evict, const struct entry *leaving,
                     const struct evict_choice *choice);
 
 /* For OBJECT FREQ and the like: 0 to 15. */

@@ -66,6 +66,14 @@ static uint32_t region_count(uint64_t max_memory_bytes) {
     return n;
 }
 
+/* A domain of a dozen entries has no choice. */
+static uint32_t domain_count(uint64_t max_memory_bytes) {
+    uint32_t n = STORE_DOMAINS_MIN;
+    while (n < STORE_DOMAINS_MAX && max_memory_bytes / n > DOMAIN_BYTES)
+        n *= 2;
+    return n;
+}
+
 struct store *store_create(const struct store_config *config, struct metrics *metrics) {
     struct store *store = mem_aligned(64, sizeof *store);
     memset(store, 0, sizeof *store);
@@ -79,7 +87,8 @@ struct store *store_create(const struct store_config *config, struct metrics *me
         index_init(&shard->index, &shard->limbo);
         wheel_init(&shard->wheel);
     }
-    for (uint32_t i = 0; i < STORE_DOMAINS; i++)
+    store->n_domains = domain_count(config->max_memory_bytes);
+    for (uint32_t i = 0; i < store->n_domains; i++)
         evict_init(&store->domains[i], i, &store->duel);
     atomic_init(&store->limit, config->max_memory_bytes);
     atomic_init(&store->max_bytes, config->max_memory_bytes);
@@ -108,7 +117,7 @@ void store_destroy(struct store **store) {
         wheel_deinit(&shard->wheel);
         pthread_mutex_destroy(&shard->mutex);
     }
-    for (uint32_t i = 0; i < STORE_DOMAINS; i++)
+    for (uint32_t i = 0; i < gone->n_domains; i++)
         evict_deinit(&gone->domains[i]);
     reclaim_destroy(&gone->reclaim);
     heap_destroy(&gone->heap);

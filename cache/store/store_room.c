@@ -3,7 +3,7 @@
 #include "cache/store/store_state.h"
 
 enum {
-    DOMAIN_SHARDS = STORE_SHARDS / STORE_DOMAINS,
+    DOMAIN_SHARDS_MAX = STORE_SHARDS / STORE_DOMAINS_MIN,
     LEAVING_TRIES = 8,
     EVICT_LEAST = 16,        /* a call */
     HOLES_PART = 32,         /* of the slabs' memory: more is worth moving entries */
@@ -24,17 +24,19 @@ static enum evict_scope scope_of(const struct store *store) {
 
 /* --- evicting --- */
 
+static uint32_t domain_shards(const struct store *store) { return STORE_SHARDS / store->n_domains; }
+
 /* A domain's shards that this thread may look into: those of the guard, and those that nobody holds at the moment. */
 struct victim_search {
     struct store *store;
     const struct store_guard *guard;
     uint32_t domain;
-    bool may[DOMAIN_SHARDS];  /* look into it */
-    bool mine[DOMAIN_SHARDS]; /* locked by the search */
+    bool may[DOMAIN_SHARDS_MAX];  /* look into it */
+    bool mine[DOMAIN_SHARDS_MAX]; /* locked by the search */
 };
 
 static struct shard *search_enter(struct victim_search *search, uint32_t i) {
-    uint32_t number = search->domain + i * STORE_DOMAINS;
+    uint32_t number = search->domain + i * search->store->n_domains;
     struct shard *shard = &search->store->shards[number];
     if (search->may[i]) return shard;
     if (!is_held(search->guard, number)) {
@@ -46,10 +48,12 @@ static struct shard *search_enter(struct victim_search *search, uint32_t i) {
 }
 
 static void search_end(struct victim_search *search) {
-    for (uint32_t i = 0; i < DOMAIN_SHARDS; i++)
+    uint32_t shards = domain_shards(search->store);
+    for (uint32_t i = 0; i < shards; i++)
         if (search->mine[i])
-            store_unlock_shard(search->store,
-                               &search->store->shards[search->domain + i * STORE_DOMAINS]);
+            store_unlock_shard(
+                search->store,
+                &search->store->shards[search->domain + i * search->store->n_domains]);
 }
 
 /* Whoever is at the window's end and has to go. */
@@ -57,7 +61,7 @@ static struct entry *leaving(struct victim_search *search, struct evict *evict,
                              const struct entry *keep, const struct evict_choice *choice) {
     uint32_t hash;
     for (uint32_t tries = 0; tries < LEAVING_TRIES && evict_leaving(evict, &hash); tries++) {
-        struct shard *shard = search_enter(search, shard_number(hash) / STORE_DOMAINS);
+        struct shard *shard = search_enter(search, shard_number(hash) / search->store->n_domains);
         if (!shard) {
             evict_stay(evict, hash);
             continue;
@@ -77,8 +81,9 @@ static bool evict_in(struct store *store, const struct store_guard *guard, uint3
     struct evict *evict = &store->domains[domain];
     struct evict_choice choice = {.scope = scope_of(store)};
     evict_begin(evict);
-    for (uint32_t i = 0; i < DOMAIN_SHARDS && choice.n < EVICT_SAMPLES; i++) {
-        struct shard *shard = search_enter(&search, (first + i) % DOMAIN_SHARDS);
+    uint32_t shards = domain_shards(store);
+    for (uint32_t i = 0; i < shards && choice.n < EVICT_SAMPLES; i++) {
+        struct shard *shard = search_enter(&search, (first + i) % shards);
         if (shard) evict_sample(evict, &shard->index, &shard->evict_hand, keep, &choice);
     }
     struct entry *victim = leaving(&search, evict, keep, &choice);
@@ -91,7 +96,7 @@ static bool evict_in(struct store *store, const struct store_guard *guard, uint3
 
 static uint64_t domain_bytes(struct store *store, uint32_t domain) {
     uint64_t bytes = 0;
-    for (uint32_t i = domain; i < STORE_SHARDS; i += STORE_DOMAINS)
+    for (uint32_t i = domain; i < STORE_SHARDS; i += store->n_domains)
         bytes += atomic_load_explicit(&store->shards[i].accounted, memory_order_relaxed);
     return bytes;
 }
@@ -123,15 +128,15 @@ void store_make_room(struct store *store, const struct store_guard *guard, struc
     if (!is_over(store)) return;
     uint64_t before = store_used(store);
     uint64_t enough = keep ? 2 * entry_size(keep) : 0;
-    uint32_t own = shard->number % STORE_DOMAINS, failures = 0;
-    for (uint32_t n = 0; is_over(store) && failures < STORE_DOMAINS; n++) {
+    uint32_t own = shard->number % store->n_domains, failures = 0;
+    for (uint32_t n = 0; is_over(store) && failures < store->n_domains; n++) {
         uint64_t now = store_used(store);
         if (n >= EVICT_LEAST && now < before && before - now >= enough) return;
         uint32_t domain = own;
-        if (domain_bytes(store, own) < now / STORE_DOMAINS || failures)
+        if (domain_bytes(store, own) < now / store->n_domains || failures)
             domain = atomic_fetch_add_explicit(&store->next_victim, 1, memory_order_relaxed) %
-                     STORE_DOMAINS;
-        uint32_t first = domain == own ? shard->number / STORE_DOMAINS : n;
+                     store->n_domains;
+        uint32_t first = domain == own ? shard->number / store->n_domains : n;
         failures = evict_in(store, guard, domain, first, keep) ? 0 : failures + 1;
     }
     note_stuck(store, failures > 0 && is_over(store));
@@ -202,12 +207,12 @@ void store_tidy(struct store *store) {
 void store_tend(struct store *store, uint32_t budget) {
     static const struct store_guard none;
     uint32_t failures = 0;
-    for (uint32_t n = 0; n < budget && is_over(store) && failures < STORE_DOMAINS; n++) {
-        uint32_t domain =
-            atomic_fetch_add_explicit(&store->next_victim, 1, memory_order_relaxed) % STORE_DOMAINS;
+    for (uint32_t n = 0; n < budget && is_over(store) && failures < store->n_domains; n++) {
+        uint32_t domain = atomic_fetch_add_explicit(&store->next_victim, 1, memory_order_relaxed) %
+                          store->n_domains;
         failures = evict_in(store, &none, domain, n, NULL) ? 0 : failures + 1;
     }
-    note_stuck(store, failures == STORE_DOMAINS);
+    note_stuck(store, failures == store->n_domains);
     if (has_holes(heap_stats(store->heap, UINT32_MAX), store->regions)) tidy(store, budget, budget);
 }
 

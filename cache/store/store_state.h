@@ -15,7 +15,9 @@
 _Static_assert(STORE_SHARDS == 1 << (32 - INDEX_HASH_BITS), "entry.hash is shard and bucket");
 
 enum {
-    STORE_DOMAINS = 64,     /* of eviction: shards of one number modulo this */
+    STORE_DOMAINS_MIN = 16, /* of eviction: shards of one number modulo the count */
+    STORE_DOMAINS_MAX = 64,
+    DOMAIN_BYTES = 128 << 10,
     STORE_REGIONS_MAX = 16, /* of the heap: the same */
     REGION_BYTES = 32 << 20,
     WHEEL_SWEEPS = 4,
@@ -40,6 +42,7 @@ struct shard {
 
 struct store {
     struct store_config config;
+    uint32_t n_domains; /* a power of two: read at each hit, so it lies where nothing is written */
     _Atomic uint64_t max_bytes; /* what config.max_memory_bytes was, until CONFIG SET maxmemory */
     struct store_observer observers[STORE_OBSERVERS];
     uint32_t n_observers;
@@ -57,7 +60,7 @@ struct store {
     struct heap *heap;
     uint32_t regions;
     struct evict_duel duel;
-    struct evict domains[STORE_DOMAINS];
+    struct evict domains[STORE_DOMAINS_MAX];
     _Atomic uint64_t removed[REMOVED_CAUSES];
     struct shard shards[STORE_SHARDS];
 };
@@ -69,7 +72,7 @@ static inline struct shard *shard_of(struct store *store, uint64_t hash) {
 }
 
 static inline struct evict *domain_of(struct store *store, uint64_t hash) {
-    return &store->domains[shard_number(hash) % STORE_DOMAINS];
+    return &store->domains[shard_number(hash) & (store->n_domains - 1)];
 }
 
 static inline uint32_t region_of(const struct store *store, uint64_t hash) {

@@ -35,7 +35,7 @@ static void shard_flush(struct store *store, struct shard *shard, const struct s
     index_each(&shard->index, entry_list_add, &all);
     for (uint32_t i = 0; i < all.n; i++)
         store_detach(shard, all.entries[i]);
-    evict_forget(&store->domains[shard->number % STORE_DOMAINS], all.n);
+    evict_forget(&store->domains[shard->number % store->n_domains], all.n);
     index_clear(&shard->index);
     wheel_clear(&shard->wheel);
     for (uint32_t i = 0; i < all.n; i++) {

@@ -10,7 +10,7 @@
 #include "cache/store/evict.h"
 #include "cache/store/index.h"
 
-enum { N = 200, FOLLOWER = EVICT_MODES };
+enum { N = 200, FOLLOWER = 0, LEADERS = 2 };
 
 struct fixture {
     struct index index;
@@ -149,25 +149,49 @@ static void uses_age_by_halves_or_by_the_time_since_the_last(void **state) {
     assert_int_equal(evict_aged_uses(EVICT_FRESH, byte, 10), 0);
 }
 
-static void followers_take_the_way_with_the_fewest_misses(void **state) {
+static void followers_take_the_fresh_way_where_it_has_fewer_misses(void **state) {
     struct fixture *f = *state;
-    static struct evict leaders[EVICT_MODES];
-    for (uint32_t i = 0; i < EVICT_MODES; i++)
-        evict_init(&leaders[i], i, &f->duel);
+    static struct evict leaders[LEADERS]; /* the second one is fresh */
+    for (uint32_t i = 0; i < LEADERS; i++)
+        evict_init(&leaders[i], EVICT_LEADERS + i, &f->duel);
     (void)evict_next(f, NULL); /* memory is full from here on */
-    for (uint32_t i = 0; i < EVICT_MODES; i++) {
+    for (uint32_t i = 0; i < LEADERS; i++) {
         struct entry *entry = make_entry(i);
         evict_insert(&leaders[i], entry);
         evict_begin(&leaders[i]);
         evict_end(&leaders[i], entry);
-        for (uint32_t n = 0; n < (i == EVICT_FRESH ? 1000 : 2000); n++)
+        for (uint32_t n = 0; n < (i == 1 ? 1000 : 2000); n++)
             evict_insert(&leaders[i], entry);
         entry_destroy(&entry);
     }
     insert(f, N + 3);
     assert_int_equal(f->evict.mode, EVICT_FRESH);
-    for (uint32_t i = 0; i < EVICT_MODES; i++)
+    for (uint32_t i = 0; i < LEADERS; i++)
         evict_deinit(&leaders[i]);
+}
+
+/* Newcomers that beat what was used `uses` times; how the domain ages then. */
+static uint8_t mode_after_newcomers(struct fixture *f, uint32_t uses) {
+    (void)evict_next(f, NULL);
+    struct entry *old = make_entry(N), *newcomer = make_entry(N + 1);
+    insert(f, N + 2);
+    atomic_store(&old->policy, (uint8_t)uses);
+    atomic_store(&newcomer->policy, 15);
+    struct evict_choice choice = {.victim = old, .worth = 0};
+    for (uint32_t n = 0; n < 100; n++)
+        assert_false(evict_is_worse(&f->evict, newcomer, &choice));
+    insert(f, N + 3);
+    entry_destroy(&old);
+    entry_destroy(&newcomer);
+    return f->evict.mode;
+}
+
+static void memory_grows_short_where_the_fallen_were_hot(void **state) {
+    assert_int_equal(mode_after_newcomers(*state, 14), EVICT_MIDDLE);
+}
+
+static void memory_stays_long_where_the_fallen_were_not(void **state) {
+    assert_int_equal(mode_after_newcomers(*state, 5), EVICT_STEADY);
 }
 
 int main(void) {
@@ -179,7 +203,9 @@ int main(void) {
         TEST(the_kept_one_is_never_the_victim),
         TEST(a_replacement_inherits_the_uses),
         TEST(uses_age_by_halves_or_by_the_time_since_the_last),
-        TEST(followers_take_the_way_with_the_fewest_misses),
+        TEST(followers_take_the_fresh_way_where_it_has_fewer_misses),
+        TEST(memory_grows_short_where_the_fallen_were_hot),
+        TEST(memory_stays_long_where_the_fallen_were_not),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
