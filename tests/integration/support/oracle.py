@@ -195,6 +195,8 @@ def shape(records, prefix):
 
 
 def leaves(value, path=""):
+    if isinstance(value, list) and value and all(isinstance(part, dict) and "field" in part for part in value):
+        value = {part["field"]: part for part in value}  # fields of a schema
     if isinstance(value, dict):
         for name, part in value.items():
             yield from leaves(part, f"{path}.{name}")
