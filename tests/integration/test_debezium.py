@@ -79,26 +79,21 @@ ON_PURPOSE = [
     ("date[]", "'{infinity,0044-03-15 BC}'", [-2147472692, -735160]),
     ("timestamptz[]", "'{-infinity}'", ["-infinity"]),
     ("numeric(5,-2)", "12300", "ew=="),
-    ("numeric", "'NaN'", None),
-    ("numeric(10,2)", "'NaN'", None),
-    ("numeric", "'-Infinity'", None),
     ("timestamp", "'294276-12-31 23:59:59.999999'", "294276-12-31 23:59:59.999999"),
     ("timetz", "'12:00:00+02:30:15'", "09:29:45Z"),
-    ("interval", "'-178000000 years'", -9223372036854775808),
     ("real", "1.17549435e-38", 1.1754944e-38),
-    ("money", "'92233720368547758.07'", "f/////////8="),
     ("int", "NULL", None),
 ]
 
 
 def make_types(db):
     db.execute("CREATE TYPE mood AS ENUM ('sad', 'ok')")
-    db.execute("CREATE DOMAIN mood_domain AS mood")
     db.execute("CREATE TYPE pair AS (a int, b text)")
 
 
 def test_what_debezium_loses_is_there(db, kafka, publisher, unique):
     make_types(db)
+    db.execute("CREATE DOMAIN mood_domain AS mood")
     columns = ", ".join(f"c{i} {kind}" + (" DEFAULT 5" if sql == "NULL" else "")
                         for i, (kind, sql, _) in enumerate(ON_PURPOSE))
     db.execute(f'CREATE TABLE "Ünïcode ☃" (id int PRIMARY KEY, {columns})')
