@@ -15,7 +15,7 @@ from test_debezium import ON_PURPOSE, make_types
 
 SQL = Path(__file__).parent / "sql"
 
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = pytest.mark.timeout(2400)
 both_versions = pytest.mark.parametrize("postgres", ["15", "18"], indirect=True)
 
 
