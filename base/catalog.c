@@ -15,10 +15,10 @@ enum {
         180000, /* UPDATE fails where a generated column is not published with its identity */
 };
 
-/* The tables that we look at; every query below starts from it. %s: nothing, or of one of them alone. */
+/* The tables that we look at; every query below starts from it. %s: which of them. */
 #define SUBJECTS                                                                                   \
     "pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "              \
-    "WHERE c.relkind IN ('r','p','f','v','m') AND NOT c.relispartition "                           \
+    "WHERE c.relkind IN ('r','p','f','v','m') "                                                    \
     "AND c.relpersistence <> 't' AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_' %s"
 
 /* In a partition: is there an identity that PostgreSQL would use? (RelationGetReplicaIndex's rule.) */
@@ -75,7 +75,8 @@ enum table_field {
 static const char columns_sql[] =
     "WITH RECURSIVE " DOMAINS "SELECT a.attrelid, a.attname, a.attnum, a.atttypid, a.atttypmod, "
     "format_type(a.atttypid, a.atttypmod), t.oid, coalesce(b.typmod, a.atttypmod), t.typname, "
-    "t.typtype, CASE WHEN t.typlen = -1 THEN t.typelem ELSE 0 END, a.attnotnull, "
+    "t.typtype, CASE WHEN t.typlen = -1 THEN t.typelem ELSE 0 END, "
+    "a.attnotnull OR (o.typtype = 'd' AND o.typnotnull), "
     "a.attgenerated <> '', "
     "CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END, "
     "CASE WHEN coalesce(e.typtype, t.typtype) = 'e' THEN "
@@ -86,7 +87,8 @@ static const char columns_sql[] =
     "FROM pg_catalog.pg_attribute x WHERE x.attrelid = coalesce(e.typrelid, t.typrelid) "
     "AND x.attnum > 0 AND NOT x.attisdropped) END, "
     "has_column_privilege(a.attrelid, a.attnum, 'SELECT') "
-    "FROM pg_catalog.pg_attribute a LEFT JOIN base b ON b.type = a.atttypid "
+    "FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type o ON o.oid = a.atttypid "
+    "LEFT JOIN base b ON b.type = a.atttypid "
     "JOIN pg_catalog.pg_type t ON t.oid = coalesce(b.at, a.atttypid) "
     "LEFT JOIN pg_catalog.pg_type e ON t.typlen = -1 AND e.oid = t.typelem "
     "LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum "
@@ -160,7 +162,7 @@ enum index_field {
 struct builder {
     struct catalog *catalog;
     struct arena *arena;
-    char only[32]; /* " AND c.oid = 16384 ", or "" */
+    char only[32]; /* "AND NOT c.relispartition ", or "AND c.oid = 16384 " */
     struct catalog_table *tables;
 };
 
@@ -403,7 +405,10 @@ static struct catalog *load(PGconn *conn, uint32_t oid, struct error *err) {
     catalog->database = arena_strdup(arena, PQdb(conn));
     catalog->server_version = PQserverVersion(conn);
     struct builder builder = {.catalog = catalog, .arena = arena};
-    if (oid) snprintf(builder.only, sizeof builder.only, "AND c.oid = %u ", (unsigned)oid);
+    if (oid)
+        snprintf(builder.only, sizeof builder.only, "AND c.oid = %u ", (unsigned)oid);
+    else
+        snprintf(builder.only, sizeof builder.only, "AND NOT c.relispartition ");
     bool loaded = load_all(&builder, conn, err);
 
     /* A failed COMMIT of a reading transaction means a lost connection, which the next call reports. */

@@ -26,7 +26,7 @@ struct catalog_column {
     const char *base_type_name; /* pg_type.typname of the base type: "int4", "_text", "hstore" */
     char base_typtype;          /* b, c, e, r, m, p */
     uint32_t element_type_oid;  /* of an array, else 0 */
-    bool not_null;
+    bool not_null;              /* its own, or its domain's */
     bool generated;
     bool selectable;         /* the connected role may SELECT it */
     bool in_identity;        /* part of the replica identity */
@@ -92,7 +92,7 @@ struct catalog {
 
 /* NULL on error. Reads one snapshot, in a transaction of its own unless one is open. */
 struct catalog *catalog_load(PGconn *conn, struct error *err);
-/* Of this one table alone: n_tables is 1, or 0 where it is gone. */
+/* Of this one table alone, be it a partition: n_tables is 1, or 0 where it is gone. */
 struct catalog *catalog_load_table(PGconn *conn, uint32_t oid, struct error *err);
 void catalog_destroy(struct catalog **catalog);
 const struct catalog_table *catalog_find(const struct catalog *catalog, const char *schema,

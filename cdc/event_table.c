@@ -167,7 +167,7 @@ static uint16_t identity_key(const struct event_table_plan *plan, uint16_t *key)
 }
 
 /* Where the stream flags none: the primary key (of a table with REPLICA IDENTITY FULL, say; or a deferrable one), else the
- * first unique index over columns that are never null. */
+ * unique index over columns that are never null whose name is the first. */
 static uint16_t catalog_key(const struct event_table_plan *plan, uint16_t *key) {
     const struct catalog_table *table = plan->catalog;
     uint16_t n = 0;
@@ -176,12 +176,15 @@ static uint16_t catalog_key(const struct event_table_plan *plan, uint16_t *key) 
     /* Made since: the stream would have flagged it. */
     bool late = primary && primary->usable_as_key && plan->relation->replica_identity == 'd';
     if (primary && !late) n = index_places(plan, primary, key);
-    for (uint16_t i = 0; i < table->n_indexes && !n; i++) {
+    if (n) return n;
+    const struct catalog_index *first = NULL;
+    for (uint16_t i = 0; i < table->n_indexes; i++) {
         const struct catalog_index *index = &table->indexes[i];
-        if (index->usable_as_key && !index->primary && all_not_null(table, index))
-            n = index_places(plan, index, key);
+        bool may = index->usable_as_key && !index->primary && all_not_null(table, index) &&
+                   index_places(plan, index, key);
+        if (may && (!first || strcmp(index->name, first->name) < 0)) first = index;
     }
-    return n;
+    return first ? index_places(plan, first, key) : 0;
 }
 
 struct slice event_key_word(const char **at) {

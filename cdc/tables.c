@@ -25,6 +25,9 @@ struct tables {
     PGconn *conn;
     struct types *types;
     struct catalog *catalog;
+    /* Partitions that are published by themselves, which that leaves out: one each, since it was read. */
+    struct catalog **apart;
+    uint32_t n_apart;
     bool as_planned;      /* the publication is what we would have it */
     uint64_t next_filter; /* serial numbers of row filters */
     /* By relation OID; open addressing, at most half full. */
@@ -53,6 +56,14 @@ struct tables *tables_create(const struct publisher_config *config,
     return tables;
 }
 
+static void forget_apart(struct tables *t) {
+    for (uint32_t i = 0; i < t->n_apart; i++)
+        catalog_destroy(&t->apart[i]);
+    mem_free(t->apart);
+    t->apart = NULL;
+    t->n_apart = 0;
+}
+
 void tables_destroy(struct tables **tables) {
     struct tables *t = *tables;
     if (!t) return;
@@ -61,6 +72,7 @@ void tables_destroy(struct tables **tables) {
     mem_free(t->slots);
     mem_free(t->counted);
     types_destroy(&t->types);
+    forget_apart(t);
     if (t->catalog) catalog_destroy(&t->catalog);
     if (t->conn) PQfinish(t->conn);
     mem_free(t);
@@ -86,12 +98,35 @@ static bool read_catalog(struct tables *t, struct error *err) {
         if (fresh) {
             if (t->catalog) catalog_destroy(&t->catalog);
             t->catalog = fresh;
+            forget_apart(t);
             t->n_reads++;
             return true;
         }
         /* The connection may have been cut long ago, unnoticed. */
         if (attempt == 1 || PQstatus(t->conn) == CONNECTION_OK) return false;
     }
+}
+
+static const struct catalog_table *find(const struct tables *t, uint32_t oid) {
+    const struct catalog_table *table = t->catalog ? catalog_find_oid(t->catalog, oid) : NULL;
+    for (uint32_t i = 0; i < t->n_apart && !table; i++)
+        table = catalog_find_oid(t->apart[i], oid);
+    return table;
+}
+
+/* What the catalog as read leaves out; find() then has it, unless it is gone. */
+static bool read_apart(struct tables *t, uint32_t oid, struct error *err) {
+    if (find(t, oid)) return true;
+    if (!connect_database(t, err)) return false;
+    struct catalog *one = catalog_load_table(t->conn, oid, err);
+    if (!one) return false;
+    if (one->n_tables == 0) {
+        catalog_destroy(&one);
+        return true;
+    }
+    t->apart = mem_realloc(t->apart, (t->n_apart + 1) * sizeof *t->apart);
+    t->apart[t->n_apart++] = one;
+    return true;
 }
 
 void tables_begin(struct tables *t, uint64_t xid) { t->xid = xid; }
@@ -204,7 +239,7 @@ bool tables_prepare(struct tables *t, struct tables_facts *facts, struct error *
 }
 
 const struct catalog_table *tables_catalog(const struct tables *t, uint32_t oid) {
-    return t->catalog ? catalog_find_oid(t->catalog, oid) : NULL;
+    return find(t, oid);
 }
 
 bool tables_refresh(struct tables *t, struct error *err) { return read_catalog(t, err); }
@@ -242,8 +277,7 @@ static void grow(struct tables *t) {
 
 /* Has the catalog, as read, every column of the relation, with its type? */
 static bool catalog_knows(const struct tables *t, const struct relation *relation) {
-    const struct catalog_table *table =
-        t->catalog ? catalog_find_oid(t->catalog, relation->oid) : NULL;
+    const struct catalog_table *table = find(t, relation->oid);
     if (!table || table->replica_identity != relation->replica_identity) return false;
     for (uint16_t i = 0; i < relation->n_columns; i++) {
         const struct relation_column *column = &relation->columns[i];
@@ -296,7 +330,7 @@ static void add_filter(struct tables *t, struct event_table *table, const struct
 static struct event_table *make(struct tables *t, const struct relation *relation,
                                 struct error *err) {
     struct event_table_plan plan = {.relation = relation,
-                                    .catalog = catalog_find_oid(t->catalog, relation->oid),
+                                    .catalog = find(t, relation->oid),
                                     .types = t->types,
                                     .format = &t->config->format,
                                     .prefix = t->config->prefix,
@@ -332,7 +366,8 @@ struct event_table *tables_find(struct tables *t, const struct relation *relatio
     struct event_table **slot = place(t, relation->oid);
     if (*slot && (*slot)->version == relation->version) return *slot;
     bool lags = *slot || !catalog_knows(t, relation);
-    if (lags && (!await_visible(t, err) || !read_catalog(t, err))) {
+    if ((lags && (!await_visible(t, err) || !read_catalog(t, err))) ||
+        !read_apart(t, relation->oid, err)) {
         error_prefix(err, "table %s.%s", relation->schema, relation->name);
         return NULL;
     }
@@ -347,17 +382,13 @@ struct event_table *tables_find(struct tables *t, const struct relation *relatio
     return made;
 }
 
-static uint64_t facts_of(const struct catalog *catalog, uint32_t oid) {
-    return event_table_facts(catalog_find_oid(catalog, oid));
-}
-
 /* One table's catalog is read in a moment, all of it in many: as often as an ANALYZE is what describes a table again. */
 static bool facts_hold(struct tables *t, const struct event_table *table, bool *hold,
                        struct error *err) {
     if (!connect_database(t, err) || !await_visible(t, err)) return false;
     struct catalog *one = catalog_load_table(t->conn, table->oid, err);
     if (!one) return false;
-    *hold = facts_of(one, table->oid) == table->facts;
+    *hold = event_table_facts(catalog_find_oid(one, table->oid)) == table->facts;
     catalog_destroy(&one);
     return true;
 }
@@ -371,8 +402,8 @@ struct event_table *tables_look(struct tables *t, const struct relation *relatio
     bool asked = facts_hold(t, table, &hold, err);
     if (!asked && t->conn && PQstatus(t->conn) == CONNECTION_OK) return NULL;
     if (asked && hold) return table;
-    if (!read_catalog(t, err)) return NULL;
-    uint64_t facts = facts_of(t->catalog, relation->oid);
+    if (!read_catalog(t, err) || !read_apart(t, relation->oid, err)) return NULL;
+    uint64_t facts = event_table_facts(find(t, relation->oid));
     if (!facts || facts == table->facts) return table; /* 0: dropped since */
     struct event_table *made = make(t, relation, err);
     if (made) replace(t, place(t, relation->oid), made);

@@ -58,6 +58,7 @@ ON_PURPOSE = [
     ("bit(3)[]", "'{101,NULL}'", ["BQ==", None]),
     ("mood[]", "'{ok,NULL}'", ["ok", None]),
     ("mood_domain", "'ok'", "ok"),
+    ("mood_domain[]", "'{ok,NULL}'", ["ok", None]),
     ("pair", "'(1,x)'", "(1,x)"),
     ("int4multirange", "'{[1,2),[5,8)}'", "{[1,2),[5,8)}"),
     ("line", "'{1,2,3}'", "{1,2,3}"),
@@ -78,26 +79,21 @@ ON_PURPOSE = [
     ("date[]", "'{infinity,0044-03-15 BC}'", [-2147472692, -735160]),
     ("timestamptz[]", "'{-infinity}'", ["-infinity"]),
     ("numeric(5,-2)", "12300", "ew=="),
-    ("numeric", "'NaN'", None),
-    ("numeric(10,2)", "'NaN'", None),
-    ("numeric", "'-Infinity'", None),
     ("timestamp", "'294276-12-31 23:59:59.999999'", "294276-12-31 23:59:59.999999"),
     ("timetz", "'12:00:00+02:30:15'", "09:29:45Z"),
-    ("interval", "'-178000000 years'", -9223372036854775808),
     ("real", "1.17549435e-38", 1.1754944e-38),
-    ("money", "'92233720368547758.07'", "f/////////8="),
     ("int", "NULL", None),
 ]
 
 
 def make_types(db):
     db.execute("CREATE TYPE mood AS ENUM ('sad', 'ok')")
-    db.execute("CREATE DOMAIN mood_domain AS mood")
     db.execute("CREATE TYPE pair AS (a int, b text)")
 
 
 def test_what_debezium_loses_is_there(db, kafka, publisher, unique):
     make_types(db)
+    db.execute("CREATE DOMAIN mood_domain AS mood")
     columns = ", ".join(f"c{i} {kind}" + (" DEFAULT 5" if sql == "NULL" else "")
                         for i, (kind, sql, _) in enumerate(ON_PURPOSE))
     db.execute(f'CREATE TABLE "Ünïcode ☃" (id int PRIMARY KEY, {columns})')
@@ -123,6 +119,59 @@ def test_the_identity_index_is_the_key_of_every_event(db, kafka, publisher, uniq
     by_lsn = sorted((r for r in records if r.value), key=lambda r: (r.value["source"]["lsn"], r.value["op"] == "c"))
     assert [(r.value["op"], r.key) for r in by_lsn] == [
         ("c", {"u": 10}), ("u", {"u": 10}), ("d", {"u": 10}), ("c", {"u": 11}), ("d", {"u": 11})]
+
+
+def test_an_index_whose_columns_rows_may_share_is_no_key(db, kafka, publisher, unique):
+    # To Debezium any unique index is a key: rows of one key then are one in a compacted topic, and all but the last are lost.
+    db.execute("CREATE TABLE nullable (a int UNIQUE, b int NOT NULL)")
+    db.execute("CREATE TABLE part (a int NOT NULL, b bool NOT NULL)")
+    db.execute("CREATE UNIQUE INDEX ON part (a) WHERE b")
+    for table in ("nullable", "part"):
+        db.execute(f"ALTER TABLE {table} REPLICA IDENTITY FULL")
+    publisher(db, unique)
+    db.execute("INSERT INTO nullable VALUES (NULL, 1), (NULL, 2)")
+    db.execute("INSERT INTO part VALUES (1, false), (1, false)")
+    for table in ("nullable", "part"):
+        assert [r.key for r in kafka.wait_for(f"{unique}.public.{table}", 2)] == [None, None]
+
+
+def test_partitions_that_are_published_by_themselves_are_tables(db, kafka, publisher, unique):
+    db.execute("CREATE TABLE t (id int, region text, v int NOT NULL DEFAULT 7, PRIMARY KEY (region, id)) PARTITION BY LIST (region)")
+    db.execute("CREATE TABLE eu PARTITION OF t FOR VALUES IN ('eu')")
+    db.execute("CREATE TABLE us PARTITION OF t FOR VALUES IN ('us')")
+    db.execute("ALTER TABLE us REPLICA IDENTITY FULL")
+    db.execute("CREATE PUBLICATION by_leaf FOR ALL TABLES")
+    publisher(db, unique, publication="by_leaf")
+    db.execute("INSERT INTO t VALUES (1, 'eu', 2), (2, 'us', 3)")
+    db.execute("DELETE FROM t")
+    for leaf, id, before in (("eu", 1, 7), ("us", 2, 3)):  # 7: of a column that is never null, its default, where it is not sent
+        events = kafka.wait_for(f"{unique}.public.{leaf}", 3)
+        assert [list(r.key.items()) for r in events] == [[("region", leaf), ("id", id)]] * 3
+        assert events[1].value["before"]["v"] == before
+
+
+def test_an_enums_labels_are_those_of_now(db, kafka, publisher, unique):
+    # To Debezium they are those of when it started.
+    db.execute("CREATE TYPE mood AS ENUM ('sad')")
+    publisher(db, unique, format={"encoding": "json-schema"})
+    db.execute("ALTER TYPE mood ADD VALUE 'ok'")
+    db.execute("CREATE TABLE t (id int PRIMARY KEY, m mood)")
+    wait_until(lambda: db.value("SELECT count(*) FROM pg_publication_tables WHERE tablename = 't'"), 20)
+    db.execute("INSERT INTO t VALUES (1, 'ok')")
+    schema = kafka.wait_for(f"{unique}.public.t", 1)[0].value["schema"]
+    (after,) = [field for field in schema["fields"] if field["field"] == "after"]
+    assert after["fields"][1]["parameters"] == {"allowed": "sad,ok"}
+
+
+def test_a_default_is_whole_or_not_told(db, kafka, publisher, unique):
+    # Debezium's end at a quote ("it", "", "a"), or are an expression's text.
+    db.execute("CREATE TABLE t (id int PRIMARY KEY, a text DEFAULT 'it''s', b text DEFAULT '''q''', c text DEFAULT ('a' || 'b'), "
+               "d timestamp DEFAULT 'infinity')")
+    publisher(db, unique, format={"encoding": "json-schema"})
+    db.execute("INSERT INTO t VALUES (1)")
+    schema = kafka.wait_for(f"{unique}.public.t", 1)[0].value["schema"]
+    (after,) = [field for field in schema["fields"] if field["field"] == "after"]
+    assert [field.get("default") for field in after["fields"]] == [None, "it's", "'q'", None, 9223372036825200000]
 
 
 def test_plain_values_are_rows(db, kafka, publisher, unique):

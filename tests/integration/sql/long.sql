@@ -1,8 +1,63 @@
 -- What `make check-debezium` runs beside events.sql: keys of every type, every identity, unchanged values of every type, schema
--- changes in mid-stream, partitions, rollbacks, large and odd transactions, messages. A statement ends where a line ends in a
--- semicolon, but between $$. `-- settle`: all have published all so far, and what they read of the catalog is of this moment.
+-- changes in mid-stream, partitions, rollbacks, large and odd transactions, messages, generated columns. A statement ends where a line
+-- ends in a semicolon, but between $$. `-- settle`: all have published all so far, and what they read of the catalog is of this moment.
 
 CREATE DOMAIN domain_text AS text;
+
+-- ---- types beside those of events_schema.sql ----
+
+-- Before types change: Debezium keeps an enum's labels as they were when it started, and ours are those of now.
+CREATE DOMAIN domain_char AS char(5);
+CREATE DOMAIN domain_varchar AS varchar(7);
+CREATE DOMAIN domain_bit AS bit(3);
+CREATE DOMAIN domain_bool AS bool NOT NULL DEFAULT true;
+CREATE DOMAIN domain_bytea AS bytea;
+CREATE DOMAIN domain_time AS time(3);
+CREATE DOMAIN domain_timestamp AS timestamptz(3);
+CREATE DOMAIN domain_uuid AS uuid;
+CREATE DOMAIN domain_jsonb AS jsonb;
+CREATE DOMAIN domain_citext AS citext;
+CREATE DOMAIN domain_hstore AS hstore;
+CREATE DOMAIN domain_interval AS interval;
+CREATE DOMAIN domain_default AS int DEFAULT 7;
+CREATE TABLE y_domains (id int PRIMARY KEY, a domain_char, b domain_varchar, c domain_bit, d domain_bool, e domain_bytea, f domain_time, g domain_timestamp, h domain_uuid, i domain_jsonb, j domain_citext, k domain_hstore, l domain_interval, m domain_default, n domain_text);
+INSERT INTO y_domains VALUES (1, 'a', 'b', '101', false, '\x00ff', '13:51:30.123456', '2026-11-21 13:51:30.123456+02', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', '{"a": 1}', 'C', 'a=>1', '1 day', 8, 'x');
+INSERT INTO y_domains (id) VALUES (2);
+UPDATE y_domains SET n = 'y';
+DELETE FROM y_domains;
+CREATE TABLE y_numbers (id int PRIMARY KEY, n1 numeric(3,5), n2 numeric(1000,0), n3 numeric(1,1), n4 numeric(38,38), n5 numeric(20), n6 decimal(5,2), n7 float(10), n8 float(40), n9 numeric(100,50));
+INSERT INTO y_numbers VALUES (1, 0.00123, repeat('9', 900)::numeric, 0.9, 0.00000000000000000000000000000000000001, 12345678901234567890, 999.99, 1.5, 1.5, 1e-50), (2, -0.00999, -1, -0.9, 0, -1, -0.01, 1e-3, 1e-3, 1e49), (3, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+DELETE FROM y_numbers WHERE id = 1;
+CREATE TABLE y_times (id int PRIMARY KEY, t1 time(1), t4 time(4), ts1 timestamp(1), ts4 timestamp(4), ts5 timestamp(5), tz1 timestamptz(1), tz4 timestamptz(4), ttz0 timetz(0), ttz6 timetz(6), i1 interval second(2), i2 interval day to second(3), i3 interval hour, i4 interval(0));
+INSERT INTO y_times VALUES (1, '13:51:30.16', '13:51:30.12344', '2026-11-21 13:51:30.16', '2026-11-21 13:51:30.12344', '2026-11-21 13:51:30.123456', '2026-11-21 13:51:30.16+02', '2026-11-21 13:51:30.12344+02', '13:51:30.5+02', '13:51:30.123456-11:30', '1 min 5.678 sec', '3 days 04:05:06.7891', '5 hours', '1.6 sec');
+INSERT INTO y_times (id, ts1, ts4, tz4, i4) VALUES (2, '1500-02-28 23:59:59.9', '1582-10-10 00:00', '1582-10-04 00:00+00', '-1 year -1 day'), (3, '0001-01-01', '1900-02-28', '1700-02-28 12:00+00', '1 year -1 sec'), (4, '1969-12-31 23:59:59.9', '2000-02-29', '2038-01-19 03:14:08+00', NULL);
+DELETE FROM y_times;
+CREATE TABLE y_texts (id int PRIMARY KEY, a bpchar, b char, c varchar(1), d varchar(10000), e text COLLATE "C", f "char", g json, h jsonb, i ltree, j xml);
+INSERT INTO y_texts VALUES (1, 'no length  ', ' ', '', '', 'x', '', '{"b":1,"a":2,"a":3, "n":1.10e2}', '{"b":1,"a":2,"a":3, "n":1.10e2}', '', '<?xml version="1.0"?><a b="c">&lt;</a>');
+INSERT INTO y_texts (id, d, g, h) VALUES (3, E'\u2028\u2029\u00a0\ufeff\ufffd\U0010FFFF</script>&''"', '"\ud83d\ude00 \/ \u0001"', '["\ud83d\ude00 \/ \u0001", 1e400, -0.0, 12345678901234567890]'), (4, E'\x1f\x1e', 'null', 'null');
+DELETE FROM y_texts;
+CREATE TABLE y_nets (id int PRIMARY KEY, i inet, c cidr, m macaddr8);
+INSERT INTO y_nets VALUES (1, '::ffff:1.2.3.4', '::/0', '08-00-2b-ff-fe-01-02-03'), (2, '2001:db8::1/64', '0.0.0.0/0', NULL), (3, '255.255.255.255/32', '10.1.2.3/32', NULL);
+DELETE FROM y_nets;
+CREATE TABLE y_ranges (id int PRIMARY KEY, r4 int4range, nr numrange, tr tsrange, tzr tstzrange, dr daterange);
+INSERT INTO y_ranges VALUES (1, '(,)', '[1.10,1.1]', '["2026-01-01 00:00:00.5",infinity)', '(-infinity,"2026-01-01 00:00:00+02"]', '[0044-03-15 BC,infinity]'), (2, '(,5]', 'empty', '(,)', 'empty', '(,)');
+DELETE FROM y_ranges;
+CREATE TABLE y_arrays (id int PRIMARY KEY, ai int[], at text[], an numeric[], af float4[], ad float8[], aj json[], ajb jsonb[], ae mood[], aby bytea[], ah hstore[], atz timestamptz[], atm time[], adt date[], au uuid[], ab bool[], ao oid[], ac char(3)[], ac1 "char"[], ai4 int[3], ats0 timestamp(0)[], am macaddr[], am8 macaddr8[], an0 numeric(5,0)[]);
+INSERT INTO y_arrays (id, ai, at, an, af, ad, aj, ajb, ae, aby) VALUES (1, '{-2147483648,2147483647,NULL,0}', E'{"",NULL,null,"NULL"," a ","{","}","\\\\",",","\\"","a\nb","\u96ea"}', '{0,-0.00,1e30,-1e-30,120}', '{-0,1e-45,Infinity,-Infinity,NaN}', '{-0,5e-324,Infinity,-Infinity,NaN}', '{"{\"a\": 1}",NULL,"null","[1, \"x\"]"}', '{"{\"a\": 1}",NULL,"null","[1, \"x\"]"}', '{}', '{"",NULL,"\\x00ff"}');
+INSERT INTO y_arrays (id, ah, atz, atm, adt, au, ab, ao, ac, ai4, ats0, am, an0) VALUES (2, '{NULL,"","\"a\"=>NULL, \"b\"=>\"{}\""}', '{NULL,"1969-12-31 23:59:59.999999+00","2026-11-21 13:51:30.1+02"}', '{NULL,00:00,13:51:30}', '{NULL,1969-12-31,9999-12-31}', '{NULL,a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11}', '{NULL}', '{4294967295,NULL}', '{NULL,"  ","a"}', '{1}', '{"2026-11-21 13:51:30.6"}', '{NULL}', '{NULL,12345}');
+UPDATE y_arrays SET ai = '{}' WHERE id = 2;
+DELETE FROM y_arrays;
+CREATE TABLE y_odd (id int PRIMARY KEY, n numeric, n2 numeric(10,2), iv interval, m money);
+INSERT INTO y_odd VALUES (1, 'NaN', 'NaN', '-178000000 years', '92233720368547758.07'), (2, '-Infinity', 0, '178000000 years', '-92233720368547758.08'), (3, 'Infinity', NULL, NULL, NULL);
+DELETE FROM y_odd;
+
+-- ---- defaults beside those of events_schema.sql ----
+
+-- Those of expressions, and with quotes in them, Debezium garbles.
+CREATE TABLE d_more (id int PRIMARY KEY, v int, e int NOT NULL DEFAULT ('5'::int + 1), f int NOT NULL DEFAULT -(-5), h numeric NOT NULL DEFAULT 1e3, i numeric(6,2) NOT NULL DEFAULT '1.5'::numeric, j text NOT NULL DEFAULT upper('abc'), l date NOT NULL DEFAULT 'today', n varchar(3) NOT NULL DEFAULT 'abc'::varchar, o timestamptz NOT NULL DEFAULT (now() + interval '1 day'), q interval NOT NULL DEFAULT make_interval(days => 3), r uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000'::uuid, s text NOT NULL DEFAULT NULL, t text DEFAULT NULL::text, u mood NOT NULL DEFAULT 'ok'::text::mood, w double precision NOT NULL DEFAULT pi(), x double precision NOT NULL DEFAULT 1e300, y real NOT NULL DEFAULT 1e-40, z bigint NOT NULL DEFAULT 9223372036854775807, a1 bigint NOT NULL DEFAULT -9223372036854775808, a2 smallint NOT NULL DEFAULT -1, a3 text NOT NULL DEFAULT coalesce(NULL, 'x'), a5 int NOT NULL DEFAULT length('four'), a6 text NOT NULL DEFAULT '(x)', a7 text NOT NULL DEFAULT 'f(x)', a8 text NOT NULL DEFAULT '', a9 jsonb NOT NULL DEFAULT '[]', b1 text[] NOT NULL DEFAULT ARRAY[]::text[], b2 int[] NOT NULL DEFAULT ARRAY[1,2], b3 text NOT NULL DEFAULT 'nextval(x)', b5 int NOT NULL DEFAULT extract(year from date '2020-01-01')::int, b6 char(5) NOT NULL DEFAULT 'ab'::char(5), b7 text NOT NULL DEFAULT 'a::b', c1 numeric(10,2) NOT NULL DEFAULT (1 + 1.5), c2 bool NOT NULL DEFAULT 'yes', c3 bytea NOT NULL DEFAULT 'abc'::bytea, c4 text NOT NULL DEFAULT E'\u96ea\t');
+INSERT INTO d_more (id, s) VALUES (1, 'x');
+UPDATE d_more SET v = 2;
+DELETE FROM d_more;
 
 -- ---- keys of every type ----
 
@@ -283,9 +338,12 @@ DROP TABLE other."c changed";
 CREATE TABLE other."c changed" (other_key uuid PRIMARY KEY, id int);
 INSERT INTO other."c changed" VALUES ('a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', 1);
 -- settle
+-- A commit is in the stream before others can see it, and Debezium asks the catalog at once: of a table made in that transaction it
+-- now and then finds nothing, and takes its key for nullable. An asynchronous commit is seen long before it is sent.
 CREATE TABLE c_within (id int PRIMARY KEY, a int);
 -- settle
 BEGIN;
+SET LOCAL synchronous_commit = off;
 INSERT INTO c_within VALUES (1, 1);
 ALTER TABLE c_within ADD b int;
 INSERT INTO c_within VALUES (2, 2, 2);
@@ -301,6 +359,7 @@ INSERT INTO c_within VALUES (5, 'never', 5);
 ROLLBACK;
 INSERT INTO c_within VALUES (6, 'six');
 BEGIN;
+SET LOCAL synchronous_commit = off;
 CREATE TABLE c_made_within (id int PRIMARY KEY, v text);
 INSERT INTO c_made_within VALUES (1, 'made and filled at once');
 COMMIT;
@@ -487,4 +546,150 @@ SELECT pg_logical_emit_message(true, 'never', '1');
 SELECT pg_logical_emit_message(false, 'even so', '2');
 ROLLBACK;
 DELETE FROM one_column;
+-- settle
+
+-- ---- keys that are none in the stream, or odd ----
+
+CREATE TABLE k_deferrable (id int, v text, PRIMARY KEY (id) DEFERRABLE INITIALLY DEFERRED);
+INSERT INTO k_deferrable VALUES (1, 'a');
+CREATE TABLE k_include (id int, v text, PRIMARY KEY (id) INCLUDE (v));
+INSERT INTO k_include VALUES (1, 'a');
+UPDATE k_include SET v = 'b';
+UPDATE k_include SET id = 2;
+DELETE FROM k_include;
+CREATE TABLE k_reversed (c int, b int, a int, v int, PRIMARY KEY (a, b, c));
+INSERT INTO k_reversed VALUES (3, 2, 1, 0);
+UPDATE k_reversed SET v = 1;
+UPDATE k_reversed SET b = 5;
+DELETE FROM k_reversed;
+CREATE TABLE k_expression (a text NOT NULL, b int NOT NULL);
+CREATE UNIQUE INDEX k_expression_one ON k_expression (lower(a));
+INSERT INTO k_expression VALUES ('A', 1);
+CREATE TABLE k_two (z int NOT NULL UNIQUE, a int NOT NULL UNIQUE, v int);
+INSERT INTO k_two VALUES (1, 2, 3);
+CREATE TABLE k_full_unique (a int NOT NULL UNIQUE, v text);
+ALTER TABLE k_full_unique REPLICA IDENTITY FULL;
+INSERT INTO k_full_unique VALUES (1, 'a');
+UPDATE k_full_unique SET v = 'b';
+UPDATE k_full_unique SET a = 2;
+DELETE FROM k_full_unique;
+CREATE TABLE k_all (a int, b text, PRIMARY KEY (b, a));
+INSERT INTO k_all VALUES (1, 'x');
+UPDATE k_all SET a = 2, b = 'y';
+DELETE FROM k_all;
+
+-- ---- ways of writing ----
+
+CREATE TABLE copied (id int PRIMARY KEY, v text, n numeric(6,2));
+COPY copied FROM PROGRAM 'printf "1\\tone\\t1.5\n2\\t\\\\N\\t\\\\N\n3\\tthree \\\\\\\\ \\t-1\n"';
+COPY copied (id, v) FROM PROGRAM 'seq -f "%.0f,row" 100 400' (FORMAT csv);
+UPDATE copied SET v = 'changed' FROM generate_series(100, 120) i WHERE id = i;
+DELETE FROM copied USING generate_series(1, 3) i WHERE id = i;
+CREATE TABLE made_of AS SELECT i AS id, 'row ' || i AS v FROM generate_series(1, 5) i;
+SELECT id, v INTO made_into FROM made_of;
+VACUUM FULL copied;
+CLUSTER copied USING copied_pkey;
+UPDATE copied SET n = 2 WHERE id = 100;
+CREATE MATERIALIZED VIEW copies AS SELECT * FROM copied;
+REFRESH MATERIALIZED VIEW copies;
+CREATE TEMPORARY TABLE passing (id int PRIMARY KEY);
+INSERT INTO passing VALUES (1);
+WITH gone AS (DELETE FROM copied WHERE id < 105 RETURNING *) INSERT INTO copied SELECT id + 1000, v, n FROM gone;
+DO $$
+BEGIN
+    FOR i IN 1..5 LOOP
+        BEGIN
+            INSERT INTO copied VALUES (5000 + i, 'tried');
+            PERFORM 1 / (i % 2);
+        EXCEPTION WHEN division_by_zero THEN
+            INSERT INTO copied VALUES (6000 + i, 'instead');
+        END;
+    END LOOP;
+END;
+$$;
+BEGIN;
+SAVEPOINT a;
+INSERT INTO copied VALUES (7001, 'kept');
+SAVEPOINT b;
+UPDATE copied SET v = 'lost' WHERE id = 7001;
+SAVEPOINT c;
+DELETE FROM copied WHERE id = 7001;
+ROLLBACK TO b;
+TRUNCATE made_of;
+ROLLBACK TO b;
+SELECT pg_logical_emit_message(true, 'rolled', 'back');
+ROLLBACK TO b;
+INSERT INTO made_of VALUES (6, 'kept');
+RELEASE a;
+COMMIT;
+BEGIN;
+INSERT INTO copied VALUES (8001, 'prepared');
+UPDATE copied SET id = 8002 WHERE id = 8001;
+PREPARE TRANSACTION 'kept';
+INSERT INTO copied VALUES (8003, 'meanwhile');
+COMMIT PREPARED 'kept';
+BEGIN;
+INSERT INTO copied VALUES (8004, 'prepared and gone');
+PREPARE TRANSACTION 'gone';
+ROLLBACK PREPARED 'gone';
+BEGIN;
+INSERT INTO many SELECT i, 'large ' || repeat('x', 100) FROM generate_series(1, 2000) i;
+SAVEPOINT a;
+UPDATE many SET v = 'lost';
+ROLLBACK TO a;
+UPDATE many SET v = 'kept' WHERE id % 10 = 0;
+DELETE FROM many WHERE id > 1000;
+COMMIT;
+BEGIN;
+UPDATE many SET v = 'never';
+ROLLBACK;
+TRUNCATE many, made_of, made_into;
+-- settle
+
+-- ---- generated columns, and what only later versions have ----
+
+CREATE TABLE g_stored (id int PRIMARY KEY, a int, b int GENERATED ALWAYS AS (a * 2) STORED, c int GENERATED ALWAYS AS (a * 3) STORED NOT NULL);
+INSERT INTO g_stored (id, a) VALUES (1, 1);
+UPDATE g_stored SET a = 2;
+DELETE FROM g_stored;
+CREATE TABLE g_key (a int, b int GENERATED ALWAYS AS (a * 2) STORED, v int, PRIMARY KEY (a));
+ALTER TABLE g_key REPLICA IDENTITY FULL;
+INSERT INTO g_key (a) VALUES (1);
+-- settle
+CREATE TABLE g_virtual (id int PRIMARY KEY, a int);
+CREATE TABLE g_not_valid (id int PRIMARY KEY, a int);
+DO $$
+BEGIN
+    IF current_setting('server_version_num')::int >= 180000 THEN
+        EXECUTE 'ALTER PUBLICATION everything SET (publish_generated_columns = stored)';
+        EXECUTE 'ALTER TABLE g_virtual ADD b int GENERATED ALWAYS AS (a * 2) VIRTUAL, ADD c int GENERATED ALWAYS AS (a * 3) STORED NOT NULL';
+        EXECUTE 'ALTER TABLE g_not_valid ADD CONSTRAINT there NOT NULL a NOT VALID';
+    END IF;
+END;
+$$;
+-- settle
+INSERT INTO g_stored (id, a) VALUES (2, 2);
+UPDATE g_stored SET a = 3;
+DELETE FROM g_stored;
+UPDATE g_key SET v = 1 WHERE a = 1;
+DELETE FROM g_key;
+INSERT INTO g_virtual (id, a) VALUES (1, 1);
+UPDATE g_virtual SET a = 2;
+DELETE FROM g_virtual;
+INSERT INTO g_not_valid VALUES (1, 2);
+DELETE FROM g_not_valid;
+-- settle
+
+-- ---- partitions by themselves ----
+
+ALTER PUBLICATION everything SET (publish_via_partition_root = false);
+-- settle
+INSERT INTO p_range VALUES (11, '2025-06-01', 'a'), (12, '2026-06-01', 'b'), (13, '2030-01-01', 'c');
+UPDATE p_range SET v = 'y';
+UPDATE p_range SET at = '2026-07-01' WHERE id = 11;
+UPDATE p_list SET v = 5;
+INSERT INTO p_list VALUES (20, 'eu', 1);
+DELETE FROM p_range;
+TRUNCATE p_range;
+TRUNCATE p_range_2026, p_list;
 -- settle

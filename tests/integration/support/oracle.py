@@ -195,6 +195,8 @@ def shape(records, prefix):
 
 
 def leaves(value, path=""):
+    if isinstance(value, list) and value and all(isinstance(part, dict) and "field" in part for part in value):
+        value = {part["field"]: part for part in value}  # fields of a schema
     if isinstance(value, dict):
         for name, part in value.items():
             yield from leaves(part, f"{path}.{name}")
@@ -301,13 +303,15 @@ class Stand:
         """Of the mode: Debezium's, Freshet's."""
         return self._modes[name][1:]
 
-    def add_connector(self, prefix, settings):
+    def add_connector(self, prefix, settings, wait=True):
         """Another connector in the oracle's own process: a JVM takes longer to start than all the rest."""
         url = f"http://127.0.0.1:{self._oracle.rest}/connectors"
         config = requests.get(f"{url}/oracle/config", timeout=10).json()
         config.update({"name": prefix, "topic.prefix": prefix, "slot.name": f"{prefix}_slot",
                        "publication.name": f"{prefix}_publication", **settings})
         requests.put(f"{url}/{prefix}/config", json=config, timeout=30).raise_for_status()
+        if not wait:
+            return
 
         def streams():
             return any(s["slot_name"] == f"{prefix}_slot" and s["active"] for s in self.db.slots())

@@ -1,6 +1,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -14,6 +15,7 @@ static const char *const tables[] = {
     "CREATE SCHEMA sales",
     "CREATE DOMAIN amount AS numeric(10,2) CHECK (VALUE >= 0)",
     "CREATE DOMAIN price AS amount",
+    "CREATE DOMAIN there AS int NOT NULL",
     "CREATE TYPE mood AS ENUM ('sad', 'happy')",
     "CREATE TYPE pair AS (a int, b text)",
     "CREATE TABLE plain (id bigint PRIMARY KEY, email varchar(20) UNIQUE NOT NULL, p price, "
@@ -21,7 +23,7 @@ static const char *const tables[] = {
     "g int GENERATED ALWAYS AS (d * 2) STORED)",
     "ALTER TABLE plain DROP COLUMN gone",
     "CREATE TABLE sales.\"Mixed \"\"Case\"\"\" (b int, a text, c int, PRIMARY KEY (c, a))",
-    "CREATE TABLE keyless (a int)",
+    "CREATE TABLE keyless (a int, t there)",
     "CREATE TABLE keyless_full (a int)",
     "ALTER TABLE keyless_full REPLICA IDENTITY FULL",
     "CREATE TABLE nothing (id int PRIMARY KEY)",
@@ -104,6 +106,23 @@ static void partitions_temporary_and_system_tables_are_left_out(void **state) {
     catalog_destroy(&catalog);
 }
 
+static void one_table_alone_may_be_a_partition(void **state) {
+    if (!*state) skip();
+    PGresult *rows = PQexec(*state, "SELECT 'parts_1'::regclass::oid");
+    uint32_t oid = (uint32_t)strtoul(PQgetvalue(rows, 0, 0), NULL, 10);
+    PQclear(rows);
+    struct error err;
+    struct catalog *catalog = catalog_load_table(*state, oid, &err);
+    if (!catalog) fail_msg("%s", err.message);
+    assert_int_equal(catalog->n_tables, 1);
+    assert_string_equal(catalog->tables[0].name, "parts_1");
+    assert_true(catalog->tables[0].primary_key->usable_as_key);
+    catalog_destroy(&catalog);
+    catalog = catalog_load_table(*state, 1, &err);
+    assert_int_equal(catalog->n_tables, 0);
+    catalog_destroy(&catalog);
+}
+
 static void columns_tell_their_types_down_to_the_base_of_a_domain(void **state) {
     struct catalog *catalog = load(state);
     const struct catalog_table *table = find(catalog, "public", "plain");
@@ -122,6 +141,8 @@ static void columns_tell_their_types_down_to_the_base_of_a_domain(void **state) 
     assert_string_equal(column(table, "d")->default_sql, "7");
     assert_true(column(table, "g")->generated);
     assert_null(column(table, "g")->default_sql);
+    assert_false(column(find(catalog, "public", "keyless"), "a")->not_null);
+    assert_true(column(find(catalog, "public", "keyless"), "t")->not_null);
     catalog_destroy(&catalog);
 }
 
@@ -246,6 +267,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tables_are_sorted_and_found_both_ways),
         cmocka_unit_test(partitions_temporary_and_system_tables_are_left_out),
+        cmocka_unit_test(one_table_alone_may_be_a_partition),
         cmocka_unit_test(columns_tell_their_types_down_to_the_base_of_a_domain),
         cmocka_unit_test(a_composite_key_keeps_the_order_of_the_index),
         cmocka_unit_test(only_tables_whose_identity_is_in_force_are_publishable),

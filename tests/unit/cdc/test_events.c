@@ -259,17 +259,18 @@ static void what_only_the_catalog_tells_is_told_apart(void **state) {
 
 static void without_a_primary_key_the_first_unique_index_that_is_never_null(void **state) {
     struct catalog_index indexes[] = {
-        {.usable_as_key = true, .n_columns = 1, .columns = nullable_columns},
-        {.usable_as_key = false, .n_columns = 2, .columns = key_columns},
-        {.usable_as_key = true, .n_columns = 1, .columns = unique_columns}};
+        {.name = "a", .usable_as_key = true, .n_columns = 1, .columns = nullable_columns},
+        {.name = "b", .usable_as_key = false, .n_columns = 2, .columns = key_columns},
+        {.name = "d", .usable_as_key = true, .n_columns = 2, .columns = key_columns},
+        {.name = "c", .usable_as_key = true, .n_columns = 1, .columns = unique_columns}};
     struct catalog_table catalog = {.replica_identity = 'f',
                                     .n_columns = 4,
                                     .columns = catalog_columns,
-                                    .n_indexes = 3,
+                                    .n_indexes = 4,
                                     .indexes = indexes};
     struct relation full = relation;
     full.replica_identity = 'f';
-    check_key_of(*state, &full, &catalog, NULL, "{\"n\":5}");
+    check_key_of(*state, &full, &catalog, NULL, "{\"n\":5}"); /* by name */
     catalog.n_indexes = 2;
     check_key_of(*state, &full, &catalog, NULL, "");
 }
