@@ -261,12 +261,10 @@ static bool create_source(struct connector *connector, const struct connector_co
         if (connector->query_source)
             connector->source = query_source_as_source(connector->query_source);
     } else {
-        connector->table_source =
-            table_source_create(&(struct table_source_config){.database = database,
-                                                              .table = config->table,
-                                                              .routing = config->routing,
-                                                              .document = config->document},
-                                err);
+        connector->table_source = table_source_create(
+            &(struct table_source_config){
+                .database = database, .table = config->table, .parts = table_parts_of(config)},
+            err);
         if (connector->table_source)
             connector->source = table_source_as_source(connector->table_source);
     }

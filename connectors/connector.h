@@ -10,6 +10,7 @@
 #define FRESHET_CONNECTORS_CONNECTOR_H
 
 #include <jansson.h>
+#include <libpq-fe.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -35,6 +36,7 @@ struct connector_query {
     const struct connector_dependency *dependencies;
 };
 
+struct catalog;
 struct catalog_table; /* base/catalog.h */
 
 /* Of a table of counts and sums: a column, and what is in it (view/aggregate_source.h). */
@@ -43,11 +45,15 @@ struct connector_aggregate {
     const char *what;
 };
 
+struct shape_choice; /* connectors/shape.h */
+
 struct connector_config {
     const char *name; /* unique; letters, digits, - and _ */
     const char *type; /* a row of the registry: "opensearch" */
     const char *database_url;
-    const char *table; /* "public.users" */
+    const char *table;                  /* "public.users" */
+    const struct shape_choice *columns; /* of the table; none: all, as they are */
+    uint32_t n_columns;
     const char *query_name;
     const struct connector_query *query;          /* in place of the table; NULL: none */
     const struct connector_aggregate *aggregates; /* view: of the table; none: its rows */
@@ -165,9 +171,17 @@ json_t *connector_verification(struct connector *connector, uint64_t id);
  * be told which). */
 bool connector_check(const struct connector_config *config, const char **option,
                      struct error *err) MUST_CHECK;
-/* The same of the table that it follows. */
+/* The same of the table that it follows. *entry: where the option is a map, the one that is wrong; NULL: none, or no map. */
 bool connector_fits(const struct connector_config *config, const struct catalog_table *table,
-                    const char **option, struct error *err) MUST_CHECK;
+                    const char **option, const char **entry, struct error *err) MUST_CHECK;
+/* The same of its query, which PostgreSQL prepares; and of its materialized views. */
+bool connector_query_fits(const struct connector_config *config, const struct catalog *catalog,
+                          PGconn *conn, const char **option, struct error *err) MUST_CHECK;
+bool connector_views_fit(const struct connector_config *config, PGconn *conn,
+                         struct error *err) MUST_CHECK;
+/* The same of the topic that it reads, and its group. */
+bool connector_topic_probe(const struct connector_config *config, struct log *log,
+                           struct error *err) MUST_CHECK;
 /* Of a type that can tell: the same of what it is connected to, which is not changed. `table`: NULL: not known. */
 bool connector_has_probe(const char *type);
 bool connector_probe(const struct connector_config *config, const struct catalog_table *table,

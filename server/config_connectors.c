@@ -119,12 +119,20 @@ static void check_query(const struct connector_check *c) {
 
 static void check_source(const struct connector_check *c) {
     const struct connector_config *connector = c->connector;
+    if (connector->n_columns == 0 && said(c, "columns") != NULL)
+        wrong(c, "columns", "names no column");
+    if (connector->n_views && said(c, "columns") != NULL)
+        wrong(c, "columns", "are of a table, not of views");
     if (connector->n_views && (connector->table || connector->query_name))
         wrong(c, "views", "are the source: there can be no table and no query");
     else if (connector->n_views)
         return;
     else if (connector->table && connector->query_name)
         wrong(c, "query", "and table are both set: the source is the one or the other");
+    else if (connector->n_columns && connector->n_aggregates)
+        wrong(c, "columns", "and aggregate are both set: an aggregate names its columns itself");
+    else if (connector->query_name && said(c, "columns") != NULL)
+        wrong(c, "columns", "are of a table: a query's SQL chooses its own");
     else if (connector->query_name && connector->n_aggregates)
         wrong(c, "aggregate", "is of a table, not of a query");
     else if (connector->query_name)
@@ -284,10 +292,12 @@ static const struct catalog_table *find_table(const struct catalog *catalog, con
 /* The columns that the configuration names, and what they are wanted for. */
 static void verify_columns(const struct connector_check *c, const struct catalog_table *table) {
     const char *option;
+    const char *entry;
     struct error err;
-    bool names_some = c->connector->routing || c->connector->document;
-    if (names_some && !connector_fits(c->connector, table, &option, &err))
-        wrong(c, option, "%s", err.message);
+    if (connector_fits(c->connector, table, &option, &entry, &err)) return;
+    char *field = entry ? mem_printf("%s.%s", option, entry) : mem_strdup(option);
+    wrong(c, field, "%s", err.message);
+    mem_free(field);
 }
 
 uint32_t config_slot_connectors(const struct config *config) {

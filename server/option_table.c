@@ -183,6 +183,11 @@ static const struct option connector_options[] = {
      .help = "What it writes to."},
     {"table", STRING, IN(connector_config, table),
      .help = "`schema.table`, the source; this or `query`."},
+    {"columns", OPTION_PAIRS, IN(connector_config, columns),
+     .count_offset = offsetof(struct connector_config, n_columns), .count_size = sizeof(uint32_t),
+     .names = true, .shown = "all, as they are",
+     .help = "Those columns of the `table` that the target is given, some under other names there: "
+             "`[id, name, {email: mail}]`. The key's are among them."},
     {"query", STRING, IN(connector_config, query_name),
      .help = "The name of one of `cache.queries`, whose results are the source: those of each key, "
              "by its SQL. What changes them is told by `depends_on`."},
