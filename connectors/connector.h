@@ -182,10 +182,12 @@ bool connector_views_fit(const struct connector_config *config, PGconn *conn,
 /* The same of the topic that it reads, and its group. */
 bool connector_topic_probe(const struct connector_config *config, struct log *log,
                            struct error *err) MUST_CHECK;
-/* Of a type that can tell: the same of what it is connected to, which is not changed. `table`: NULL: not known. */
+/* Of a type that can tell: the same of what it is connected to, which is not changed. `table`, `catalog` and
+ * `conn`, to the source's database: NULL: not known. */
 bool connector_has_probe(const char *type);
-bool connector_probe(const struct connector_config *config, const struct catalog_table *table,
-                     const char **option, struct error *err) MUST_CHECK;
+bool connector_probe(const struct connector_config *config, const struct catalog *catalog,
+                     const struct catalog_table *table, PGconn *conn, const char **option,
+                     struct error *err) MUST_CHECK;
 /* For /status: a new reference for the caller. Any thread. */
 json_t *connector_status(struct connector *connector);
 

@@ -81,16 +81,21 @@ bool connector_query_fits(const struct connector_config *config, const struct ca
     return fits;
 }
 
+/* PostgreSQL 17 and newer can grant MAINTAIN to others. */
+static bool may_refresh(const struct matview *view, PGconn *conn) {
+    return view->owned || PQserverVersion(conn) >= 170000;
+}
+
 bool connector_views_fit(const struct connector_config *config, PGconn *conn, struct error *err) {
     struct matviews *views = matviews_load(conn, config->n_views, config->views, err);
     bool fits = views != NULL;
     for (uint32_t i = 0; fits && i < views->n; i++) {
         const struct matview *view = &views->views[i];
-        fits = view->concurrent ||
-               error_set(err, ERROR_CONFIG, false,
-                         "materialized view %s has no unique index, which REFRESH ... CONCURRENTLY "
-                         "wants",
-                         view->qualified);
+        fits = may_refresh(view, conn) ||
+               error_set(err, ERROR_REFUSED, false,
+                         "materialized view %s: its owner alone may refresh it, and role \"%s\" "
+                         "is none of that",
+                         view->qualified, PQuser(conn));
     }
     matviews_destroy(&views);
     return fits;
@@ -98,17 +103,28 @@ bool connector_views_fit(const struct connector_config *config, PGconn *conn, st
 
 /* ---- what is outside the database ---- */
 
-bool connector_probe(const struct connector_config *config, const struct catalog_table *table,
-                     const char **option, struct error *err) {
+/* NULL: not known. Why not, others tell. */
+static struct shape *shape_of_source(const struct connector_config *config,
+                                     const struct catalog *catalog,
+                                     const struct catalog_table *table, PGconn *conn) {
+    struct error ignored;
+    struct table_parts parts = table_parts_of(config);
+    uint32_t choice;
+    if (table && !config->n_aggregates) return table_source_shape(table, &parts, &choice, &ignored);
+    if (!config->query || !catalog || !conn) return NULL;
+    struct query_plan *plan = query_plan_create(config->query, catalog, conn, &ignored);
+    struct shape *shape = plan ? shape_acquire(plan->shape) : NULL;
+    query_plan_release(&plan);
+    return shape;
+}
+
+bool connector_probe(const struct connector_config *config, const struct catalog *catalog,
+                     const struct catalog_table *table, PGconn *conn, const char **option,
+                     struct error *err) {
     const struct sink_type *type = registry_find(config->type);
     *option = NULL;
     if (!type || !type->probe) return true;
-    struct error ignored; /* connector_fits tells it */
-    struct table_parts parts = table_parts_of(config);
-    uint32_t choice;
-    struct shape *shape = table && !config->n_aggregates
-                              ? table_source_shape(table, &parts, &choice, &ignored)
-                              : NULL;
+    struct shape *shape = shape_of_source(config, catalog, table, conn);
     bool fits = type->probe(config, shape, option, err);
     shape_release(&shape);
     return fits;

@@ -13,7 +13,9 @@ static bool find_topic(rd_kafka_t *consumer, const char *name, struct error *err
     if (!code && metadata->topic_cnt == 1) code = metadata->topics[0].err;
     if (metadata) rd_kafka_metadata_destroy(metadata);
     if (topic) rd_kafka_topic_destroy(topic);
-    return !code || kafka_error_code(err, code, name);
+    kafka_error_code(err, code, name);
+    if (code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) err->code = ERROR_NOT_FOUND;
+    return !code;
 }
 
 /* Whoever may not join the group may not ask for its offsets either. */
@@ -37,5 +39,11 @@ bool topic_probe(const struct kafka_config *kafka, const char *topic, const char
     if (!consumer) return false;
     bool fits = find_topic(consumer, topic, err) && ask_group(consumer, topic, group, err);
     rd_kafka_destroy(consumer);
+    /* Why the brokers do not answer, if it is that. */
+    struct kafka_probe probe;
+    struct error cause;
+    if (!fits && err->code != ERROR_NOT_FOUND && err->code != ERROR_REFUSED &&
+        !kafka_probe(kafka, ASK_TIMEOUT_MS, log, &probe, &cause))
+        *err = cause;
     return fits;
 }

@@ -246,6 +246,7 @@ void config_check_connectors(struct config *config, struct mistakes *mistakes) {
         check_connector(&check);
         check_unique(&check);
     }
+    config_check_rings(config, mistakes);
 }
 
 /* ---- what depends on the database ---- */

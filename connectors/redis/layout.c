@@ -203,6 +203,13 @@ static void append_escaped(struct buf *out, struct slice text) {
     }
 }
 
+void layout_example(const struct layout *layout, struct buf *out) {
+    for (uint32_t i = 0; i < layout->key.n; i++) {
+        buf_append_slice(out, layout->key.parts[i].literal);
+        if (layout->key.parts[i].column.data) buf_append_char(out, '0');
+    }
+}
+
 static bool render(const struct pattern *pattern, const struct value *row, struct buf *out) {
     for (uint32_t i = 0; i < pattern->n; i++) {
         const struct part *part = &pattern->parts[i];

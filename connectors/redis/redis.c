@@ -9,6 +9,7 @@
 #include "connectors/redis/ledger.h"
 #include "connectors/redis/link.h"
 #include "connectors/redis/plan.h"
+#include "connectors/redis/rights.h"
 
 struct sink {
     struct log *log;
@@ -74,11 +75,13 @@ static bool redis_check(const struct connector_config *config, const char **opti
 }
 
 /* Reads what `open` reads: a cluster, no rights, and somebody else's key there are told. */
-static bool look_at_server(const struct connector_config *config, struct error *err) {
+static bool look_at_server(const struct connector_config *config, const struct layout *layout,
+                           struct error *err) {
     struct link *link = make_link(config, NULL, err);
     struct ledger *ledger = link ? ledger_create(config->name, false, link, NULL) : NULL;
     struct ledger_state state;
-    bool answers = ledger && ledger_open(ledger, "", &state, err);
+    bool answers = ledger && ledger_open(ledger, "", &state, err) &&
+                   rights_look(link, config->name, layout, config->ttl_ms > 0, err);
     ledger_destroy(&ledger);
     link_destroy(&link);
     return answers;
@@ -104,8 +107,12 @@ static bool redis_fits(const struct connector_config *config, const struct shape
 static bool redis_probe(const struct connector_config *config, const struct shape *shape,
                         const char **option, struct error *err) {
     (void)shape;
-    *option = "url";
-    return look_at_server(config, err);
+    *option = "key";
+    struct layout *layout = make_layout(config, err);
+    if (layout) *option = "url";
+    bool fits = layout && look_at_server(config, layout, err);
+    layout_destroy(&layout);
+    return fits;
 }
 
 static void redis_destroy(struct sink **sink) {
