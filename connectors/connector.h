@@ -67,9 +67,9 @@ struct connector_config {
     const char *index; /* default: the table's name */
     const char *into;  /* view: "public.users_copy" */
     enum connector_from { CONNECTOR_FROM_SLOT, CONNECTOR_FROM_KAFKA } from;
-    const char *topic; /* from kafka */
-    const char *group; /* default: freshet_<name> */
-    const struct kafka_config *kafka;
+    const char *topic;                /* from kafka */
+    const char *group;                /* default: freshet_<name> */
+    const struct kafka_config *kafka; /* from kafka, or with a topic of dead letters */
     struct topic_format format;
     const char *slot;        /* default: freshet_<name> with - as _ */
     const char *publication; /* default: the same */
@@ -95,7 +95,8 @@ struct connector_config {
     const char *key_file;         /* its key; NULL: in the same file */
     const char *user;
     const char *password;
-    const char *state_dir; /* positions and dead letters */
+    const char *state_dir;         /* positions and dead letters */
+    const char *dead_letter_topic; /* in place of a file there; NULL: none */
     /* Fills a new target beside the one that is served under the same name: see server/rebuilding.h. */
     bool rebuild;
     uint64_t batch_bytes;

@@ -13,6 +13,7 @@
 #include "connectors/backoff.h"
 #include "connectors/batch.h"
 #include "connectors/deadletter.h"
+#include "connectors/letter_topic.h"
 #include "connectors/registry.h"
 #include "connectors/sink.h"
 
@@ -185,6 +186,11 @@ bool connector_replay(const struct connector_config *config, const char *archive
     replay.sink =
         type->ops.create(config, &(struct sink_deps){.log = deps->log, .stop = &never}, err);
     if (replay.sink) replay.letters = deadletters_create(path, DEADLETTER_FILE_MAX, err);
+    struct letter_topic *topic = letter_topic_of(config, deps->log, &never);
+    if (replay.letters)
+        deadletters_to_topic(replay.letters, &topic);
+    else
+        letter_topic_destroy(&topic);
     bool ok = replay.letters && run(&replay, archive, err);
     mem_free(path);
     batch_destroy(&replay.batch);

@@ -2,7 +2,7 @@
 
 #include <librdkafka/rdkafka.h>
 
-enum { ASK_TIMEOUT_MS = 10 * 1000 };
+enum { ASK_TIMEOUT_MS = 5 * 1000, CAUSE_TIMEOUT_MS = 2 * 1000 };
 
 static bool find_topic(rd_kafka_t *consumer, const char *name, struct error *err) {
     const struct rd_kafka_metadata *metadata = NULL;
@@ -43,7 +43,7 @@ bool topic_probe(const struct kafka_config *kafka, const char *topic, const char
     struct kafka_probe probe;
     struct error cause;
     if (!fits && err->code != ERROR_NOT_FOUND && err->code != ERROR_REFUSED &&
-        !kafka_probe(kafka, ASK_TIMEOUT_MS, log, &probe, &cause))
+        !kafka_probe(kafka, CAUSE_TIMEOUT_MS, log, &probe, &cause))
         *err = cause;
     return fits;
 }

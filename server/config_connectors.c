@@ -180,6 +180,8 @@ static void check_from(const struct connector_check *c) {
             wrong(c, of_one[i].option, "is no option of from: %s",
                   from == CONNECTOR_FROM_KAFKA ? "kafka" : "slot");
     }
+    if (c->connector->dead_letter_topic && !c->config->cdc.kafka.brokers)
+        wrong(c, "dead_letter_topic", "is set, and cdc.kafka.brokers is not");
     if (from != CONNECTOR_FROM_KAFKA) return;
     const char *encoding = c->config->cdc.format.encoding;
     if (!c->config->cdc.kafka.brokers)
@@ -191,8 +193,9 @@ static void check_from(const struct connector_check *c) {
 }
 
 static void finish_kafka(struct config *config, struct connector_config *connector) {
-    if (connector->from != CONNECTOR_FROM_KAFKA) return;
     const struct publisher_config *cdc = &config->cdc;
+    if (connector->dead_letter_topic) connector->kafka = &cdc->kafka;
+    if (connector->from != CONNECTOR_FROM_KAFKA) return;
     connector->kafka = &cdc->kafka;
     connector->format = (struct topic_format){.decimals = (enum topic_decimals)cdc->format.decimals,
                                               .times = (enum topic_times)cdc->format.times,

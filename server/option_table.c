@@ -274,6 +274,10 @@ static const struct option connector_options[] = {
              "is compacted, or keeps all records."},
     {"group", STRING, IN(connector_config, group), .shown = "`freshet_NAME`",
      .help = "With `from: kafka`: the consumer group."},
+    {"dead_letter_topic", STRING, IN(connector_config, dead_letter_topic),
+     .shown = "none: `state_dir/NAME.deadletters.jsonl`",
+     .help = "A topic of the brokers of `cdc.kafka` that dead letters go to, in place of a file; "
+             "made if absent. Several connectors may share it."},
     {"slot", STRING, IN(connector_config, slot), .shown = "`freshet_NAME`",
      .help = "Its replication slot: lower-case letters, digits and `_`."},
     {"publication", STRING, IN(connector_config, publication), .shown = "`freshet_NAME`",
