@@ -18,6 +18,7 @@
 #include "base/kafka.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "connectors/choice.h"
 #include "connectors/topic_row.h"
 
 /* A named query of the configuration, of which a connector keeps the results. */
@@ -44,8 +45,6 @@ struct connector_aggregate {
     const char *name;
     const char *what;
 };
-
-struct shape_choice; /* connectors/shape.h */
 
 struct connector_config {
     const char *name; /* unique; letters, digits, - and _ */

@@ -14,6 +14,7 @@
 #include "base/buf.h"
 #include "base/change.h"
 #include "base/error.h"
+#include "connectors/choice.h"
 
 /* What a column's text stands for, as far as sinks care. */
 enum value_class {
@@ -64,12 +65,6 @@ struct shape {
     /* Of chosen columns (shape_choose): where each stands in the rows that are chosen from; NULL: those are these. */
     const uint16_t *places;
     uint64_t chosen; /* another choice has another one; 0: none */
-};
-
-/* A column that a sink is given, and what it is called there. */
-struct shape_choice {
-    const char *column;
-    const char *name;
 };
 
 /* Copies everything. One reference is the caller's. */

@@ -195,6 +195,11 @@ static void apply_names(const struct layer *layer, const struct option *option, 
     for (const struct yaml_node *child = node->first; child; child = child->next) {
         const char *where = place(layer, child->line, child->column);
         bool renames = child->type == YAML_MAP && child->n_children == 1;
+        if (child->type != YAML_SCALAR && !renames) {
+            mistakes_add(layer->mistakes, where, path, "is %s, write NAME or {NAME: OTHER}",
+                         yaml_type_name(child));
+            continue;
+        }
         const char *name = renames ? child->first->key : scalar_text(layer, option, path, child);
         if (!name) continue;
         char *at = mem_printf("%s.%s", path, name);
@@ -506,18 +511,19 @@ bool layer_file(const struct layer *layer, const char *text, size_t len) {
 }
 
 /* A structure given on the command line or in the environment is YAML too: '[{name: ...}]'. */
-static void apply_yaml(const struct layer *layer, const struct option *option, const char *text) {
+static void apply_yaml(const struct layer *layer, const struct option *option, void *base,
+                       const char *path, const char *text) {
     struct yaml_fault fault;
     const struct yaml_node *root = yaml_parse(text, strlen(text), arena_of(layer), &fault);
-    if (root) apply(layer, option, layer->config, option->path, root);
-    if (fault.found) mistakes_add(layer->mistakes, layer->name, option->path, "%s", fault.text);
+    if (root) apply(layer, option, base, path, root);
+    if (fault.found) mistakes_add(layer->mistakes, layer->name, path, "%s", fault.text);
 }
 
 static void apply_text(const struct layer *layer, const struct option *option, void *base,
                        const char *path, const char *text) {
     bool is_yaml = option_is_structured(option) || (option_is_list(option) && *text == '[');
     if (is_yaml) {
-        apply_yaml(layer, option, text);
+        apply_yaml(layer, option, base, path, text);
         return;
     }
     struct yaml_node scalar = {.type = YAML_SCALAR, .text = text};

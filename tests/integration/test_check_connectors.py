@@ -236,3 +236,17 @@ def test_a_topic_and_brokers(check, db, kafka):
     assert "there is no topic nothing-there.public.users yet" in result[1], result[1]
     away = check(one, cdc={"kafka": {"brokers": f"127.0.0.1:{free_port()}"}})
     found(away, 0, "from", "Kafka")
+
+
+def test_rights_to_a_topic_and_its_group(check, db, kafka, unique):
+    db.execute(TABLES)
+    kafka.create_topic(f"{unique}.public.users")
+    brokers, properties = kafka.door("plain")
+    one = connector(**{"from": "kafka", "group": unique})
+    cdc = {"kafka": {"brokers": brokers, "properties": properties}, "prefix": unique}
+    kafka.allow("plain", "topic", f"{unique}.", "READ", "DESCRIBE")
+    found(check(one, cdc=cdc), 0, "from", "GROUP_AUTHORIZATION_FAILED")
+    kafka.allow("plain", "group", unique, "READ")
+    assert f"topic {unique}.public.users can be read" in check(one, cdc=cdc)[1]
+    kafka.deny("plain", "topic", f"{unique}.", "READ", "DESCRIBE")
+    found(check(one, cdc=cdc), 0, "from", "TOPIC_AUTHORIZATION_FAILED")

@@ -4,6 +4,8 @@ import json
 
 import pytest
 from test_connector_kafka import group  # noqa: F401: a fixture
+from test_opensearch import connect  # noqa: F401: a fixture
+from test_rebuild import rebuild
 from test_redis_connector import contents
 from test_verify_connector import verify  # noqa: F401: a fixture
 from test_view import rows, view  # noqa: F401: a fixture
@@ -89,6 +91,28 @@ def test_a_view_table_has_them_under_their_types(db, view):
     types = rows(db, "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = 'copy'")
     assert dict(types) == {"note": "text", "user_id": "bigint", "mail": "text"}
     assert copy.letters() == []
+
+
+def test_an_index_is_rebuilt_with_them(db, connect, opensearch, wait_until, verify):
+    db.execute(USERS)
+    db.execute(FILL)
+    search = connect(columns=["id", {"name": "title"}], rebuild_grace="500ms")
+
+    def is_equal():
+        assert search.documents() == {str(row["id"]): row for row in db.rows("SELECT id, name AS title FROM users")}
+        return True
+
+    try:
+        wait_until(is_equal, 30, "the load has the columns", 0.1)
+        fields = opensearch.call("GET", f"/{search.index}/_mapping")[search.index]["mappings"]["properties"]
+        assert fields.keys() == {"id", "title"}
+        rebuild(search)
+        db.execute("UPDATE users SET name = 'other' WHERE id = 30")
+        wait_until(is_equal, 30, "and the new index", 0.1)
+        verdict = verify(search)
+        assert (verdict.code, verdict.found) == (0, {}), verdict.text
+    finally:
+        opensearch.delete_index(f"{search.index}-1")
 
 
 def test_from_kafka_they_are_the_same(db, group, redis_server, wait_until):
