@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "connectors/deadletter.h"
 #include "connectors/figures.h"
+#include "connectors/letter_topic.h"
 #include "connectors/position.h"
 #include "connectors/query_source.h"
 #include "connectors/refresh/refresh_source.h"
@@ -40,6 +41,7 @@ struct connector {
     char *table;
     char *index;
     char *letters_path;
+    char *letters_topic; /* NULL: none */
     char *position_path;
     char *paused_path; /* a file that is there while it is paused */
     uint64_t max_retained_wal;
@@ -261,12 +263,10 @@ static bool create_source(struct connector *connector, const struct connector_co
         if (connector->query_source)
             connector->source = query_source_as_source(connector->query_source);
     } else {
-        connector->table_source =
-            table_source_create(&(struct table_source_config){.database = database,
-                                                              .table = config->table,
-                                                              .routing = config->routing,
-                                                              .document = config->document},
-                                err);
+        connector->table_source = table_source_create(
+            &(struct table_source_config){
+                .database = database, .table = config->table, .parts = table_parts_of(config)},
+            err);
         if (connector->table_source)
             connector->source = table_source_as_source(connector->table_source);
     }
@@ -274,9 +274,15 @@ static bool create_source(struct connector *connector, const struct connector_co
     return connector->source.ops != NULL;
 }
 
-static bool create_deadletters(struct connector *connector, struct error *err) {
+static bool create_deadletters(struct connector *connector, const struct connector_config *config,
+                               const struct connector_deps *deps, struct error *err) {
     connector->deadletters = deadletters_create(connector->letters_path, DEADLETTER_FILE_MAX, err);
-    return connector->deadletters != NULL;
+    if (!connector->deadletters) return false;
+    struct letter_topic *topic = letter_topic_of(config, deps->log, &connector->stop);
+    deadletters_to_topic(connector->deadletters, &topic);
+    connector->letters_topic =
+        config->dead_letter_topic ? mem_strdup(config->dead_letter_topic) : NULL;
+    return true;
 }
 
 static void create_threads_side(struct connector *connector, const struct connector_config *config,
@@ -357,7 +363,8 @@ struct connector *connector_create(const struct connector_config *config,
     connector->metrics = deps->metrics;
     if (!check_name(config, err) || !make_directory(config->state_dir, err) ||
         !create_sink(connector, config, deps, err) ||
-        !create_source(connector, config, deps, err) || !create_deadletters(connector, err) ||
+        !create_source(connector, config, deps, err) ||
+        !create_deadletters(connector, config, deps, err) ||
         !create_verifier(connector, config, deps, err)) {
         error_prefix(err, "connector %s", config->name);
         connector_destroy(&connector);
@@ -401,6 +408,7 @@ void connector_destroy(struct connector **connector) {
     mem_free(old->table);
     mem_free(old->index);
     mem_free(old->letters_path);
+    mem_free(old->letters_topic);
     mem_free(old->position_path);
     mem_free(old->paused_path);
     mem_free(old);
@@ -571,6 +579,8 @@ json_t *connector_status(struct connector *connector) {
         json_object_set_new(status, fields[i].name, fields[i].value);
     if (connector->topic_feed)
         json_object_set_new(status, "group", topic_feed_status(connector->topic_feed));
+    if (connector->letters_topic)
+        json_object_set_new(status, "dead_letter_topic", json_string(connector->letters_topic));
     json_t *verification = verifier_status(connector->verifier, 0, false);
     if (verification) json_object_set_new(status, "verification", verification);
     return status;

@@ -10,6 +10,7 @@
 #define FRESHET_CONNECTORS_CONNECTOR_H
 
 #include <jansson.h>
+#include <libpq-fe.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -17,6 +18,7 @@
 #include "base/kafka.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "connectors/choice.h"
 #include "connectors/topic_row.h"
 
 /* A named query of the configuration, of which a connector keeps the results. */
@@ -35,6 +37,7 @@ struct connector_query {
     const struct connector_dependency *dependencies;
 };
 
+struct catalog;
 struct catalog_table; /* base/catalog.h */
 
 /* Of a table of counts and sums: a column, and what is in it (view/aggregate_source.h). */
@@ -47,7 +50,9 @@ struct connector_config {
     const char *name; /* unique; letters, digits, - and _ */
     const char *type; /* a row of the registry: "opensearch" */
     const char *database_url;
-    const char *table; /* "public.users" */
+    const char *table;                  /* "public.users" */
+    const struct shape_choice *columns; /* of the table; none: all, as they are */
+    uint32_t n_columns;
     const char *query_name;
     const struct connector_query *query;          /* in place of the table; NULL: none */
     const struct connector_aggregate *aggregates; /* view: of the table; none: its rows */
@@ -61,9 +66,9 @@ struct connector_config {
     const char *index; /* default: the table's name */
     const char *into;  /* view: "public.users_copy" */
     enum connector_from { CONNECTOR_FROM_SLOT, CONNECTOR_FROM_KAFKA } from;
-    const char *topic; /* from kafka */
-    const char *group; /* default: freshet_<name> */
-    const struct kafka_config *kafka;
+    const char *topic;                /* from kafka */
+    const char *group;                /* default: freshet_<name> */
+    const struct kafka_config *kafka; /* from kafka, or with a topic of dead letters */
     struct topic_format format;
     const char *slot;        /* default: freshet_<name> with - as _ */
     const char *publication; /* default: the same */
@@ -89,7 +94,8 @@ struct connector_config {
     const char *key_file;         /* its key; NULL: in the same file */
     const char *user;
     const char *password;
-    const char *state_dir; /* positions and dead letters */
+    const char *state_dir;         /* positions and dead letters */
+    const char *dead_letter_topic; /* in place of a file there; NULL: none */
     /* Fills a new target beside the one that is served under the same name: see server/rebuilding.h. */
     bool rebuild;
     uint64_t batch_bytes;
@@ -165,13 +171,23 @@ json_t *connector_verification(struct connector *connector, uint64_t id);
  * be told which). */
 bool connector_check(const struct connector_config *config, const char **option,
                      struct error *err) MUST_CHECK;
-/* The same of the table that it follows. */
+/* The same of the table that it follows. *entry: where the option is a map, the one that is wrong; NULL: none, or no map. */
 bool connector_fits(const struct connector_config *config, const struct catalog_table *table,
-                    const char **option, struct error *err) MUST_CHECK;
-/* Of a type that can tell: the same of what it is connected to, which is not changed. `table`: NULL: not known. */
+                    const char **option, const char **entry, struct error *err) MUST_CHECK;
+/* The same of its query, which PostgreSQL prepares; and of its materialized views. */
+bool connector_query_fits(const struct connector_config *config, const struct catalog *catalog,
+                          PGconn *conn, const char **option, struct error *err) MUST_CHECK;
+bool connector_views_fit(const struct connector_config *config, PGconn *conn,
+                         struct error *err) MUST_CHECK;
+/* The same of the topic that it reads, and its group. */
+bool connector_topic_probe(const struct connector_config *config, struct log *log,
+                           struct error *err) MUST_CHECK;
+/* Of a type that can tell: the same of what it is connected to, which is not changed. `table`, `catalog` and
+ * `conn`, to the source's database: NULL: not known. */
 bool connector_has_probe(const char *type);
-bool connector_probe(const struct connector_config *config, const struct catalog_table *table,
-                     const char **option, struct error *err) MUST_CHECK;
+bool connector_probe(const struct connector_config *config, const struct catalog *catalog,
+                     const struct catalog_table *table, PGconn *conn, const char **option,
+                     struct error *err) MUST_CHECK;
 /* For /status: a new reference for the caller. Any thread. */
 json_t *connector_status(struct connector *connector);
 

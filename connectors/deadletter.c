@@ -13,12 +13,14 @@
 #include "base/lsn.h"
 #include "base/mem.h"
 #include "connectors/document.h"
+#include "connectors/letter_topic.h"
 
 struct deadletters {
     char *path;
     int fd;
     uint64_t size; /* of the file */
     uint64_t max_bytes;
+    struct letter_topic *topic; /* NULL: the file is where they go */
     struct buf pending;
 };
 
@@ -46,11 +48,17 @@ struct deadletters *deadletters_create(const char *path, uint64_t max_bytes, str
     return letters;
 }
 
+void deadletters_to_topic(struct deadletters *letters, struct letter_topic **topic) {
+    letters->topic = *topic;
+    *topic = NULL;
+}
+
 void deadletters_destroy(struct deadletters **letters) {
     struct deadletters *old = *letters;
     *letters = NULL;
     if (!old) return;
     if (old->fd >= 0) close(old->fd);
+    letter_topic_destroy(&old->topic);
     buf_deinit(&old->pending);
     mem_free(old->path);
     mem_free(old);
@@ -124,6 +132,10 @@ bool deadletters_take(struct deadletters *letters, enum deadletters_stage stage,
             if (!open_file(letters, &cause)) letters->fd = -1; /* deadletters_sync tries again */
         }
     }
+    if (stage == LETTERS_TOPIC && letters->topic) {
+        bool fetched = letter_topic_fetch(letters->topic, aside, &there, &cause);
+        if (!fetched || !there) unlink(aside); /* what it has of others' stays in the topic */
+    }
     if (there)
         *path = aside;
     else
@@ -142,6 +154,11 @@ bool deadletters_done(struct deadletters *letters, struct error *err) {
 
 bool deadletters_sync(struct deadletters *letters, struct error *err) {
     if (letters->pending.len == 0) return true;
+    if (letters->topic) {
+        bool sent = letter_topic_send(letters->topic, buf_slice(&letters->pending), err);
+        if (sent) letters->pending.len = 0;
+        return sent;
+    }
     if (letters->fd < 0 && !open_file(letters, err)) return false;
     if (letters->size && letters->size + letters->pending.len > letters->max_bytes &&
         !rotate(letters, err))

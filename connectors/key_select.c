@@ -20,7 +20,7 @@ struct selection {
 void key_select_columns(const struct shape *shape, struct buf *sql) {
     for (uint16_t i = 0; i < shape->n_keys; i++) {
         if (i) buf_append_text(sql, ", ");
-        pg_quote_ident(sql, shape->columns[shape->keys[i]].name);
+        pg_quote_ident(sql, shape->columns[shape->keys[i]].source);
     }
 }
 

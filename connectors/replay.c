@@ -13,6 +13,7 @@
 #include "connectors/backoff.h"
 #include "connectors/batch.h"
 #include "connectors/deadletter.h"
+#include "connectors/letter_topic.h"
 #include "connectors/registry.h"
 #include "connectors/sink.h"
 
@@ -30,6 +31,7 @@ struct replay {
     uint64_t system_identifier;
     bool opened;
     struct shape *shape;
+    struct value *row;   /* of its columns, where they are chosen of the archive's */
     struct batch *batch; /* NULL: none */
 };
 
@@ -120,9 +122,15 @@ static bool on_shape(void *self, struct shape *shape, struct error *err) {
     struct replay *replay = self;
     if (!apply(replay, err)) return false;
     shape_release(&replay->shape);
-    replay->shape = shape_acquire(shape);
+    const struct connector_config *config = replay->config;
+    uint32_t at;
+    replay->shape = config->n_columns
+                        ? shape_choose(shape, config->n_columns, config->columns, &at, err)
+                        : shape_acquire(shape);
+    if (!replay->shape) return error_prefix(err, "columns");
+    replay->row = mem_realloc(replay->row, (replay->shape->n_columns + 1u) * sizeof *replay->row);
     if (!replay->opened && !open_sink(replay, err)) return false;
-    return replay->ops->reshape(replay->sink, shape, err);
+    return replay->ops->reshape(replay->sink, replay->shape, err);
 }
 
 /* A load's end is told to a sink as it would be of a TRUNCATE: what is newer may well be there, of an earlier replay. */
@@ -142,10 +150,12 @@ static bool on_record(void *self, const struct record *record, struct error *err
     if (record->kind == RECORD_TRUNCATE || record->kind == RECORD_LOADED)
         return clear_older(replay, record->stamp.version, err);
     if (!replay->batch) replay->batch = batch_create(BATCH_WRITES, replay->shape, 0);
-    if (record->kind == RECORD_PUT)
-        batch_put(replay->batch, record->key, &record->stamp, record->row, NULL);
-    else
+    if (record->kind == RECORD_PUT) {
+        shape_take(replay->shape, record->row, replay->row);
+        batch_put(replay->batch, record->key, &record->stamp, replay->row, NULL);
+    } else {
         batch_remove(replay->batch, record->key, &record->stamp);
+    }
     return replay->batch->bytes < replay->config->batch_bytes || apply(replay, err);
 }
 
@@ -176,10 +186,16 @@ bool connector_replay(const struct connector_config *config, const char *archive
     replay.sink =
         type->ops.create(config, &(struct sink_deps){.log = deps->log, .stop = &never}, err);
     if (replay.sink) replay.letters = deadletters_create(path, DEADLETTER_FILE_MAX, err);
+    struct letter_topic *topic = letter_topic_of(config, deps->log, &never);
+    if (replay.letters)
+        deadletters_to_topic(replay.letters, &topic);
+    else
+        letter_topic_destroy(&topic);
     bool ok = replay.letters && run(&replay, archive, err);
     mem_free(path);
     batch_destroy(&replay.batch);
     shape_release(&replay.shape);
+    mem_free(replay.row);
     deadletters_destroy(&replay.letters);
     if (replay.sink) type->ops.destroy(&replay.sink);
     return ok;

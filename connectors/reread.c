@@ -37,8 +37,8 @@ static void compose(const struct shape *shape, const PGresult *present, struct b
     buf_append_text(sql, " AS ok");
     for (uint16_t i = 0; i < shape->n_columns; i++) {
         buf_append_text(sql, ", ");
-        if (has_column(present, shape->columns[i].name))
-            pg_quote_ident(sql, shape->columns[i].name);
+        if (has_column(present, shape->columns[i].source))
+            pg_quote_ident(sql, shape->columns[i].source);
         else
             buf_append_text(sql, "NULL");
         buf_printf(sql, " AS c%u", i);
@@ -49,7 +49,7 @@ static void compose(const struct shape *shape, const PGresult *present, struct b
     pg_quote_table(sql, shape->schema, shape->table);
     for (uint16_t i = 0; i < shape->n_keys; i++) {
         buf_append_text(sql, i ? " AND " : " WHERE ");
-        pg_quote_ident(sql, shape->columns[shape->keys[i]].name);
+        pg_quote_ident(sql, shape->columns[shape->keys[i]].source);
         buf_printf(sql, " = $%u", i + 2);
     }
     buf_append_text(sql, ") r ON true");

@@ -33,7 +33,8 @@ struct runtime {
     struct log *log;
 
     /* The feed's thread alone. */
-    struct shape *shape; /* of the relation's version below */
+    struct shape *shape;             /* of the relation's version below */
+    struct value *new_row, *old_row; /* of its columns, where they are chosen of the relation's */
     uint32_t relation_oid;
     uint32_t relation_version;
     struct batch *open; /* NULL: none */
@@ -80,6 +81,8 @@ void runtime_destroy(struct runtime **runtime) {
     shape_release(&old->shape);
     buf_deinit(&old->key);
     buf_deinit(&old->old_key);
+    mem_free(old->new_row);
+    mem_free(old->old_row);
     mem_free(old->database_url);
     mem_free(old->slot);
     mem_free(old->name);
@@ -201,7 +204,8 @@ static bool on_prepare(void *self, struct change_position *position, struct erro
     uint64_t system_identifier = 0;
     const struct source *source = &runtime->source;
     if (!source->ops->prepare(source->self, &shape, &system_identifier, err)) return false;
-    system_identifier ^= runtime->fed_by;
+    /* Positions in a topic stand beside it, and not with what tells another choice of columns. */
+    if (runtime->fed_by) system_identifier ^= runtime->fed_by ^ shape->chosen;
     bool opened = sender_open(runtime->sender, shape, system_identifier, position, err);
     shape_release(&runtime->shape);
     runtime->relation_oid = 0; /* the next relation is looked at anew */
@@ -269,6 +273,9 @@ static bool take_relation(struct runtime *runtime, const struct relation *relati
     close_batch(runtime);
     shape_release(&runtime->shape);
     runtime->shape = shape;
+    size_t row_bytes = (shape->n_columns + 1u) * sizeof(struct value);
+    runtime->new_row = mem_realloc(runtime->new_row, row_bytes);
+    runtime->old_row = mem_realloc(runtime->old_row, row_bytes);
     runtime->relation_oid = relation->oid;
     runtime->relation_version = relation->version;
     return true;
@@ -350,6 +357,14 @@ static bool take_change(struct runtime *runtime, const struct transaction *tx,
     case CHANGE_MESSAGE: return true;
     }
     ASSERT_UNREACHABLE();
+}
+
+/* A row of the relation as the sink is given it. */
+static const struct value *chosen(const struct runtime *runtime, const struct value *row,
+                                  struct value *space) {
+    if (!row || !runtime->shape->places) return row;
+    shape_take(runtime->shape, row, space);
+    return space;
 }
 
 static bool on_begin(void *self, const struct transaction *tx, struct error *err) {
@@ -448,7 +463,10 @@ static bool on_change(void *self, const struct transaction *tx, const struct cha
     if (relation->oid != runtime->relation_oid || relation->version != runtime->relation_version) {
         if (!take_relation(runtime, relation, err)) return false;
     }
-    if (!take_change(runtime, tx, change, err)) return false;
+    struct change given = *change;
+    given.new_row = chosen(runtime, change->new_row, runtime->new_row);
+    given.old_row = chosen(runtime, change->old_row, runtime->old_row);
+    if (!take_change(runtime, tx, &given, err)) return false;
     if (runtime->open && is_full(runtime, runtime->open)) close_batch(runtime);
     return true;
 }

@@ -1,6 +1,7 @@
 #include "connectors/sender.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -373,7 +374,10 @@ void sender_attached(struct sender *sender, const struct feed_identity *identity
 
 void sender_target(struct sender *sender, char *id, size_t size) {
     pthread_mutex_lock(&sender->lock);
-    snprintf(id, size, "%s", sender->target.id);
+    const struct shape *shape = sender->opened_shape;
+    int len = snprintf(id, size, "%s", sender->target.id);
+    if (shape && shape->chosen && (size_t)len < size)
+        snprintf(id + len, size - (size_t)len, "(%016" PRIx64 ")", shape->chosen);
     pthread_mutex_unlock(&sender->lock);
 }
 

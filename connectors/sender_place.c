@@ -89,8 +89,12 @@ static bool open_sink(struct sender *sender, const struct shape *shape, uint64_t
     sender->shape = NULL;
     snprintf(record->target, sizeof record->target, "%s", sender->target.id);
     name_keys(shape, record->keys, sizeof record->keys);
-    if (sender->source.ops->touch) /* its name tells what it is made by */
-        snprintf(record->table, sizeof record->table, "%s.%s", shape->schema, shape->table);
+    if (sender->source.ops->touch || shape->chosen) { /* its name tells what it is made by */
+        struct buf origin = {0};
+        shape_append_origin(shape, &origin);
+        snprintf(record->table, sizeof record->table, "%s", buf_text(&origin));
+        buf_deinit(&origin);
+    }
     if (kept_here && !resume_adopt(&resume, sender->position_path, sender->rebuilt_path,
                                    &sender->target, record, err))
         return false;

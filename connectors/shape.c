@@ -1,7 +1,9 @@
 #include "connectors/shape.h"
 
+#include <inttypes.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "base/assert.h"
 #include "base/mem.h"
@@ -68,6 +70,7 @@ struct shape *shape_create(const char *schema, const char *table, uint16_t n_col
     for (uint16_t i = 0; i < n_columns; i++) {
         own_columns[i] = columns[i];
         own_columns[i].name = mem_strdup(columns[i].name);
+        own_columns[i].source = mem_strdup(columns[i].source ? columns[i].source : columns[i].name);
         if (columns[i].type_name) own_columns[i].type_name = mem_strdup(columns[i].type_name);
     }
     uint16_t *own_keys = mem_calloc(n_keys, sizeof *own_keys);
@@ -97,6 +100,84 @@ bool shape_set_parts(struct shape *shape, const char *routing, const char *docum
     return find_column(shape, document, &shape->document) && found;
 }
 
+/* ---- chosen columns ---- */
+
+static uint64_t hash_choices(uint32_t n, const struct shape_choice *choices) {
+    uint64_t hash = 0;
+    for (uint32_t i = 0; i < n; i++) { /* with their ends: "ab", "c" is not "a", "bc" */
+        hash = XXH3_64bits_withSeed(choices[i].column, strlen(choices[i].column) + 1, hash);
+        hash = XXH3_64bits_withSeed(choices[i].name, strlen(choices[i].name) + 1, hash);
+    }
+    return hash | 1;
+}
+
+static bool check_choice(const struct shape *all, const struct shape_choice *choices, uint32_t at,
+                         int *place, struct error *err) {
+    if (!find_column(all, choices[at].column, place))
+        return error_set(err, ERROR_CONFIG, false, "there is no column \"%s\" in %s.%s",
+                         choices[at].column, all->schema, all->table);
+    for (uint32_t i = 0; i < at; i++) {
+        if (strcmp(choices[i].name, choices[at].name) == 0)
+            return error_set(err, ERROR_CONFIG, false, "two columns would be called \"%s\"",
+                             choices[at].name);
+    }
+    return true;
+}
+
+/* Where the key's columns stand among the chosen. */
+static bool choose_keys(const struct shape *all, uint32_t n, const uint16_t *places, uint16_t *keys,
+                        struct error *err) {
+    for (uint16_t k = 0; k < all->n_keys; k++) {
+        uint32_t i = 0;
+        while (i < n && places[i] != all->keys[k])
+            i++;
+        if (i == n)
+            return error_set(err, ERROR_CONFIG, false,
+                             "column \"%s\" is of the key of %s.%s, and must be among them",
+                             all->columns[all->keys[k]].name, all->schema, all->table);
+        keys[k] = (uint16_t)i;
+    }
+    return true;
+}
+
+struct shape *shape_choose(const struct shape *all, uint32_t n, const struct shape_choice *choices,
+                           uint32_t *at, struct error *err) {
+    ASSERT(!all->places && n < UINT16_MAX);
+    struct shape_column *columns = mem_calloc(n + 1, sizeof *columns);
+    uint16_t *places = mem_calloc(n + 1, sizeof *places);
+    uint16_t *keys = mem_calloc(all->n_keys, sizeof *keys);
+    bool fits = true;
+    for (*at = 0; *at < n; ++*at) {
+        int place;
+        fits = check_choice(all, choices, *at, &place, err);
+        if (!fits) break;
+        places[*at] = (uint16_t)place;
+        columns[*at] = all->columns[place];
+        columns[*at].name = choices[*at].name;
+    }
+    struct shape *shape = NULL;
+    if (fits && choose_keys(all, n, places, keys, err)) {
+        shape = shape_create(all->schema, all->table, (uint16_t)n, columns, all->n_keys, keys);
+        shape->places = places;
+        shape->chosen = hash_choices(n, choices);
+    } else {
+        mem_free(places);
+    }
+    mem_free(columns);
+    mem_free(keys);
+    return shape;
+}
+
+void shape_take(const struct shape *shape, const struct value *row, struct value *chosen) {
+    for (uint16_t i = 0; i < shape->n_columns; i++)
+        chosen[i] = row[shape->places ? shape->places[i] : i];
+}
+
+void shape_append_origin(const struct shape *shape, struct buf *out) {
+    buf_printf(out, "%s.%s", shape->schema, shape->table);
+    if (shape->chosen) buf_printf(out, "(%016" PRIx64 ")", shape->chosen);
+}
+
 struct shape *shape_acquire(struct shape *shape) {
     atomic_fetch_add_explicit(&shape->references, 1, memory_order_relaxed);
     return shape;
@@ -111,10 +192,12 @@ void shape_release(struct shape **shape) {
     if (atomic_fetch_sub_explicit(&old->references, 1, memory_order_acq_rel) > 1) return;
     for (uint16_t i = 0; i < old->n_columns; i++) {
         free_const(old->columns[i].name);
+        free_const(old->columns[i].source);
         free_const(old->columns[i].type_name);
     }
     free_const(old->columns);
     free_const(old->keys);
+    free_const(old->places);
     free_const(old->schema);
     free_const(old->table);
     mem_free(old);

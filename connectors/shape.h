@@ -13,6 +13,8 @@
 
 #include "base/buf.h"
 #include "base/change.h"
+#include "base/error.h"
+#include "connectors/choice.h"
 
 /* What a column's text stands for, as far as sinks care. */
 enum value_class {
@@ -39,6 +41,7 @@ struct shape_column {
     bool array; /* of elements of that class, in any number of dimensions */
     /* As SQL writes its type, "character varying(20)"; NULL: not known. */
     const char *type_name;
+    const char *source; /* what the table calls it; given as NULL: the same */
 };
 
 enum { SHAPE_NONE = -1 };
@@ -59,12 +62,23 @@ struct shape {
     bool deltas;
     uint16_t count; /* and this column has the number of rows: none, and the keys go */
     bool computed;  /* rows are a query's: JSON in them was made for this sink */
+    /* Of chosen columns (shape_choose): where each stands in the rows that are chosen from; NULL: those are these. */
+    const uint16_t *places;
+    uint64_t chosen; /* another choice has another one; 0: none */
 };
 
 /* Copies everything. One reference is the caller's. */
 struct shape *shape_create(const char *schema, const char *table, uint16_t n_columns,
                            const struct shape_column *columns, uint16_t n_keys,
                            const uint16_t *keys);
+/* Of these columns alone, in this order and under these names: a new reference. NULL: one is not there, two have one name, or
+ * one of the key is left out; *at is the choice that is wrong, n where it is none of them. */
+struct shape *shape_choose(const struct shape *all, uint32_t n, const struct shape_choice *choices,
+                           uint32_t *at, struct error *err);
+/* A row of `all` as one of the chosen shape, whose n_columns values `chosen` has room for; its values stay where they are. */
+void shape_take(const struct shape *shape, const struct value *row, struct value *chosen);
+/* "public.users", and which columns of it were chosen, if not all: what a position is of. Appended. */
+void shape_append_origin(const struct shape *shape, struct buf *out);
 /* Before anybody else has it: the columns of those names have these parts. NULL: none has. False: there is none such. */
 bool shape_set_parts(struct shape *shape, const char *routing, const char *document);
 struct shape *shape_acquire(struct shape *shape);

@@ -120,6 +120,9 @@ struct sink_type {
     /* Is the configuration right, as far as it can be told without connecting? Else *option is the one that is not. May be
      * NULL. */
     bool (*check)(const struct connector_config *config, const char **option, struct error *err);
+    /* The same of the rows that it would be given: no I/O. May be NULL. */
+    bool (*fits)(const struct connector_config *config, const struct shape *shape,
+                 const char **option, struct error *err);
     /* The same of what the sink is connected to, which is not changed. `shape` is the table's; NULL: not known. May be NULL. */
     bool (*probe)(const struct connector_config *config, const struct shape *shape,
                   const char **option, struct error *err);

@@ -63,7 +63,7 @@ static struct shape *narrow(const struct shape *all, const PGresult *rows) {
     uint16_t n = 0;
     uint16_t n_keys = 0;
     for (uint16_t i = 0; i < all->n_columns; i++) {
-        if (!names_column(rows, all->columns[i].name)) continue;
+        if (!names_column(rows, all->columns[i].source)) continue;
         for (uint16_t k = 0; k < all->n_keys; k++) {
             if (all->keys[k] != i) continue;
             keys[k] = n;
@@ -108,7 +108,7 @@ static void compose(struct reader *reader, const char *row_filter, bool partitio
                          "xmax::text <> '0'");
     for (uint16_t i = 0; i < shape->n_columns; i++) {
         buf_append_text(sql, ", ");
-        pg_quote_ident(sql, shape->columns[i].name);
+        pg_quote_ident(sql, shape->columns[i].source);
     }
     buf_append_text(sql, partitioned ? " FROM " : " FROM ONLY ");
     pg_quote_table(sql, shape->schema, shape->table);

@@ -14,8 +14,7 @@ struct table_source {
     struct source_database database;
     char *schema;
     char *table;
-    char *routing;  /* NULL: none */
-    char *document; /* NULL: none */
+    struct table_parts parts; /* own copies */
 
     /* Feed's thread. */
     struct catalog *catalog;
@@ -25,6 +24,36 @@ struct table_source {
     PGconn *conn;
     struct shape *prepared; /* what REREAD_STATEMENT was prepared for */
 };
+
+struct table_parts table_parts_of(const struct connector_config *config) {
+    return (struct table_parts){.n_choices = config->n_columns,
+                                .choices = config->columns,
+                                .routing = config->routing,
+                                .document = config->document};
+}
+
+static struct table_parts copy_parts(const struct table_parts *from) {
+    struct shape_choice *choices = mem_calloc(from->n_choices + 1u, sizeof *choices);
+    for (uint32_t i = 0; i < from->n_choices; i++)
+        choices[i] = (struct shape_choice){.column = mem_strdup(from->choices[i].column),
+                                           .name = mem_strdup(from->choices[i].name)};
+    return (struct table_parts){.n_choices = from->n_choices,
+                                .choices = choices,
+                                .routing = from->routing ? mem_strdup(from->routing) : NULL,
+                                .document = from->document ? mem_strdup(from->document) : NULL};
+}
+
+static void free_const(const void *memory) { mem_free((void *)(uintptr_t)memory); }
+
+static void free_parts(struct table_parts *parts) {
+    for (uint32_t i = 0; i < parts->n_choices; i++) {
+        free_const(parts->choices[i].column);
+        free_const(parts->choices[i].name);
+    }
+    free_const(parts->choices);
+    free_const(parts->routing);
+    free_const(parts->document);
+}
 
 struct table_source *table_source_create(const struct table_source_config *config,
                                          struct error *err) {
@@ -38,8 +67,7 @@ struct table_source *table_source_create(const struct table_source_config *confi
     source->schema = dot ? mem_slicedup(slice_make(config->table, (size_t)(dot - config->table)))
                          : mem_strdup("public");
     source->table = mem_strdup(dot ? dot + 1 : config->table);
-    source->routing = config->routing ? mem_strdup(config->routing) : NULL;
-    source->document = config->document ? mem_strdup(config->document) : NULL;
+    source->parts = copy_parts(&config->parts);
     return source;
 }
 
@@ -53,8 +81,7 @@ void table_source_destroy(struct table_source **source) {
     source_database_deinit(&old->database);
     mem_free(old->schema);
     mem_free(old->table);
-    mem_free(old->routing);
-    mem_free(old->document);
+    free_parts(&old->parts);
     mem_free(old);
 }
 
@@ -120,11 +147,39 @@ static struct shape *shape_of_table(const struct catalog_table *table) {
     return shape;
 }
 
+/* What is generated is in no change stream that we read. */
+static bool check_generated(const struct catalog_table *table, const struct table_parts *parts,
+                            uint32_t *choice, struct error *err) {
+    for (*choice = 0; *choice < parts->n_choices; ++*choice) {
+        const char *name = parts->choices[*choice].column;
+        for (uint16_t i = 0; i < table->n_columns; i++) {
+            if (table->columns[i].generated && strcmp(table->columns[i].name, name) == 0)
+                return error_set(err, ERROR_CONFIG, false,
+                                 "column \"%s\" of %s.%s is generated, and not in the change "
+                                 "stream",
+                                 name, table->schema, table->name);
+        }
+    }
+    return true;
+}
+
+/* Of the chosen columns alone. Takes the shape away where it has not all of them. */
+static bool choose(struct shape **shape, const struct table_parts *parts, uint32_t *choice,
+                   struct error *err) {
+    if (parts->n_choices == 0) return true;
+    struct shape *all = *shape;
+    *shape = shape_choose(all, parts->n_choices, parts->choices, choice, err);
+    shape_release(&all);
+    return *shape != NULL;
+}
+
 /* Takes the shape away where it cannot have its parts. The routing of a deleted row must come with it, or its shard is not
  * known. */
-static bool set_parts(struct shape **shape, const char *routing, const char *document,
-                      char replica_identity, struct error *err) {
+static bool set_parts(struct shape **shape, const struct table_parts *parts, char replica_identity,
+                      struct error *err) {
     struct shape *given = *shape;
+    const char *routing = parts->routing;
+    const char *document = parts->document;
     bool found = shape_set_parts(given, routing, document);
     bool told = !given->routing_apart || replica_identity == 'f';
     bool json =
@@ -149,11 +204,13 @@ static bool set_parts(struct shape **shape, const char *routing, const char *doc
     return false;
 }
 
-struct shape *table_source_shape(const struct catalog_table *table, const char *routing,
-                                 const char *document, struct error *err) {
-    if (!check_table(table, err)) return NULL;
+struct shape *table_source_shape(const struct catalog_table *table, const struct table_parts *parts,
+                                 uint32_t *choice, struct error *err) {
+    *choice = parts->n_choices;
+    if (!check_table(table, err) || !check_generated(table, parts, choice, err)) return NULL;
     struct shape *shape = shape_of_table(table);
-    return set_parts(&shape, routing, document, table->replica_identity, err) ? shape : NULL;
+    if (!choose(&shape, parts, choice, err)) return NULL;
+    return set_parts(&shape, parts, table->replica_identity, err) ? shape : NULL;
 }
 
 static bool prepare(void *self, struct shape **shape, uint64_t *system_identifier,
@@ -166,7 +223,8 @@ static bool prepare(void *self, struct shape **shape, uint64_t *system_identifie
                  source_database_system(conn, system_identifier, err);
     PQfinish(conn);
     if (!ready) return false;
-    *shape = table_source_shape(source->described, source->routing, source->document, err);
+    uint32_t choice;
+    *shape = table_source_shape(source->described, &source->parts, &choice, err);
     return *shape != NULL;
 }
 
@@ -255,8 +313,9 @@ static bool shape_of(void *self, const struct relation *relation, struct shape *
                   relation->schema, relation->name);
     mem_free(keys);
     mem_free(columns);
-    return found &&
-           set_parts(shape, source->routing, source->document, relation->replica_identity, err);
+    uint32_t choice;
+    return found && choose(shape, &source->parts, &choice, err) &&
+           set_parts(shape, &source->parts, relation->replica_identity, err);
 }
 
 /* ---- reading again; sender's thread ---- */
@@ -308,12 +367,13 @@ static bool published_now(const struct table_source *source, PGconn *conn,
                   source->table);
     bool read = false;
     if (table && check_table(table, err)) {
-        struct shape *all = shape_of_table(table);
-        read = table_published_read(conn, source->database.publication, all, published, err) &&
-               set_parts(&published->shape, source->routing, source->document,
-                         table->replica_identity, err);
+        struct shape *shape = shape_of_table(table);
+        uint32_t choice;
+        read = choose(&shape, &source->parts, &choice, err) &&
+               table_published_read(conn, source->database.publication, shape, published, err) &&
+               set_parts(&published->shape, &source->parts, table->replica_identity, err);
         *partitioned = table->kind == 'p';
-        shape_release(&all);
+        shape_release(&shape);
     }
     catalog_destroy(&catalog);
     return read;

@@ -168,7 +168,7 @@ static void describe(struct topic_feed *feed) {
 
 /* Offsets that the group has committed for this very target; else the beginning. */
 static bool find_start(struct topic_feed *feed, struct error *err) {
-    char target[64];
+    char target[96];
     sender_target(feed->sender, target, sizeof target);
     rd_kafka_resp_err_t code = rd_kafka_committed(feed->consumer, feed->assigned, ASK_TIMEOUT_MS);
     if (code) return kafka_error_code(err, code, feed->group);

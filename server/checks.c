@@ -32,6 +32,7 @@ static const struct check {
     {"position", check_position, true, false},
     {"schema registry", check_schema_registry, false, false},
     {"cache feed", check_fleet, true, false},
+    {"connector", check_connector_sources, true, false},
     {"connector", check_connectors, false, false},
     {"state_dir", check_state_dir, false, true},
     {"spool", check_spool, false, true},

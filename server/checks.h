@@ -72,6 +72,9 @@ void check_shapes(struct check_context *context);
 void check_shaped_tables(struct check_context *context);
 /* checks_queries.c */
 void check_queries(struct check_context *context);
+/* checks_connectors.c */
+void check_connector_sources(struct check_context *context);
+void check_connectors(struct check_context *context);
 /* checks_writes.c */
 void check_writes(struct check_context *context);
 /* checks_cache.c */
@@ -81,7 +84,6 @@ void check_deletions(struct check_context *context);
 void check_kafka(struct check_context *context);
 void check_schema_registry(struct check_context *context);
 void check_fleet(struct check_context *context); /* checks_fleet.c */
-void check_connectors(struct check_context *context);
 void check_state_dir(struct check_context *context);
 void check_spool(struct check_context *context);
 void check_listeners(struct check_context *context);

@@ -1,4 +1,4 @@
-/* What lies outside the database: brokers, targets of connectors, folders, ports. */
+/* What lies outside the database: brokers, folders, ports. */
 #include <errno.h>
 #include <netdb.h>
 #include <stdio.h>
@@ -8,7 +8,6 @@
 
 #include "base/kafka.h"
 #include "base/mem.h"
-#include "base/pattern.h"
 #include "cache/access/acl.h"
 #include "cache/front/tls.h"
 #include "cdc/encode.h"
@@ -59,42 +58,6 @@ void check_schema_registry(struct check_context *context) {
                      "start it, or correct cdc.schema_registry; until it answers the stream waits",
                      "%s", err.message);
     mem_free(subject);
-}
-
-static const struct catalog_table *find_table(const struct check_context *context,
-                                              const struct connector_config *connector) {
-    const struct catalog *catalog = context->catalog;
-    for (uint32_t i = 0; catalog && connector->table && i < catalog->n_tables; i++) {
-        const struct catalog_table *table = &catalog->tables[i];
-        if (pattern_match(connector->table, table->schema, table->name)) return table;
-    }
-    return NULL;
-}
-
-static void probe_target(struct check_context *context, uint32_t i) {
-    const struct connector_config *connector = &context->config->connectors[i];
-    const char *option;
-    struct error err;
-    if (connector_probe(connector, find_table(context, connector), &option, &err)) {
-        check_report(context, CHECK_OK, NULL, "\"%s\": the %s target is there and fits",
-                     connector->name, connector->type);
-        return;
-    }
-    const char *where =
-        option ? config_record_where(context->config, "connectors", i, option) : NULL;
-    if (!where) where = context->config->connector_places[i];
-    char *mend = mem_printf("mend the target, or connectors[%u]%s%s", i, option ? "." : "",
-                            option ? option : "");
-    check_report(context, CHECK_FAIL, mend, "\"%s\": %s: %s", connector->name, where, err.message);
-    mem_free(mend);
-}
-
-void check_connectors(struct check_context *context) {
-    const struct config *config = context->config;
-    if (!(config->roles & ROLE_CONNECTORS)) return;
-    for (uint32_t i = 0; i < config->n_connectors; i++) {
-        if (connector_has_probe(config->connectors[i].type)) probe_target(context, i);
-    }
 }
 
 /* The folder itself, or the nearest one above it that exists: it is made at the start. False: *cause, to be freed. */

@@ -159,6 +159,8 @@ void config_verify_message_keys(const struct config *config, const struct catalo
 void config_check_shapes(const struct config *config, struct mistakes *mistakes);
 /* Their parts of connectors. config_check_connectors fills in the names that follow from a connector's. */
 void config_check_connectors(struct config *config, struct mistakes *mistakes);
+/* View tables in a ring, and targets that two would keep. */
+void config_check_rings(const struct config *config, struct mistakes *mistakes);
 uint32_t
 config_slot_connectors(const struct config *config); /* how many have a slot of their own */
 void config_finish_connectors(struct config *config);

@@ -119,12 +119,20 @@ static void check_query(const struct connector_check *c) {
 
 static void check_source(const struct connector_check *c) {
     const struct connector_config *connector = c->connector;
+    if (connector->n_columns == 0 && said(c, "columns") != NULL)
+        wrong(c, "columns", "names no column");
+    if (connector->n_views && said(c, "columns") != NULL)
+        wrong(c, "columns", "are of a table, not of views");
     if (connector->n_views && (connector->table || connector->query_name))
         wrong(c, "views", "are the source: there can be no table and no query");
     else if (connector->n_views)
         return;
     else if (connector->table && connector->query_name)
         wrong(c, "query", "and table are both set: the source is the one or the other");
+    else if (connector->n_columns && connector->n_aggregates)
+        wrong(c, "columns", "and aggregate are both set: an aggregate names its columns itself");
+    else if (connector->query_name && said(c, "columns") != NULL)
+        wrong(c, "columns", "are of a table: a query's SQL chooses its own");
     else if (connector->query_name && connector->n_aggregates)
         wrong(c, "aggregate", "is of a table, not of a query");
     else if (connector->query_name)
@@ -172,6 +180,8 @@ static void check_from(const struct connector_check *c) {
             wrong(c, of_one[i].option, "is no option of from: %s",
                   from == CONNECTOR_FROM_KAFKA ? "kafka" : "slot");
     }
+    if (c->connector->dead_letter_topic && !c->config->cdc.kafka.brokers)
+        wrong(c, "dead_letter_topic", "is set, and cdc.kafka.brokers is not");
     if (from != CONNECTOR_FROM_KAFKA) return;
     const char *encoding = c->config->cdc.format.encoding;
     if (!c->config->cdc.kafka.brokers)
@@ -183,8 +193,9 @@ static void check_from(const struct connector_check *c) {
 }
 
 static void finish_kafka(struct config *config, struct connector_config *connector) {
-    if (connector->from != CONNECTOR_FROM_KAFKA) return;
     const struct publisher_config *cdc = &config->cdc;
+    if (connector->dead_letter_topic) connector->kafka = &cdc->kafka;
+    if (connector->from != CONNECTOR_FROM_KAFKA) return;
     connector->kafka = &cdc->kafka;
     connector->format = (struct topic_format){.decimals = (enum topic_decimals)cdc->format.decimals,
                                               .times = (enum topic_times)cdc->format.times,
@@ -238,6 +249,7 @@ void config_check_connectors(struct config *config, struct mistakes *mistakes) {
         check_connector(&check);
         check_unique(&check);
     }
+    config_check_rings(config, mistakes);
 }
 
 /* ---- what depends on the database ---- */
@@ -284,10 +296,12 @@ static const struct catalog_table *find_table(const struct catalog *catalog, con
 /* The columns that the configuration names, and what they are wanted for. */
 static void verify_columns(const struct connector_check *c, const struct catalog_table *table) {
     const char *option;
+    const char *entry;
     struct error err;
-    bool names_some = c->connector->routing || c->connector->document;
-    if (names_some && !connector_fits(c->connector, table, &option, &err))
-        wrong(c, option, "%s", err.message);
+    if (connector_fits(c->connector, table, &option, &entry, &err)) return;
+    char *field = entry ? mem_printf("%s.%s", option, entry) : mem_strdup(option);
+    wrong(c, field, "%s", err.message);
+    mem_free(field);
 }
 
 uint32_t config_slot_connectors(const struct config *config) {

@@ -180,9 +180,49 @@ static const char *joined_text(const struct layer *layer, const struct option *o
     return joined;
 }
 
+static bool has_pair(const struct option *option, void *base, const char *name) {
+    uint64_t n;
+    const struct kafka_property *pairs = array_of(option, base, &n);
+    for (uint64_t i = 0; i < n; i++) {
+        if (strcmp(pairs[i].name, name) == 0) return true;
+    }
+    return false;
+}
+
+/* [id, name, {email: mail}] */
+static void apply_names(const struct layer *layer, const struct option *option, void *base,
+                        const char *path, const struct yaml_node *node) {
+    for (const struct yaml_node *child = node->first; child; child = child->next) {
+        const char *where = place(layer, child->line, child->column);
+        bool renames = child->type == YAML_MAP && child->n_children == 1;
+        if (child->type != YAML_SCALAR && !renames) {
+            mistakes_add(layer->mistakes, where, path, "is %s, write NAME or {NAME: OTHER}",
+                         yaml_type_name(child));
+            continue;
+        }
+        const char *name = renames ? child->first->key : scalar_text(layer, option, path, child);
+        if (!name) continue;
+        char *at = mem_printf("%s.%s", path, name);
+        const char *value = renames ? scalar_text(layer, option, at, child->first) : name;
+        if (!*name || (value && !*value))
+            mistakes_add(layer->mistakes, where, path, "an item is empty");
+        else if (has_pair(option, base, name))
+            mistakes_add(layer->mistakes, where, path, "\"%.60s\" stands there twice", name);
+        else if (value) {
+            set_pair(layer, option, base, name, value);
+            note_pair(layer, at, where);
+        }
+        mem_free(at);
+    }
+}
+
 static void apply_pairs(const struct layer *layer, const struct option *option, void *base,
                         const char *path, const struct yaml_node *node) {
     option_set_array(option, base, NULL, 0);
+    if (node->type == YAML_LIST) {
+        apply_names(layer, option, base, path, node);
+        return;
+    }
     for (const struct yaml_node *child = node->first; child; child = child->next) {
         char *name = mem_printf("%s.%s", path, child->key);
         if (option->joins && child->type != YAML_LIST && child->type != YAML_SCALAR) {
@@ -353,7 +393,8 @@ static void apply_structured(const struct layer *layer, const struct option *opt
     const char *where = place(layer, node->line, node->column);
     bool listed = option->type == OPTION_RECORDS || option->type == OPTION_SOURCES;
     enum yaml_type wanted = listed ? YAML_LIST : YAML_MAP;
-    if (!empty && node->type != wanted) {
+    bool named = option->names && node->type == YAML_LIST;
+    if (!empty && node->type != wanted && !named) {
         misfit(layer, option, path, node);
         return;
     }
@@ -470,18 +511,19 @@ bool layer_file(const struct layer *layer, const char *text, size_t len) {
 }
 
 /* A structure given on the command line or in the environment is YAML too: '[{name: ...}]'. */
-static void apply_yaml(const struct layer *layer, const struct option *option, const char *text) {
+static void apply_yaml(const struct layer *layer, const struct option *option, void *base,
+                       const char *path, const char *text) {
     struct yaml_fault fault;
     const struct yaml_node *root = yaml_parse(text, strlen(text), arena_of(layer), &fault);
-    if (root) apply(layer, option, layer->config, option->path, root);
-    if (fault.found) mistakes_add(layer->mistakes, layer->name, option->path, "%s", fault.text);
+    if (root) apply(layer, option, base, path, root);
+    if (fault.found) mistakes_add(layer->mistakes, layer->name, path, "%s", fault.text);
 }
 
 static void apply_text(const struct layer *layer, const struct option *option, void *base,
                        const char *path, const char *text) {
     bool is_yaml = option_is_structured(option) || (option_is_list(option) && *text == '[');
     if (is_yaml) {
-        apply_yaml(layer, option, text);
+        apply_yaml(layer, option, base, path, text);
         return;
     }
     struct yaml_node scalar = {.type = YAML_SCALAR, .text = text};

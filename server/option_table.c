@@ -183,6 +183,11 @@ static const struct option connector_options[] = {
      .help = "What it writes to."},
     {"table", STRING, IN(connector_config, table),
      .help = "`schema.table`, the source; this or `query`."},
+    {"columns", OPTION_PAIRS, IN(connector_config, columns),
+     .count_offset = offsetof(struct connector_config, n_columns), .count_size = sizeof(uint32_t),
+     .names = true, .shown = "all, as they are",
+     .help = "Those columns of the `table` that the target is given, some under other names there: "
+             "`[id, name, {email: mail}]`. The key's are among them."},
     {"query", STRING, IN(connector_config, query_name),
      .help = "The name of one of `cache.queries`, whose results are the source: those of each key, "
              "by its SQL. What changes them is told by `depends_on`."},
@@ -269,6 +274,10 @@ static const struct option connector_options[] = {
              "is compacted, or keeps all records."},
     {"group", STRING, IN(connector_config, group), .shown = "`freshet_NAME`",
      .help = "With `from: kafka`: the consumer group."},
+    {"dead_letter_topic", STRING, IN(connector_config, dead_letter_topic),
+     .shown = "none: `state_dir/NAME.deadletters.jsonl`",
+     .help = "A topic of the brokers of `cdc.kafka` that dead letters go to, in place of a file; "
+             "made if absent. Several connectors may share it."},
     {"slot", STRING, IN(connector_config, slot), .shown = "`freshet_NAME`",
      .help = "Its replication slot: lower-case letters, digits and `_`."},
     {"publication", STRING, IN(connector_config, publication), .shown = "`freshet_NAME`",

@@ -49,9 +49,10 @@ struct option {
     const char *const *(*words)(void);
     const struct option *items; /* ends with a NULL path */
     size_t item_size;
-    bool required;        /* of an item */
-    bool reloads;         /* SIGHUP takes it over */
-    bool joins;           /* a STRING that may be written as a list: joined by commas */
+    bool required; /* of an item */
+    bool reloads;  /* SIGHUP takes it over */
+    bool joins;    /* a STRING that may be written as a list: joined by commas */
+    bool names;    /* PAIRS that may be written as a list, whose names stand for themselves */
     const char *variable; /* a second, shorter name in the environment */
     const char *flag;
     const char *argument; /* what the flag's help calls its value */

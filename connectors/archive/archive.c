@@ -48,14 +48,15 @@ static bool archive_open(struct sink *sink, const struct shape *shape, uint64_t 
     struct buf keys = {0};
     for (uint16_t i = 0; i < shape->n_keys; i++)
         buf_printf(&keys, "%s%s", i ? "," : "", shape->columns[shape->keys[i]].name);
-    char *table = mem_printf("%s.%s", shape->schema, shape->table);
+    struct buf table = {0};
+    shape_append_origin(shape, &table);
     bool opened = vault_open(sink->vault,
-                             &(struct vault_identity){.table = table,
+                             &(struct vault_identity){.table = buf_text(&table),
                                                       .keys = buf_text(&keys),
                                                       .system_identifier = system_identifier},
                              err);
     buf_deinit(&keys);
-    mem_free(table);
+    buf_deinit(&table);
     /* A TRUNCATE may come before the first row. */
     opened = opened && vault_reshape(sink->vault, shape, err);
     bool empty = opened && vault_manifest(sink->vault)->n_closed == 0;
@@ -120,11 +121,12 @@ static bool archive_probe(const struct connector_config *config, const struct sh
     struct manifest manifest;
     bool absent;
     if (!vault_read_manifest(config->path, &manifest, &absent, err)) return false;
-    char *table = shape ? mem_printf("%s.%s", shape->schema, shape->table) : NULL;
-    bool ok = absent || !table || strcmp(manifest.table, table) == 0 ||
+    struct buf table = {0};
+    if (shape) shape_append_origin(shape, &table);
+    bool ok = absent || !shape || strcmp(manifest.table, buf_text(&table)) == 0 ||
               error_set(err, ERROR_CONFLICT, false, "%s is an archive of %s", config->path,
                         manifest.table);
-    mem_free(table);
+    buf_deinit(&table);
     manifest_deinit(&manifest);
     return ok;
 }

@@ -172,10 +172,21 @@ static bool bind_score(struct layout *layout, const struct shape *shape, struct 
                      column->name, shape->schema, shape->table);
 }
 
+bool layout_fits(struct layout *layout, const struct shape *shape, const char **option,
+                 struct error *err) {
+    *option = "key";
+    if (!bind(&layout->key, shape, "key", err)) return false;
+    *option = "member";
+    if (layout->member.text && !bind(&layout->member, shape, "member", err)) return false;
+    *option = "score";
+    if (!bind_score(layout, shape, err)) return false;
+    *option = "key";
+    return check_covered(layout, shape, err);
+}
+
 bool layout_bind(struct layout *layout, const struct shape *shape, struct error *err) {
-    return bind(&layout->key, shape, "key", err) &&
-           (!layout->member.text || bind(&layout->member, shape, "member", err)) &&
-           bind_score(layout, shape, err) && check_covered(layout, shape, err);
+    const char *option;
+    return layout_fits(layout, shape, &option, err);
 }
 
 /* ---- rows ---- */
@@ -189,6 +200,13 @@ static void append_escaped(struct buf *out, struct slice text) {
             buf_append_text(out, "%25");
         else
             buf_append_char(out, c);
+    }
+}
+
+void layout_example(const struct layout *layout, struct buf *out) {
+    for (uint32_t i = 0; i < layout->key.n; i++) {
+        buf_append_slice(out, layout->key.parts[i].literal);
+        if (layout->key.parts[i].column.data) buf_append_char(out, '0');
     }
 }
 

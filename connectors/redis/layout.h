@@ -33,6 +33,11 @@ void layout_destroy(struct layout **layout);
 enum layout_kind layout_kind(const struct layout *layout);
 /* Finds the columns. False: one is not there, or is none that can be a score, or the key is not covered. */
 bool layout_bind(struct layout *layout, const struct shape *shape, struct error *err) MUST_CHECK;
+/* A key as a row might have it. Appended. */
+void layout_example(const struct layout *layout, struct buf *out);
+/* The same; *option is the one to blame. */
+bool layout_fits(struct layout *layout, const struct shape *shape, const char **option,
+                 struct error *err) MUST_CHECK;
 
 struct place {
     struct buf key;

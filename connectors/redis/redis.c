@@ -9,6 +9,7 @@
 #include "connectors/redis/ledger.h"
 #include "connectors/redis/link.h"
 #include "connectors/redis/plan.h"
+#include "connectors/redis/rights.h"
 
 struct sink {
     struct log *log;
@@ -74,24 +75,44 @@ static bool redis_check(const struct connector_config *config, const char **opti
 }
 
 /* Reads what `open` reads: a cluster, no rights, and somebody else's key there are told. */
-static bool look_at_server(const struct connector_config *config, struct error *err) {
+static bool look_at_server(const struct connector_config *config, const struct layout *layout,
+                           struct error *err) {
     struct link *link = make_link(config, NULL, err);
     struct ledger *ledger = link ? ledger_create(config->name, false, link, NULL) : NULL;
     struct ledger_state state;
-    bool answers = ledger && ledger_open(ledger, "", &state, err);
+    bool answers = ledger && ledger_open(ledger, "", &state, err) &&
+                   rights_look(link, config->name, layout, config->ttl_ms > 0, err);
     ledger_destroy(&ledger);
     link_destroy(&link);
     return answers;
 }
 
-static bool redis_probe(const struct connector_config *config, const struct shape *shape,
-                        const char **option, struct error *err) {
+static bool check_many(const struct layout *layout, const struct shape *shape, struct error *err) {
+    return !shape->many || layout_kind(layout) == LAYOUT_JSON ||
+           error_set(err, ERROR_CONFIG, false,
+                     "a query of several rows a key goes with as: json alone");
+}
+
+static bool redis_fits(const struct connector_config *config, const struct shape *shape,
+                       const char **option, struct error *err) {
     *option = "key";
     struct layout *layout = make_layout(config, err);
-    bool fits = layout && (!shape || layout_bind(layout, shape, err));
+    bool fits = layout && layout_fits(layout, shape, option, err);
+    if (fits) *option = "as";
+    fits = fits && check_many(layout, shape, err);
     layout_destroy(&layout);
-    *option = fits ? "url" : "key";
-    return fits && look_at_server(config, err);
+    return fits;
+}
+
+static bool redis_probe(const struct connector_config *config, const struct shape *shape,
+                        const char **option, struct error *err) {
+    (void)shape;
+    *option = "key";
+    struct layout *layout = make_layout(config, err);
+    if (layout) *option = "url";
+    bool fits = layout && look_at_server(config, layout, err);
+    layout_destroy(&layout);
+    return fits;
 }
 
 static void redis_destroy(struct sink **sink) {
@@ -136,7 +157,7 @@ static struct sink *redis_create(const struct connector_config *config,
 
 static char *name_source(const struct sink *sink, const struct shape *shape) {
     struct buf text = {0};
-    buf_printf(&text, "%s.%s", shape->schema, shape->table);
+    shape_append_origin(shape, &text);
     for (uint16_t i = 0; i < shape->n_keys; i++)
         buf_printf(&text, "%c%s", i ? ',' : '(', shape->columns[shape->keys[i]].name);
     buf_printf(&text, ") %s", sink->settings);
@@ -171,9 +192,7 @@ static bool take_ledger(struct sink *sink, const char *source, uint64_t system, 
 static bool redis_open(struct sink *sink, const struct shape *shape, uint64_t system_identifier,
                        struct sink_target *target, struct error *err) {
     *target = (struct sink_target){.ours = true};
-    if (shape->many && layout_kind(sink->layout) != LAYOUT_JSON)
-        return error_set(err, ERROR_CONFIG, false,
-                         "a query of several rows a key goes with as: json alone");
+    if (!check_many(sink->layout, shape, err)) return false;
     if (!layout_bind(sink->layout, shape, err)) return false;
     char *source = name_source(sink, shape);
     bool founded;
@@ -298,6 +317,7 @@ const struct sink_type redis_sink = {
     .takes = "as member score ttl document user password ca_file certificate_file key_file",
     .takes_many = true, /* as JSON */
     .check = redis_check,
+    .fits = redis_fits,
     .probe = redis_probe,
     .ops =
         {

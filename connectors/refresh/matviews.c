@@ -10,7 +10,7 @@
 /* Of each view, how deep it reads, and one row for each table that it reads. A deeper one reads those that are less deep, so
  * their order is that of the depths. */
 static const char sql[] =
-    "WITH RECURSIVE given AS (SELECT c.oid, n.nspname, c.relname, c.relispopulated, "
+    "WITH RECURSIVE given AS (SELECT c.oid, n.nspname, c.relname, c.relispopulated, c.relowner, "
     "EXISTS (SELECT FROM pg_catalog.pg_index x WHERE x.indrelid = c.oid AND x.indisunique "
     "AND x.indisvalid AND x.indpred IS NULL AND x.indexprs IS NULL) AS concurrent "
     "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
@@ -22,13 +22,14 @@ static const char sql[] =
     "reads(view, oid, depth) AS (SELECT g.oid, g.oid, 0 FROM given g UNION "
     "SELECT reads.view, e.read, reads.depth + 1 FROM reads JOIN edges e ON e.reader = reads.oid) "
     "SELECT g.nspname, g.relname, g.relispopulated, g.concurrent, "
+    "pg_catalog.pg_has_role(g.relowner, 'USAGE'), "
     "(SELECT max(depth) FROM reads WHERE reads.view = g.oid) AS depth, t.oid FROM given g "
     "LEFT JOIN LATERAL (SELECT DISTINCT coalesce("
     "pg_catalog.pg_partition_root(c.oid)::pg_catalog.oid, c.oid) AS oid FROM reads JOIN "
     "pg_catalog.pg_class c ON c.oid = reads.oid WHERE reads.view = g.oid "
     "AND c.relkind IN ('r', 'p')) AS t ON true ORDER BY depth, g.nspname, g.relname";
 
-enum { COL_SCHEMA, COL_NAME, COL_POPULATED, COL_CONCURRENT, COL_DEPTH, COL_TABLE };
+enum { COL_SCHEMA, COL_NAME, COL_POPULATED, COL_CONCURRENT, COL_OWNED, COL_DEPTH, COL_TABLE };
 
 static char *qualify(const char *name) {
     return strchr(name, '.') ? mem_strdup(name) : mem_printf("public.%s", name);
@@ -67,7 +68,8 @@ static void take_row(struct matviews *views, const PGresult *rows, int row) {
                                  .name = mem_strdup(name),
                                  .qualified = mem_strdup(qualified),
                                  .populated = PQgetvalue(rows, row, COL_POPULATED)[0] == 't',
-                                 .concurrent = PQgetvalue(rows, row, COL_CONCURRENT)[0] == 't'};
+                                 .concurrent = PQgetvalue(rows, row, COL_CONCURRENT)[0] == 't',
+                                 .owned = PQgetvalue(rows, row, COL_OWNED)[0] == 't'};
     }
     mem_free(qualified);
     if (PQgetisnull(rows, row, COL_TABLE)) return;

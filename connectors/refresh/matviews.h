@@ -19,6 +19,7 @@ struct matview {
     char *name;
     char *qualified; /* "public.totals": its key */
     bool populated;
+    bool owned;      /* by our role, or one that it is of */
     bool concurrent; /* it has a unique index, as REFRESH ... CONCURRENTLY wants */
     uint32_t n_tables;
     uint32_t *tables; /* by OID; partitions by their root */

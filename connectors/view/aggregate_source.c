@@ -184,6 +184,24 @@ static struct shape *make_shape(const struct aggregate_source *source,
     return shape;
 }
 
+bool aggregate_source_fits(const struct aggregate_source_config *config,
+                           const struct catalog_table *table, const char **entry,
+                           struct error *err) {
+    struct aggregate_source *source = aggregate_source_create(config, err);
+    *entry = NULL;
+    if (!source) return false;
+    uint16_t i = 0;
+    while (i < source->n && check_column(table, &source->aggregates[i], err))
+        i++;
+    bool fits = i == source->n;
+    for (uint32_t c = 0; c < config->n_aggregates && !fits; c++) {
+        const char *name = i < source->n_groups ? "by" : source->aggregates[i].name;
+        if (strcmp(config->aggregates[c].name, name) == 0) *entry = config->aggregates[c].name;
+    }
+    aggregate_source_destroy(&source);
+    return fits;
+}
+
 static bool check_table(const struct aggregate_source *source, const struct catalog_table *table,
                         struct error *err) {
     if (!table)

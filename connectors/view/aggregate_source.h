@@ -28,6 +28,10 @@ struct aggregate_source;
 struct aggregate_source *aggregate_source_create(const struct aggregate_source_config *config,
                                                  struct error *err);
 void aggregate_source_destroy(struct aggregate_source **source);
+/* Has the table the columns that it reads, as it wants them? Else *entry is the aggregate that it has not; NULL: none of them. */
+bool aggregate_source_fits(const struct aggregate_source_config *config,
+                           const struct catalog_table *table, const char **entry,
+                           struct error *err) MUST_CHECK;
 struct source aggregate_source_as_source(struct aggregate_source *source);
 
 #endif

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/pg.h"
 #include "connectors/view/replace.h"
+#include "connectors/view/rights.h"
 #include "connectors/view/sums.h"
 #include "connectors/view/viewtable.h"
 
@@ -138,6 +139,7 @@ const struct sink_type view_sink = {
     .needs = "into",
     .takes = "url aggregate",
     .takes_many = true,
+    .probe = view_probe,
     .ops =
         {
             .create = view_create,

@@ -290,8 +290,10 @@ static void name_shape(struct viewtable *target, const struct shape *shape) {
         buf_printf(&keys, "%s%s", i ? "," : "", shape->columns[shape->keys[i]].name);
     mem_free(target->source);
     mem_free(target->keys);
-    target->source = mem_printf("%s.%s", shape->schema, shape->table);
     target->keys = mem_strdup(buf_text(&keys));
+    keys.len = 0;
+    shape_append_origin(shape, &keys);
+    target->source = mem_strdup(buf_text(&keys));
     buf_deinit(&keys);
 }
 

@@ -8,7 +8,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static const struct shape_column column = {"id", CLASS_LONG, false, NULL};
+    static const struct shape_column column = {"id", CLASS_LONG, false, NULL, NULL};
     static const uint16_t key = 0;
     struct shape *shape = shape_create("s", "t", 1, &column, 1, &key);
     struct batch *batch = batch_create(BATCH_WRITES, shape, 0);

@@ -15,9 +15,9 @@ static void split(const struct shape *shape, struct slice key, struct buf *id,
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static const struct shape_column columns[] = {{"id", CLASS_TEXT, false, NULL},
-                                                  {"part", CLASS_TEXT, false, NULL},
-                                                  {"shop", CLASS_TEXT, false, NULL}};
+    static const struct shape_column columns[] = {{"id", CLASS_TEXT, false, NULL, NULL},
+                                                  {"part", CLASS_TEXT, false, NULL, NULL},
+                                                  {"shop", CLASS_TEXT, false, NULL, NULL}};
     static const uint16_t keys[] = {0, 1};
     static const char *const routings[] = {NULL, "id", "shop"};
     if (size < 2) return 0;

@@ -263,6 +263,14 @@ def test_replay_into_a_table_has_the_texts_that_they_were(db, archive, replay):
     assert texts[0] == texts[1] and len(texts[0]) > 100
 
 
+def test_replay_gives_the_columns_that_the_connector_has_chosen(db, archive, replay, receiver):
+    backup = written(db, archive)
+    done = replay(backup.path, {"type": "webhook", "url": receiver.url, "secret": receiver.secret, "columns": ["name", {"id": "user_id"}]})
+    assert done.returncode == 0, done.stderr
+    rows = db.rows("SELECT id, row_to_json(t) AS doc FROM (SELECT id, name, id AS user_id FROM users) t")
+    assert receiver.rows == {str(row["id"]): {name: row["doc"][name] for name in ("name", "user_id")} for row in rows}
+
+
 def test_a_damaged_segment_ends_the_replay_before_it(db, archive, replay, receiver):
     backup = written(db, archive)
     closed = sorted(backup.path.glob("*.ndjson.gz"))

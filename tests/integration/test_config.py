@@ -110,7 +110,7 @@ state_dir: {tmp_path}
         f"{path}:5:5: cache.tables.public.customers: there is no column \\\"colour\\\"",
         f"{path}:5:5: cache.tables.public.customers: the columns lack \\\"id\\\" of the primary key",
         "\\\"public.ordres\\\" matches no table in",
-        f"{path}:8:5: connectors[0].table: there is no table \\\"public.absent\\\" in",
+        f"{path}:8:60: connectors[0].table: there is no table \\\"public.absent\\\" in",
     ):
         assert text.replace("\\", "") in ran.stderr.replace("\\", ""), text
     assert shop.publications() == []

@@ -88,10 +88,10 @@ def test_a_rate_is_kept(db, keep, wait_until):
 class Hooks:
     """One Freshet that posts `users` to a receiver."""
 
-    def __init__(self, freshet, db, receiver, **options):
+    def __init__(self, freshet, db, receiver, kafka=None, **options):
         self.db, self.receiver = db, receiver
         one = {"name": "hooks", "type": "webhook", "url": receiver.url, "secret": receiver.secret, "table": "public.users"}
-        self.freshet = freshet(db, {"roles": ["connectors"], "connectors": [{**one, **options}]}, start=False)
+        self.freshet = freshet(db, {"roles": ["connectors"], "connectors": [{**one, **options}]}, kafka=kafka, start=False)
         self.freshet.config["state_dir"] = str(self.freshet.folder / "state")
         self.freshet.write_config()
         self.freshet.start(wait=False)
@@ -171,5 +171,34 @@ def test_dead_letters_are_tried_again_as_the_rows_are_then(db, hook, receiver, c
     refused.clear()
     ran = cli(*retry)
     assert (ran.returncode, ran.stdout) == (0, "hooks: 1 dead letters are tried again, 0 of them refused again\n")
+    users.wait_equal()
+    assert cli(*retry).stdout == "hooks: 0 dead letters are tried again, 0 of them refused again\n"
+
+
+def test_dead_letters_in_a_topic_are_tried_again_too(db, hook, receiver, cli, kafka, unique, wait_until):
+    """Also one that is larger than the brokers take, and one of a file of before; others' letters are left to them."""
+    db.execute(USERS)
+    fill(db, 20)
+    db.execute("UPDATE users SET note = (SELECT string_agg(md5(i::text), '') FROM generate_series(1, 60000) i) WHERE id = 6")
+    refused = {"5", "6", "7"}
+    receiver.fail(400, when=lambda request: any(change.get("id") in refused for change in request.json["changes"]))
+    users = hook(dead_letter_topic=f"{unique}.letters", kafka=kafka)
+    wait_until(lambda: users.metric("dead_letters_total") == 3)
+    letters = {letter.value["id"]: letter.value for letter in kafka.wait_for(f"{unique}.letters", 3)}
+    assert letters.keys() == refused and letters["5"]["connector"] == "hooks"
+    assert letters["5"]["document"]["id"] == 5
+    assert letters["6"]["document"] is None and letters["6"]["left_out_bytes"] > 1900000
+    state = users.freshet.folder / "state" / "hooks.deadletters.jsonl"
+    assert state.read_text() == ""
+    kafka.produce(f"{unique}.letters", "5", json.dumps({**letters["5"], "connector": "another"}))
+    retry = ("connector", "retry", "hooks", "--admin", f"127.0.0.1:{users.freshet.admin_port}")
+    refused -= {"5", "7"}
+    assert cli(*retry).stdout == "hooks: 3 dead letters are tried again, 1 of them refused again\n"
+    assert users.freshet.status()["connectors"][0]["dead_letter_topic"] == f"{unique}.letters"
+    users.freshet.kill9()
+    users.freshet.start(wait=False)
+    wait_until(lambda: users.freshet.status()["connectors"][0]["state"] == "streaming")
+    refused.clear()
+    assert cli(*retry).stdout == "hooks: 1 dead letters are tried again, 0 of them refused again\n"
     users.wait_equal()
     assert cli(*retry).stdout == "hooks: 0 dead letters are tried again, 0 of them refused again\n"

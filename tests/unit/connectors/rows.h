@@ -30,9 +30,9 @@ static inline struct value value_of(const char *text) {
 
 /* public.users(id bigint, name text, note text), key id. */
 static inline struct shape *users_shape(void) {
-    static const struct shape_column columns[] = {{"id", CLASS_LONG, false, NULL},
-                                                  {"name", CLASS_TEXT, false, NULL},
-                                                  {"note", CLASS_TEXT, false, NULL}};
+    static const struct shape_column columns[] = {{"id", CLASS_LONG, false, NULL, NULL},
+                                                  {"name", CLASS_TEXT, false, NULL, NULL},
+                                                  {"note", CLASS_TEXT, false, NULL, NULL}};
     static const uint16_t keys[] = {0};
     return shape_create("public", "users", 3, columns, 1, keys);
 }

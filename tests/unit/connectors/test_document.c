@@ -4,7 +4,7 @@
 #include "rows.h"
 
 static void expect_json(enum value_class class, bool array, const char *text, const char *json) {
-    struct shape_column column = {"c", class, array, NULL};
+    struct shape_column column = {"c", class, array, NULL, NULL};
     struct shape *shape = shape_create("s", "t", 1, &column, 1, (const uint16_t[]){0});
     struct buf out = {0};
     document_append(&out, shape, ROW(V(text)));
@@ -96,8 +96,8 @@ static void what_is_no_array_stays_text(void **state) {
 }
 
 static void expect_key(uint16_t n_keys, const struct value *row, const char *expected) {
-    static const struct shape_column columns[] = {{"a", CLASS_TEXT, false, NULL},
-                                                  {"b", CLASS_TEXT, false, NULL}};
+    static const struct shape_column columns[] = {{"a", CLASS_TEXT, false, NULL, NULL},
+                                                  {"b", CLASS_TEXT, false, NULL, NULL}};
     struct shape *shape = shape_create("s", "t", 2, columns, n_keys, (const uint16_t[]){1, 0});
     struct buf key = {0};
     bool known = shape_append_key(shape, row, &key);

@@ -10,7 +10,7 @@ static struct shape *wide_shape(uint16_t n) {
     char(*names)[8] = calloc(n, sizeof *names);
     for (uint16_t i = 0; i < n; i++) {
         snprintf(names[i], sizeof names[i], "c%u", i);
-        columns[i] = (struct shape_column){names[i], CLASS_TEXT, false, NULL};
+        columns[i] = (struct shape_column){names[i], CLASS_TEXT, false, NULL, NULL};
     }
     struct shape *shape = shape_create("s", "t", n, columns, 1, (const uint16_t[]){0});
     free(columns);
@@ -52,7 +52,7 @@ static void each_class_has_its_field_type(void **state) {
     };
     assert_int_equal(sizeof expected / sizeof *expected, N_CLASSES);
     for (size_t i = 0; i < N_CLASSES; i++) {
-        struct shape_column column = {"c", expected[i].class, false, NULL};
+        struct shape_column column = {"c", expected[i].class, false, NULL, NULL};
         struct shape *shape = shape_create("s", "t", 1, &column, 1, (const uint16_t[]){0});
         json_t *body = body_of(shape, 7, "freshet-t");
         assert_text(body, "mappings/properties/c/type", expected[i].type);
@@ -115,9 +115,9 @@ static void a_wide_table_raises_the_limit_of_fields(void **state) {
 
 static void names_that_are_paths_to_the_server_are_not_mapped(void **state) {
     (void)state;
-    static const struct shape_column columns[] = {{"a", CLASS_LONG, false, NULL},
-                                                  {"a.b", CLASS_LONG, false, NULL},
-                                                  {"_c", CLASS_LONG, false, NULL}};
+    static const struct shape_column columns[] = {{"a", CLASS_LONG, false, NULL, NULL},
+                                                  {"a.b", CLASS_LONG, false, NULL, NULL},
+                                                  {"_c", CLASS_LONG, false, NULL, NULL}};
     struct shape *shape = shape_create("s", "t", 3, columns, 1, (const uint16_t[]){0});
     json_t *body = body_of(shape, 7, "a");
     assert_int_equal(json_object_size(at(body, "mappings/properties")), 1);

@@ -109,8 +109,8 @@ static void fields_that_refuse_a_columns_values_are_found(void **state) {
 
 static void what_a_query_makes_is_mapped_as_it_comes(void **state) {
     (void)state;
-    static const struct shape_column columns[] = {{"id", CLASS_LONG, false, NULL},
-                                                  {"lines", CLASS_JSON, false, NULL}};
+    static const struct shape_column columns[] = {{"id", CLASS_LONG, false, NULL, NULL},
+                                                  {"lines", CLASS_JSON, false, NULL, NULL}};
     struct shape *shape = shape_create("query", "orders", 2, columns, 1, (const uint16_t[]){0});
     shape->computed = true;
     json_t *body = body_of(shape, NULL);

@@ -5,9 +5,9 @@
 
 /* public.users(id, country, score, at), key id. */
 static struct shape *players_shape(enum value_class score) {
-    const struct shape_column columns[] = {{"id", CLASS_LONG, false, NULL},
-                                           {"country", CLASS_TEXT, false, NULL},
-                                           {"score", score, false, NULL}};
+    const struct shape_column columns[] = {{"id", CLASS_LONG, false, NULL, NULL},
+                                           {"country", CLASS_TEXT, false, NULL, NULL},
+                                           {"score", score, false, NULL, NULL}};
     static const uint16_t keys[] = {0};
     return shape_create("public", "users", 3, columns, 1, keys);
 }

@@ -2,9 +2,9 @@
 #include "connectors/opensearch/bulk.h"
 #include "rows.h"
 
-static const struct shape_column columns[] = {{"id", CLASS_LONG, false, NULL},
-                                              {"shop", CLASS_TEXT, false, NULL},
-                                              {"doc", CLASS_JSON, false, NULL}};
+static const struct shape_column columns[] = {{"id", CLASS_LONG, false, NULL, NULL},
+                                              {"shop", CLASS_TEXT, false, NULL, NULL},
+                                              {"doc", CLASS_JSON, false, NULL, NULL}};
 
 static struct shape *orders(uint16_t n_keys, const char *routing, const char *document) {
     static const uint16_t keys[] = {0, 1};

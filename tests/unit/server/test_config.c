@@ -315,6 +315,57 @@ static void structures_can_be_given_and_amended_on_the_command_line(void **state
     trial_end(&trial);
 }
 
+static void chosen_columns_are_a_list_or_a_map(void **state) {
+    (void)state;
+    static const char *const written[] = {"[id, {email: mail}]", "{id: id, email: mail}"};
+    for (size_t i = 0; i < 4; i++) {
+        bool by_flag = i >= 2;
+        struct trial trial = {0};
+        char yaml[300];
+        snprintf(yaml, sizeof yaml,
+                 DATABASE "connectors: [{name: s, type: webhook, url: http://h, table: t%s%s}]\n",
+                 by_flag ? "" : ", columns: ", by_flag ? "" : written[i]);
+        if (by_flag)
+            trial.flags[0] = (struct config_flag){"--set", "connectors.s.columns", written[i - 2]};
+        trial_load(&trial, yaml);
+        assert_no_mistakes(&trial);
+        const struct connector_config *connector = &trial.config->connectors[0];
+        assert_int_equal(connector->n_columns, 2);
+        assert_string_equal(connector->columns[0].column, "id");
+        assert_string_equal(connector->columns[0].name, "id");
+        assert_string_equal(connector->columns[1].column, "email");
+        assert_string_equal(connector->columns[1].name, "mail");
+        assert_string_equal(connector->table, "t");
+        trial_end(&trial);
+    }
+}
+
+static void wrong_choices_of_columns_are_mistakes(void **state) {
+    (void)state;
+    struct trial trial = {0};
+    trial_load(&trial, DATABASE "cache: {queries: {q: {key: 'q:{a}', sql: 'SELECT $1', "
+                                "shape: row, depends_on: {t: a}}}}\n"
+                                "connectors:\n"
+                                "  - {name: a, type: webhook, url: http://h, table: t, columns:\n"
+                                "      [id, id, {a: b, c: d}, '']}\n"
+                                "  - {name: b, type: webhook, url: http://h, table: t,\n"
+                                "     columns: []}\n"
+                                "  - {name: c, type: webhook, url: http://h, query: q,\n"
+                                "     columns: [id]}\n"
+                                "  - {name: d, type: webhook, url: http://h, table: t,\n"
+                                "     dead_letter_topic: letters}\n");
+    assert_mistakes(
+        &trial,
+        MISTAKES("f.yml:5:12: connectors[0].columns: \"id\" stands there twice",
+                 "f.yml:5:16: connectors[0].columns: is a mapping, write NAME or {NAME: OTHER}",
+                 "f.yml:5:30: connectors[0].columns: an item is empty",
+                 "f.yml:7:6: connectors[1].columns: names no column",
+                 "f.yml:9:6: connectors[2].columns: are of a table: a query's SQL chooses its own",
+                 "f.yml:11:6: connectors[3].dead_letter_topic: is set, and cdc.kafka.brokers is "
+                 "not"));
+    trial_end(&trial);
+}
+
 static void unknown_names_on_the_command_line_are_mistakes(void **state) {
     (void)state;
     struct trial trial = {.flags = {{"--database", "database.url", "postgres://h/d"},
@@ -440,6 +491,8 @@ int main(void) {
         cmocka_unit_test(references_that_lead_nowhere_are_mistakes),
         cmocka_unit_test(lists_may_be_written_with_commas),
         cmocka_unit_test(structures_can_be_given_and_amended_on_the_command_line),
+        cmocka_unit_test(chosen_columns_are_a_list_or_a_map),
+        cmocka_unit_test(wrong_choices_of_columns_are_mistakes),
         cmocka_unit_test(unknown_names_on_the_command_line_are_mistakes),
         cmocka_unit_test(a_listener_beyond_loopback_needs_a_password),
         cmocka_unit_test(a_missing_database_is_a_mistake_unless_plain_keys_alone_are_wanted),
