@@ -1,6 +1,8 @@
 #include "connectors/runtime.h"
 
+#include <inttypes.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/assert.h"
@@ -39,6 +41,12 @@ struct runtime {
     struct batch *open; /* NULL: none */
     bool load_due;      /* the position is zero: the snapshot's rows are loaded */
     uint64_t load_version;
+    /* A load that can go on where it is interrupted (base/change.h, `note`). A note of ours is the load's version, a space and
+     * the feed's. */
+    bool keeps_notes;
+    char *resumes; /* the note to go on from, as `prepare` found it; NULL: none */
+    char *noted;   /* in this transaction; NULL: nothing */
+    char *note;    /* of all that was given, to go with the next batch; NULL: none */
     struct due_walk due_walk;
     uint64_t touched_version; /* of the last transaction that touched keys */
     uint64_t committed_lsn;   /* end of the last transaction whose changes were all given to us */
@@ -80,6 +88,9 @@ void runtime_destroy(struct runtime **runtime) {
     shape_release(&old->shape);
     buf_deinit(&old->key);
     buf_deinit(&old->old_key);
+    mem_free(old->resumes);
+    mem_free(old->noted);
+    mem_free(old->note);
     mem_free(old->database_url);
     mem_free(old->slot);
     mem_free(old->name);
@@ -122,6 +133,12 @@ static void enqueue_due_walk(struct runtime *runtime) {
     *due = (struct due_walk){0};
 }
 
+/* A batch says how far the load is with it; where there is none to say it, one of its own. */
+static void tell_note(struct runtime *runtime, struct batch *batch) {
+    batch->note = runtime->note;
+    runtime->note = NULL;
+}
+
 /* The position of a batch that closes in mid-transaction is that of the transaction before: the rest of the
  * open one is in later batches. */
 static void close_batch(struct runtime *runtime) {
@@ -133,6 +150,7 @@ static void close_batch(struct runtime *runtime) {
     runtime->open->position_lsn = walks ? 0 : runtime->committed_lsn;
     runtime->open->last_end_lsn = runtime->last_end_lsn;
     runtime->open->mid_transaction = runtime->in_transaction || walks;
+    tell_note(runtime, runtime->open);
     sender_enqueue(runtime->sender, &runtime->open);
     atomic_store_explicit(&runtime->open_commit_us, 0, memory_order_relaxed);
     enqueue_due_walk(runtime);
@@ -149,10 +167,12 @@ static struct batch *open_batch(struct runtime *runtime, const struct transactio
 }
 
 static void enqueue_barrier(struct runtime *runtime, enum batch_kind kind, uint64_t version,
-                            int64_t commit_time_us) {
+                            uint64_t newest, int64_t commit_time_us) {
     close_batch(runtime);
     struct batch *barrier = batch_create(kind, NULL, clock_mono_us());
     barrier->version = version;
+    barrier->newest = newest;
+    if (kind == BATCH_NOTE) tell_note(runtime, barrier);
     barrier->position_lsn = runtime->committed_lsn;
     barrier->last_end_lsn = runtime->last_end_lsn;
     barrier->mid_transaction = runtime->in_transaction;
@@ -162,11 +182,12 @@ static void enqueue_barrier(struct runtime *runtime, enum batch_kind kind, uint6
 
 /* ---- a session's start and end ---- */
 
-/* A walk loads what is made of rows: the rows themselves are not wanted. */
+/* A walk loads what is made of rows: the rows themselves are not wanted. Nor are those of tables that join the publication, whether
+ * ours or another's: no version says how old they are. */
 static void on_snapshot_where(void *self, const char *schema, const char *table, struct buf *out) {
     (void)schema, (void)table;
-    const struct runtime *runtime = self;
-    if (runtime->source.ops->walk) buf_append_text(out, "false");
+    struct runtime *runtime = self;
+    if (runtime->source.ops->walk || !atomic_load(&runtime->loading)) buf_append_text(out, "false");
 }
 
 /* Without a slot the server keeps nothing for us. A new one is made when there is somebody to write to. */
@@ -191,6 +212,21 @@ static bool leave_slot(struct runtime *runtime, struct error *err) {
                      runtime->slot);
 }
 
+/* Takes the load's version off the front of the note that was kept. */
+static void take_note(struct runtime *runtime, struct change_position *position) {
+    char *rest = NULL;
+    mem_free(runtime->resumes);
+    mem_free(runtime->noted);
+    mem_free(runtime->note);
+    runtime->noted = runtime->note = NULL;
+    runtime->resumes = position->note ? mem_strdup(position->note) : NULL;
+    position->note = NULL;
+    runtime->keeps_notes = position->keeps_notes;
+    if (!runtime->resumes) return;
+    runtime->load_version = strtoull(runtime->resumes, &rest, 10);
+    position->note = rest + (*rest == ' ');
+}
+
 static bool on_prepare(void *self, struct change_position *position, struct error *err) {
     struct runtime *runtime = self;
     if (!leave_slot(runtime, err)) return false;
@@ -208,6 +244,7 @@ static bool on_prepare(void *self, struct change_position *position, struct erro
     if (source->ops->touch) runtime->shape = shape_acquire(shape);
     shape_release(&shape);
     if (!opened) return false;
+    take_note(runtime, position);
     runtime->committed_lsn = position->end_lsn;
     runtime->last_end_lsn = position->last_end_lsn;
     runtime->load_due = !position->snapshot_done;
@@ -228,10 +265,20 @@ static bool begin_load(struct runtime *runtime, const struct feed_identity *iden
     runtime->committed_lsn = 0;
     atomic_store(&runtime->loading, true);
     metric_add(runtime->figures->loads, 1);
-    runtime->in_transaction = true;
-    enqueue_barrier(runtime, BATCH_LOADING, runtime->load_version, 0);
+    runtime->in_transaction = !runtime->keeps_notes;
+    enqueue_barrier(runtime, BATCH_LOADING, runtime->load_version, UINT64_MAX, 0);
     log_info(runtime->log, "connector_loading", "connector=%s slot=%s version=%llu", runtime->name,
              identity->slot, (unsigned long long)runtime->load_version);
+    return true;
+}
+
+/* The stream goes on where it was, and beside it what is left of the table is read. */
+static bool resume_load(struct runtime *runtime, const struct feed_identity *identity) {
+    if (!runtime->committed_lsn)
+        runtime->committed_lsn = runtime->last_end_lsn = identity->start_lsn;
+    atomic_store(&runtime->loading, true);
+    log_info(runtime->log, "connector_load_resumed", "connector=%s slot=%s version=%llu",
+             runtime->name, identity->slot, (unsigned long long)runtime->load_version);
     return true;
 }
 
@@ -248,7 +295,9 @@ static bool on_started(void *self, const struct feed_identity *identity, struct 
     if (before) runtime->committed_lsn = identity->start_lsn;
     /* A new slot streams nothing of what was before it. */
     runtime->load_due |= identity->slot_created;
-    return !runtime->load_due || begin_load(runtime, identity, err);
+    if (!runtime->load_due) return true;
+    bool goes_on = runtime->resumes && !identity->slot_created;
+    return goes_on ? resume_load(runtime, identity) : begin_load(runtime, identity, err);
 }
 
 /* What is open is of committed transactions, so it may go; a session that follows has its own queue. */
@@ -339,13 +388,14 @@ static bool take_change(struct runtime *runtime, const struct transaction *tx,
     struct write_stamp stamp = {.version = change->row_lsn, .xid = tx->xid};
     switch (change->operation) {
     case CHANGE_READ:
+        if (!atomic_load_explicit(&runtime->loading, memory_order_relaxed)) return true;
         stamp.version = runtime->load_version;
         return put_row(runtime, tx, change, &stamp, err);
     case CHANGE_INSERT:
     case CHANGE_UPDATE: return put_row(runtime, tx, change, &stamp, err);
     case CHANGE_DELETE: return remove_row(runtime, tx, change, &stamp, err);
     case CHANGE_TRUNCATE:
-        enqueue_barrier(runtime, BATCH_CLEAR, change->row_lsn, tx->commit_time_us);
+        enqueue_barrier(runtime, BATCH_CLEAR, change->row_lsn, UINT64_MAX, tx->commit_time_us);
         return true;
     case CHANGE_MESSAGE: return true;
     }
@@ -356,7 +406,7 @@ static bool on_begin(void *self, const struct transaction *tx, struct error *err
     (void)err;
     struct runtime *runtime = self;
     see(runtime, tx->commit_lsn);
-    runtime->in_transaction = true;
+    if (!tx->snapshot || !runtime->keeps_notes) runtime->in_transaction = true;
     return true;
 }
 
@@ -399,7 +449,7 @@ static void touch_row(void *arg, struct slice key, const struct value *row) {
 
 static void touch_clear(void *arg) {
     struct touching *touching = arg;
-    enqueue_barrier(touching->runtime, BATCH_CLEAR, touching->stamp.version,
+    enqueue_barrier(touching->runtime, BATCH_CLEAR, touching->stamp.version, UINT64_MAX,
                     touching->tx->commit_time_us);
 }
 
@@ -465,11 +515,29 @@ static void reach(struct runtime *runtime, uint64_t end_lsn) {
 static bool on_commit(void *self, const struct transaction *tx, struct error *err) {
     (void)err;
     struct runtime *runtime = self;
-    if (tx->snapshot) return true;
+    if (tx->snapshot) {
+        if (!runtime->noted) return true;
+        mem_free(runtime->note);
+        runtime->note = runtime->noted;
+        runtime->noted = NULL;
+        return true;
+    }
     runtime->in_transaction = false;
     runtime->last_end_lsn = tx->end_lsn;
     reach(runtime, tx->end_lsn);
     if (runtime->due_walk.n_xids == WALK_XIDS_MAX) close_batch(runtime);
+    return true;
+}
+
+/* Once all is loaded there is nothing to note. */
+static bool on_note(void *self, struct slice text, struct error *err) {
+    (void)err;
+    struct runtime *runtime = self;
+    mem_free(runtime->noted);
+    runtime->noted = NULL;
+    if (text.len && atomic_load(&runtime->loading))
+        runtime->noted =
+            mem_printf("%" PRIu64 " %.*s", runtime->load_version, (int)text.len, text.data);
     return true;
 }
 
@@ -482,9 +550,13 @@ static bool on_snapshot_done(void *self, uint64_t slot_lsn, struct error *err) {
                      make_walk(runtime, WALK_ALL, 0, NULL,
                                &(struct write_stamp){.version = runtime->load_version}),
                      0);
-    runtime->committed_lsn = runtime->last_end_lsn = slot_lsn;
+    /* With the stream beside it, newer rows than the load's are there. */
+    bool streamed = runtime->committed_lsn != 0;
+    if (slot_lsn > runtime->committed_lsn) runtime->committed_lsn = slot_lsn;
+    if (!streamed) runtime->last_end_lsn = slot_lsn;
     runtime->in_transaction = false;
-    enqueue_barrier(runtime, BATCH_LOADED, runtime->load_version, 0);
+    enqueue_barrier(runtime, BATCH_LOADED, runtime->load_version,
+                    streamed ? runtime->committed_lsn : runtime->load_version, 0);
     atomic_store(&runtime->loading, false);
     log_info(runtime->log, "connector_load_read", "connector=%s lsn=" LSN_FMT, runtime->name,
              LSN_ARG(slot_lsn));
@@ -502,6 +574,7 @@ static bool on_tick(void *self, int64_t now_us, struct error *err) {
     if (sender_must_restart(runtime->sender, err)) return false;
     if (atomic_load_explicit(&runtime->gave_up_at, memory_order_relaxed))
         return error_set(err, ERROR_LIMIT, true, "slot \"%s\" retains too much WAL", runtime->slot);
+    if (runtime->note && !runtime->open) enqueue_barrier(runtime, BATCH_NOTE, 0, 0, 0);
     const struct due_walk *due = &runtime->due_walk;
     int64_t since_us = runtime->open ? runtime->open->opened_us : due->due ? due->since_us : now_us;
     if (now_us - since_us >= runtime->batch_interval_us) close_batch(runtime);
@@ -528,6 +601,7 @@ struct change_sink runtime_sink(struct runtime *runtime) {
         .change = on_change,
         .commit = on_commit,
         .snapshot_done = on_snapshot_done,
+        .note = on_note,
         .progress = on_progress,
         .tick = on_tick,
         .ready = is_ready,

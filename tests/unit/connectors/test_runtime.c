@@ -112,9 +112,10 @@ static bool fake_reshape(struct sink *sink, const struct shape *shape, struct er
     return true;
 }
 
-static bool fake_clear(struct sink *sink, uint64_t version, bool loaded, uint64_t *removed,
+static bool fake_clear(struct sink *sink, const struct clearing *clearing, uint64_t *removed,
                        struct error *err) {
-    (void)loaded, (void)err;
+    (void)err;
+    uint64_t version = clearing->version;
     pthread_mutex_lock(&sink->lock);
     sink->cleared_version = version;
     *removed = 0;
