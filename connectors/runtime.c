@@ -44,9 +44,10 @@ struct runtime {
     /* A load that can go on where it is interrupted (base/change.h, `note`). A note of ours is the load's version, a space and
      * the feed's. */
     bool keeps_notes;
-    char *resumes; /* the note to go on from, as `prepare` found it; NULL: none */
-    char *noted;   /* in this transaction; NULL: nothing */
-    char *note;    /* of all that was given, to go with the next batch; NULL: none */
+    bool begins_anew; /* it cannot: the next session loads all */
+    char *resumes;    /* the note to go on from, as `prepare` found it; NULL: none */
+    char *noted;      /* in this transaction; NULL: nothing */
+    char *note;       /* of all that was given, to go with the next batch; NULL: none */
     struct due_walk due_walk;
     uint64_t touched_version; /* of the last transaction that touched keys */
     uint64_t committed_lsn;   /* end of the last transaction whose changes were all given to us */
@@ -219,9 +220,12 @@ static void take_note(struct runtime *runtime, struct change_position *position)
     mem_free(runtime->noted);
     mem_free(runtime->note);
     runtime->noted = runtime->note = NULL;
-    runtime->resumes = position->note ? mem_strdup(position->note) : NULL;
+    bool goes_on = position->note && !runtime->begins_anew;
+    runtime->resumes = goes_on ? mem_strdup(position->note) : NULL;
+    if (position->note && !goes_on) position->end_lsn = position->last_end_lsn = 0;
     position->note = NULL;
     runtime->keeps_notes = position->keeps_notes;
+    runtime->begins_anew = false;
     if (!runtime->resumes) return;
     runtime->load_version = strtoull(runtime->resumes, &rest, 10);
     position->note = rest + (*rest == ' ');
@@ -529,12 +533,13 @@ static bool on_commit(void *self, const struct transaction *tx, struct error *er
     return true;
 }
 
-/* Once all is loaded there is nothing to note. */
+/* Once all is loaded there is nothing to note. An empty one: there is nothing to go on from. */
 static bool on_note(void *self, struct slice text, struct error *err) {
     (void)err;
     struct runtime *runtime = self;
     mem_free(runtime->noted);
     runtime->noted = NULL;
+    runtime->begins_anew |= !text.len;
     if (text.len && atomic_load(&runtime->loading))
         runtime->noted =
             mem_printf("%" PRIu64 " %.*s", runtime->load_version, (int)text.len, text.data);

@@ -144,6 +144,7 @@ static bool create_connector(struct service *s, uint32_t i, struct error *err) {
         .n_patterns = config->query || config->n_views ? 0 : 1, /* they read by SQL */
         .patterns = &config->table,
         .messages = true, /* of what is read beside the stream: a load that goes on */
+        .whole_snapshot = true,
         .status_interval_ms = 1000,
         .streaming = s->config->cdc_streaming,
         .spool = &s->config->cdc_spool,

@@ -489,6 +489,17 @@ static void a_load_with_a_new_slot_begins_anew_whatever_was_noted(void **state) 
     assert_int_equal(b->figures.loads->value, 2);
 }
 
+static void a_load_that_cannot_go_on_begins_anew(void **state) {
+    struct bench *b = *state;
+    struct error err = {0};
+    start_session(b, true);
+    read_row(b, ROW(V("1"), V("a"), V("x")), "part 1");
+    wait_for(is_saved(b, "999 part 1"));
+    assert_true(b->feed.ops->note(b->feed.self, slice_from(""), &err));
+    assert_true(prepare(b));
+    assert_true(b->position.keeps_notes && !b->position.note && !b->position.end_lsn);
+}
+
 static void rows_that_are_read_once_all_is_loaded_are_none_of_the_load(void **state) {
     struct bench *b = *state;
     start_streaming(b);
@@ -867,6 +878,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(a_load_that_is_cut_off_goes_on_where_its_note_is_saved),
         TEST(a_load_with_a_new_slot_begins_anew_whatever_was_noted),
+        TEST(a_load_that_cannot_go_on_begins_anew),
         TEST(rows_that_are_read_once_all_is_loaded_are_none_of_the_load),
         TEST(rows_reach_the_sink_and_only_then_is_the_position_confirmed),
         TEST(a_failed_attempt_is_repeated_and_counted),
