@@ -1,14 +1,13 @@
 #include "connectors/runtime.h"
 
-#include <inttypes.h>
 #include <stdatomic.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "connectors/give_up.h"
+#include "connectors/load_note.h"
 
 enum { WALK_XIDS_MAX = 64 };
 
@@ -41,13 +40,7 @@ struct runtime {
     struct batch *open; /* NULL: none */
     bool load_due;      /* the position is zero: the snapshot's rows are loaded */
     uint64_t load_version;
-    /* A load that can go on where it is interrupted (base/change.h, `note`). A note of ours is the load's version, a space and
-     * the feed's. */
-    bool keeps_notes;
-    bool begins_anew; /* it cannot: the next session loads all */
-    char *resumes;    /* the note to go on from, as `prepare` found it; NULL: none */
-    char *noted;      /* in this transaction; NULL: nothing */
-    char *note;       /* of all that was given, to go with the next batch; NULL: none */
+    struct load_note note;
     struct due_walk due_walk;
     uint64_t touched_version; /* of the last transaction that touched keys */
     uint64_t committed_lsn;   /* end of the last transaction whose changes were all given to us */
@@ -89,9 +82,7 @@ void runtime_destroy(struct runtime **runtime) {
     shape_release(&old->shape);
     buf_deinit(&old->key);
     buf_deinit(&old->old_key);
-    mem_free(old->resumes);
-    mem_free(old->noted);
-    mem_free(old->note);
+    load_note_deinit(&old->note);
     mem_free(old->database_url);
     mem_free(old->slot);
     mem_free(old->name);
@@ -134,12 +125,6 @@ static void enqueue_due_walk(struct runtime *runtime) {
     *due = (struct due_walk){0};
 }
 
-/* A batch says how far the load is with it; where there is none to say it, one of its own. */
-static void tell_note(struct runtime *runtime, struct batch *batch) {
-    batch->note = runtime->note;
-    runtime->note = NULL;
-}
-
 /* The position of a batch that closes in mid-transaction is that of the transaction before: the rest of the
  * open one is in later batches. */
 static void close_batch(struct runtime *runtime) {
@@ -151,7 +136,7 @@ static void close_batch(struct runtime *runtime) {
     runtime->open->position_lsn = walks ? 0 : runtime->committed_lsn;
     runtime->open->last_end_lsn = runtime->last_end_lsn;
     runtime->open->mid_transaction = runtime->in_transaction || walks;
-    tell_note(runtime, runtime->open);
+    runtime->open->note = load_note_take(&runtime->note);
     sender_enqueue(runtime->sender, &runtime->open);
     atomic_store_explicit(&runtime->open_commit_us, 0, memory_order_relaxed);
     enqueue_due_walk(runtime);
@@ -173,7 +158,7 @@ static void enqueue_barrier(struct runtime *runtime, enum batch_kind kind, uint6
     struct batch *barrier = batch_create(kind, NULL, clock_mono_us());
     barrier->version = version;
     barrier->newest = newest;
-    if (kind == BATCH_NOTE) tell_note(runtime, barrier);
+    if (kind == BATCH_NOTE) barrier->note = load_note_take(&runtime->note);
     barrier->position_lsn = runtime->committed_lsn;
     barrier->last_end_lsn = runtime->last_end_lsn;
     barrier->mid_transaction = runtime->in_transaction;
@@ -213,24 +198,6 @@ static bool leave_slot(struct runtime *runtime, struct error *err) {
                      runtime->slot);
 }
 
-/* Takes the load's version off the front of the note that was kept. */
-static void take_note(struct runtime *runtime, struct change_position *position) {
-    char *rest = NULL;
-    mem_free(runtime->resumes);
-    mem_free(runtime->noted);
-    mem_free(runtime->note);
-    runtime->noted = runtime->note = NULL;
-    bool goes_on = position->note && !runtime->begins_anew;
-    runtime->resumes = goes_on ? mem_strdup(position->note) : NULL;
-    if (position->note && !goes_on) position->end_lsn = position->last_end_lsn = 0;
-    position->note = NULL;
-    runtime->keeps_notes = position->keeps_notes;
-    runtime->begins_anew = false;
-    if (!runtime->resumes) return;
-    runtime->load_version = strtoull(runtime->resumes, &rest, 10);
-    position->note = rest + (*rest == ' ');
-}
-
 static bool on_prepare(void *self, struct change_position *position, struct error *err) {
     struct runtime *runtime = self;
     if (!leave_slot(runtime, err)) return false;
@@ -248,7 +215,7 @@ static bool on_prepare(void *self, struct change_position *position, struct erro
     if (source->ops->touch) runtime->shape = shape_acquire(shape);
     shape_release(&shape);
     if (!opened) return false;
-    take_note(runtime, position);
+    load_note_prepare(&runtime->note, position, &runtime->load_version);
     runtime->committed_lsn = position->end_lsn;
     runtime->last_end_lsn = position->last_end_lsn;
     runtime->load_due = !position->snapshot_done;
@@ -269,7 +236,7 @@ static bool begin_load(struct runtime *runtime, const struct feed_identity *iden
     runtime->committed_lsn = 0;
     atomic_store(&runtime->loading, true);
     metric_add(runtime->figures->loads, 1);
-    runtime->in_transaction = !runtime->keeps_notes;
+    runtime->in_transaction = !runtime->note.kept;
     enqueue_barrier(runtime, BATCH_LOADING, runtime->load_version, UINT64_MAX, 0);
     log_info(runtime->log, "connector_loading", "connector=%s slot=%s version=%llu", runtime->name,
              identity->slot, (unsigned long long)runtime->load_version);
@@ -300,7 +267,7 @@ static bool on_started(void *self, const struct feed_identity *identity, struct 
     /* A new slot streams nothing of what was before it. */
     runtime->load_due |= identity->slot_created;
     if (!runtime->load_due) return true;
-    bool goes_on = runtime->resumes && !identity->slot_created;
+    bool goes_on = runtime->note.resumes && !identity->slot_created;
     return goes_on ? resume_load(runtime, identity) : begin_load(runtime, identity, err);
 }
 
@@ -410,7 +377,7 @@ static bool on_begin(void *self, const struct transaction *tx, struct error *err
     (void)err;
     struct runtime *runtime = self;
     see(runtime, tx->commit_lsn);
-    if (!tx->snapshot || !runtime->keeps_notes) runtime->in_transaction = true;
+    if (!tx->snapshot || !runtime->note.kept) runtime->in_transaction = true;
     return true;
 }
 
@@ -520,10 +487,7 @@ static bool on_commit(void *self, const struct transaction *tx, struct error *er
     (void)err;
     struct runtime *runtime = self;
     if (tx->snapshot) {
-        if (!runtime->noted) return true;
-        mem_free(runtime->note);
-        runtime->note = runtime->noted;
-        runtime->noted = NULL;
+        load_note_commit(&runtime->note);
         return true;
     }
     runtime->in_transaction = false;
@@ -533,16 +497,11 @@ static bool on_commit(void *self, const struct transaction *tx, struct error *er
     return true;
 }
 
-/* Once all is loaded there is nothing to note. An empty one: there is nothing to go on from. */
+/* Once all is loaded there is nothing to note. */
 static bool on_note(void *self, struct slice text, struct error *err) {
     (void)err;
     struct runtime *runtime = self;
-    mem_free(runtime->noted);
-    runtime->noted = NULL;
-    runtime->begins_anew |= !text.len;
-    if (text.len && atomic_load(&runtime->loading))
-        runtime->noted =
-            mem_printf("%" PRIu64 " %.*s", runtime->load_version, (int)text.len, text.data);
+    if (atomic_load(&runtime->loading)) load_note_hear(&runtime->note, runtime->load_version, text);
     return true;
 }
 
@@ -579,7 +538,7 @@ static bool on_tick(void *self, int64_t now_us, struct error *err) {
     if (sender_must_restart(runtime->sender, err)) return false;
     if (atomic_load_explicit(&runtime->gave_up_at, memory_order_relaxed))
         return error_set(err, ERROR_LIMIT, true, "slot \"%s\" retains too much WAL", runtime->slot);
-    if (runtime->note && !runtime->open) enqueue_barrier(runtime, BATCH_NOTE, 0, 0, 0);
+    if (runtime->note.due && !runtime->open) enqueue_barrier(runtime, BATCH_NOTE, 0, 0, 0);
     const struct due_walk *due = &runtime->due_walk;
     int64_t since_us = runtime->open ? runtime->open->opened_us : due->due ? due->since_us : now_us;
     if (now_us - since_us >= runtime->batch_interval_us) close_batch(runtime);

@@ -80,8 +80,7 @@ struct sender {
     uint64_t timeline_lsn;
     uint64_t saved_lsn;
     bool loaded;
-    char
-        *note; /* of a load that is under way: what of it is applied; NULL: nothing that is noted */
+    char *note; /* what is applied of a load that is under way; NULL: nothing is noted */
     bool unsaved;
     uint64_t walked;       /* keys of the walk in hand */
     bool mid_transaction;  /* transactional sinks: of what was applied last, more is to come */

@@ -52,7 +52,7 @@ struct sink_entry {
 /* What was written with a version below `version` goes, and nothing that is newer. */
 struct clearing {
     uint64_t version;
-    bool loaded; /* for a load of that version is complete; else a TRUNCATE */
+    bool loaded; /* since a load of that version is complete; else by a TRUNCATE */
     /* Nothing newer can be there: what is comes from another history (the database was set back to an earlier point), and the
      * target must go as a whole: ERROR_NOT_FOUND once it has. UINT64_MAX: nothing is known. */
     uint64_t newest;
