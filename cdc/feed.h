@@ -64,7 +64,10 @@ struct feed_config {
     uint64_t snapshot_part_bytes; /* about so many of rows are read at a time; 0: 2 MiB */
     uint32_t n_patterns;          /* of tables for the snapshot: "public.*", "sales.orders" */
     const char *const *patterns;
-    bool messages;              /* logical messages are wanted */
+    bool messages; /* logical messages are wanted */
+    /* An interrupted snapshot of which a table cannot be read any more begins anew (the sink is given an empty note); else that
+     * table is left out, and the log says so. */
+    bool whole_snapshot;
     const char *server_options; /* for the session, e.g. "-c logical_decoding_work_mem=1MB"; NULL */
     int64_t status_interval_ms; /* of standby status updates; default 1000 */
     bool

@@ -101,6 +101,8 @@ void increment_strike(struct increment *inc, struct snapshot_task *task, const c
     else
         log_info(inc->log, "increment_done", "feed=%s table=%s.%s rows=%llu seconds=%.3f",
                  inc->sink.name, task->schema, task->name, (unsigned long long)task->rows, seconds);
+    if (*error && inc->plan.whole && task->origin == TASK_INITIAL)
+        snprintf(inc->broken, sizeof inc->broken, "%.255s", error);
     snapshot_state_remove(inc->state, task);
     increment_forget_target(inc);
     inc->status_us = 0;
@@ -180,6 +182,21 @@ static bool may_read(const struct increment *inc, const struct snapshot_task *ta
            strcmp(task->filenode, chunk->tables->tables[0].filenode) == 0;
 }
 
+/* Of what is left of the table, for the progress: without statistics by its pages. */
+static double estimate_rows(const struct snapshot_task *task, const struct snapshot_table *table) {
+    double rows = table->estimated_rows >= 1
+                      ? table->estimated_rows
+                      : (double)table->n_pages * PAGE_BYTES / ASSUMED_ROW_BYTES;
+    uint64_t done = 0;
+    bool same = strcmp(task->filenode, table->filenode) == 0;
+    for (uint32_t i = 0; same && i < task->n_pages_done; i++) {
+        const struct page_range *pages = &task->pages_done[i];
+        uint32_t to = pages->to < table->n_pages ? pages->to : table->n_pages;
+        if (to > pages->from) done += to - pages->from;
+    }
+    return table->n_pages ? rows * (1 - (double)done / table->n_pages) : rows;
+}
+
 static void take_description(struct increment *inc, struct snapshot_task *task) {
     struct target *target = &inc->target;
     struct chunk *chunk = inc->chunk;
@@ -198,7 +215,7 @@ static void take_description(struct increment *inc, struct snapshot_task *task) 
     chunk->keys = NULL;
     chunk->n_keys = 0;
     target->key_places = mem_calloc(target->n_keys + 1, sizeof *target->key_places);
-    target->estimated_rows = table->estimated_rows;
+    target->estimated_rows = estimate_rows(task, table);
     target->row_bytes = table->estimated_rows >= 1
                             ? (double)table->n_pages * PAGE_BYTES / table->estimated_rows
                             : ASSUMED_ROW_BYTES;
@@ -286,6 +303,14 @@ bool increment_is_due(const struct increment *inc) {
 
 bool increment_completed(const struct increment *inc) { return inc->completed; }
 
+/* The next session finds nothing to go on from. */
+static bool begin_anew(struct increment *inc, struct error *err) {
+    return inc->sink.ops->note(inc->sink.self, slice_make("", 0), err) &&
+           error_set(err, ERROR_CONFLICT, true,
+                     "the snapshot cannot go on where it was interrupted, and begins anew: %s",
+                     inc->broken);
+}
+
 bool increment_turn(struct increment *inc, int64_t now_us, struct error *err) {
     if (!inc->reader) return true;
     increment_take_requests(inc);
@@ -294,6 +319,7 @@ bool increment_turn(struct increment *inc, int64_t now_us, struct error *err) {
     bool asked = inc->phase == PHASE_DESCRIBING || inc->phase == PHASE_READING;
     if (asked && !inc->chunk) inc->chunk = chunk_reader_take(inc->reader);
     if (asked && inc->chunk) take_chunk(inc, task, now_us);
+    if (*inc->broken) return begin_anew(inc, err);
     if (inc->phase == PHASE_GIVING && increment_is_ready(inc) && !increment_give_slice(inc, err))
         return false;
     if (increment_is_ready(inc) && !increment_complete(inc, err)) return false;
@@ -352,6 +378,7 @@ bool increment_start(struct increment *inc, const struct increment_plan *plan, s
     inc->last_end_lsn = plan->start_lsn;
     inc->last_xid = 0;
     inc->completed = false;
+    *inc->broken = '\0';
     inc->progress_us = clock_mono_us();
     inc->note_due = inc->state->tasks && !inc->state->exported; /* a list that is not noted yet */
     inc->session = (uint64_t)clock_mono_us();

@@ -50,6 +50,7 @@ struct increment_plan {
     const char *publication;
     uint64_t chunk_bytes;        /* of rows, about */
     bool joins;                  /* tables that join later are read */
+    bool whole;                  /* no table of the initial snapshot may be left out */
     struct relations *relations; /* the stream's */
     uint64_t *changes;           /* counts the rows given, too */
     uint64_t start_lsn;          /* of the stream */

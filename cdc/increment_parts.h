@@ -69,6 +69,7 @@ struct increment {
     struct window *window;
     struct chunk_reader *reader; /* NULL: no session that can */
     bool completed, note_due, marked;
+    char broken[256]; /* why the initial snapshot cannot go on; "": it can */
     enum phase phase;
     struct target target;
     struct chunk *chunk;

@@ -321,6 +321,7 @@ static bool start_increment(struct session *s, struct error *err) {
         .publication = s->config->publication,
         .chunk_bytes = part_bytes(s),
         .joins = s->config->snapshot != FEED_SNAPSHOT_NEVER,
+        .whole = s->config->whole_snapshot,
         .relations = s->delivery->relations,
         .changes = &s->delivery->changes,
         .start_lsn = s->identity.start_lsn,

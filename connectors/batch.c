@@ -32,6 +32,7 @@ struct batch *batch_create(enum batch_kind kind, struct shape *shape, int64_t no
     batch->shape = shape ? shape_acquire(shape) : NULL;
     batch->arena = arena_create(ARENA_BLOCK_BYTES);
     batch->opened_us = now_us;
+    batch->newest = UINT64_MAX;
     if (kind != BATCH_WRITES) return batch;
     batch->cap_writes = FIRST_WRITES;
     batch->writes = mem_calloc(batch->cap_writes, sizeof *batch->writes);
@@ -49,6 +50,7 @@ void batch_destroy(struct batch **batch) {
     if (old->index) mem_free(old->index->slots);
     mem_free(old->index);
     mem_free(old->writes);
+    mem_free(old->note);
     shape_release(&old->shape);
     arena_destroy(&old->arena);
     mem_free(old);

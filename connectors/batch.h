@@ -58,6 +58,7 @@ enum batch_kind {
     BATCH_LOADED, /* it is complete: what is older than `version` was not in the table, and goes */
     BATCH_CLEAR,  /* TRUNCATE: everything older than `version` goes */
     BATCH_RETRY,  /* what was refused is read again */
+    BATCH_NOTE,   /* nothing but its note */
 };
 
 struct batch {
@@ -71,6 +72,9 @@ struct batch {
     size_t n_superseded;
     size_t bytes; /* memory held, for the queue's bound and for sizing */
     uint64_t version;
+    uint64_t newest; /* of what clears: as struct clearing has it */
+    /* Of a load that can go on where it is interrupted: what of it is in this batch and those before. NULL: as before. */
+    char *note;
     /* All up to here is in this batch and those before it; 0: says nothing. */
     uint64_t position_lsn;
     uint64_t last_end_lsn; /* end of the last transaction that is all in these; 0: says nothing */

@@ -22,6 +22,7 @@
  *   timeline=2
  *   timeline_lsn=16/A0000000
  *   last_end_lsn=16/B374D848
+ *   note=...                  of a load that is under way
  *   checksum=6c1e...          of all lines above */
 static const char first_line[] = "freshet-position 1\n";
 
@@ -50,6 +51,7 @@ void position_write(struct buf *out, const struct position_record *record) {
     buf_printf(out, "timeline=%" PRIu32 "\ntimeline_lsn=" LSN_FMT "\nlast_end_lsn=" LSN_FMT "\n",
                record->position.timeline, LSN_ARG(record->position.timeline_lsn),
                LSN_ARG(record->position.last_end_lsn));
+    if (record->note[0]) append_line(out, "note", record->note);
     buf_printf(out, "checksum=%016" PRIx64 "\n", checksum(out->data + start, out->len - start));
 }
 
@@ -118,6 +120,7 @@ bool position_read(struct slice text, struct position_record *record) {
         !take_line(&rest, "snapshot_done", done, sizeof done) ||
         !take_history(&rest, &record->position))
         return false;
+    if (!take_line(&rest, "note", record->note, sizeof record->note)) record->note[0] = '\0';
     if (!checksum_fits(text, rest)) return false;
     if (!parse_u64(system, &record->position.system_identifier)) return false;
     if (!lsn_parse(lsn, &record->position.end_lsn)) return false;

@@ -20,13 +20,15 @@
 #include "base/change.h"
 #include "base/error.h"
 
-enum { POSITION_TEXT_MAX = 256, POSITION_FILE_MAX = 4096 };
+enum { POSITION_TEXT_MAX = 256, POSITION_NOTE_MAX = 16384, POSITION_FILE_MAX = 20480 };
 
 struct position_record {
     struct change_position position;
     char table[POSITION_TEXT_MAX];  /* "public.users" */
     char keys[POSITION_TEXT_MAX];   /* key columns: others make other document ids */
     char target[POSITION_TEXT_MAX]; /* sink_target.id */
+    /* Of a load that is not complete: how far it is (change_position.note, which says nothing here). "": it starts over. */
+    char note[POSITION_NOTE_MAX];
 };
 
 enum position_state { POSITION_LOADED, POSITION_ABSENT, POSITION_DAMAGED };

@@ -136,10 +136,11 @@ static bool on_shape(void *self, struct shape *shape, struct error *err) {
 /* A load's end is told to a sink as it would be of a TRUNCATE: what is newer may well be there, of an earlier replay. */
 static bool clear_older(struct replay *replay, uint64_t version, struct error *err) {
     uint64_t removed;
+    const struct clearing clearing = {.version = version, .newest = UINT64_MAX};
     if (!apply(replay, err)) return false;
     bool ok;
     do
-        ok = replay->ops->clear_older(replay->sink, version, false, &removed, err);
+        ok = replay->ops->clear_older(replay->sink, &clearing, &removed, err);
     while (!ok && !replay->ops->transactional && try_again(replay, err));
     if (ok) backoff_reset(&replay->backoff);
     return ok;

@@ -67,6 +67,9 @@ bool resume_choose(const struct resume *resume, const struct sink_target *target
                          "them: empty it, or name another");
     if (resume->state == POSITION_ABSENT) return true;
     *why = void_because(resume, target, now);
-    if (!*why && resume->found.position.snapshot_done) *position = resume->found.position;
+    bool goes_on = resume->found.position.snapshot_done || resume->found.note[0];
+    if (*why || !goes_on) return true;
+    *position = resume->found.position;
+    if (!position->snapshot_done) position->note = resume->found.note;
     return true;
 }

@@ -28,7 +28,7 @@ bool resume_adopt(struct resume *resume, const char *path, const char *rebuilt_p
                   struct error *err) MUST_CHECK;
 
 /* `now`: table, keys and target as they are. Leaves *position as it is where the saved one is void; *why then says why,
- * NULL where there was none. False: the target holds rows that no connector wrote, which a load would sweep away. */
+ * NULL where there was none. Of a load that is under way the position has the note, which is resume's. False: the target holds rows that no connector wrote, which a load would sweep away. */
 bool resume_choose(const struct resume *resume, const struct sink_target *target,
                    const struct position_record *now, struct change_position *position,
                    const char **why, struct error *err) MUST_CHECK;

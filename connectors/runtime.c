@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "connectors/give_up.h"
+#include "connectors/load_note.h"
 
 enum { WALK_XIDS_MAX = 64 };
 
@@ -40,6 +41,7 @@ struct runtime {
     struct batch *open; /* NULL: none */
     bool load_due;      /* the position is zero: the snapshot's rows are loaded */
     uint64_t load_version;
+    struct load_note note;
     struct due_walk due_walk;
     uint64_t touched_version; /* of the last transaction that touched keys */
     uint64_t committed_lsn;   /* end of the last transaction whose changes were all given to us */
@@ -83,6 +85,7 @@ void runtime_destroy(struct runtime **runtime) {
     buf_deinit(&old->old_key);
     mem_free(old->new_row);
     mem_free(old->old_row);
+    load_note_deinit(&old->note);
     mem_free(old->database_url);
     mem_free(old->slot);
     mem_free(old->name);
@@ -136,6 +139,7 @@ static void close_batch(struct runtime *runtime) {
     runtime->open->position_lsn = walks ? 0 : runtime->committed_lsn;
     runtime->open->last_end_lsn = runtime->last_end_lsn;
     runtime->open->mid_transaction = runtime->in_transaction || walks;
+    runtime->open->note = load_note_take(&runtime->note);
     sender_enqueue(runtime->sender, &runtime->open);
     atomic_store_explicit(&runtime->open_commit_us, 0, memory_order_relaxed);
     enqueue_due_walk(runtime);
@@ -152,10 +156,12 @@ static struct batch *open_batch(struct runtime *runtime, const struct transactio
 }
 
 static void enqueue_barrier(struct runtime *runtime, enum batch_kind kind, uint64_t version,
-                            int64_t commit_time_us) {
+                            uint64_t newest, int64_t commit_time_us) {
     close_batch(runtime);
     struct batch *barrier = batch_create(kind, NULL, clock_mono_us());
     barrier->version = version;
+    barrier->newest = newest;
+    if (kind == BATCH_NOTE) barrier->note = load_note_take(&runtime->note);
     barrier->position_lsn = runtime->committed_lsn;
     barrier->last_end_lsn = runtime->last_end_lsn;
     barrier->mid_transaction = runtime->in_transaction;
@@ -165,11 +171,12 @@ static void enqueue_barrier(struct runtime *runtime, enum batch_kind kind, uint6
 
 /* ---- a session's start and end ---- */
 
-/* A walk loads what is made of rows: the rows themselves are not wanted. */
+/* A walk loads what is made of rows: the rows themselves are not wanted. Nor are those of tables that join the publication, whether
+ * ours or another's: no version says how old they are. */
 static void on_snapshot_where(void *self, const char *schema, const char *table, struct buf *out) {
     (void)schema, (void)table;
-    const struct runtime *runtime = self;
-    if (runtime->source.ops->walk) buf_append_text(out, "false");
+    struct runtime *runtime = self;
+    if (runtime->source.ops->walk || !atomic_load(&runtime->loading)) buf_append_text(out, "false");
 }
 
 /* Without a slot the server keeps nothing for us. A new one is made when there is somebody to write to. */
@@ -212,6 +219,7 @@ static bool on_prepare(void *self, struct change_position *position, struct erro
     if (source->ops->touch) runtime->shape = shape_acquire(shape);
     shape_release(&shape);
     if (!opened) return false;
+    load_note_prepare(&runtime->note, position, &runtime->load_version);
     runtime->committed_lsn = position->end_lsn;
     runtime->last_end_lsn = position->last_end_lsn;
     runtime->load_due = !position->snapshot_done;
@@ -232,10 +240,20 @@ static bool begin_load(struct runtime *runtime, const struct feed_identity *iden
     runtime->committed_lsn = 0;
     atomic_store(&runtime->loading, true);
     metric_add(runtime->figures->loads, 1);
-    runtime->in_transaction = true;
-    enqueue_barrier(runtime, BATCH_LOADING, runtime->load_version, 0);
+    runtime->in_transaction = !runtime->note.kept;
+    enqueue_barrier(runtime, BATCH_LOADING, runtime->load_version, UINT64_MAX, 0);
     log_info(runtime->log, "connector_loading", "connector=%s slot=%s version=%llu", runtime->name,
              identity->slot, (unsigned long long)runtime->load_version);
+    return true;
+}
+
+/* The stream goes on where it was, and beside it what is left of the table is read. */
+static bool resume_load(struct runtime *runtime, const struct feed_identity *identity) {
+    if (!runtime->committed_lsn)
+        runtime->committed_lsn = runtime->last_end_lsn = identity->start_lsn;
+    atomic_store(&runtime->loading, true);
+    log_info(runtime->log, "connector_load_resumed", "connector=%s slot=%s version=%llu",
+             runtime->name, identity->slot, (unsigned long long)runtime->load_version);
     return true;
 }
 
@@ -252,7 +270,9 @@ static bool on_started(void *self, const struct feed_identity *identity, struct 
     if (before) runtime->committed_lsn = identity->start_lsn;
     /* A new slot streams nothing of what was before it. */
     runtime->load_due |= identity->slot_created;
-    return !runtime->load_due || begin_load(runtime, identity, err);
+    if (!runtime->load_due) return true;
+    bool goes_on = runtime->note.resumes && !identity->slot_created;
+    return goes_on ? resume_load(runtime, identity) : begin_load(runtime, identity, err);
 }
 
 /* What is open is of committed transactions, so it may go; a session that follows has its own queue. */
@@ -346,13 +366,14 @@ static bool take_change(struct runtime *runtime, const struct transaction *tx,
     struct write_stamp stamp = {.version = change->row_lsn, .xid = tx->xid};
     switch (change->operation) {
     case CHANGE_READ:
+        if (!atomic_load_explicit(&runtime->loading, memory_order_relaxed)) return true;
         stamp.version = runtime->load_version;
         return put_row(runtime, tx, change, &stamp, err);
     case CHANGE_INSERT:
     case CHANGE_UPDATE: return put_row(runtime, tx, change, &stamp, err);
     case CHANGE_DELETE: return remove_row(runtime, tx, change, &stamp, err);
     case CHANGE_TRUNCATE:
-        enqueue_barrier(runtime, BATCH_CLEAR, change->row_lsn, tx->commit_time_us);
+        enqueue_barrier(runtime, BATCH_CLEAR, change->row_lsn, UINT64_MAX, tx->commit_time_us);
         return true;
     case CHANGE_MESSAGE: return true;
     }
@@ -371,7 +392,7 @@ static bool on_begin(void *self, const struct transaction *tx, struct error *err
     (void)err;
     struct runtime *runtime = self;
     see(runtime, tx->commit_lsn);
-    runtime->in_transaction = true;
+    if (!tx->snapshot || !runtime->note.kept) runtime->in_transaction = true;
     return true;
 }
 
@@ -414,7 +435,7 @@ static void touch_row(void *arg, struct slice key, const struct value *row) {
 
 static void touch_clear(void *arg) {
     struct touching *touching = arg;
-    enqueue_barrier(touching->runtime, BATCH_CLEAR, touching->stamp.version,
+    enqueue_barrier(touching->runtime, BATCH_CLEAR, touching->stamp.version, UINT64_MAX,
                     touching->tx->commit_time_us);
 }
 
@@ -483,11 +504,22 @@ static void reach(struct runtime *runtime, uint64_t end_lsn) {
 static bool on_commit(void *self, const struct transaction *tx, struct error *err) {
     (void)err;
     struct runtime *runtime = self;
-    if (tx->snapshot) return true;
+    if (tx->snapshot) {
+        load_note_commit(&runtime->note);
+        return true;
+    }
     runtime->in_transaction = false;
     runtime->last_end_lsn = tx->end_lsn;
     reach(runtime, tx->end_lsn);
     if (runtime->due_walk.n_xids == WALK_XIDS_MAX) close_batch(runtime);
+    return true;
+}
+
+/* Once all is loaded there is nothing to note. */
+static bool on_note(void *self, struct slice text, struct error *err) {
+    (void)err;
+    struct runtime *runtime = self;
+    if (atomic_load(&runtime->loading)) load_note_hear(&runtime->note, runtime->load_version, text);
     return true;
 }
 
@@ -500,9 +532,13 @@ static bool on_snapshot_done(void *self, uint64_t slot_lsn, struct error *err) {
                      make_walk(runtime, WALK_ALL, 0, NULL,
                                &(struct write_stamp){.version = runtime->load_version}),
                      0);
-    runtime->committed_lsn = runtime->last_end_lsn = slot_lsn;
+    /* With the stream beside it, newer rows than the load's are there. */
+    bool streamed = runtime->committed_lsn != 0;
+    if (slot_lsn > runtime->committed_lsn) runtime->committed_lsn = slot_lsn;
+    if (!streamed) runtime->last_end_lsn = slot_lsn;
     runtime->in_transaction = false;
-    enqueue_barrier(runtime, BATCH_LOADED, runtime->load_version, 0);
+    enqueue_barrier(runtime, BATCH_LOADED, runtime->load_version,
+                    streamed ? runtime->committed_lsn : runtime->load_version, 0);
     atomic_store(&runtime->loading, false);
     log_info(runtime->log, "connector_load_read", "connector=%s lsn=" LSN_FMT, runtime->name,
              LSN_ARG(slot_lsn));
@@ -520,6 +556,7 @@ static bool on_tick(void *self, int64_t now_us, struct error *err) {
     if (sender_must_restart(runtime->sender, err)) return false;
     if (atomic_load_explicit(&runtime->gave_up_at, memory_order_relaxed))
         return error_set(err, ERROR_LIMIT, true, "slot \"%s\" retains too much WAL", runtime->slot);
+    if (runtime->note.due && !runtime->open) enqueue_barrier(runtime, BATCH_NOTE, 0, 0, 0);
     const struct due_walk *due = &runtime->due_walk;
     int64_t since_us = runtime->open ? runtime->open->opened_us : due->due ? due->since_us : now_us;
     if (now_us - since_us >= runtime->batch_interval_us) close_batch(runtime);
@@ -546,6 +583,7 @@ struct change_sink runtime_sink(struct runtime *runtime) {
         .change = on_change,
         .commit = on_commit,
         .snapshot_done = on_snapshot_done,
+        .note = on_note,
         .progress = on_progress,
         .tick = on_tick,
         .ready = is_ready,

@@ -19,6 +19,8 @@ struct sender *sender_create(const struct sender_config *config, const struct se
     sender->name = mem_strdup(config->name);
     sender->position_path = config->position_path ? mem_strdup(config->position_path) : NULL;
     sender->rebuilt_path = mem_strdup(config->rebuilt_path);
+    sender->resumes_loads = config->resumes_loads && config->position_path &&
+                            deps->ops->resumes_loads && !deps->source.ops->touch;
     sender->queue_max_bytes = config->queue_bytes;
     sender->save_interval_us = config->save_interval_us;
     snprintf(sender->record.table, sizeof sender->record.table, "%s", config->table);
@@ -66,6 +68,7 @@ void sender_destroy(struct sender **sender) {
     mem_free(old->name);
     mem_free(old->position_path);
     mem_free(old->rebuilt_path);
+    mem_free(old->note);
     mem_free(old);
 }
 
@@ -87,7 +90,17 @@ static void pop(struct sender *sender) {
     batch_destroy(&batch);
 }
 
-static void accept_result(struct sender *sender, const struct batch *batch) {
+static void accept_note(struct sender *sender, struct batch *batch) {
+    bool ends = batch->kind == BATCH_LOADING || batch->kind == BATCH_LOADED;
+    if (!batch->note && !ends) return;
+    mem_free(sender->note);
+    sender->note = batch->note;
+    batch->note = NULL;
+    sender->unsaved = true;
+}
+
+static void accept_result(struct sender *sender, struct batch *batch) {
+    accept_note(sender, batch);
     if (sender->ops->transactional) {
         sender->mid_transaction = batch->mid_transaction;
         sender->unsaved = true;

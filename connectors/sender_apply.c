@@ -37,8 +37,9 @@ static bool apply_writes(struct sender *sender, struct batch *batch, struct erro
 static bool clear(struct sender *sender, struct batch *batch, struct error *err) {
     uint64_t removed = 0;
     bool loaded = batch->kind == BATCH_LOADED;
-    if (!sender->ops->clear_older(sender->sink, batch->version, loaded, &removed, err))
-        return false;
+    const struct clearing clearing = {
+        .version = batch->version, .loaded = loaded, .newest = batch->newest};
+    if (!sender->ops->clear_older(sender->sink, &clearing, &removed, err)) return false;
     metric_add(sender->figures->cleared, (int64_t)removed);
     log_info(sender->log, "connector_cleared", "connector=%s cause=%s rows=%llu", sender->name,
              loaded ? "load" : "truncate", (unsigned long long)removed);
@@ -50,6 +51,12 @@ static bool begin_load(struct sender *sender, struct batch *batch, struct error 
     struct change_position none = {.system_identifier = sender->record.position.system_identifier};
     return sender_save_record(sender, &none, err) &&
            (!sender->ops->transactional || sender->target.made || clear(sender, batch, err));
+}
+
+/* It has nothing to apply: what it says is accepted with it. */
+static bool take_note(struct sender *sender, struct batch *batch, struct error *err) {
+    (void)sender, (void)batch, (void)err;
+    return true;
 }
 
 /* What was in the target before this load and is in the table no more has no event to remove it. */
@@ -116,6 +123,7 @@ bool sender_attempt(struct sender *sender, struct batch *batch, struct error *er
     static bool (*const handlers[])(struct sender *, struct batch *, struct error *) = {
         [BATCH_WALK] = walk,       [BATCH_WRITES] = apply_writes, [BATCH_LOADING] = begin_load,
         [BATCH_LOADED] = end_load, [BATCH_CLEAR] = clear,         [BATCH_RETRY] = retry_letters,
+        [BATCH_NOTE] = take_note,
     };
     return handlers[batch->kind](sender, batch, err);
 }

@@ -29,6 +29,7 @@ struct sender {
     char *name;
     char *position_path;
     char *rebuilt_path;
+    bool resumes_loads;
     size_t queue_max_bytes;
     int64_t save_interval_us;
     const struct sink_ops *ops;
@@ -79,6 +80,7 @@ struct sender {
     uint64_t timeline_lsn;
     uint64_t saved_lsn;
     bool loaded;
+    char *note; /* what is applied of a load that is under way; NULL: nothing is noted */
     bool unsaved;
     uint64_t walked;       /* keys of the walk in hand */
     bool mid_transaction;  /* transactional sinks: of what was applied last, more is to come */

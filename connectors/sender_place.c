@@ -1,7 +1,9 @@
 /* Where the sink is: a session's opening, the position saved, a target lost. */
 #include <stdio.h>
+#include <string.h>
 
 #include "base/clock.h"
+#include "base/mem.h"
 #include "connectors/resume.h"
 #include "connectors/sender_parts.h"
 
@@ -16,9 +18,14 @@ bool sender_save_record(struct sender *sender, const struct change_position *pos
                                  : sender->ops->flush(sender->sink, position, err);
     if (!flushed) return false;
     sender->record.position = *position;
+    sender->record.position.note = NULL; /* the caller's */
     sender->saved_us = clock_mono_us();
     if (sender->ops->load_position || !sender->position_path)
         return true; /* the sink keeps it, or the feed */
+    /* One that is too long is none: the load would start over. */
+    size_t len = position->note ? strlen(position->note) : 0;
+    bool fits = len < sizeof sender->record.note;
+    memcpy(sender->record.note, fits && len ? position->note : "", fits ? len + 1 : 1);
     if (!position_save(sender->position_path, &sender->record, err)) return false;
     metric_add(sender->figures->position_saves, 1);
     return true;
@@ -39,6 +46,7 @@ struct change_position sender_position_now(const struct sender *sender) {
                                     .timeline = sender->timeline,
                                     .timeline_lsn = sender->timeline_lsn,
                                     .last_end_lsn = sender->last_end_lsn,
+                                    .note = sender->loaded ? NULL : sender->note,
                                     .system_identifier = sender->record.position.system_identifier};
 }
 
@@ -103,9 +111,18 @@ static bool open_sink(struct sender *sender, const struct shape *shape, uint64_t
     bool found = ops->load_position && kept_here
                      ? ops->load_position(sender->sink, position, err)
                      : resume_choose(&resume, &sender->target, record, position, &why, err);
+    position->keeps_notes =
+        sender->resumes_loads && !position->snapshot_done &&
+        (!ops->transactional || sender->target.empty || sender->target.made || position->note);
+    if (!position->keeps_notes && !position->snapshot_done)
+        *position = (struct change_position){.system_identifier = system_identifier};
+    mem_free(sender->note); /* this thread's alone to write */
+    sender->note = position->note ? mem_strdup(position->note) : NULL;
+    position->note = sender->note;
     if (why) log_warn(sender->log, "position_void", "connector=%s cause=\"%s\"", sender->name, why);
     if (!kept_here) position->snapshot_done = true; /* what the feed gives is all there is */
     record->position = *position;
+    record->position.note = NULL; /* the sender's */
     return found;
 }
 
@@ -135,6 +152,7 @@ void sender_answer_opening(struct sender *sender) {
         sender->applied_lsn = sender->saved_lsn = position.end_lsn;
         sender->last_end_lsn = position.last_end_lsn;
         sender->loaded = position.snapshot_done;
+        if (position.note) sender->load_began_us = clock_wall_us(); /* what is left of it */
         sender->unsaved = sender->mid_transaction = false;
         sender->walked = 0;
         backoff_reset(&sender->backoff);

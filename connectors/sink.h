@@ -49,6 +49,15 @@ struct sink_entry {
     uint64_t digest;  /* of what is found: another content has another one */
 };
 
+/* What was written with a version below `version` goes, and nothing that is newer. */
+struct clearing {
+    uint64_t version;
+    bool loaded; /* since a load of that version is complete; else by a TRUNCATE */
+    /* Nothing newer can be there: what is comes from another history (the database was set back to an earlier point), and the
+     * target must go as a whole: ERROR_NOT_FOUND once it has. UINT64_MAX: nothing is known. */
+    uint64_t newest;
+};
+
 struct sink_ops {
     /* Checks the configuration; no I/O. */
     struct sink *(*create)(const struct connector_config *config, const struct sink_deps *deps,
@@ -64,14 +73,11 @@ struct sink_ops {
     /* One attempt at the writes that batch_next gives. True: each has its outcome. False: *err says why some are
      * still WRITE_PENDING; what the others came to stays. No two writes of a batch have one key. */
     bool (*apply)(struct sink *sink, struct batch *batch, struct error *err);
-    /* Removes what was written with a version below `version`, and nothing that is newer. `loaded`: a load of
-     * this version is complete, so nothing newer can be there: what is comes from another history (the database was set
-     * back to an earlier point), and the target must go as a whole: ERROR_NOT_FOUND once it has. */
-    bool (*clear_older)(struct sink *sink, uint64_t version, bool loaded, uint64_t *removed,
+    bool (*clear_older)(struct sink *sink, const struct clearing *clearing, uint64_t *removed,
                         struct error *err);
     /* What was applied will survive the target's crash, and the target is still the one that was opened.
      * `position` is what the runtime is about to record; a sink that can keep it with its data does, and
-     * gives it back in load_position. */
+     * gives it back in load_position; with the note of a load that is under way, where it `resumes_loads`. */
     bool (*flush)(struct sink *sink, const struct change_position *position, struct error *err);
     /* NULL: the runtime's position file is used. */
     bool (*load_position)(struct sink *sink, struct change_position *position, struct error *err);
@@ -84,6 +90,9 @@ struct sink_ops {
      *   load_position;
      * - a load begins with clear_older, of its version, and does not end with it: readers have the old rows until the flush. */
     bool transactional;
+    /* A load that was interrupted goes on where it was: rows of it may be written twice, and changes between them. For a
+     * transactional sink one into an empty target alone: its parts are seen as they come. */
+    bool resumes_loads;
 
     /* ---- comparing (verify.h). NULL: this sink cannot be compared. Called, and `apply` with them where `versioned`, on an
      * instance of `create` of its own, on a thread of its own, never opened. ---- */

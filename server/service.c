@@ -119,6 +119,13 @@ static bool create_publishers(struct service *s, struct error *err) {
     return true;
 }
 
+/* A load that is cut off goes on at a part: about a batch of rows, but no query for a handful. */
+static uint64_t load_part_bytes(const struct connector_config *config) {
+    enum { MIN_BYTES = 256 * 1024 };
+    bool small = config->batch_bytes && config->batch_bytes < MIN_BYTES;
+    return small ? MIN_BYTES : config->batch_bytes;
+}
+
 static bool create_connector(struct service *s, uint32_t i, struct error *err) {
     const struct connector_config *config = &s->config->connectors[i];
     struct connector_deps deps = {.log = s->log, .metrics = s->metrics};
@@ -133,8 +140,11 @@ static bool create_connector(struct service *s, uint32_t i, struct error *err) {
         .snapshot =
             connector_starts_over(config) ? FEED_SNAPSHOT_WHEN_NEEDED : FEED_SNAPSHOT_INITIAL,
         .snapshot_readers = config->load_readers,
+        .snapshot_part_bytes = load_part_bytes(config),
         .n_patterns = config->query || config->n_views ? 0 : 1, /* they read by SQL */
         .patterns = &config->table,
+        .messages = true, /* of what is read beside the stream: a load that goes on */
+        .whole_snapshot = true,
         .status_interval_ms = 1000,
         .streaming = s->config->cdc_streaming,
         .spool = &s->config->cdc_spool,

@@ -87,14 +87,16 @@ static bool archive_apply(struct sink *sink, struct batch *batch, struct error *
 }
 
 /* What is older stays: it is history. A reader is told that it is gone from the table. */
-static bool archive_clear_older(struct sink *sink, uint64_t version, bool loaded, uint64_t *removed,
-                                struct error *err) {
+static bool archive_clear_older(struct sink *sink, const struct clearing *clearing,
+                                uint64_t *removed, struct error *err) {
     *removed = 0;
     sink->lines.len = 0;
-    record_append_clear(&sink->lines, version, loaded);
+    record_append_clear(&sink->lines, clearing->version, clearing->loaded);
     buf_append_char(&sink->lines, '\n');
-    struct vault_lines lines = {
-        .text = buf_slice(&sink->lines), .n = 1, .first_lsn = version, .last_lsn = version};
+    struct vault_lines lines = {.text = buf_slice(&sink->lines),
+                                .n = 1,
+                                .first_lsn = clearing->version,
+                                .last_lsn = clearing->version};
     return vault_append(sink->vault, &lines, now_s(), err);
 }
 

@@ -221,11 +221,11 @@ static bool opensearch_apply(struct sink *sink, struct batch *batch, struct erro
     return true;
 }
 
-static bool opensearch_clear_older(struct sink *sink, uint64_t version, bool loaded,
+static bool opensearch_clear_older(struct sink *sink, const struct clearing *clearing,
                                    uint64_t *removed, struct error *err) {
     uint64_t newer = 0;
-    if (!search_index_clear_older(&sink->index, version, removed, &newer, err)) return false;
-    return newer == 0 || !loaded || search_index_give_up(&sink->index, newer, err);
+    if (!search_index_clear_older(&sink->index, clearing, removed, &newer, err)) return false;
+    return newer == 0 || search_index_give_up(&sink->index, newer, err);
 }
 
 /* Nothing to do: an item's success means that it is in the shard's fsynced translog (index.translog.durability: request,
@@ -267,6 +267,7 @@ const struct sink_type opensearch_sink = {
             .flush = opensearch_flush,
             .compare = opensearch_compare,
             .scan = opensearch_scan,
+            .resumes_loads = true,
             .versioned = true,
             .take_over = opensearch_take_over,
             .tidy = opensearch_tidy,

@@ -60,10 +60,10 @@ bool search_index_open(struct search_index *index, const struct shape *shape,
 /* Adds columns that the mapping lacks, where the mapping is ours. */
 bool search_index_add_columns(struct search_index *index, const struct shape *shape,
                               struct error *err);
-/* Deletes every document whose version is below `version`, by a delete of that very version; *newer counts those
- * above it. */
-bool search_index_clear_older(struct search_index *index, uint64_t version, uint64_t *removed,
-                              uint64_t *newer, struct error *err);
+/* Deletes every document whose version is below that of `clearing`, by a delete of that very version; *newer counts those above
+ * its newest. */
+bool search_index_clear_older(struct search_index *index, const struct clearing *clearing,
+                              uint64_t *removed, uint64_t *newer, struct error *err);
 /* Deletes an index whose documents come from another history, if it is ours. Returns false: ERROR_NOT_FOUND, or why it
  * is still there. */
 bool search_index_give_up(struct search_index *index, uint64_t newer, struct error *err);

@@ -9,7 +9,7 @@
 enum { SWEEP_PAGE = 2000 };
 
 /* NDJSON that deletes those of a page's hits which are older; returns their number. */
-static size_t compose_deletes(const json_t *hits, uint64_t version, struct buf *body,
+static size_t compose_deletes(const json_t *hits, const struct clearing *clearing, struct buf *body,
                               uint64_t *newer) {
     size_t n = 0;
     size_t i;
@@ -17,8 +17,8 @@ static size_t compose_deletes(const json_t *hits, uint64_t version, struct buf *
     json_array_foreach(hits, i, hit) {
         const char *id = json_string_value(json_object_get(hit, "_id"));
         uint64_t has = (uint64_t)json_integer_value(json_object_get(hit, "_version"));
-        if (has > version) ++*newer;
-        if (!id || has >= version) continue;
+        if (has > clearing->newest) ++*newer;
+        if (!id || has >= clearing->version) continue;
         buf_append_text(body, "{\"delete\":{\"_id\":");
         json_append_string(body, slice_from(id));
         const char *routing = json_string_value(json_object_get(hit, "_routing"));
@@ -26,7 +26,8 @@ static size_t compose_deletes(const json_t *hits, uint64_t version, struct buf *
             buf_append_text(body, ",\"routing\":");
             json_append_string(body, slice_from(routing));
         }
-        buf_printf(body, ",\"version\":%" PRIu64 ",\"version_type\":\"external\"}}\n", version);
+        buf_printf(body, ",\"version\":%" PRIu64 ",\"version_type\":\"external\"}}\n",
+                   clearing->version);
         n++;
     }
     return n;
@@ -47,10 +48,11 @@ static bool read_deletes(const json_t *answer, struct error *err) {
     return true;
 }
 
-static bool delete_page(struct search_index *index, const json_t *hits, uint64_t version,
-                        uint64_t *removed, uint64_t *newer, struct error *err) {
+static bool delete_page(struct search_index *index, const json_t *hits,
+                        const struct clearing *clearing, uint64_t *removed, uint64_t *newer,
+                        struct error *err) {
     struct buf body = {0};
-    size_t n = compose_deletes(hits, version, &body, newer);
+    size_t n = compose_deletes(hits, clearing, &body, newer);
     bool done = true;
     if (n) {
         char *path = mem_printf("%s/_bulk?require_alias=true", index->alias_path);
@@ -81,8 +83,8 @@ static void end_scroll(struct search_index *index, const char *scroll_id) {
 
 /* Not _delete_by_query: that deletes by internal versions, one above the document's own, and so would
  * keep a replay from putting back a row that came after the TRUNCATE; and it cannot ask for _version. */
-bool search_index_clear_older(struct search_index *index, uint64_t version, uint64_t *removed,
-                              uint64_t *newer, struct error *err) {
+bool search_index_clear_older(struct search_index *index, const struct clearing *clearing,
+                              uint64_t *removed, uint64_t *newer, struct error *err) {
     *removed = *newer = 0;
     char *refresh = mem_printf("%s/_refresh", index->path);
     char *search = mem_printf("%s/_search?scroll=1m", index->path);
@@ -99,7 +101,7 @@ bool search_index_clear_older(struct search_index *index, uint64_t version, uint
             end_scroll(index, scroll_id);
             break;
         }
-        done = delete_page(index, hits, version, removed, newer, err);
+        done = delete_page(index, hits, clearing, removed, newer, err);
         if (!done) {
             end_scroll(index, scroll_id);
             break;

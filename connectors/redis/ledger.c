@@ -28,6 +28,7 @@ struct ledger {
     char run_id[48];
     char tag[TAG_MAX];  /* as it was left */
     char sent[TAG_MAX]; /* of a write whose answer was lost */
+    char *note;         /* as ledger_open found it; NULL: none */
 
     struct buf out;
     size_t n_commands;
@@ -51,6 +52,7 @@ void ledger_destroy(struct ledger **ledger) {
     if (!old) return;
     mem_free(old->position_key);
     mem_free(old->rows_key);
+    mem_free(old->note);
     buf_deinit(&old->out);
     mem_free(old);
 }
@@ -83,11 +85,12 @@ static void read_position(const redisReply *hash, struct change_position *positi
         .system_identifier = strtoull(field_text(hash, "system"), NULL, 10),
         .timeline = (uint32_t)strtoul(field_text(hash, "timeline"), NULL, 10),
     };
-    position->snapshot_done =
-        strcmp(field_text(hash, "loaded"), "1") == 0 &&
-        lsn_parse(field_text(hash, "end_lsn"), &position->end_lsn) &&
-        lsn_parse(field_text(hash, "last_end_lsn"), &position->last_end_lsn) &&
-        lsn_parse(field_text(hash, "timeline_lsn"), &position->timeline_lsn);
+    bool known = lsn_parse(field_text(hash, "end_lsn"), &position->end_lsn) &&
+                 lsn_parse(field_text(hash, "last_end_lsn"), &position->last_end_lsn) &&
+                 lsn_parse(field_text(hash, "timeline_lsn"), &position->timeline_lsn);
+    const char *note = known ? field_text(hash, "note") : "";
+    position->snapshot_done = known && strcmp(field_text(hash, "loaded"), "1") == 0;
+    if (!position->snapshot_done && *note) position->note = note;
 }
 
 static void read_state(struct ledger *ledger, const redisReply *hash, const char *source,
@@ -96,6 +99,9 @@ static void read_state(struct ledger *ledger, const redisReply *hash, const char
     snprintf(state->id, sizeof state->id, "%s", field_text(hash, "id"));
     state->same_source = strcmp(field_text(hash, "source"), source) == 0;
     read_position(hash, &state->position);
+    mem_free(ledger->note);
+    ledger->note = state->position.note ? mem_strdup(state->position.note) : NULL;
+    state->position.note = ledger->note;
     snprintf(ledger->id, sizeof ledger->id, "%s", state->id);
     snprintf(ledger->tag, sizeof ledger->tag, "%s", field_text(hash, "tag"));
     ledger->sent[0] = '\0';
@@ -287,9 +293,10 @@ static void append_position(struct ledger *ledger, const struct change_position 
         snprintf(lsns[i], sizeof lsns[i], LSN_FMT, LSN_ARG(values[i]));
     char timeline[16];
     snprintf(timeline, sizeof timeline, "%" PRIu32, position->timeline);
-    command_text(ledger_command(ledger), 14, "HSET", ledger->position_key, "tag", ledger->sent,
+    command_text(ledger_command(ledger), 16, "HSET", ledger->position_key, "tag", ledger->sent,
                  "loaded", position->snapshot_done ? "1" : "0", "end_lsn", lsns[0], "last_end_lsn",
-                 lsns[1], "timeline_lsn", lsns[2], "timeline", timeline);
+                 lsns[1], "timeline_lsn", lsns[2], "timeline", timeline, "note",
+                 position->note ? position->note : "");
 }
 
 /* Gives the answers of EXEC to the caller; the one of the position is ours. */
@@ -394,7 +401,7 @@ static void forget_row(struct ledger *ledger, struct slice row_key) {
 
 /* One page of HSCAN: a cursor, and fields with their values. What is no entry was not written by us, and is forgotten. */
 static bool sweep_page(struct ledger *ledger, const redisReply *page, uint64_t version,
-                       uint64_t *removed, uint64_t *newer, struct error *err) {
+                       uint64_t newest, uint64_t *removed, uint64_t *newer, struct error *err) {
     size_t n = 0;
     ledger_begin(ledger);
     for (size_t i = 0; i + 1 < page->elements; i += 2) {
@@ -402,7 +409,7 @@ static bool sweep_page(struct ledger *ledger, const redisReply *page, uint64_t v
         const redisReply *value = page->element[i + 1];
         struct entry entry;
         bool is_entry = entry_read(slice_make(value->str, value->len), &entry);
-        if (is_entry && entry.version > version) ++*newer;
+        if (is_entry && entry.version > newest) ++*newer;
         if (is_entry && entry.version >= version) continue;
         if (is_entry) ledger_remove(ledger, &entry);
         forget_row(ledger, slice_make(row->str, row->len));
@@ -418,8 +425,8 @@ static bool is_page(const redisReply *reply) {
            reply->element[1]->type == REDIS_REPLY_ARRAY;
 }
 
-bool ledger_sweep(struct ledger *ledger, uint64_t version, uint64_t *removed, uint64_t *newer,
-                  struct error *err) {
+bool ledger_sweep(struct ledger *ledger, uint64_t version, uint64_t newest, uint64_t *removed,
+                  uint64_t *newer, struct error *err) {
     char cursor[32] = "0";
     char count[16];
     struct buf out = {0};
@@ -434,7 +441,8 @@ bool ledger_sweep(struct ledger *ledger, uint64_t version, uint64_t *removed, ui
         if (!done) break;
         if (is_page(replies.at[0])) {
             copy_text(cursor, sizeof cursor, replies.at[0]->element[0]);
-            done = sweep_page(ledger, replies.at[0]->element[1], version, removed, newer, err);
+            done =
+                sweep_page(ledger, replies.at[0]->element[1], version, newest, removed, newer, err);
         } else {
             done = error_set(err, ERROR_PROTOCOL, true, "redis %s: not the answer of HSCAN",
                              link_name(ledger->link));

@@ -42,11 +42,12 @@ struct ledger *ledger_create(const char *connector, bool shared, struct link *li
 void ledger_destroy(struct ledger **ledger);
 
 struct ledger_state {
-    char id[40];                     /* of this life of the position's key; "": it is not there */
-    char run_id[48];                 /* of the server; "": it does not tell */
-    struct change_position position; /* its system: the one that is filled from, loaded or not */
-    bool same_source;                /* as ledger_open was told */
-    uint64_t n_rows;                 /* in `rows` */
+    char id[40];     /* of this life of the position's key; "": it is not there */
+    char run_id[48]; /* of the server; "": it does not tell */
+    /* Its system: the one that is filled from, loaded or not. The note is the ledger's, until the next ledger_open. */
+    struct change_position position;
+    bool same_source; /* as ledger_open was told */
+    uint64_t n_rows;  /* in `rows` */
 };
 
 /* Looks at what is there, and goes on from it. `source` names all that a position depends on. */
@@ -85,10 +86,10 @@ const char *ledger_rows_key(const struct ledger *ledger);
 /* The command that takes away what an entry tells of: one ledger_command. */
 void ledger_remove(struct ledger *ledger, const struct entry *entry);
 
-/* Removes every row whose entry has a version below that; UINT64_MAX: all. *newer: how many were above. In many small
+/* Removes every row whose entry has a version below that; UINT64_MAX: all. *newer: how many were above `newest`. In many small
  * transactions. */
-bool ledger_sweep(struct ledger *ledger, uint64_t version, uint64_t *removed, uint64_t *newer,
-                  struct error *err) MUST_CHECK;
+bool ledger_sweep(struct ledger *ledger, uint64_t version, uint64_t newest, uint64_t *removed,
+                  uint64_t *newer, struct error *err) MUST_CHECK;
 /* Forgets the position, and what is left of `rows`. */
 bool ledger_drop(struct ledger *ledger, struct error *err) MUST_CHECK;
 

@@ -172,7 +172,7 @@ static bool give_up_foreign(struct sink *sink, struct error *err) {
     log_warn(sink->log, "redis_emptied",
              "connector=%s redis=%s cause=\"it was filled from database system %" PRIu64 "\"",
              sink->name, link_name(sink->link), sink->state.position.system_identifier);
-    return ledger_sweep(sink->ledger, UINT64_MAX, &removed, &newer, err);
+    return ledger_sweep(sink->ledger, UINT64_MAX, UINT64_MAX, &removed, &newer, err);
 }
 
 /* *founded: the life that goes on began here. */
@@ -212,7 +212,8 @@ static bool redis_open(struct sink *sink, const struct shape *shape, uint64_t sy
 static bool redis_load_position(struct sink *sink, struct change_position *position,
                                 struct error *err) {
     (void)err;
-    if (sink->state.position.snapshot_done) *position = sink->state.position;
+    const struct change_position *kept = &sink->state.position;
+    if (kept->snapshot_done || kept->note) *position = *kept;
     return true;
 }
 
@@ -256,13 +257,14 @@ static bool redis_apply(struct sink *sink, struct batch *batch, struct error *er
     return true;
 }
 
-static bool redis_clear_older(struct sink *sink, uint64_t version, bool loaded, uint64_t *removed,
+static bool redis_clear_older(struct sink *sink, const struct clearing *clearing, uint64_t *removed,
                               struct error *err) {
     uint64_t newer = 0;
-    if (!ledger_sweep(sink->ledger, version, removed, &newer, err)) return false;
-    if (newer == 0 || !loaded) return true;
+    if (!ledger_sweep(sink->ledger, clearing->version, clearing->newest, removed, &newer, err))
+        return false;
+    if (newer == 0) return true;
     uint64_t others;
-    if (!ledger_sweep(sink->ledger, UINT64_MAX, removed, &others, err) ||
+    if (!ledger_sweep(sink->ledger, UINT64_MAX, UINT64_MAX, removed, &others, err) ||
         !ledger_drop(sink->ledger, err))
         return false;
     return error_set(err, ERROR_NOT_FOUND, true,
@@ -280,6 +282,7 @@ static bool redis_flush(struct sink *sink, const struct change_position *positio
     ledger_begin(sink->ledger);
     if (!ledger_commit(sink->ledger, position, NULL, err)) return false;
     sink->state.position = *position;
+    sink->state.position.note = NULL; /* the caller's */
     return true;
 }
 
@@ -332,6 +335,7 @@ const struct sink_type redis_sink = {
             .look = redis_look,
             .compare = redis_compare,
             .scan = redis_scan,
+            .resumes_loads = true,
             .versioned = true,
         },
 };

@@ -180,9 +180,9 @@ static bool refresh_apply(struct sink *sink, struct batch *batch, struct error *
     return true;
 }
 
-static bool refresh_clear_older(struct sink *sink, uint64_t version, bool loaded, uint64_t *removed,
-                                struct error *err) {
-    (void)sink, (void)version, (void)loaded, (void)err;
+static bool refresh_clear_older(struct sink *sink, const struct clearing *clearing,
+                                uint64_t *removed, struct error *err) {
+    (void)sink, (void)clearing, (void)err;
     *removed = 0; /* a refresh leaves nothing of what was */
     return true;
 }

@@ -103,9 +103,9 @@ static bool view_apply(struct sink *sink, struct batch *batch, struct error *err
 }
 
 /* Everything in the table is older than what comes: the stream brings one after the other. */
-static bool view_clear_older(struct sink *sink, uint64_t version, bool loaded, uint64_t *removed,
+static bool view_clear_older(struct sink *sink, const struct clearing *clearing, uint64_t *removed,
                              struct error *err) {
-    (void)version, (void)loaded;
+    (void)clearing;
     struct viewtable *target = &sink->target;
     struct buf sql = {0};
     buf_append_text(&sql, "DELETE FROM ");
@@ -151,5 +151,6 @@ const struct sink_type view_sink = {
             .flush = view_flush,
             .load_position = view_load_position,
             .transactional = true,
+            .resumes_loads = true,
         },
 };

@@ -56,6 +56,7 @@ void viewtable_deinit(struct viewtable *target) {
     mem_free(target->table);
     mem_free(target->source);
     mem_free(target->keys);
+    mem_free(target->note);
 }
 
 static bool connect_target(struct viewtable *target, struct error *err) {
@@ -190,9 +191,12 @@ static bool make_positions(struct viewtable *target, struct error *err) {
     if (!rows) return false;
     bool exists = PQntuples(rows) == 1;
     PQclear(rows);
-    if (exists) return true;
-    buf_append_text(&sql, "CREATE TABLE IF NOT EXISTS ");
+    buf_append_text(&sql, exists ? "ALTER TABLE " : "CREATE TABLE IF NOT EXISTS ");
     append_positions(target, &sql);
+    if (exists) { /* made by an older Freshet, maybe */
+        buf_append_text(&sql, " ADD COLUMN IF NOT EXISTS note text NOT NULL DEFAULT ''");
+        return run(target, &sql, err);
+    }
     buf_append_text(
         &sql,
         " (target text PRIMARY KEY, target_oid oid NOT NULL, "
@@ -200,7 +204,8 @@ static bool make_positions(struct viewtable *target, struct error *err) {
         "system_identifier numeric NOT NULL, end_lsn pg_lsn NOT NULL, "
         "loaded boolean NOT NULL, last_end_lsn pg_lsn NOT NULL DEFAULT '0/0', "
         "timeline bigint NOT NULL DEFAULT 0, "
-        "timeline_lsn pg_lsn NOT NULL DEFAULT '0/0', moved timestamptz NOT NULL DEFAULT now())");
+        "timeline_lsn pg_lsn NOT NULL DEFAULT '0/0', moved timestamptz NOT NULL DEFAULT now(), "
+        "note text NOT NULL DEFAULT '')");
     return run(target, &sql, err);
 }
 
@@ -216,14 +221,15 @@ enum {
     ROW_LOADED,
     ROW_LAST_LSN,
     ROW_TIMELINE,
-    ROW_TIMELINE_LSN
+    ROW_TIMELINE_LSN,
+    ROW_NOTE
 };
 
 static PGresult *read_row(struct viewtable *target, struct error *err) {
     struct buf sql = {0};
     const char *params[] = {target->table};
     buf_append_text(&sql, "SELECT target_oid, connector, source, keys, system_identifier, end_lsn, "
-                          "loaded, last_end_lsn, timeline, timeline_lsn FROM ");
+                          "loaded, last_end_lsn, timeline, timeline_lsn, note FROM ");
     append_positions(target, &sql);
     buf_append_text(&sql, " WHERE target = $1");
     PGresult *rows = pg_query_params(target->conn, buf_text(&sql), 1, params, err);
@@ -340,6 +346,9 @@ bool viewtable_load_position(struct viewtable *target, struct change_position *p
                  lsn_parse(PQgetvalue(rows, 0, ROW_TIMELINE_LSN), &target->position.timeline_lsn);
     target->position.timeline = (uint32_t)strtoul(PQgetvalue(rows, 0, ROW_TIMELINE), NULL, 10);
     target->position.system_identifier = target->system_identifier;
+    mem_free(target->note);
+    const char *note = PQgetvalue(rows, 0, ROW_NOTE);
+    target->note = !loaded && *note ? mem_strdup(note) : NULL;
     PQclear(rows);
     *position = (struct change_position){.system_identifier = target->system_identifier};
     if (system != target->system_identifier)
@@ -350,8 +359,9 @@ bool viewtable_load_position(struct viewtable *target, struct change_position *p
                          "empty the table, and it is filled anew from this one",
                          target->schema, target->table, system, target->system_identifier,
                          target->schema, POSITIONS);
-    if (known && loaded && same) {
+    if (known && same && (loaded || target->note)) {
         *position = target->position;
+        position->note = target->note;
     }
     return true;
 }
@@ -391,14 +401,16 @@ static bool move_position(struct viewtable *target, const struct change_position
                             buf_text(&name),
                             last,
                             timeline,
-                            timeline_lsn};
+                            timeline_lsn,
+                            position->note ? position->note : ""};
     buf_append_text(&sql, "UPDATE ");
     append_positions(target, &sql);
     buf_append_text(&sql, " SET target_oid = $2, source = $4, keys = $5, end_lsn = $6, loaded = $7,"
-                          " last_end_lsn = $10, timeline = $11, timeline_lsn = $12, moved = now() "
+                          " last_end_lsn = $10, timeline = $11, timeline_lsn = $12, note = $13, "
+                          "moved = now() "
                           "WHERE target = $1 AND connector = $3 AND end_lsn = $8"
                           " AND pg_catalog.to_regclass($9)::oid = $2::oid");
-    PGresult *done = pg_query_params(target->conn, buf_text(&sql), 12, params, err);
+    PGresult *done = pg_query_params(target->conn, buf_text(&sql), 13, params, err);
     buf_deinit(&sql);
     buf_deinit(&name);
     if (!done) return false;
@@ -420,6 +432,7 @@ bool viewtable_commit(struct viewtable *target, const struct change_position *po
     }
     target->begun = target->written = false;
     target->position = *position;
+    target->position.note = NULL; /* the caller's */
     return true;
 }
 

@@ -37,7 +37,8 @@ struct viewtable {
     uint32_t oid;
     char *source; /* as the position's row has it */
     char *keys;
-    struct change_position position;  /* as it stands in the target */
+    struct change_position position; /* as it stands in the target, but for the note */
+    char *note; /* of a load that is under way, as viewtable_load_position found it; NULL: none */
     struct viewtable_column *columns; /* of the shape that it was last told of */
 };
 

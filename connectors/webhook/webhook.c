@@ -216,17 +216,18 @@ static bool webhook_apply(struct sink *sink, struct batch *batch, struct error *
 }
 
 /* An endpoint that will not hear of it is left alone: no row is to blame. */
-static bool webhook_clear_older(struct sink *sink, uint64_t version, bool loaded, uint64_t *removed,
-                                struct error *err) {
+static bool webhook_clear_older(struct sink *sink, const struct clearing *clearing,
+                                uint64_t *removed, struct error *err) {
     *removed = 0;
-    request_compose_clear(&sink->request, sink->name, sink->shape, version, loaded);
+    request_compose_clear(&sink->request, sink->name, sink->shape, clearing->version,
+                          clearing->loaded);
     struct http_response response;
     if (!post(sink, &response, err)) return false;
     enum verdict verdict = judge(response.status);
     bool done = verdict != VERDICT_AGAIN || put_off(sink, &response, err);
     if (done && verdict != VERDICT_TAKEN)
         log_warn(sink->log, "webhook_refused", "connector=%s operation=%s status=%ld", sink->name,
-                 loaded ? "loaded" : "truncate", response.status);
+                 clearing->loaded ? "loaded" : "truncate", response.status);
     http_response_deinit(&response);
     return done;
 }
@@ -253,5 +254,6 @@ const struct sink_type webhook_sink = {
             .apply = webhook_apply,
             .clear_older = webhook_clear_older,
             .flush = webhook_flush,
+            .resumes_loads = true,
         },
 };

@@ -303,7 +303,7 @@ def test_kill_9_in_mid_load_leaves_no_ghosts(db, connect, wait_until):
     for n in range(2):
         wait_until(lambda: users.metric("indexed_total") > 500, what="it loads")
         users.freshet.kill9()
-        # What was loaded and is gone before the next load has no event that would tell.
+        # Of what was loaded, and of what was not.
         db.execute("DELETE FROM users WHERE id %% 10 = %s", [n])
         users.freshet.start(wait=False)
     users.wait_equal(60)

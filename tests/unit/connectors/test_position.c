@@ -46,6 +46,20 @@ static void what_is_written_is_read(void **state) {
     buf_deinit(&text);
 }
 
+static void the_note_of_a_load_is_kept(void **state) {
+    (void)state;
+    struct position_record noted = example;
+    noted.position.snapshot_done = false;
+    snprintf(noted.note, sizeof noted.note, "17 {\"a\":\"b=c\"}");
+    struct buf text = {0};
+    position_write(&text, &noted);
+    struct position_record record;
+    assert_true(position_read(buf_slice(&text), &record));
+    assert_false(record.position.snapshot_done);
+    assert_string_equal(record.note, noted.note);
+    buf_deinit(&text);
+}
+
 static void a_torn_file_is_damaged_wherever_it_is_torn(void **state) {
     (void)state;
     struct buf text = {0};
@@ -246,6 +260,7 @@ static int teardown(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_written_is_read),
+        cmocka_unit_test(the_note_of_a_load_is_kept),
         cmocka_unit_test(a_torn_file_is_damaged_wherever_it_is_torn),
         cmocka_unit_test(so_is_one_with_any_bit_turned),
         cmocka_unit_test(a_save_that_was_cut_off_leaves_the_one_before),

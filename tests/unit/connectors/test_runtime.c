@@ -36,6 +36,7 @@ struct sink {
     bool held;                /* apply fails until released */
     struct sink_target target;
     _Atomic uint64_t cleared_version;
+    _Atomic uint64_t cleared_newest;
     _Atomic size_t n_reshaped;
     _Atomic size_t n_opened;
 };
@@ -112,11 +113,13 @@ static bool fake_reshape(struct sink *sink, const struct shape *shape, struct er
     return true;
 }
 
-static bool fake_clear(struct sink *sink, uint64_t version, bool loaded, uint64_t *removed,
+static bool fake_clear(struct sink *sink, const struct clearing *clearing, uint64_t *removed,
                        struct error *err) {
-    (void)loaded, (void)err;
+    (void)err;
+    uint64_t version = clearing->version;
     pthread_mutex_lock(&sink->lock);
     sink->cleared_version = version;
+    sink->cleared_newest = clearing->newest;
     *removed = 0;
     for (size_t i = 0; i < sink->n_stored; i++) {
         if (sink->store[i].deleted || sink->store[i].version >= version) continue;
@@ -138,7 +141,8 @@ static const struct sink_ops fake_ops = {.open = fake_open,
                                          .reshape = fake_reshape,
                                          .apply = fake_apply,
                                          .clear_older = fake_clear,
-                                         .flush = fake_flush};
+                                         .flush = fake_flush,
+                                         .resumes_loads = true};
 
 /* ---- a source ---- */
 
@@ -264,6 +268,7 @@ static void start_threads(struct bench *b) {
                                                       .rebuilt_path = "/nonexistent/rebuilt",
                                                       .queue_bytes = 4096,
                                                       .save_interval_us = 1000,
+                                                      .resumes_loads = true,
                                                       .seed = 1},
                               &(struct sender_deps){.ops = &fake_ops,
                                                     .sink = &b->sink,
@@ -333,7 +338,8 @@ static bool prepare(struct bench *b) {
 static void start_session(struct bench *b, bool created) {
     struct error err = {0};
     assert_true(prepare(b));
-    struct feed_identity identity = {.slot = "s", .slot_lsn = 1010, .slot_created = created};
+    struct feed_identity identity = {
+        .slot = "s", .slot_lsn = 1010, .slot_created = created, .start_lsn = b->position.end_lsn};
     assert_true(b->feed.ops->started(b->feed.self, &identity, &err));
 }
 
@@ -427,7 +433,82 @@ static void age(struct sink *sink) {
     sink->target.made = false;
 }
 
+/* A row of a table that is read, in a part of its own with its note. */
+static void read_row(struct bench *b, const struct value *row, const char *note) {
+    struct error err = {0};
+    struct transaction tx = {.commit_lsn = 1010, .end_lsn = 1010, .snapshot = true};
+    assert_true(b->feed.ops->begin(b->feed.self, &tx, &err));
+    change_at(b, &tx, 1010, CHANGE_READ, NULL, row);
+    assert_true(b->feed.ops->note(b->feed.self, slice_from(note), &err));
+    assert_true(b->feed.ops->commit(b->feed.self, &tx, &err));
+    assert_true(tick(b));
+}
+
+static bool is_saved(struct bench *b, const char *note) {
+    struct position_record record;
+    enum position_state state;
+    struct error err;
+    return position_load(b->path, &record, &state, &err) && state == POSITION_LOADED &&
+           strcmp(record.note, note) == 0;
+}
+
 /* ---- what is promised ---- */
+
+static void a_load_that_is_cut_off_goes_on_where_its_note_is_saved(void **state) {
+    struct bench *b = *state;
+    struct error err = {0};
+    start_session(b, true);
+    assert_true(b->position.keeps_notes && !b->position.note);
+    read_row(b, ROW(V("1"), V("a"), V("x")), "part 1");
+    wait_for(is_saved(b, "999 part 1"));
+    stop_threads(b);
+    start_threads(b);
+    b->sink.target.made = false;
+    start_session(b, false);
+    assert_string_equal(b->position.note, "part 1");
+    b->lsn = 1500;
+    one(b, CHANGE_UPDATE, NULL, ROW(V("1"), V("b"), V("x")));
+    read_row(b, ROW(V("2"), V("c"), V("x")), "part 2");
+    wait_for(is_saved(b, "999 part 2"));
+    assert_int_equal(get(b, "2").version, 999);
+    assert_true(b->feed.ops->snapshot_done(b->feed.self, b->lsn, &err));
+    wait_for(is_saved(b, "") && confirmed(b) == b->lsn);
+    assert_string_equal(get(b, "1").name, "b");
+    /* What the stream has brought meanwhile is newer than the load, and is of no other history. */
+    assert_int_equal(b->sink.cleared_version, 999);
+    assert_int_equal(b->sink.cleared_newest, b->lsn);
+}
+
+static void a_load_with_a_new_slot_begins_anew_whatever_was_noted(void **state) {
+    struct bench *b = *state;
+    start_session(b, true);
+    read_row(b, ROW(V("1"), V("a"), V("x")), "part 1");
+    wait_for(is_saved(b, "999 part 1"));
+    start_session(b, true);
+    wait_for(is_saved(b, ""));
+    assert_int_equal(b->figures.loads->value, 2);
+}
+
+static void a_load_that_cannot_go_on_begins_anew(void **state) {
+    struct bench *b = *state;
+    struct error err = {0};
+    start_session(b, true);
+    read_row(b, ROW(V("1"), V("a"), V("x")), "part 1");
+    wait_for(is_saved(b, "999 part 1"));
+    assert_true(b->feed.ops->note(b->feed.self, slice_from(""), &err));
+    assert_true(prepare(b));
+    assert_true(b->position.keeps_notes && !b->position.note && !b->position.end_lsn);
+}
+
+static void rows_that_are_read_once_all_is_loaded_are_none_of_the_load(void **state) {
+    struct bench *b = *state;
+    start_streaming(b);
+    read_row(b, ROW(V("1"), V("a"), V("x")), "another table joined");
+    one(b, CHANGE_INSERT, NULL, ROW(V("2"), V("b"), V("x")));
+    wait_for(confirmed(b) == b->lsn);
+    assert_int_equal(b->sink.n_stored, 1);
+    assert_true(is_saved(b, ""));
+}
 
 static void rows_reach_the_sink_and_only_then_is_the_position_confirmed(void **state) {
     struct bench *b = *state;
@@ -795,6 +876,10 @@ static void a_walk_is_newer_than_what_was_touched_beside_it(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        TEST(a_load_that_is_cut_off_goes_on_where_its_note_is_saved),
+        TEST(a_load_with_a_new_slot_begins_anew_whatever_was_noted),
+        TEST(a_load_that_cannot_go_on_begins_anew),
+        TEST(rows_that_are_read_once_all_is_loaded_are_none_of_the_load),
         TEST(rows_reach_the_sink_and_only_then_is_the_position_confirmed),
         TEST(a_failed_attempt_is_repeated_and_counted),
         TEST(what_was_applied_is_not_given_again_with_what_was_put_off),
