@@ -55,6 +55,8 @@ static int tell(const json_t *state, const char *name) {
         name, number(state, "rows"), number(state, "keys"), text(state, "reached"),
         number(state, "missing"), number(state, "extra"), number(state, "changed"),
         number(state, "older"));
+    if (number(state, "summed"))
+        printf("; by the sums of ranges alone %lld", number(state, "summed"));
     if (differences) printf("; repaired %lld", number(state, "repaired"));
     if (number(state, "moved"))
         printf("; changed meanwhile, again and again: %lld", number(state, "moved"));
