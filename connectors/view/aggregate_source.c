@@ -347,7 +347,9 @@ static void append_expression(const struct aggregate *aggregate, struct buf *sql
 /* What the publication leaves out is in no group. */
 static bool append_from(const struct aggregate_source *source, const struct catalog_table *table,
                         PGconn *conn, struct buf *sql, struct error *err) {
-    struct shape *all = shape_create(source->schema, source->table, 0, NULL, 0, NULL);
+    const struct shape_column group = {.name = source->aggregates[0].column};
+    struct shape *all =
+        shape_create(source->schema, source->table, 1, &group, 1, &(const uint16_t){0});
     struct table_published published;
     bool read = table_published_read(conn, source->database.publication, all, &published, err);
     if (read) {
