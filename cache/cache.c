@@ -292,6 +292,14 @@ bool cache_reload(struct cache *cache, struct error *err) {
     return !cache->running || doors_reload(cache->doors, err);
 }
 
+bool cache_verify(struct cache *cache, uint32_t rate, struct error *err) {
+    return readthrough_verify(cache->readthrough, rate, err);
+}
+
+json_t *cache_verification(struct cache *cache) {
+    return readthrough_verification(cache->readthrough);
+}
+
 json_t *cache_status(struct cache *cache) {
     struct store_stats stats;
     store_stats(cache->store, &stats);

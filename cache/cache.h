@@ -152,6 +152,11 @@ bool cache_ready(struct cache *cache, const char **why);
 /* For /status: a new reference for the caller. */
 json_t *cache_status(struct cache *cache);
 
+/* Entries are compared with the database, so many a second, over and over; 0: no more. False: there is no database. Any thread. */
+bool cache_verify(struct cache *cache, uint32_t rate, struct error *err) MUST_CHECK;
+/* How far that is, and what it found: a new reference; NULL: there is no database. Any thread. */
+json_t *cache_verification(struct cache *cache);
+
 /* Reads the certificates again, and the ACL file is left to ACL LOAD. False: they are those from before. Any thread. */
 bool cache_reload(struct cache *cache, struct error *err) MUST_CHECK;
 

@@ -205,10 +205,7 @@ static void tell_position(void *arg, struct verify_position *position) {
     const struct connector *connector = arg;
     struct sender_status status;
     sender_status(connector->sender, &status);
-    bool transactional = connector->type->ops.transactional;
-    *position = (struct verify_position){.loaded = status.loaded,
-                                         .applied_lsn =
-                                             transactional ? status.saved_lsn : status.applied_lsn};
+    *position = (struct verify_position){.loaded = status.loaded, .applied_lsn = status.seen_lsn};
 }
 
 static bool create_verifier(struct connector *connector, const struct connector_config *config,

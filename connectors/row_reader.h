@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "base/slice.h"
 #include "connectors/batch.h"
+#include "connectors/key_range.h"
 
 /* What holds at the server. Each of these never decreases. */
 struct reader_moment {
@@ -49,6 +50,15 @@ struct row_reader_ops {
      * where there is no such row, and be it because the key is none that the source could have. */
     bool (*find)(void *self, const struct slice *keys, size_t n, struct batch **batch,
                  struct reader_row *rows, struct error *err);
+    /* Ranges of the key as key_range.h has them; all or none. The shape is borrowed. */
+    struct shape *(*shape)(void *self);
+    bool (*bound)(void *self, const struct key_range *range, uint32_t n, struct buf *key,
+                  bool *found, struct error *err);
+    bool (*digest)(void *self, const struct key_range *range, struct range_digest *digest,
+                   struct error *err);
+    /* As `page`, of the first rows of this range. */
+    bool (*rows)(void *self, const struct key_range *range, uint32_t limit, struct batch **batch,
+                 struct error *err);
 };
 
 /* `moment`, for those that read PostgreSQL. */

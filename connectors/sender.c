@@ -103,7 +103,7 @@ static void accept_result(struct sender *sender, struct batch *batch) {
     accept_note(sender, batch);
     if (sender->ops->transactional) {
         sender->mid_transaction = batch->mid_transaction;
-        sender->unsaved = true;
+        sender->unsaved = sender->uncommitted = true;
         sender->saved_us = 0; /* at once */
     }
     if (batch->kind == BATCH_LOADING) {
@@ -450,11 +450,13 @@ bool sender_must_restart(struct sender *sender, struct error *err) {
 
 void sender_status(struct sender *sender, struct sender_status *status) {
     pthread_mutex_lock(&sender->lock);
+    bool hidden = sender->uncommitted || sender->restart;
     *status = (struct sender_status){.state = sender->state,
                                      .loaded = sender->loaded,
                                      .walked = sender->walked,
                                      .applied_lsn = sender->applied_lsn,
                                      .saved_lsn = sender->saved_lsn,
+                                     .seen_lsn = hidden ? sender->saved_lsn : sender->applied_lsn,
                                      .opens = sender->opens,
                                      .retried = sender->retried,
                                      .retry_runs = sender->retry_runs,

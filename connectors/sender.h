@@ -72,6 +72,7 @@ struct sender_status {
     uint64_t walked; /* keys of a walk that is under way (source.h); 0: none is */
     uint64_t applied_lsn;
     uint64_t saved_lsn;
+    uint64_t seen_lsn; /* who reads the sink finds everything up to here */
     size_t queue_bytes;
     int64_t oldest_commit_us; /* of what is not applied; Unix epoch; 0: nothing waits */
     int64_t last_error_us;    /* Unix epoch; 0: none yet */

@@ -60,6 +60,7 @@ bool sender_save_applied(struct sender *sender) {
     pthread_mutex_lock(&sender->lock);
     if (saved) {
         sender->saved_lsn = position.end_lsn;
+        sender->uncommitted = false;
     } else if (sender->ops->transactional || err.code == ERROR_NOT_FOUND) {
         sender_lose_target(sender, &err);
     } else {
@@ -153,7 +154,7 @@ void sender_answer_opening(struct sender *sender) {
         sender->last_end_lsn = position.last_end_lsn;
         sender->loaded = position.snapshot_done;
         if (position.note) sender->load_began_us = clock_wall_us(); /* what is left of it */
-        sender->unsaved = sender->mid_transaction = false;
+        sender->unsaved = sender->uncommitted = sender->mid_transaction = false;
         sender->walked = 0;
         backoff_reset(&sender->backoff);
     } else {

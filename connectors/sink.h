@@ -23,6 +23,7 @@
 #include "connectors/batch.h"
 #include "connectors/connector.h"
 #include "connectors/key_page.h"
+#include "connectors/key_range.h"
 #include "connectors/shape.h"
 
 struct sink; /* each type's own */
@@ -107,6 +108,18 @@ struct sink_ops {
     /* A write that is older than what is there has no effect, whoever else writes: a single row may be written again beside the
      * stream. */
     bool versioned;
+    /* Where it is not, all or none: a row is written again while the stream's writes wait. `hold` begins that; false and retriable:
+     * not now. `rewrite` is an `apply` that leaves the rows as they are given, `release` makes seen what it wrote (keep), or
+     * undoes it, and lets the stream go on. */
+    bool (*hold)(struct sink *sink, struct error *err);
+    bool (*rewrite)(struct sink *sink, struct batch *batch, struct error *err);
+    bool (*release)(struct sink *sink, bool keep, struct error *err);
+    /* Both or none, for shapes that key_range_orders: what stands in a range, as the source's reader tells it of its own; and the
+     * range's keys. */
+    bool (*digest)(struct sink *sink, const struct shape *shape, const struct key_range *range,
+                   struct range_digest *digest, struct error *err);
+    bool (*range_keys)(struct sink *sink, const struct shape *shape, const struct key_range *range,
+                       struct key_page *page, struct error *err);
 
     /* Both or none: a sink that can be rebuilt. The sink was created with config->rebuild: its `open` makes a new
      * target beside the one that is served under the configured name. They are called while no other call is under way.

@@ -20,9 +20,11 @@ enum { FIELD_PLACE, FIELD_XMIN, FIELD_FLUX, FIRST_VALUE };
 struct reader {
     PGconn *conn;
     struct shape *shape;
-    struct buf select; /* "SELECT ... FROM table WHERE ...": AND follows */
-    size_t n_last;     /* 0: before the first page; else the shape's n_keys */
-    char **last;       /* the last row's key */
+    struct buf columns;
+    struct buf from;   /* "FROM table WHERE ...": AND follows */
+    struct buf select; /* both: "SELECT ... FROM table WHERE ..." */
+    bool has_last;     /* false: before the first page */
+    struct buf last;   /* the last row's key */
 };
 
 /* ---- what is published ---- */
@@ -103,16 +105,18 @@ void table_published_deinit(struct table_published *published) {
 
 static void compose(struct reader *reader, const char *row_filter, bool partitioned) {
     const struct shape *shape = reader->shape;
-    struct buf *sql = &reader->select;
-    buf_append_text(sql, "SELECT tableoid::text || ctid::text || xmin::text, xmin::text, "
-                         "xmax::text <> '0'");
+    struct buf *columns = &reader->columns;
+    struct buf *from = &reader->from;
+    buf_append_text(columns, "tableoid::text || ctid::text || xmin::text, xmin::text, "
+                             "xmax::text <> '0'");
     for (uint16_t i = 0; i < shape->n_columns; i++) {
-        buf_append_text(sql, ", ");
-        pg_quote_ident(sql, shape->columns[i].source);
+        buf_append_text(columns, ", ");
+        pg_quote_ident(columns, shape->columns[i].source);
     }
-    buf_append_text(sql, partitioned ? " FROM " : " FROM ONLY ");
-    pg_quote_table(sql, shape->schema, shape->table);
-    buf_printf(sql, " WHERE (%s)", row_filter ? row_filter : "true");
+    buf_append_text(from, partitioned ? "FROM " : "FROM ONLY ");
+    pg_quote_table(from, shape->schema, shape->table);
+    buf_printf(from, " WHERE (%s)", row_filter ? row_filter : "true");
+    buf_printf(&reader->select, "SELECT %s %s", buf_text(columns), buf_text(from));
 }
 
 /* ---- rows ---- */
@@ -147,31 +151,23 @@ static struct reader_row describe(const PGresult *rows, int row) {
     };
 }
 
-static void remember_last(struct reader *reader, const PGresult *rows, int row) {
-    reader->n_last = reader->shape->n_keys;
-    for (size_t i = 0; i < reader->n_last; i++) {
-        mem_free(reader->last[i]);
-        reader->last[i] = mem_strdup(PQgetvalue(rows, row, FIRST_VALUE + reader->shape->keys[i]));
-    }
+static struct ranged_table ranged(struct reader *reader) {
+    return (struct ranged_table){
+        .conn = reader->conn, .from = buf_slice(&reader->from), .shape = reader->shape};
 }
 
-static bool reader_page(void *self, uint32_t limit, struct batch **batch, struct error *err) {
+static bool reader_rows(void *self, const struct key_range *range, uint32_t limit,
+                        struct batch **batch, struct error *err) {
     struct reader *reader = self;
     const struct shape *shape = reader->shape;
-    struct buf sql = {0};
-    buf_append_slice(&sql, buf_slice(&reader->select));
-    if (reader->n_last) {
-        buf_append_text(&sql, " AND ");
-        key_select_operand(shape, &sql);
-        buf_append_text(&sql, " > ");
-        key_select_params(shape, 1, &sql);
-    }
-    buf_append_text(&sql, " ORDER BY ");
-    key_select_columns(shape, &sql);
-    buf_printf(&sql, " LIMIT %u", limit);
-    PGresult *rows = pg_query_params(reader->conn, buf_text(&sql), (int)reader->n_last,
-                                     (const char *const *)reader->last, err);
-    buf_deinit(&sql);
+    struct ranged_table table = ranged(reader);
+    struct buf tail = {0};
+    buf_append_text(&tail, " ORDER BY ");
+    key_select_columns(shape, &tail);
+    buf_printf(&tail, " LIMIT %u", limit);
+    PGresult *rows =
+        key_range_select(&table, range, buf_text(&reader->columns), buf_text(&tail), err);
+    buf_deinit(&tail);
     if (!rows) return false;
     *batch = batch_create(BATCH_WRITES, reader->shape, 0);
     struct value *values = mem_calloc(shape->n_columns, sizeof *values);
@@ -182,11 +178,39 @@ static bool reader_page(void *self, uint32_t limit, struct batch **batch, struct
         if (shape_append_key(shape, values, &key))
             put(reader, rows, i, buf_slice(&key), values, *batch);
     }
-    if (PQntuples(rows)) remember_last(reader, rows, PQntuples(rows) - 1);
     buf_deinit(&key);
     mem_free(values);
     PQclear(rows);
     return true;
+}
+
+static bool reader_page(void *self, uint32_t limit, struct batch **batch, struct error *err) {
+    struct reader *reader = self;
+    struct key_range range = {.after = buf_slice(&reader->last), .has_after = reader->has_last};
+    if (!reader_rows(reader, &range, limit, batch, err)) return false;
+    size_t n = (*batch)->n_writes;
+    if (n == 0) return true;
+    reader->last.len = 0;
+    buf_append_slice(&reader->last, (*batch)->writes[n - 1].key);
+    reader->has_last = true;
+    return true;
+}
+
+static struct shape *reader_shape(void *self) {
+    const struct reader *reader = self;
+    return reader->shape;
+}
+
+static bool reader_bound(void *self, const struct key_range *range, uint32_t n, struct buf *key,
+                         bool *found, struct error *err) {
+    struct ranged_table table = ranged(self);
+    return key_range_bound(&table, range, n, key, found, err);
+}
+
+static bool reader_digest(void *self, const struct key_range *range, struct range_digest *digest,
+                          struct error *err) {
+    struct ranged_table table = ranged(self);
+    return key_range_digest(&table, range, digest, err);
 }
 
 /* ---- rows by their keys ---- */
@@ -285,24 +309,29 @@ static bool reader_moment(void *self, struct reader_moment *moment, struct error
 static void reader_close(void *self) {
     struct reader *reader = self;
     PQfinish(reader->conn);
-    for (uint16_t i = 0; i < reader->shape->n_keys; i++)
-        mem_free(reader->last[i]);
-    mem_free(reader->last);
     shape_release(&reader->shape);
+    buf_deinit(&reader->last);
+    buf_deinit(&reader->columns);
+    buf_deinit(&reader->from);
     buf_deinit(&reader->select);
     mem_free(reader);
 }
 
 struct row_reader table_reader_create(PGconn **conn, struct table_published *published,
                                       bool partitioned) {
-    static const struct row_reader_ops ops = {
-        .close = reader_close, .moment = reader_moment, .page = reader_page, .find = reader_find};
+    static const struct row_reader_ops ops = {.close = reader_close,
+                                              .moment = reader_moment,
+                                              .page = reader_page,
+                                              .find = reader_find,
+                                              .shape = reader_shape,
+                                              .bound = reader_bound,
+                                              .digest = reader_digest,
+                                              .rows = reader_rows};
     struct reader *reader = mem_zalloc(sizeof *reader);
     reader->conn = *conn;
     *conn = NULL;
     reader->shape = published->shape;
     published->shape = NULL;
-    reader->last = mem_calloc(reader->shape->n_keys, sizeof *reader->last);
     compose(reader, published->row_filter, partitioned);
     table_published_deinit(published);
     return (struct row_reader){.ops = &ops, .self = reader};

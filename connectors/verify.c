@@ -9,8 +9,7 @@
 #include "base/clock.h"
 #include "base/lsn.h"
 #include "base/mem.h"
-#include "connectors/verify_judge.h"
-#include "connectors/verify_report.h"
+#include "connectors/verify_parts.h"
 
 enum {
     POLL_US = 20000,
@@ -20,50 +19,6 @@ enum {
     MAX_REST_US = 1000000,
     RETRY_US = 500000,
     LOGGED_FINDINGS = 100,
-};
-
-struct verifier {
-    char *connector;
-    const struct sink_ops *ops;
-    struct sink *sink;
-    _Atomic bool *stop;
-    struct source source;
-    void (*position)(void *arg, struct verify_position *position);
-    void *arg;
-    struct figures *figures;
-    struct log *log;
-
-    struct verify_report report;
-
-    pthread_mutex_t lock; /* between those who begin and ask; before the report's */
-    pthread_t thread;
-    bool joinable;
-};
-
-struct suspect {
-    char *key;
-    size_t key_len;
-    bool differs;      /* and is reported; to be repaired */
-    bool repaired;     /* written again: to be seen equal */
-    size_t difference; /* the report's */
-    struct verify_suspect judged;
-};
-
-/* The thread's own. */
-struct run {
-    struct verifier *verifier;
-    struct verify_options options;
-    struct row_reader reader;
-    struct shape *shape; /* of the rows */
-    int64_t began_us;
-    uint64_t n_paced;
-    struct suspect *suspects;
-    size_t n_suspects;
-    size_t cap_suspects;
-    struct slice *keys; /* of the suspects, and what was seen of them; as many */
-    struct reader_row *rows;
-    struct sink_entry *entries;
-    size_t cap_entries;
 };
 
 struct verifier *verifier_create(const struct verify_deps *deps) {
@@ -98,7 +53,7 @@ void verifier_destroy(struct verifier **verifier) {
 /* ---- waiting; the run's thread ---- */
 
 /* False: the run is to end. */
-static bool rest(struct run *run, int64_t us, struct error *err) {
+static bool rest(struct verify_run *run, int64_t us, struct error *err) {
     int64_t due_us = clock_mono_us() + us;
     while (!atomic_load(run->verifier->stop)) {
         int64_t left_us = due_us - clock_mono_us();
@@ -110,8 +65,7 @@ static bool rest(struct run *run, int64_t us, struct error *err) {
     return error_set(err, ERROR_STOPPED, false, "Freshet is stopping");
 }
 
-/* Not more rows a second than wanted. */
-static bool pace(struct run *run, size_t n, struct error *err) {
+bool verify_pace(struct verify_run *run, size_t n, struct error *err) {
     run->n_paced += n;
     int64_t due_us =
         run->began_us + (int64_t)((double)run->n_paced * 1e6 / (double)run->options.rate);
@@ -119,12 +73,12 @@ static bool pace(struct run *run, size_t n, struct error *err) {
     return rest(run, ahead_us > 0 ? ahead_us : 0, err);
 }
 
-static bool moment_now(struct run *run, struct reader_moment *moment, struct error *err) {
+static bool moment_now(struct verify_run *run, struct reader_moment *moment, struct error *err) {
     return run->reader.ops->moment(run->reader.self, moment, err);
 }
 
 /* What lies between the flushed WAL and `then` are no commits of then: open transactions wrote it. */
-static bool has_all_flushed(struct run *run, uint64_t applied_lsn, bool *reached,
+static bool has_all_flushed(struct verify_run *run, uint64_t applied_lsn, bool *reached,
                             struct error *err) {
     struct reader_moment now;
     if (!moment_now(run, &now, err)) return false;
@@ -133,7 +87,8 @@ static bool has_all_flushed(struct run *run, uint64_t applied_lsn, bool *reached
 }
 
 /* Until all that was committed by then is in the sink. */
-static bool wait_applied(struct run *run, const struct reader_moment *then, struct error *err) {
+static bool wait_applied(struct verify_run *run, const struct reader_moment *then,
+                         struct error *err) {
     struct verifier *verifier = run->verifier;
     struct verify_position position;
     uint64_t last_lsn = 0;
@@ -166,9 +121,8 @@ static bool wait_applied(struct run *run, const struct reader_moment *then, stru
 
 /* ---- the sink, which may be away for a while ---- */
 
-typedef bool sink_attempt(struct run *run, void *what, struct error *err);
-
-static bool persist(struct run *run, sink_attempt *attempt, void *what, struct error *err) {
+bool verify_persist(struct verify_run *run, verify_attempt *attempt, void *what,
+                    struct error *err) {
     int64_t began_us = clock_mono_us();
     while (!attempt(run, what, err)) {
         if (atomic_load(run->verifier->stop))
@@ -181,17 +135,12 @@ static bool persist(struct run *run, sink_attempt *attempt, void *what, struct e
     return true;
 }
 
-static bool attempt_compare(struct run *run, void *what, struct error *err) {
+static bool attempt_compare(struct verify_run *run, void *what, struct error *err) {
     const struct verifier *verifier = run->verifier;
     return verifier->ops->compare(verifier->sink, what, run->entries, err);
 }
 
-static bool attempt_apply(struct run *run, void *what, struct error *err) {
-    const struct verifier *verifier = run->verifier;
-    return verifier->ops->apply(verifier->sink, what, err);
-}
-
-static void make_room(struct run *run, size_t n) {
+static void make_room(struct verify_run *run, size_t n) {
     if (n <= run->cap_entries) return;
     run->cap_entries = n;
     run->keys = mem_realloc(run->keys, n * sizeof *run->keys);
@@ -200,14 +149,14 @@ static void make_room(struct run *run, size_t n) {
 }
 
 /* run->entries, for the batch's writes. */
-static bool compare(struct run *run, struct batch *batch, struct error *err) {
+static bool compare(struct verify_run *run, struct batch *batch, struct error *err) {
     make_room(run, batch->n_writes);
-    return batch->n_writes == 0 || persist(run, attempt_compare, batch, err);
+    return batch->n_writes == 0 || verify_persist(run, attempt_compare, batch, err);
 }
 
 /* ---- suspects ---- */
 
-static void suspect(struct run *run, struct slice key) {
+static void suspect(struct verify_run *run, struct slice key) {
     for (size_t i = 0; i < run->n_suspects; i++) {
         const struct suspect *known = &run->suspects[i];
         if (slice_equal(slice_make(known->key, known->key_len), key)) return;
@@ -220,11 +169,11 @@ static void suspect(struct run *run, struct slice key) {
         (struct suspect){.key = mem_slicedup(key), .key_len = key.len};
 }
 
-static void count(struct run *run, struct verify_tally more) {
+void verify_count(struct verify_run *run, struct verify_tally more) {
     verify_report_count(&run->verifier->report, &more);
 }
 
-static void report_difference(struct run *run, struct suspect *suspect,
+static void report_difference(struct verify_run *run, struct suspect *suspect,
                               const struct verify_look *look) {
     struct verifier *verifier = run->verifier;
     enum verify_kind kind = verify_kind_of(look);
@@ -238,38 +187,13 @@ static void report_difference(struct run *run, struct suspect *suspect,
                  (unsigned long long)look->entry.version);
 }
 
-static void report_repaired(struct run *run, const struct suspect *suspect) {
+static void report_repaired(struct verify_run *run, const struct suspect *suspect) {
     metric_add(run->verifier->figures->repaired, 1);
     verify_report_repaired(&run->verifier->report, suspect->difference);
 }
 
-static void report_refused(struct run *run, const struct suspect *suspect, const char *why) {
+static void report_refused(struct verify_run *run, const struct suspect *suspect, const char *why) {
     verify_report_refused(&run->verifier->report, suspect->difference, why);
-}
-
-/* ---- writing again ---- */
-
-/* Of the suspects places[0, n), whose writes in `batch` say what should be there. done[place]: nothing more is to be seen of it. */
-static bool repair(struct run *run, const struct batch *batch, const size_t *places,
-                   const uint64_t *versions, size_t n, bool *done, struct error *err) {
-    struct batch *again = batch_create(BATCH_WRITES, batch->shape, clock_mono_us());
-    for (size_t i = 0; i < n; i++) {
-        struct write_stamp stamp = {.version = versions[i]};
-        batch_copy(again, &batch->writes[places[i]], &stamp);
-    }
-    bool applied = persist(run, attempt_apply, again, err);
-    for (size_t i = 0; i < n && applied; i++) {
-        struct suspect *suspect = &run->suspects[places[i]];
-        const struct write *write = &again->writes[i];
-        suspect->judged = (struct verify_suspect){0};
-        if (write->outcome == WRITE_DONE) suspect->repaired = true;
-        if (write->outcome == WRITE_REFUSED) {
-            report_refused(run, suspect, write->cause ? write->cause : "the sink refuses it");
-            done[places[i]] = true;
-        }
-    }
-    batch_destroy(&again);
-    return applied;
 }
 
 /* ---- a look at all suspects ---- */
@@ -281,7 +205,7 @@ struct glance {
 };
 
 /* run->rows and run->entries are filled. */
-static bool look(struct run *run, struct glance *glance, struct error *err) {
+static bool look(struct verify_run *run, struct glance *glance, struct error *err) {
     struct reader_moment read;
     make_room(run, run->n_suspects);
     for (size_t i = 0; i < run->n_suspects; i++)
@@ -294,7 +218,7 @@ static bool look(struct run *run, struct glance *glance, struct error *err) {
 }
 
 /* What comes of one suspect. *version: to write it again with; 0: not. True: it is done with. */
-static bool settle(struct run *run, struct suspect *suspect, const struct verify_look *look,
+static bool settle(struct verify_run *run, struct suspect *suspect, const struct verify_look *look,
                    uint64_t *version) {
     struct verify_suspect before = suspect->judged;
     *version = 0;
@@ -304,17 +228,18 @@ static bool settle(struct run *run, struct suspect *suspect, const struct verify
         return true;
     case VERDICT_AGAIN: return false;
     case VERDICT_MOVED:
-        if (!suspect->differs) count(run, (struct verify_tally){.moved = 1});
+        if (!suspect->differs) verify_count(run, (struct verify_tally){.moved = 1});
         return true;
     case VERDICT_DIFFERS: break;
     }
     if (!suspect->differs) report_difference(run, suspect, look);
     if (!run->options.repair) return true;
-    *version = verify_repair_version(&before, look);
+    /* One that is written while the stream waits needs none. */
+    *version = run->verifier->ops->hold ? 1 : verify_repair_version(&before, look);
     return false;
 }
 
-static void forget_done(struct run *run, const bool *done) {
+static void forget_done(struct verify_run *run, const bool *done) {
     size_t kept = 0;
     for (size_t i = 0; i < run->n_suspects; i++) {
         if (done[i])
@@ -326,7 +251,7 @@ static void forget_done(struct run *run, const bool *done) {
 }
 
 /* *wrote: something was written again, and what came of that is soon seen. */
-static bool judge_all(struct run *run, const struct glance *glance, bool *wrote,
+static bool judge_all(struct verify_run *run, const struct glance *glance, bool *wrote,
                       struct error *err) {
     size_t n = run->n_suspects;
     bool *done = mem_calloc(n, sizeof *done);
@@ -343,7 +268,7 @@ static bool judge_all(struct run *run, const struct glance *glance, bool *wrote,
     }
     *wrote = n_repairs > 0;
     bool repaired =
-        n_repairs == 0 || repair(run, glance->batch, places, versions, n_repairs, done, err);
+        n_repairs == 0 || verify_repair(run, glance->batch, places, versions, n_repairs, done, err);
     forget_done(run, done);
     mem_free(done);
     mem_free(places);
@@ -352,11 +277,11 @@ static bool judge_all(struct run *run, const struct glance *glance, bool *wrote,
 }
 
 /* They could not be told in time; of those that differ only their repair is in doubt. */
-static void give_up_suspects(struct run *run) {
+static void give_up_suspects(struct verify_run *run) {
     for (size_t i = 0; i < run->n_suspects; i++) {
         struct suspect *suspect = &run->suspects[i];
         if (!suspect->differs)
-            count(run, (struct verify_tally){.undecided = 1});
+            verify_count(run, (struct verify_tally){.undecided = 1});
         else if (!suspect->repaired)
             report_refused(run, suspect, "a transaction that is open may be changing the row");
         else
@@ -366,7 +291,7 @@ static void give_up_suspects(struct run *run) {
     run->n_suspects = 0;
 }
 
-static bool confirm(struct run *run, enum verify_phase then, struct error *err) {
+static bool confirm(struct verify_run *run, enum verify_phase then, struct error *err) {
     int64_t began_us = clock_mono_us();
     int64_t rest_us = FIRST_REST_US;
     verify_report_phase(&run->verifier->report, PHASE_LOOKING);
@@ -387,27 +312,27 @@ static bool confirm(struct run *run, enum verify_phase then, struct error *err) 
 
 /* ---- rows, then keys ---- */
 
-static bool take_page(struct run *run, struct batch *batch, struct error *err) {
+bool verify_take_rows(struct verify_run *run, struct batch *batch, struct error *err) {
     if (!run->shape) run->shape = shape_acquire(batch->shape);
     if (!compare(run, batch, err)) return false;
     for (size_t i = 0; i < batch->n_writes; i++) {
         if (!run->entries[i].equal) suspect(run, batch->writes[i].key);
     }
-    count(run, (struct verify_tally){.rows = batch->n_writes});
+    verify_count(run, (struct verify_tally){.rows = batch->n_writes});
     metric_add(run->verifier->figures->verified, (int64_t)batch->n_writes);
     return run->n_suspects < VERIFY_MAX_SUSPECTS || confirm(run, PHASE_ROWS, err);
 }
 
-static bool verify_rows(struct run *run, struct error *err) {
+static bool verify_rows(struct verify_run *run, struct error *err) {
     size_t n = VERIFY_PAGE_ROWS;
     verify_report_phase(&run->verifier->report, PHASE_ROWS);
     while (n) {
         struct batch *batch = NULL;
         if (!run->reader.ops->page(run->reader.self, VERIFY_PAGE_ROWS, &batch, err)) return false;
         n = batch->n_writes;
-        bool taken = take_page(run, batch, err);
+        bool taken = verify_take_rows(run, batch, err);
         batch_destroy(&batch);
-        if (!taken || !pace(run, n, err)) return false;
+        if (!taken || !verify_pace(run, n, err)) return false;
     }
     return confirm(run, PHASE_ROWS, err);
 }
@@ -417,15 +342,15 @@ struct scanning {
     struct key_page page;
 };
 
-static bool attempt_scan(struct run *run, void *what, struct error *err) {
+static bool attempt_scan(struct verify_run *run, void *what, struct error *err) {
     struct verifier *verifier = run->verifier;
     struct scanning *scanning = what;
     key_page_clear(&scanning->page);
     return verifier->ops->scan(verifier->sink, run->shape, scanning->first, &scanning->page, err);
 }
 
-/* Keys that no row has. */
-static bool look_up(struct run *run, const struct slice *keys, size_t n, struct error *err) {
+bool verify_take_keys(struct verify_run *run, const struct slice *keys, size_t n,
+                      struct error *err) {
     struct batch *batch = NULL;
     make_room(run, n);
     if (!run->reader.ops->find(run->reader.self, keys, n, &batch, run->rows, err)) return false;
@@ -433,11 +358,11 @@ static bool look_up(struct run *run, const struct slice *keys, size_t n, struct 
         if (!run->rows[i].identity) suspect(run, keys[i]);
     }
     batch_destroy(&batch);
-    count(run, (struct verify_tally){.keys = n});
+    verify_count(run, (struct verify_tally){.keys = n});
     return run->n_suspects < VERIFY_MAX_SUSPECTS || confirm(run, PHASE_KEYS, err);
 }
 
-static bool verify_keys(struct run *run, struct error *err) {
+static bool verify_keys(struct verify_run *run, struct error *err) {
     struct scanning scanning = {.first = true};
     bool done = true;
     verify_report_phase(&run->verifier->report, PHASE_KEYS);
@@ -449,7 +374,8 @@ static bool verify_keys(struct run *run, struct error *err) {
         if (!done || n == 0) break;
         for (size_t at = 0; at < n && done; at += VERIFY_PAGE_ROWS) {
             size_t part = n - at < VERIFY_PAGE_ROWS ? n - at : VERIFY_PAGE_ROWS;
-            done = look_up(run, scanning.page.keys + at, part, err) && pace(run, part, err);
+            done = verify_take_keys(run, scanning.page.keys + at, part, err) &&
+                   verify_pace(run, part, err);
         }
     }
     key_page_deinit(&scanning.page);
@@ -458,15 +384,17 @@ static bool verify_keys(struct run *run, struct error *err) {
 
 /* ---- a run ---- */
 
-static bool verify(struct run *run, struct error *err) {
+static bool verify(struct verify_run *run, struct error *err) {
     struct verifier *verifier = run->verifier;
     struct reader_moment begin;
     if (!verifier->source.ops->open_reader(verifier->source.self, &run->reader, err)) return false;
-    return moment_now(run, &begin, err) && wait_applied(run, &begin, err) &&
-           verify_rows(run, err) && verify_keys(run, err);
+    if (!moment_now(run, &begin, err) || !wait_applied(run, &begin, err)) return false;
+    if (!verify_has_ranges(run)) return verify_rows(run, err) && verify_keys(run, err);
+    verify_report_phase(&verifier->report, PHASE_ROWS);
+    return verify_ranges(run, err) && confirm(run, PHASE_ROWS, err);
 }
 
-static void clean_up(struct run *run) {
+static void clean_up(struct verify_run *run) {
     for (size_t i = 0; i < run->n_suspects; i++)
         mem_free(run->suspects[i].key);
     mem_free(run->suspects);
@@ -479,7 +407,7 @@ static void clean_up(struct run *run) {
 
 static void *run_thread(void *arg) {
     struct verifier *verifier = arg;
-    struct run run = {
+    struct verify_run run = {
         .verifier = verifier, .options = verifier->report.options, .began_us = clock_mono_us()};
     struct error err = {0};
     bool done = verify(&run, &err);
@@ -501,7 +429,7 @@ static bool may_begin(struct verifier *verifier, const struct verify_options *op
     if (!verifier->sink || !ops->compare || !ops->scan || !verifier->source.ops->open_reader)
         return error_set(err, ERROR_REFUSED, false,
                          "a connector of this type cannot be compared with its source");
-    if (options->repair && !ops->versioned)
+    if (options->repair && !ops->versioned && !ops->hold)
         return error_set(err, ERROR_REFUSED, false,
                          "this sink keeps no versions: a row cannot be written again beside the "
                          "stream");

@@ -73,6 +73,7 @@ void verify_report_count(struct verify_report *report, const struct verify_tally
     pthread_mutex_lock(&report->lock);
     report->tally.rows += more->rows;
     report->tally.keys += more->keys;
+    report->tally.summed += more->summed;
     report->tally.repaired += more->repaired;
     report->tally.moved += more->moved;
     report->tally.undecided += more->undecided;
@@ -166,16 +167,16 @@ static json_t *compose(const struct verify_report *report) {
     const struct verify_tally *tally = &report->tally;
     int64_t end_us = report->running ? clock_mono_us() : report->ended_us;
     json_t *json =
-        json_pack("{s:I, s:s, s:s, s:b, s:f, s:I, s:I, s:I, s:I, s:I, s:I}", "id",
+        json_pack("{s:I, s:s, s:s, s:b, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "id",
                   (json_int_t)report->id, "state",
                   report->running  ? "running"
                   : report->failed ? "failed"
                                    : "done",
                   "phase", phases[report->phase], "repair", report->options.repair, "seconds",
                   (double)(end_us - report->began_us) / 1e6, "rows", (json_int_t)tally->rows,
-                  "keys", (json_int_t)tally->keys, "differences", (json_int_t)sum(report),
-                  "repaired", (json_int_t)tally->repaired, "moved", (json_int_t)tally->moved,
-                  "undecided", (json_int_t)tally->undecided);
+                  "keys", (json_int_t)tally->keys, "summed", (json_int_t)tally->summed,
+                  "differences", (json_int_t)sum(report), "repaired", (json_int_t)tally->repaired,
+                  "moved", (json_int_t)tally->moved, "undecided", (json_int_t)tally->undecided);
     for (int kind = 0; kind < N_VERIFY_KINDS; kind++)
         json_object_set_new(json, verify_kind_name((enum verify_kind)kind),
                             json_integer((json_int_t)report->kinds[kind]));

@@ -20,6 +20,7 @@ enum verify_phase { PHASE_WAITING, PHASE_ROWS, PHASE_KEYS, PHASE_LOOKING, N_PHAS
 struct verify_tally {
     uint64_t rows;
     uint64_t keys;
+    uint64_t summed; /* of both, as parts of ranges that have one digest */
     uint64_t repaired;
     uint64_t moved;     /* changed again and again: could not be told */
     uint64_t undecided; /* an open transaction may have to do with it */

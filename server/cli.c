@@ -32,7 +32,8 @@ static const struct cli_flag archive_flags[] = {
 
 static const struct cli_flag verify_flags[] = {
     {"--repair", .help = "Write the rows of a connector's sink that differ again."},
-    {"--rate", "ROWS", .help = "Of a connector: so many rows a second at most; else 20000."},
+    {"--rate", "ROWS",
+     .help = "So many rows a second at most; else 20000 of a connector, 1000 of the cache."},
     {0},
 };
 
@@ -63,26 +64,26 @@ const struct cli_command cli_commands[] = {
          "admin address (--admin HOST:PORT) and waits until it is done; cut short, it goes on "
          "without\n"
          "the waiting. Exit 0: all of it is published; 1: it is not."},
-    {"verify", cli_verify, .configured = true, .partial = true, .operand = "cache|CONNECTOR",
-     .flags = verify_flags,
+    {"verify", cli_verify, .configured = true, .partial = true,
+     .operand = "cache|CONNECTOR|ARCHIVE", .flags = verify_flags,
      .summary = "Compare the cache, or a connector's sink, with the database.",
      .details =
          "`verify cache`: every entry of a running Freshet's memory is read again "
-         "(cache.verify_rate of "
-         "them\n"
-         "a second, else 1000) and what is wrong by the rules of coherence is told: nothing should "
-         "be. "
-         "It\n"
-         "asks cache.listen (--listen HOST:PORT) or cache.unix_socket.\n"
+         "(cache.verify_rate of\n"
+         "them a second, else 1000) and what is wrong by the rules of coherence is told: nothing "
+         "should\n"
+         "be.\n"
          "`verify NAME`, of a connector: every row of its table is compared with the sink, and "
-         "every key "
-         "of\n"
-         "the sink with the table, beside the stream, and each difference that stays is named: "
+         "every key\n"
+         "of the sink with the table, beside the stream, and each difference that stays is named: "
          "missing,\n"
-         "extra, changed, or older. It asks the admin address (--admin HOST:PORT) of the process "
-         "that "
-         "runs\n"
-         "the connector, and waits until it is done. --repair writes the rows that differ again.\n"
+         "extra, changed, or older; --repair writes the rows that differ again.\n"
+         "Both ask the admin address (--admin HOST:PORT) of the process that runs it, and wait "
+         "until "
+         "it is\n"
+         "done. `verify /PATH`, or the name of an archive's connector: each segment of the archive "
+         "is\n"
+         "read and compared with the manifest, in this process.\n"
          "Exit 0: nothing is wrong, or all of it is repaired; 1: something is, or it could not be "
          "told."},
     {"rebuild", cli_rebuild, .configured = true, .partial = true, .operand = "NAME",

@@ -427,6 +427,20 @@ json_t *service_verification(struct service *s, const char *name, uint64_t id, s
     return state;
 }
 
+static bool has_cache(const struct service *s, struct error *err) {
+    return s->cache || error_set(err, ERROR_NOT_FOUND, false, "no cache runs here");
+}
+
+bool service_verify_cache(struct service *s, uint32_t rate, struct error *err) {
+    return has_cache(s, err) && cache_verify(s->cache, rate, err);
+}
+
+json_t *service_cache_verification(struct service *s, struct error *err) {
+    json_t *state = has_cache(s, err) ? cache_verification(s->cache) : NULL;
+    if (s->cache && !state) error_set(err, ERROR_CONFIG, false, "no database is configured");
+    return state;
+}
+
 bool service_rebuild(struct service *s, const char *name, struct error *err) {
     uint32_t i;
     return find_place(s, name, &i, err) && rebuilding_begin(s->rebuildings[i], err);

@@ -71,6 +71,9 @@ bool service_verify(struct service *service, const char *connector, bool repair,
                     uint64_t *id, struct error *err) MUST_CHECK;
 json_t *service_verification(struct service *service, const char *connector, uint64_t id,
                              struct error *err);
+/* See cache_verify. False: no cache runs here, or it has no database. Any thread, both. */
+bool service_verify_cache(struct service *service, uint32_t rate, struct error *err) MUST_CHECK;
+json_t *service_cache_verification(struct service *service, struct error *err);
 /* See rebuilding.h; how far it is, is told by service_connector. */
 bool service_rebuild(struct service *service, const char *connector, struct error *err) MUST_CHECK;
 /* As in service_status: a new reference. Any thread. NULL: there is no such connector here. */

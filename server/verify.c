@@ -1,139 +1,105 @@
-/* `freshet verify cache`: a running Freshet compares what it has in memory with the database: one pass, by FRESHET.VERIFY. */
-#include <hiredis/hiredis.h>
+/* `freshet verify cache`: a running Freshet compares what it has in memory with the database, in one pass. It is asked at the admin
+ * address, whatever doors the cache has. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include "base/mem.h"
+#include "server/ask.h"
 #include "server/commands.h"
-#include "server/units.h"
 #include "server/verify_connector.h"
 
-enum { ASK_TIMEOUT_S = 5, LOOK_INTERVAL_MS = 100, DEFAULT_RATE = 1000 };
+enum { DEFAULT_RATE = 1000 };
 
-static redisContext *connect_to(const struct config *config) {
-    struct timeval timeout = {.tv_sec = ASK_TIMEOUT_S};
-    struct address address;
-    struct why why;
-    if (config->cache.unix_socket)
-        return redisConnectUnixWithTimeout(config->cache.unix_socket, timeout);
-    if (!units_address(config->cache.listen, &address, &why)) return NULL;
-    const char *host = address.host;
-    if (strcmp(host, "0.0.0.0") == 0) host = "127.0.0.1";
-    if (strcmp(host, "::") == 0) host = "::1";
-    return redisConnectWithTimeout(host, address.port, timeout);
+/* One order of GET or POST /verify?cache. NULL: *err says why. */
+static json_t *order(struct ask *ask, const char *method, const char *order, const char *rate,
+                     struct error *err) {
+    struct buf path = {0};
+    buf_append_text(&path, "/verify");
+    ask_argument(&path, "cache", order);
+    ask_argument(&path, "rate", rate);
+    json_t *state = ask_for(ask, method, &path, err);
+    buf_deinit(&path);
+    return state;
 }
 
-/* NULL after telling why: no answer, or an error. */
-static redisReply *ask(redisContext *context, int argc, const char **argv) {
-    redisReply *reply = redisCommandArgv(context, argc, argv, NULL);
-    if (reply && reply->type != REDIS_REPLY_ERROR) return reply;
-    const char *cause = reply ? reply->str : context->errstr;
-    fprintf(stderr, "%s: %s\n", argv[0], cause);
-    freeReplyObject(reply);
-    return NULL;
-}
-
-static bool order(redisContext *context, int argc, const char **argv) {
-    redisReply *reply = ask(context, argc, argv);
-    freeReplyObject(reply);
-    return reply != NULL;
-}
-
-struct findings {
-    bool running;
-    long long rate, passes, checked, stale, changed, ttl_only, undecided, unread;
-};
-
-static bool look(redisContext *context, struct findings *findings) {
-    const char *argv[] = {"FRESHET.VERIFY", "STATUS"};
-    const struct {
-        const char *name;
-        long long *value;
-    } numbers[] = {
-        {"rate", &findings->rate},           {"passes", &findings->passes},
-        {"checked", &findings->checked},     {"stale", &findings->stale},
-        {"changed", &findings->changed},     {"ttl_only", &findings->ttl_only},
-        {"undecided", &findings->undecided}, {"unread", &findings->unread},
-    };
-    *findings = (struct findings){0};
-    redisReply *reply = ask(context, 2, argv);
-    if (!reply) return false;
-    for (size_t i = 0; i + 1 < reply->elements; i += 2) {
-        const char *name = reply->element[i]->str;
-        const redisReply *value = reply->element[i + 1];
-        if (!name) continue;
-        if (strcmp(name, "state") == 0)
-            findings->running = value->str && strcmp(value->str, "running") == 0;
-        for (size_t n = 0; n < sizeof numbers / sizeof numbers[0]; n++) {
-            if (strcmp(name, numbers[n].name) == 0) *numbers[n].value = value->integer;
-        }
-    }
-    freeReplyObject(reply);
-    return true;
-}
-
-static bool start(redisContext *context, long long rate) {
+static bool start(struct ask *ask, long long rate, struct error *err) {
     char text[24];
     snprintf(text, sizeof text, "%lld", rate);
-    const char *argv[] = {"FRESHET.VERIFY", "START", text};
-    return order(context, 3, argv);
+    json_t *state = order(ask, "POST", "start", text, err);
+    json_decref(state);
+    return state != NULL;
 }
 
-static void rest(void) {
-    struct timespec interval = {.tv_nsec = LOOK_INTERVAL_MS * 1000000L};
-    nanosleep(&interval, NULL);
+static bool stop(struct ask *ask, struct error *err) {
+    json_t *state = order(ask, "POST", "stop", NULL, err);
+    json_decref(state);
+    return state != NULL;
 }
 
-static int tell(const struct findings *before, const struct findings *now) {
-    long long checked = now->checked - before->checked;
-    long long stale = now->stale - before->stale;
-    printf("compared %lld, wrong %lld; changed meanwhile %lld", checked, stale,
-           now->changed - before->changed);
-    if (now->ttl_only > before->ttl_only)
-        printf(", older by their TTL alone %lld", now->ttl_only - before->ttl_only);
-    if (now->undecided > before->undecided)
-        printf(", undecided %lld", now->undecided - before->undecided);
-    if (now->unread > before->unread) printf(", not read %lld", now->unread - before->unread);
+static long long number(const json_t *state, const char *name) {
+    return (long long)json_integer_value(json_object_get(state, name));
+}
+
+static long long risen(const json_t *before, const json_t *now, const char *name) {
+    return number(now, name) - number(before, name);
+}
+
+static int tell(const json_t *before, const json_t *now) {
+    static const struct {
+        const char *name;
+        const char *words;
+    } others[] = {{"ttl_only", "older by their TTL alone"},
+                  {"undecided", "undecided"},
+                  {"unread", "not read"}};
+    long long stale = risen(before, now, "stale");
+    printf("compared %lld, wrong %lld; changed meanwhile %lld", risen(before, now, "checked"),
+           stale, risen(before, now, "changed"));
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        long long n = risen(before, now, others[i].name);
+        if (n > 0) printf(", %s %lld", others[i].words, n);
+    }
     putchar('\n');
     if (stale > 0)
         fputs("Freshet's log names the keys (cache_stale_entry); they were taken out\n", stderr);
-    return stale > 0 || now->unread > before->unread ? EXIT_FAILED : EXIT_DONE;
+    return stale > 0 || risen(before, now, "unread") > 0 ? EXIT_FAILED : EXIT_DONE;
 }
 
 /* One pass. Where a verification ran before, it goes on afterwards at its rate. */
-static int verify(redisContext *context, uint32_t configured) {
-    struct findings before;
-    struct findings now = {0};
-    const char *stop[] = {"FRESHET.VERIFY", "STOP"};
-    if (!look(context, &before)) return EXIT_FAILED;
-    bool going = start(context, configured ? configured : DEFAULT_RATE);
-    while (going && now.passes == 0) {
-        rest();
-        going = look(context, &now);
+static int verify(struct ask *ask, long long rate) {
+    struct error err;
+    json_t *before = order(ask, "GET", "status", NULL, &err);
+    json_t *now = NULL;
+    bool going = before && start(ask, rate, &err);
+    while (going && number(now, "passes") == 0) {
+        ask_rest();
+        json_decref(now);
+        now = order(ask, "GET", "status", NULL, &err);
+        going = now != NULL;
     }
-    if (!going) return EXIT_FAILED;
-    if (before.running ? !start(context, before.rate) : !order(context, 2, stop))
-        return EXIT_FAILED;
-    return tell(&before, &now);
+    if (going)
+        going = json_is_true(json_object_get(before, "running"))
+                    ? start(ask, number(before, "rate"), &err)
+                    : stop(ask, &err);
+    int code = going ? tell(before, now) : ask_failed("verify", &err);
+    json_decref(before);
+    json_decref(now);
+    return code;
+}
+
+static long long wanted_rate(const struct command_line *line, const struct config *config) {
+    const char *given = cli_flag(line, "--rate");
+    if (given) return atoll(given); /* what is none is refused */
+    return config->cache.verify_rate ? config->cache.verify_rate : DEFAULT_RATE;
 }
 
 int cli_verify(const struct command_line *line) {
     if (strcmp(line->operand, "cache") != 0) return verify_connector(line);
     struct mistakes *mistakes = mistakes_create();
     struct config *config = config_load(&line->sources, mistakes);
-    int code = EXIT_FAILED;
-    redisContext *context = connect_to(config);
-    const char *password = config->cache.password;
-    const char *auth[] = {"AUTH", password};
-    if (!context || context->err)
-        fprintf(stderr,
-                "%s: %s; does Freshet run, and is that its address (--listen), without TLS?\n",
-                config->cache.unix_socket ? config->cache.unix_socket : config->cache.listen,
-                context ? context->errstr : "no address");
-    else if (!password || order(context, 2, auth))
-        code = verify(context, config->cache.verify_rate);
-    redisFree(context);
+    struct error err;
+    struct ask *ask = ask_open(config->admin_listen, &err);
+    int code = ask ? verify(ask, wanted_rate(line, config)) : ask_failed("verify", &err);
+    ask_close(&ask);
     config_destroy(&config);
     mistakes_destroy(&mistakes);
     return code;

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "server/ask.h"
+#include "server/verify_archive.h"
 
 enum {
     AWAY_US = 60000000, /* an answer may be so long in coming */
@@ -55,6 +56,8 @@ static int tell(const json_t *state, const char *name) {
         name, number(state, "rows"), number(state, "keys"), text(state, "reached"),
         number(state, "missing"), number(state, "extra"), number(state, "changed"),
         number(state, "older"));
+    if (number(state, "summed"))
+        printf("; by the sums of ranges alone %lld", number(state, "summed"));
     if (differences) printf("; repaired %lld", number(state, "repaired"));
     if (number(state, "moved"))
         printf("; changed meanwhile, again and again: %lld", number(state, "moved"));
@@ -117,13 +120,31 @@ static int verify(struct ask *ask, const struct command_line *line) {
     return code;
 }
 
-int verify_connector(const struct command_line *line) {
-    struct mistakes *mistakes = mistakes_create();
-    struct config *config = config_load(&line->sources, mistakes);
+static int verify_running(const struct config *config, const struct command_line *line) {
     struct error err;
     struct ask *ask = ask_open(config->admin_listen, &err);
     int code = ask ? verify(ask, line) : ask_failed("verify", &err);
     ask_close(&ask);
+    return code;
+}
+
+/* The folder of the archive that is meant, by its path or by its connector's name; NULL: none is. */
+static const char *find_archive(const struct config *config, const char *name) {
+    if (strchr(name, '/')) return name;
+    for (uint32_t i = 0; i < config->n_connectors; i++) {
+        const struct connector_config *connector = &config->connectors[i];
+        if (connector->name && connector->type && strcmp(connector->name, name) == 0 &&
+            strcmp(connector->type, "archive") == 0)
+            return connector->path;
+    }
+    return NULL;
+}
+
+int verify_connector(const struct command_line *line) {
+    struct mistakes *mistakes = mistakes_create();
+    struct config *config = config_load(&line->sources, mistakes);
+    const char *archive = find_archive(config, line->operand);
+    int code = archive ? verify_archive(archive) : verify_running(config, line);
     config_destroy(&config);
     mistakes_destroy(&mistakes);
     return code;

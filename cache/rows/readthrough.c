@@ -322,14 +322,29 @@ static const char *coherence_name(const struct core *core) {
     return !core->warden ? "none" : core_streams(core) ? "stream" : "ttl";
 }
 
-static void add_verification(const struct core *core, json_t *status) {
+json_t *readthrough_verification(struct readthrough *rt) {
     struct verify_report report;
-    verify_report(core->verify, &report);
-    json_object_set_new(status, "verification",
-                        json_pack("{s:b, s:I, s:I, s:I, s:I}", "running", report.running, "rate",
-                                  (json_int_t)(report.running ? report.rate : 0), "passes",
-                                  (json_int_t)report.passes, "checked", (json_int_t)report.checked,
-                                  "stale", (json_int_t)report.stale));
+    if (!rt->core.verify) return NULL;
+    verify_report(rt->core.verify, &report);
+    return json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "running", report.running,
+                     "rate", (json_int_t)(report.running ? report.rate : 0), "passes",
+                     (json_int_t)report.passes, "checked", (json_int_t)report.checked, "stale",
+                     (json_int_t)report.stale, "changed", (json_int_t)report.changed, "ttl_only",
+                     (json_int_t)report.by_ttl, "undecided", (json_int_t)report.undecided, "unread",
+                     (json_int_t)report.unread);
+}
+
+bool readthrough_verify(struct readthrough *rt, uint32_t rate, struct error *err) {
+    struct verify *verify = rt->core.verify;
+    if (!verify) return error_set(err, ERROR_CONFIG, false, "no database is configured");
+    if (rate > VERIFY_MAX_RATE)
+        return error_set(err, ERROR_CONFIG, false,
+                         "the rate is a number of entries a second, from 1 to %d", VERIFY_MAX_RATE);
+    if (rate)
+        verify_start(verify, rate);
+    else
+        verify_stop(verify);
+    return true;
 }
 
 json_t *readthrough_status(struct readthrough *rt) {
@@ -353,7 +368,7 @@ json_t *readthrough_status(struct readthrough *rt) {
         json_object_set_new(status, "bound",
                             json_string("the TTL alone: rows are not evicted when they change"));
     }
-    add_verification(core, status);
+    json_object_set_new(status, "verification", readthrough_verification(rt));
     warden_status(core->warden, status);
     if (rt->n_replicas) {
         json_t *replicas = json_array();

@@ -58,9 +58,12 @@ void readthrough_stop(struct readthrough *rt);
 /* What cache_sink hands out: valid from create to destroy. */
 struct change_sink readthrough_sink(struct readthrough *rt);
 
-/* Any thread, the next three. `*why` is one line, valid until the calling thread asks again. */
+/* Any thread, the next five. `*why` is one line, valid until the calling thread asks again. */
 bool readthrough_ready(struct readthrough *rt, const char **why);
 json_t *readthrough_status(struct readthrough *rt); /* a new reference */
+/* As of cache.h. */
+bool readthrough_verify(struct readthrough *rt, uint32_t rate, struct error *err) MUST_CHECK;
+json_t *readthrough_verification(struct readthrough *rt);
 /* Lines "name:value\r\n" for INFO's section on Freshet. */
 void readthrough_info(struct readthrough *rt, struct buf *out);
 

@@ -27,15 +27,20 @@ struct reader {
     const struct segment *segment;
     struct shape *shape;
     uint64_t lines;
+    enum archive_flaw flaw; /* after a failure */
+    archive_flawed *flawed; /* NULL: the first ends the reading */
+    void *arg;
 };
 
-static bool file_error(const struct reader *reader, const char *what, struct error *err) {
+static bool file_error(struct reader *reader, const char *what, struct error *err) {
+    reader->flaw = errno == ENOENT ? ARCHIVE_MISSING : ARCHIVE_DAMAGED;
     return error_set(err, errno == ENOENT ? ERROR_CONFLICT : ERROR_SYSTEM, false,
                      "archive %s: cannot %s segment %s: %s", reader->path, what, reader->name,
                      strerror(errno));
 }
 
-static bool damaged(const struct reader *reader, const char *how, struct error *err) {
+static bool damaged(struct reader *reader, const char *how, struct error *err) {
+    reader->flaw = ARCHIVE_DAMAGED;
     return error_set(err, ERROR_CONFLICT, false,
                      "archive %s: segment %s is damaged: %s; nothing of it was taken, nor of what "
                      "follows",
@@ -52,7 +57,11 @@ static bool each_piece(struct reader *reader, int fd,
         char *to = buf_reserve(&reader->bytes, READ_BYTES);
         ssize_t n = pread(fd, to, left < READ_BYTES ? (size_t)left : READ_BYTES, (off_t)at);
         if (n < 0) return file_error(reader, "read", err);
-        if (n == 0) return damaged(reader, "it is cut off", err);
+        if (n == 0) {
+            (void)!damaged(reader, "it is cut off", err);
+            reader->flaw = ARCHIVE_TRUNCATED;
+            return false;
+        }
         if (!take(reader, slice_make(to, (size_t)n), arg, err)) return false;
         at += (uint64_t)n;
     }
@@ -137,10 +146,11 @@ static bool read_segment(struct reader *reader, int folder, const struct segment
                          bool open, struct error *err) {
     reader->segment = segment;
     int fd = open_segment(reader, folder, open);
-    if (fd < 0) return file_error(reader, "open", err);
-    bool ok = check_sum(reader, fd, err) && read_lines(reader, fd, err);
-    close(fd);
-    if (!ok) return false;
+    bool ok = fd >= 0 || file_error(reader, "open", err);
+    ok = ok && check_sum(reader, fd, err) && read_lines(reader, fd, err);
+    if (fd >= 0) close(fd);
+    if (!ok && reader->flawed) reader->flawed(reader->arg, reader->name, reader->flaw, err);
+    if (!ok) return reader->flawed != NULL;
     reader->sums->segments++;
     reader->sums->records += reader->lines;
     return true;
@@ -159,23 +169,62 @@ static bool read_all(struct reader *reader, const struct manifest *manifest, str
     return ok;
 }
 
-bool archive_read(const char *path, const struct archive_handler *handler,
-                  struct archive_sums *sums, struct error *err) {
+static bool read_archive(struct reader *reader, struct error *err) {
     struct manifest manifest;
     bool absent;
-    *sums = (struct archive_sums){0};
-    if (!vault_read_manifest(path, &manifest, &absent, err)) return false;
+    *reader->sums = (struct archive_sums){0};
+    if (!vault_read_manifest(reader->path, &manifest, &absent, err)) return false;
     if (absent) {
         manifest_deinit(&manifest);
-        return error_set(err, ERROR_NOT_FOUND, false, "%s is no archive: it has no manifest", path);
+        return error_set(err, ERROR_NOT_FOUND, false, "%s is no archive: it has no manifest",
+                         reader->path);
     }
-    struct reader reader = {.path = path, .handler = handler, .sums = sums};
-    reader.arena = arena_create(ARENA_BLOCK_BYTES);
-    bool ok = read_all(&reader, &manifest, err);
-    arena_destroy(&reader.arena);
-    shape_release(&reader.shape);
-    buf_deinit(&reader.bytes);
-    buf_deinit(&reader.text);
+    reader->arena = arena_create(ARENA_BLOCK_BYTES);
+    bool ok = read_all(reader, &manifest, err);
+    arena_destroy(&reader->arena);
+    shape_release(&reader->shape);
+    buf_deinit(&reader->bytes);
+    buf_deinit(&reader->text);
     manifest_deinit(&manifest);
     return ok;
+}
+
+bool archive_read(const char *path, const struct archive_handler *handler,
+                  struct archive_sums *sums, struct error *err) {
+    struct reader reader = {.path = path, .handler = handler, .sums = sums};
+    return read_archive(&reader, err);
+}
+
+/* ---- reading for nothing but its being readable ---- */
+
+static bool pass_manifest(void *self, const struct manifest *manifest, struct error *err) {
+    (void)self, (void)manifest, (void)err;
+    return true;
+}
+
+/* As reader.h has it. NOLINTNEXTLINE(readability-non-const-parameter) */
+static bool pass_shape(void *self, struct shape *shape, struct error *err) {
+    (void)self, (void)shape, (void)err;
+    return true;
+}
+
+static bool pass_record(void *self, const struct record *record, struct error *err) {
+    (void)self, (void)record, (void)err;
+    return true;
+}
+
+bool archive_examine(const char *path, archive_flawed *flawed, void *arg, struct archive_sums *sums,
+                     struct error *err) {
+    struct archive_handler handler = {
+        .begin = pass_manifest, .shape = pass_shape, .record = pass_record};
+    struct reader reader = {
+        .path = path, .handler = &handler, .sums = sums, .flawed = flawed, .arg = arg};
+    return read_archive(&reader, err);
+}
+
+const char *archive_flaw_name(enum archive_flaw flaw) {
+    static const char *const names[N_ARCHIVE_FLAWS] = {[ARCHIVE_MISSING] = "missing",
+                                                       [ARCHIVE_TRUNCATED] = "truncated",
+                                                       [ARCHIVE_DAMAGED] = "damaged"};
+    return names[flaw];
 }

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "connectors/archive/examine.h"
 #include "connectors/archive/manifest.h"
 #include "connectors/record.h"
 #include "connectors/shape.h"
@@ -24,11 +25,6 @@ struct archive_handler {
     /* Valid during the call. */
     bool (*record)(void *self, const struct record *record, struct error *err);
     void *self;
-};
-
-struct archive_sums {
-    uint64_t segments;
-    uint64_t records;
 };
 
 /* ERROR_CONFLICT: a segment is damaged or missing, or the manifest is; sums tells how far it came. */

@@ -7,6 +7,9 @@
 
 #include "base/catalog.h"
 #include "base/mem.h"
+#include "base/pg.h"
+#include "connectors/table_reader.h"
+#include "connectors/view/aggregate_reader.h"
 
 enum { COLUMNS_MAX = 64 };
 
@@ -345,11 +348,85 @@ static bool reread(void *self, struct batch *batch, uint64_t *rows, struct error
     return true; /* a delta is complete */
 }
 
+/* ---- reading for a comparison; any thread ---- */
+
+static void append_expression(const struct aggregate *aggregate, struct buf *sql) {
+    static const char *const before[] = {[GROUP] = "t.",
+                                         [COUNT_ROWS] = "pg_catalog.count(*)",
+                                         [COUNT] = "pg_catalog.count(t.",
+                                         [SUM] = "COALESCE(pg_catalog.sum(t."};
+    static const char *const behind[] = {
+        [GROUP] = "", [COUNT_ROWS] = "", [COUNT] = ")", [SUM] = "), 0)"};
+    buf_append_text(sql, before[aggregate->kind]);
+    if (aggregate->column) pg_quote_ident(sql, aggregate->column);
+    buf_append_text(sql, behind[aggregate->kind]);
+}
+
+/* What the publication leaves out is in no group. */
+static bool append_from(const struct aggregate_source *source, const struct catalog_table *table,
+                        PGconn *conn, struct buf *sql, struct error *err) {
+    const struct shape_column group = {.name = source->aggregates[0].column};
+    struct shape *all =
+        shape_create(source->schema, source->table, 1, &group, 1, &(const uint16_t){0});
+    struct table_published published;
+    bool read = table_published_read(conn, source->database.publication, all, &published, err);
+    if (read) {
+        buf_append_text(sql, table->kind == 'p' ? "(SELECT * FROM " : "(SELECT * FROM ONLY ");
+        pg_quote_table(sql, source->schema, source->table);
+        buf_printf(sql, " WHERE (%s)) AS t", published.row_filter ? published.row_filter : "true");
+        table_published_deinit(&published);
+    }
+    shape_release(&all);
+    return read;
+}
+
+static struct row_reader make_reader(const struct aggregate_source *source,
+                                     const struct catalog_table *table, PGconn *conn,
+                                     struct buf *from) {
+    struct buf expressions[COLUMNS_MAX] = {0};
+    const char *texts[COLUMNS_MAX];
+    for (uint16_t i = 0; i < source->n; i++) {
+        append_expression(&source->aggregates[i], &expressions[i]);
+        texts[i] = buf_text(&expressions[i]);
+    }
+    struct row_reader reader = aggregate_reader_create(
+        &(struct aggregate_reader_config){.conn = conn,
+                                          .shape = make_shape(source, table),
+                                          .from = buf_text(from),
+                                          .expressions = texts});
+    for (uint16_t i = 0; i < source->n; i++)
+        buf_deinit(&expressions[i]);
+    return reader;
+}
+
+static bool open_reader(void *self, struct row_reader *reader, struct error *err) {
+    const struct aggregate_source *source = self;
+    PGconn *conn = source_database_connect(&source->database, err);
+    if (!conn) return false;
+    struct buf from = {0};
+    struct catalog *catalog = NULL;
+    /* All groups are counted in one statement. */
+    bool ready = pg_exec(conn, "SET row_security = off; SET statement_timeout = 0", err) &&
+                 (catalog = catalog_load(conn, err)) != NULL;
+    const struct catalog_table *table =
+        ready ? catalog_find(catalog, source->schema, source->table) : NULL;
+    ready =
+        ready && check_table(source, table, err) && append_from(source, table, conn, &from, err);
+    if (ready)
+        *reader = make_reader(source, table, conn, &from);
+    else
+        PQfinish(conn);
+    catalog_destroy(&catalog);
+    buf_deinit(&from);
+    return ready;
+}
+
 struct source aggregate_source_as_source(struct aggregate_source *source) {
     static const struct source_ops ops = {.prepare = prepare,
                                           .load_floor = load_floor,
                                           .follows = follows,
                                           .touch = touch,
-                                          .reread = reread};
+                                          .reread = reread,
+                                          .open_reader = open_reader};
     return (struct source){.ops = &ops, .self = source};
 }

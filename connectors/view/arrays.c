@@ -39,19 +39,19 @@ void arrays_append_relation(struct buf *sql, uint16_t n) {
     buf_append_char(sql, ')');
 }
 
-PGresult *arrays_run(struct viewtable *target, struct buf *sql, struct arrays *arrays,
-                     char sqlstate[6], struct error *err) {
+PGresult *arrays_run(PGconn *conn, struct buf *sql, struct arrays *arrays, char sqlstate[6],
+                     struct error *err) {
     for (uint16_t i = 0; i < arrays->n; i++) {
         pgarray_end(&arrays->literals[i]);
         arrays->params[i] = arrays->literals[i].data;
     }
     PGresult *result =
-        PQexecParams(target->conn, buf_text(sql), arrays->n, NULL, arrays->params, NULL, NULL, 0);
+        PQexecParams(conn, buf_text(sql), arrays->n, NULL, arrays->params, NULL, NULL, 0);
     ExecStatusType status = PQresultStatus(result);
     if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK) return result;
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     snprintf(sqlstate, 6, "%s", state ? state : "");
-    pg_error(err, target->conn, result, target->table);
+    pg_error(err, conn, result, "rows by arrays");
     PQclear(result);
     return NULL;
 }

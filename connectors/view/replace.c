@@ -3,6 +3,7 @@
 #include "base/pg.h"
 #include "base/pgarray.h"
 #include "connectors/view/arrays.h"
+#include "connectors/view/groupkey.h"
 
 static bool delete_keys(struct viewtable *target, struct batch *batch, size_t from, size_t to,
                         char sqlstate[6], struct error *err) {
@@ -16,8 +17,10 @@ static bool delete_keys(struct viewtable *target, struct batch *batch, size_t fr
         struct slice rest = write->key;
         for (uint16_t k = 0; k < shape->n_keys; k++) {
             part.len = 0;
-            shape_take_key(shape, &rest, &part);
-            pgarray_add(&arrays.literals[k], buf_slice(&part));
+            if (groupkey_take(shape, &rest, &part))
+                pgarray_add(&arrays.literals[k], buf_slice(&part));
+            else
+                pgarray_add_null(&arrays.literals[k]);
         }
     }
     buf_deinit(&part);
@@ -28,9 +31,10 @@ static bool delete_keys(struct viewtable *target, struct batch *batch, size_t fr
     for (uint16_t k = 0; k < shape->n_keys; k++) {
         buf_append_text(&sql, k ? " AND t." : " WHERE t.");
         pg_quote_ident(&sql, shape->columns[shape->keys[k]].name);
-        buf_printf(&sql, " = r.v%u::%s", k + 1u, target->columns[shape->keys[k]].type);
+        buf_printf(&sql, " %s r.v%u::%s", shape->deltas ? "IS NOT DISTINCT FROM" : "=", k + 1u,
+                   target->columns[shape->keys[k]].type);
     }
-    PGresult *done = arrays_run(target, &sql, &arrays, sqlstate, err);
+    PGresult *done = arrays_run(target->conn, &sql, &arrays, sqlstate, err);
     PQclear(done);
     arrays_deinit(&arrays);
     buf_deinit(&sql);
@@ -70,7 +74,7 @@ static bool insert_rows(struct viewtable *target, struct batch *batch, size_t fr
             buf_printf(&sql, "%sr.v%u::%s", i ? ", " : "", i + 1u, target->columns[i].type);
         buf_append_text(&sql, " FROM ");
         arrays_append_relation(&sql, shape->n_columns);
-        PGresult *result = arrays_run(target, &sql, &arrays, sqlstate, err);
+        PGresult *result = arrays_run(target->conn, &sql, &arrays, sqlstate, err);
         done = result != NULL;
         PQclear(result);
     }

@@ -2,7 +2,7 @@
  *
  *     replace_rows(target, batch, from, to, &sqlstate, err)       within a transaction of the target
  *
- * Writes that are not pending are left out. Every column of the shape goes as one array of texts, which the target casts to
+ * Writes that are not pending are left out. Of counts and sums the rows are what they come to, not deltas (groupkey.h). Every column of the shape goes as one array of texts, which the target casts to
  * its own columns' types. Outcomes are the caller's. */
 #ifndef FRESHET_CONNECTORS_VIEW_REPLACE_H
 #define FRESHET_CONNECTORS_VIEW_REPLACE_H

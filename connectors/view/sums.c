@@ -63,7 +63,7 @@ static bool remove_empty(struct viewtable *target, const PGresult *added, char s
     buf_append_text(&sql, "DELETE FROM ");
     pg_quote_table(&sql, target->schema, target->table);
     buf_append_text(&sql, " WHERE ctid = ANY ($1::pg_catalog.tid[])");
-    PGresult *removed = n ? arrays_run(target, &sql, &places, sqlstate, err) : NULL;
+    PGresult *removed = n ? arrays_run(target->conn, &sql, &places, sqlstate, err) : NULL;
     bool done = n == 0 || removed;
     PQclear(removed);
     buf_deinit(&sql);
@@ -83,7 +83,7 @@ bool sums_add(struct viewtable *target, struct batch *batch, size_t from, size_t
     }
     struct buf sql = {0};
     compose_add(target, shape, &sql);
-    PGresult *added = arrays_run(target, &sql, &rows, sqlstate, err);
+    PGresult *added = arrays_run(target->conn, &sql, &rows, sqlstate, err);
     bool done = added && remove_empty(target, added, sqlstate, err);
     PQclear(added);
     buf_deinit(&sql);

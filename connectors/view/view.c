@@ -7,6 +7,7 @@
 #include "connectors/view/replace.h"
 #include "connectors/view/rights.h"
 #include "connectors/view/sums.h"
+#include "connectors/view/viewcompare.h"
 #include "connectors/view/viewtable.h"
 
 struct sink {
@@ -54,17 +55,18 @@ static bool is_refusal(const char sqlstate[6]) {
            strncmp(sqlstate, "P0", 2) == 0;
 }
 
+typedef bool write_rows(struct viewtable *target, struct batch *batch, size_t from, size_t to,
+                        char sqlstate[6], struct error *err);
+
 /* The writes in [from, to), halved where one of them is refused, until that one stands alone. */
-static bool replace_range(struct viewtable *target, struct batch *batch, size_t from, size_t to,
-                          struct error *err) {
+static bool write_range(struct viewtable *target, write_rows *write, struct batch *batch,
+                        size_t from, size_t to, struct error *err) {
     size_t at = from;
     struct write *first = batch_next(batch, &at, to);
     if (!first) return true;
     bool alone = !batch_next(batch, &(size_t){at}, to);
     char sqlstate[6];
     if (!pg_exec(target->conn, "SAVEPOINT freshet", err)) return false;
-    bool (*write)(struct viewtable *, struct batch *, size_t, size_t, char[6], struct error *) =
-        batch->shape->deltas ? sums_add : replace_rows;
     sqlstate[0] = '\0';
     if (write(target, batch, from, to, sqlstate, err))
         return pg_exec(target->conn, "RELEASE SAVEPOINT freshet", err);
@@ -77,8 +79,8 @@ static bool replace_range(struct viewtable *target, struct batch *batch, size_t 
     }
     size_t middle = from + (to - from) / 2;
     if (middle < at) middle = at;
-    return replace_range(target, batch, from, middle, err) &&
-           replace_range(target, batch, middle, to, err);
+    return write_range(target, write, batch, from, middle, err) &&
+           write_range(target, write, batch, middle, to, err);
 }
 
 static void forgive(struct batch *batch) {
@@ -86,19 +88,24 @@ static void forgive(struct batch *batch) {
         batch->writes[i].outcome = WRITE_PENDING;
 }
 
+static void take(struct batch *batch) {
+    struct write *write;
+    for (size_t at = 0; (write = batch_next(batch, &at, batch->n_writes));)
+        write->outcome = WRITE_DONE;
+}
+
 static bool view_apply(struct sink *sink, struct batch *batch, struct error *err) {
     struct viewtable *target = &sink->target;
+    write_rows *write = batch->shape->deltas ? sums_add : replace_rows;
     bool done =
-        viewtable_begin(target, err) && replace_range(target, batch, 0, batch->n_writes, err);
+        viewtable_begin(target, err) && write_range(target, write, batch, 0, batch->n_writes, err);
     if (!done) {
         forgive(batch); /* those that were refused go with the transaction, too */
         viewtable_abandon(target, err);
         return false;
     }
     target->written = true;
-    struct write *write;
-    for (size_t at = 0; (write = batch_next(batch, &at, batch->n_writes));)
-        write->outcome = WRITE_DONE;
+    take(batch);
     return true;
 }
 
@@ -133,6 +140,43 @@ static bool view_load_position(struct sink *sink, struct change_position *positi
     return viewtable_load_position(&sink->target, position, err);
 }
 
+/* ---- comparing, on an instance of its own ---- */
+
+static bool view_compare(struct sink *sink, struct batch *batch, struct sink_entry *entries,
+                         struct error *err) {
+    return viewcompare_rows(&sink->target, batch, entries, err);
+}
+
+static bool view_scan(struct sink *sink, const struct shape *shape, bool first,
+                      struct key_page *page, struct error *err) {
+    return viewcompare_scan(&sink->target, shape, first, page, err);
+}
+
+static bool view_hold(struct sink *sink, struct error *err) {
+    return viewcompare_hold(&sink->target, err);
+}
+
+static bool view_rewrite(struct sink *sink, struct batch *batch, struct error *err) {
+    if (!write_range(&sink->target, replace_rows, batch, 0, batch->n_writes, err)) return false;
+    take(batch);
+    return true;
+}
+
+static bool view_release(struct sink *sink, bool keep, struct error *err) {
+    return viewcompare_release(&sink->target, keep, err);
+}
+
+static bool view_digest(struct sink *sink, const struct shape *shape, const struct key_range *range,
+                        struct range_digest *digest, struct error *err) {
+    return viewcompare_digest(&sink->target, shape, range, digest, err);
+}
+
+static bool view_range_keys(struct sink *sink, const struct shape *shape,
+                            const struct key_range *range, struct key_page *page,
+                            struct error *err) {
+    return viewcompare_range_keys(&sink->target, shape, range, page, err);
+}
+
 const struct sink_type view_sink = {
     .name = "view",
     .help = "A table of PostgreSQL, in this database or another, with the position beside it",
@@ -152,5 +196,12 @@ const struct sink_type view_sink = {
             .load_position = view_load_position,
             .transactional = true,
             .resumes_loads = true,
+            .compare = view_compare,
+            .scan = view_scan,
+            .hold = view_hold,
+            .rewrite = view_rewrite,
+            .release = view_release,
+            .digest = view_digest,
+            .range_keys = view_range_keys,
         },
 };

@@ -13,6 +13,7 @@
  * that has just been made say. */
 static const char session_settings[] =
     "-c datestyle=ISO -c intervalstyle=postgres -c timezone=UTC -c statement_timeout=0"
+    " -c extra_float_digits=1 -c bytea_output=hex"
     " -c default_transaction_isolation=read\\ committed -c enable_seqscan=off"
     " -c enable_hashjoin=off -c enable_mergejoin=off";
 
@@ -34,8 +35,10 @@ void viewtable_init(struct viewtable *target, const char *url, const char *conne
 }
 
 static void forget_columns(struct viewtable *target) {
-    for (struct viewtable_column *column = target->columns; column && column->type; column++)
+    for (struct viewtable_column *column = target->columns; column && column->type; column++) {
         mem_free(column->type);
+        mem_free(column->exact_type);
+    }
     mem_free(target->columns);
     target->columns = NULL;
 }
@@ -81,12 +84,13 @@ static bool run(struct viewtable *target, struct buf *sql, struct error *err) {
 
 /* ---- what there is ---- */
 
-/* Its columns, (name, type to cast to), none where it is absent; *oid: 0 then. */
+/* Its columns, (name, type to cast to, exact type), none where it is absent; *oid: 0 then. */
 static PGresult *read_columns(struct viewtable *target, struct error *err) {
     const char *params[] = {target->schema, target->table};
     PGresult *rows = pg_query_params(
         target->conn,
-        "SELECT c.oid, a.attname, pg_catalog.format_type(a.atttypid, -1) "
+        "SELECT c.oid, a.attname, pg_catalog.format_type(a.atttypid, -1), "
+        "pg_catalog.format_type(a.atttypid, a.atttypmod) "
         "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
         "LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 "
         "AND NOT a.attisdropped WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', "
@@ -115,7 +119,9 @@ static bool take_columns(struct viewtable *target, const struct shape *shape, st
         int at = find_column(rows, shape->columns[i].name);
         found = at >= 0;
         if (found)
-            target->columns[i].type = mem_strdup(PQgetvalue(rows, at, 2));
+            target->columns[i] =
+                (struct viewtable_column){.type = mem_strdup(PQgetvalue(rows, at, 2)),
+                                          .exact_type = mem_strdup(PQgetvalue(rows, at, 3))};
         else
             error_set(err, ERROR_NOT_FOUND, true, "table %s.%s has no column \"%s\"",
                       target->schema, target->table, shape->columns[i].name);
@@ -325,6 +331,10 @@ bool viewtable_open(struct viewtable *target, const struct shape *shape, uint64_
     if (!connect_target(target, err) || !open_table(target, shape, found, err)) return false;
     snprintf(found->id, sizeof found->id, "%u", target->oid);
     return true;
+}
+
+bool viewtable_attach(struct viewtable *target, const struct shape *shape, struct error *err) {
+    return connect_target(target, err) && take_columns(target, shape, err);
 }
 
 bool viewtable_reshape(struct viewtable *target, const struct shape *shape, struct error *err) {

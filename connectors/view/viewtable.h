@@ -45,6 +45,7 @@ struct viewtable {
 /* Of each column of the shape: the type that a text is cast to, with no length that would cut it. */
 struct viewtable_column {
     char *type;
+    char *exact_type; /* with the length: values are as the table has them */
 };
 
 /* Copies. `into`: "schema.table". */
@@ -54,6 +55,9 @@ void viewtable_deinit(struct viewtable *target);
 
 bool viewtable_open(struct viewtable *target, const struct shape *shape, uint64_t system_identifier,
                     struct sink_target *found, struct error *err) MUST_CHECK;
+/* Connects, and takes the table as it is; ERROR_NOT_FOUND: it is not there, or lacks columns. For comparing. */
+bool viewtable_attach(struct viewtable *target, const struct shape *shape,
+                      struct error *err) MUST_CHECK;
 /* Adds the columns that the table lacks. */
 bool viewtable_reshape(struct viewtable *target, const struct shape *shape,
                        struct error *err) MUST_CHECK;

@@ -284,6 +284,28 @@ def test_a_damaged_segment_ends_the_replay_before_it(db, archive, replay, receiv
     assert set(receiver.rows) <= first
 
 
+def test_verify_names_segments_that_cannot_be_read(db, archive, cli):
+    backup = written(db, archive)
+    _, segments = backup.manifest()
+    lines = sum(segment["lines"] for segment in segments)
+    ran = cli("verify", backup.path)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert f"{len(segments)} segments with {lines} records are whole; missing 0" in ran.stdout
+    first, second, third, *_ = closed = sorted(backup.path.glob("*.ndjson.gz"))
+    first.rename(backup.path / "moved")
+    second.write_bytes(second.read_bytes()[:-1])
+    data = bytearray(third.read_bytes())
+    data[len(data) // 2] ^= 1
+    third.write_bytes(data)
+    ran = cli("verify", "backup", "-c", backup.freshet.config_path)
+    found = {words[1]: words[0] for words in map(str.split, ran.stdout.splitlines()) if words[1].endswith(".gz")}
+    assert found == {first.name: "missing", second.name: "truncated", third.name: "damaged"}, ran.stdout
+    assert ran.returncode == 1 and f"{len(segments) - 3} segments with" in ran.stdout
+    (backup.path / "manifest").unlink()
+    ran = cli("verify", backup.path)
+    assert ran.returncode == 1 and "is no archive" in ran.stderr
+
+
 def test_what_is_no_archive_and_no_connector_is_told(db, cli, replay, receiver, tmp_path):
     db.execute(USERS)
     target = {"type": "webhook", "url": receiver.url, "secret": receiver.secret}

@@ -65,7 +65,7 @@ def test_nothing_said_is_a_mistake_that_shows_the_help(cli):
         (["check", "now"], "command line: now: is one word too many"),
         (["--set", "a=b"], "command line: --set: does not belong here, see freshet --help"),
         (["help", "me"], "command line: me: is no command, see freshet --help"),
-        (["verify"], "command line: verify: of what? freshet verify cache|CONNECTOR"),
+        (["verify"], "command line: verify: of what? freshet verify cache|CONNECTOR|ARCHIVE"),
         (["verify", "cache", "users"], "command line: users: is one word too many"),
         (["verify", "users", "--repair=soon"], "command line: --repair: takes no value"),
         (["run", "--json"], "command line: --json: does not belong here, see freshet COMMAND --help"),
