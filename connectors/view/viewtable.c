@@ -188,30 +188,39 @@ static bool add_columns(struct viewtable *target, const struct shape *shape, str
     return done;
 }
 
-static bool make_positions(struct viewtable *target, struct error *err) {
-    struct buf sql = {0};
+/* *noted: it has the column that one which an older Freshet made lacks. */
+static bool find_positions(struct viewtable *target, bool *exists, bool *noted, struct error *err) {
     const char *params[] = {target->schema, POSITIONS};
     PGresult *rows = pg_query_params(
-        target->conn, "SELECT FROM pg_catalog.pg_tables WHERE schemaname = $1 AND tablename = $2",
+        target->conn,
+        "SELECT a.attname FROM pg_catalog.pg_class c "
+        "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+        "LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attname = 'note' "
+        "WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p')",
         2, params, err);
     if (!rows) return false;
-    bool exists = PQntuples(rows) == 1;
+    *exists = PQntuples(rows) == 1;
+    *noted = *exists && !PQgetisnull(rows, 0, 0);
     PQclear(rows);
+    return true;
+}
+
+static bool make_positions(struct viewtable *target, struct error *err) {
+    struct buf sql = {0};
+    bool exists, noted;
+    if (!find_positions(target, &exists, &noted, err)) return false;
+    if (noted) return true;
     buf_append_text(&sql, exists ? "ALTER TABLE " : "CREATE TABLE IF NOT EXISTS ");
     append_positions(target, &sql);
-    if (exists) { /* made by an older Freshet, maybe */
-        buf_append_text(&sql, " ADD COLUMN IF NOT EXISTS note text NOT NULL DEFAULT ''");
-        return run(target, &sql, err);
-    }
     buf_append_text(
-        &sql,
-        " (target text PRIMARY KEY, target_oid oid NOT NULL, "
-        "connector text NOT NULL, source text NOT NULL, keys text NOT NULL, "
-        "system_identifier numeric NOT NULL, end_lsn pg_lsn NOT NULL, "
-        "loaded boolean NOT NULL, last_end_lsn pg_lsn NOT NULL DEFAULT '0/0', "
-        "timeline bigint NOT NULL DEFAULT 0, "
-        "timeline_lsn pg_lsn NOT NULL DEFAULT '0/0', moved timestamptz NOT NULL DEFAULT now(), "
-        "note text NOT NULL DEFAULT '')");
+        &sql, exists ? " ADD COLUMN IF NOT EXISTS note text NOT NULL DEFAULT ''"
+                     : " (target text PRIMARY KEY, target_oid oid NOT NULL, "
+                       "connector text NOT NULL, source text NOT NULL, keys text NOT NULL, "
+                       "system_identifier numeric NOT NULL, end_lsn pg_lsn NOT NULL, "
+                       "loaded boolean NOT NULL, last_end_lsn pg_lsn NOT NULL DEFAULT '0/0', "
+                       "timeline bigint NOT NULL DEFAULT 0, "
+                       "timeline_lsn pg_lsn NOT NULL DEFAULT '0/0', "
+                       "moved timestamptz NOT NULL DEFAULT now(), note text NOT NULL DEFAULT '')");
     return run(target, &sql, err);
 }
 

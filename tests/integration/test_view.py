@@ -166,6 +166,19 @@ def test_another_database_is_a_target_and_one_that_lost_its_table_is_loaded_anew
         other.drop()
 
 
+def test_a_table_of_positions_of_an_older_freshet_gets_its_new_column(db, view):
+    db.execute(USERS)
+    db.execute(FILL, [50])
+    copy = users_view(view)
+    copy.wait_equal()
+    copy.freshet.stop()
+    db.execute("ALTER TABLE freshet_positions DROP COLUMN note")
+    db.execute("UPDATE users SET age = 5 WHERE id = 1")
+    copy.freshet.start(wait=False)
+    copy.wait_equal()
+    assert copy.metric("loads_total") == 0
+
+
 def test_a_table_with_rows_of_others_is_left_alone(db, view, wait_until):
     db.execute(USERS)
     db.execute("CREATE TABLE copy (id bigint PRIMARY KEY, name text, age int, note text)")
