@@ -65,6 +65,20 @@ def test_of_a_large_table_only_ranges_that_differ_are_read(db, view, verify):
     assert copy.metric("loads_total") == 1
 
 
+def test_renamed_columns(db, view, verify):
+    """Two names change places: what is compared goes by the source's, on both sides."""
+    db.execute("CREATE TABLE users (id int PRIMARY KEY, name text, note text)")
+    db.execute("INSERT INTO users SELECT i, 'n' || i, 'o' || i FROM generate_series(1, 3000) i")
+    copy = view("SELECT id AS user_id, name AS note, note AS name FROM users", "SELECT user_id, note, name FROM copy",
+                table="public.users", columns=[{"id": "user_id"}, {"name": "note"}, {"note": "name"}])
+    copy.wait_equal()
+    verdict = verify(copy)
+    assert (verdict.code, verdict.found) == (0, {}) and summed(verdict) == 3000, verdict.text
+    db.execute_many("DELETE FROM copy WHERE user_id = 3", "UPDATE copy SET note = name WHERE user_id = 4",
+                    "INSERT INTO copy VALUES (4000)")
+    repaired(verify, copy, {"3": "missing", "4": "changed", "4000": "extra"})
+
+
 def test_a_table_of_other_types_and_keys_of_text(db, view, verify):
     """Keys in an order that servers need not agree on, and values that the target's columns have changed."""
     db.execute("CREATE TABLE users (a text, b int, v numeric, t timestamptz, PRIMARY KEY (a, b))")
