@@ -62,6 +62,15 @@ def without_nan(schema):
     return [without_nan(item) for item in schema] if isinstance(schema, list) else schema
 
 
+def without_impossible_scale(schema):
+    """On purpose: of numeric(3,5), whose scale is beyond its precision, Avro has no decimal."""
+    if isinstance(schema, dict):
+        impossible = schema.get("type") == "bytes" and schema.get("scale", 0) > schema.get("precision", 0)
+        dropped = ("scale", "precision", "logicalType") if impossible else ()
+        return {k: without_impossible_scale(v) for k, v in schema.items() if k not in dropped}
+    return [without_impossible_scale(item) for item in schema] if isinstance(schema, list) else schema
+
+
 def without_null_in_enums(schema):
     """On purpose: an enum's element may be null."""
     if isinstance(schema, dict):
@@ -161,7 +170,7 @@ class AvroStand:
             self.connect.remove(prefixes[1])
             differences = []
             for place in sorted(set(their_schemas) | set(our_schemas)):
-                mine, their = without_null_in_enums(our_schemas.get(place)), their_schemas.get(place)
+                mine, their = without_null_in_enums(our_schemas.get(place)), without_impossible_scale(their_schemas.get(place))
                 if mine != their:
                     differences.append(f"schema {place}: {around_difference(json.dumps(mine), json.dumps(their))}")
             for topic in sorted(set(theirs) | set(ours)):
