@@ -69,7 +69,7 @@ def test_renamed_columns(db, view, verify):
     """Two names change places: what is compared goes by the source's, on both sides."""
     db.execute("CREATE TABLE users (id int PRIMARY KEY, name text, note text)")
     db.execute("INSERT INTO users SELECT i, 'n' || i, 'o' || i FROM generate_series(1, 3000) i")
-    copy = view("SELECT id AS user_id, name AS note, note AS name FROM users", "SELECT user_id, note, name FROM copy",
+    copy = view("SELECT id AS user_id, name AS note, note AS name FROM users ORDER BY id", "SELECT user_id, note, name FROM copy ORDER BY user_id",
                 table="public.users", columns=[{"id": "user_id"}, {"name": "note"}, {"note": "name"}])
     copy.wait_equal()
     verdict = verify(copy)
