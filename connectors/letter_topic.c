@@ -232,11 +232,14 @@ static bool find_partitions(struct fetching *fetching, struct error *err) {
     rd_kafka_resp_err_t code =
         rd_kafka_metadata(fetching->consumer, 0, topic, &metadata, ASK_TIMEOUT_MS);
     rd_kafka_topic_destroy(topic);
-    int n = !code && metadata->topic_cnt == 1 ? metadata->topics[0].partition_cnt : 0;
-    if (!code && metadata->topic_cnt == 1) code = metadata->topics[0].err;
+    int n = !code && metadata && metadata->topic_cnt == 1 ? metadata->topics[0].partition_cnt : 0;
+    if (!code && metadata && metadata->topic_cnt == 1) code = metadata->topics[0].err;
     if (code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) code = 0; /* no letter yet */
     if (metadata) rd_kafka_metadata_destroy(metadata);
-    if (code) return kafka_error_code(err, code, name);
+    if (code) {
+        kafka_error_code(err, code, name);
+        return false;
+    }
     fetching->next = rd_kafka_topic_partition_list_new(n);
     fetching->ends = mem_calloc((size_t)n + 1, sizeof *fetching->ends);
     for (int i = 0; i < n; i++)

@@ -10,7 +10,7 @@ static bool find_topic(rd_kafka_t *consumer, const char *name, struct error *err
     rd_kafka_resp_err_t code =
         topic ? rd_kafka_metadata(consumer, 0, topic, &metadata, ASK_TIMEOUT_MS)
               : rd_kafka_last_error();
-    if (!code && metadata->topic_cnt == 1) code = metadata->topics[0].err;
+    if (!code && metadata && metadata->topic_cnt == 1) code = metadata->topics[0].err;
     if (metadata) rd_kafka_metadata_destroy(metadata);
     if (topic) rd_kafka_topic_destroy(topic);
     kafka_error_code(err, code, name);
