@@ -123,14 +123,16 @@ static struct slice key_of(struct slice line, json_t **letter) {
 static void produce(struct letter_topic *topic, struct sending *sending) {
     json_t *letter;
     struct slice key = key_of(sending->line, &letter);
-    sending->done = false;
-    do {
+    sending->done = sending->line.len == 0; /* that ended what a crash had cut off */
+    while (!sending->done) {
         sending->code = rd_kafka_producev(
-            topic->producer, RD_KAFKA_V_TOPIC(topic->name), RD_KAFKA_V_KEY(key.data, key.len),
+            topic->producer, RD_KAFKA_V_TOPIC(topic->name),
+            RD_KAFKA_V_KEY((void *)(uintptr_t)key.data, key.len),
             RD_KAFKA_V_VALUE((void *)(uintptr_t)sending->line.data, sending->line.len),
             RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_OPAQUE(sending), RD_KAFKA_V_END);
-        if (sending->code == RD_KAFKA_RESP_ERR__QUEUE_FULL) rd_kafka_poll(topic->producer, POLL_MS);
-    } while (sending->code == RD_KAFKA_RESP_ERR__QUEUE_FULL && !atomic_load(topic->stop));
+        if (sending->code != RD_KAFKA_RESP_ERR__QUEUE_FULL || atomic_load(topic->stop)) break;
+        rd_kafka_poll(topic->producer, POLL_MS);
+    }
     sending->done |= sending->code != RD_KAFKA_RESP_ERR_NO_ERROR;
     json_decref(letter);
 }
@@ -151,12 +153,12 @@ static void wait_all(struct letter_topic *topic, const struct sending *sendings,
     }
 }
 
-/* The row is read again anyway when the letter is. */
+/* The row is read again anyway when the letter is. NULL: it is in no encoding that JSON has. */
 static char *without_document(struct slice line) {
     json_t *letter = json_loadb(line.data, line.len, JSON_ALLOW_NUL, NULL);
     json_object_set_new(letter, "document", json_null());
     json_object_set_new(letter, "left_out_bytes", json_integer((json_int_t)line.len));
-    char *text = json_dumps(letter, JSON_COMPACT);
+    char *text = letter ? json_dumps(letter, JSON_COMPACT) : NULL;
     json_decref(letter);
     return text;
 }
@@ -164,9 +166,11 @@ static char *without_document(struct slice line) {
 static bool settle(struct letter_topic *topic, struct sending *sending, struct error *err) {
     if (sending->code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE) {
         char *shorter = without_document(sending->line);
-        sending->line = slice_from(shorter);
-        produce(topic, sending);
-        wait_all(topic, sending, 1);
+        if (shorter) {
+            sending->line = slice_from(shorter);
+            produce(topic, sending);
+            wait_all(topic, sending, 1);
+        }
         free(shorter);
     }
     if (sending->code == RD_KAFKA_RESP_ERR_NO_ERROR) return true;
@@ -193,7 +197,10 @@ bool letter_topic_send(struct letter_topic *topic, struct slice lines, struct er
     for (size_t i = 0; i < n && sent; i++)
         sent = settle(topic, &sendings[i], err);
     mem_free(sendings);
-    return sent;
+    if (sent) return true;
+    rd_kafka_destroy(topic->producer); /* some errors are fatal to it */
+    topic->producer = NULL;
+    return false;
 }
 
 /* ---- and back ---- */
@@ -225,11 +232,14 @@ static bool find_partitions(struct fetching *fetching, struct error *err) {
     rd_kafka_resp_err_t code =
         rd_kafka_metadata(fetching->consumer, 0, topic, &metadata, ASK_TIMEOUT_MS);
     rd_kafka_topic_destroy(topic);
-    int n = !code && metadata->topic_cnt == 1 ? metadata->topics[0].partition_cnt : 0;
-    if (!code && metadata->topic_cnt == 1) code = metadata->topics[0].err;
+    int n = !code && metadata && metadata->topic_cnt == 1 ? metadata->topics[0].partition_cnt : 0;
+    if (!code && metadata && metadata->topic_cnt == 1) code = metadata->topics[0].err;
     if (code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) code = 0; /* no letter yet */
     if (metadata) rd_kafka_metadata_destroy(metadata);
-    if (code) return kafka_error_code(err, code, name);
+    if (code) {
+        kafka_error_code(err, code, name);
+        return false;
+    }
     fetching->next = rd_kafka_topic_partition_list_new(n);
     fetching->ends = mem_calloc((size_t)n + 1, sizeof *fetching->ends);
     for (int i = 0; i < n; i++)

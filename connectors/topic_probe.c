@@ -2,7 +2,7 @@
 
 #include <librdkafka/rdkafka.h>
 
-enum { ASK_TIMEOUT_MS = 5 * 1000, CAUSE_TIMEOUT_MS = 2 * 1000 };
+enum { ASK_TIMEOUT_MS = 5 * 1000, CAUSE_TIMEOUT_MS = 2 * 1000, CAUSE_POLL_MS = 500 };
 
 static bool find_topic(rd_kafka_t *consumer, const char *name, struct error *err) {
     const struct rd_kafka_metadata *metadata = NULL;
@@ -10,7 +10,7 @@ static bool find_topic(rd_kafka_t *consumer, const char *name, struct error *err
     rd_kafka_resp_err_t code =
         topic ? rd_kafka_metadata(consumer, 0, topic, &metadata, ASK_TIMEOUT_MS)
               : rd_kafka_last_error();
-    if (!code && metadata->topic_cnt == 1) code = metadata->topics[0].err;
+    if (!code && metadata && metadata->topic_cnt == 1) code = metadata->topics[0].err;
     if (metadata) rd_kafka_metadata_destroy(metadata);
     if (topic) rd_kafka_topic_destroy(topic);
     kafka_error_code(err, code, name);
@@ -26,6 +26,12 @@ static bool ask_group(rd_kafka_t *consumer, const char *topic, const char *group
     rd_kafka_resp_err_t code = rd_kafka_committed(consumer, partitions, ASK_TIMEOUT_MS);
     if (!code) code = partitions->elems[0].err;
     rd_kafka_topic_partition_list_destroy(partitions);
+    /* A coordinator that refuses is asked until the time is over; why, comes as a message. */
+    rd_kafka_message_t *cause = code == RD_KAFKA_RESP_ERR__TIMED_OUT
+                                    ? rd_kafka_consumer_poll(consumer, CAUSE_POLL_MS)
+                                    : NULL;
+    if (cause && cause->err) code = cause->err;
+    if (cause) rd_kafka_message_destroy(cause);
     return !code || kafka_error_code(err, code, group);
 }
 
