@@ -82,7 +82,7 @@ struct sender {
     bool loaded;
     char *note; /* what is applied of a load that is under way; NULL: nothing is noted */
     bool unsaved;
-    bool uncommitted; /* transactional sinks: since the last save something was applied */
+    bool uncommitted;      /* transactional sinks: since the last save something was applied */
     uint64_t walked;       /* keys of the walk in hand */
     bool mid_transaction;  /* transactional sinks: of what was applied last, more is to come */
     int64_t load_began_us; /* Unix epoch, while a load runs */

@@ -6,7 +6,8 @@
  *     verifier_destroy(&verifier);
  *
  * Rows are read in pages, by ranges of the key, and compared with what the sink has under their keys; then the sink's keys, in
- * pages, are looked up in the source. What differs is suspect, and is looked at again (verify_judge.h) until it is told
+ * pages, are looked up in the source. Where both sides can, ranges are compared by digests first, and those that are equal are not
+ * read. What differs is suspect, and is looked at again (verify_judge.h) until it is told
  * from what the stream was about to change. One run at a time, on a thread of its own, with a connection to the database and an
  * instance of the sink of its own; memory is that of a page, of VERIFY_MAX_SUSPECTS rows, and of what is named. */
 #ifndef FRESHET_CONNECTORS_VERIFY_H

@@ -86,13 +86,12 @@ static bool write_held(struct verify_run *run, struct held *held, const size_t *
 static bool repair_held(struct verify_run *run, const size_t *places, size_t n, bool *done,
                         struct error *err) {
     const struct verifier *verifier = run->verifier;
-    bool sink_failed = true;
+    bool sink_failed = false;
     if (!verifier->ops->hold(verifier->sink, err)) return err->retriable;
     struct held held = {.places = mem_calloc(n, sizeof *held.places),
                         .keys = mem_calloc(n, sizeof *held.keys),
                         .rows = mem_calloc(n, sizeof *held.rows),
                         .entries = mem_calloc(n, sizeof *held.entries)};
-    sink_failed = false;
     bool written = write_held(run, &held, places, n, &sink_failed, err);
     struct error ignored;
     bool kept = verifier->ops->release(verifier->sink, written, written ? err : &ignored);

@@ -363,7 +363,10 @@ bool viewcompare_hold(struct viewtable *target, struct error *err) {
 }
 
 bool viewcompare_release(struct viewtable *target, bool keep, struct error *err) {
-    bool done = target->begun && pg_exec(target->conn, keep ? "COMMIT" : "ROLLBACK", err);
+    bool done = target->begun ? pg_exec(target->conn, keep ? "COMMIT" : "ROLLBACK", err)
+                              : error_set(err, ERROR_UNAVAILABLE, true,
+                                          "table %s.%s: the connection that held it was lost",
+                                          target->schema, target->table);
     target->begun = target->written = false;
     return done;
 }

@@ -181,7 +181,8 @@ def test_counts_that_change_meanwhile_are_no_difference(db, view, verify):
         with db.connect() as connection:
             while not stop.is_set():
                 connection.execute(
-                    "UPDATE orders SET user_id = (random() * 250)::int, total = total + 1 WHERE id = (random() * 2999)::int + 1"
+                    "UPDATE orders SET user_id = (random() * 250)::int, total = total + 1"
+                    " WHERE user_id <= 250 AND id = (SELECT (random() * 2999)::int + 1)"
                 )
                 stop.wait(0.002)
 

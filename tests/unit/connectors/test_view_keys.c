@@ -1,16 +1,8 @@
 /* Keys of view tables: groups of NULLs as text, and which keys two servers have in one order. */
-#include <cmocka.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <string.h>
-
 #include "connectors/key_range.h"
 #include "connectors/view/groupkey.h"
 
-static struct value text(const char *text) {
-    return (struct value){.kind = VALUE_TEXT, .len = (uint32_t)strlen(text), .data = text};
-}
+#include "rows.h"
 
 static struct shape *make_shape(const char *type, const char *other_type) {
     struct shape_column columns[] = {{.name = "a", .type_name = type},
@@ -28,9 +20,7 @@ static void a_groups_key_is_the_same_again(void **state) {
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         struct buf key = {0};
         struct buf part = {0};
-        struct value row[3] = {{.kind = VALUE_NULL}, {.kind = VALUE_NULL}, {.kind = VALUE_NULL}};
-        for (int k = 0; k < 2; k++)
-            if (texts[i][k]) row[k] = text(texts[i][k]);
+        struct value row[] = {V(texts[i][0]), V(texts[i][1]), V(NULL)};
         groupkey_append(shape, row, &key);
         struct slice rest = buf_slice(&key);
         for (int k = 0; k < 2; k++) {
@@ -51,9 +41,9 @@ static void a_group_of_null_is_no_group_of_its_text(void **state) {
     shape->deltas = true;
     struct buf null_key = {0};
     struct buf text_key = {0};
-    struct value row[3] = {{.kind = VALUE_NULL}, text("b"), text("1")};
+    struct value row[] = {V(NULL), V("b"), V("1")};
     groupkey_append(shape, row, &null_key);
-    row[0] = text("%N");
+    row[0] = V("%N");
     groupkey_append(shape, row, &text_key);
     assert_string_equal(buf_text(&null_key), "%N:b");
     assert_string_equal(buf_text(&text_key), "%25N:b");
