@@ -133,7 +133,7 @@ struct change_part {
 struct change_position {
     uint64_t end_lsn; /* everything up to here is in the sink, nothing after but `part` */
     bool snapshot_done;
-    /* The history that these LSNs are of (cdc/lineage.h). */
+    /* The history that these LSNs are of (cdc/feed/lineage.h). */
     uint64_t system_identifier; /* 0: unknown */
     uint32_t timeline;          /* 0: unknown */
     uint64_t timeline_lsn;      /* where that began; 0: with the cluster */

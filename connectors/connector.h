@@ -18,8 +18,8 @@
 #include "base/kafka.h"
 #include "base/log.h"
 #include "base/metrics.h"
-#include "connectors/choice.h"
-#include "connectors/topic_row.h"
+#include "connectors/document/choice.h"
+#include "connectors/source/topic_row.h"
 
 /* A named query of the configuration, of which a connector keeps the results. */
 struct connector_dependency {

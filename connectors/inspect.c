@@ -3,11 +3,11 @@
 
 #include "base/catalog.h"
 #include "connectors/connector.h"
-#include "connectors/query_plan.h"
 #include "connectors/refresh/matviews.h"
 #include "connectors/registry.h"
-#include "connectors/table_source.h"
-#include "connectors/topic_probe.h"
+#include "connectors/source/query_plan.h"
+#include "connectors/source/table_source.h"
+#include "connectors/source/topic_probe.h"
 #include "connectors/view/aggregate_source.h"
 
 bool connector_check(const struct connector_config *config, const char **option,

@@ -20,11 +20,11 @@
 #include "base/change.h"
 #include "base/error.h"
 #include "base/log.h"
-#include "connectors/batch.h"
 #include "connectors/connector.h"
-#include "connectors/key_page.h"
-#include "connectors/key_range.h"
-#include "connectors/shape.h"
+#include "connectors/document/shape.h"
+#include "connectors/runtime/batch.h"
+#include "connectors/source/key_page.h"
+#include "connectors/source/key_range.h"
 
 struct sink; /* each type's own */
 

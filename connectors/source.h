@@ -12,9 +12,9 @@
 
 #include "base/change.h"
 #include "base/error.h"
-#include "connectors/batch.h"
-#include "connectors/row_reader.h"
-#include "connectors/shape.h"
+#include "connectors/document/shape.h"
+#include "connectors/runtime/batch.h"
+#include "connectors/source/row_reader.h"
 
 /* What a change touches. */
 struct touched {

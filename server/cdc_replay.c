@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "cdc/replay.h"
+#include "cdc/publish/replay.h"
 #include "server/commands.h"
 #include "server/publishing.h"
 #include "server/sources.h"

@@ -10,7 +10,7 @@
 #include "base/mem.h"
 #include "cache/access/acl.h"
 #include "cache/front/tls.h"
-#include "cdc/encode.h"
+#include "cdc/encode/encode.h"
 #include "server/checks.h"
 
 enum { PROBE_TIMEOUT_MS = 10 * 1000 };

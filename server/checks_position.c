@@ -4,8 +4,8 @@
 
 #include "base/lsn.h"
 #include "base/pg.h"
-#include "cdc/lineage.h"
-#include "cdc/slot.h"
+#include "cdc/feed/lineage.h"
+#include "cdc/feed/slot.h"
 #include "server/checks.h"
 #include "server/publishing.h"
 

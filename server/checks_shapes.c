@@ -4,7 +4,7 @@
 #include "base/buf.h"
 #include "base/pattern.h"
 #include "base/pg.h"
-#include "cdc/pushdown.h"
+#include "cdc/shape/pushdown.h"
 #include "server/checks.h"
 
 static void count_fates(const struct shape_rules *rules, const struct catalog_table *table,

@@ -6,7 +6,7 @@
 #include "base/pattern.h"
 #include "base/pg.h"
 #include "base/publication.h"
-#include "cdc/tables.h"
+#include "cdc/publish/tables.h"
 #include "server/checks.h"
 
 void check_names(struct check_context *context) {

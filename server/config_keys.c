@@ -3,7 +3,7 @@
 
 #include "base/mem.h"
 #include "base/pattern.h"
-#include "cdc/event_table.h"
+#include "cdc/encode/event_table.h"
 #include "server/config.h"
 
 static const char option_path[] = "cdc.message_key";

@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "cdc/encode.h"
+#include "cdc/encode/encode.h"
 #include "server/config.h"
 
 static const char url_path[] = "cdc.schema_registry.url";

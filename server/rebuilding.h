@@ -25,7 +25,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/metrics.h"
-#include "cdc/feed.h"
+#include "cdc/feed/feed.h"
 #include "connectors/connector.h"
 
 struct rebuilding_config {

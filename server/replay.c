@@ -1,5 +1,5 @@
 /* `freshet replay ARCHIVE --connector NAME`: an archive, written into a connector's target. */
-#include "connectors/replay.h"
+#include "connectors/runtime/replay.h"
 
 #include <stdio.h>
 #include <string.h>

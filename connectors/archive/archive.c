@@ -6,7 +6,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "connectors/archive/vault.h"
-#include "connectors/record.h"
+#include "connectors/runtime/record.h"
 
 enum { DEFAULT_SEGMENT_BYTES = 64 * 1024 * 1024, DEFAULT_SEGMENT_AGE_MS = 60 * 60 * 1000 };
 

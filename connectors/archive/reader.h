@@ -13,8 +13,8 @@
 #include "base/error.h"
 #include "connectors/archive/examine.h"
 #include "connectors/archive/manifest.h"
-#include "connectors/record.h"
-#include "connectors/shape.h"
+#include "connectors/document/shape.h"
+#include "connectors/runtime/record.h"
 
 /* A false ends the reading. */
 struct archive_handler {

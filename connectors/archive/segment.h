@@ -9,7 +9,7 @@
 
 #include "base/buf.h"
 #include "base/error.h"
-#include "connectors/shape.h"
+#include "connectors/document/shape.h"
 
 /* With its newline. */
 void segment_write_header(struct buf *out, uint64_t number, const struct shape *shape);

@@ -23,7 +23,7 @@
 #include "base/buf.h"
 #include "base/error.h"
 #include "connectors/archive/manifest.h"
-#include "connectors/shape.h"
+#include "connectors/document/shape.h"
 
 struct vault_config {
     const char *path;

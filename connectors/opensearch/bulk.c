@@ -7,7 +7,7 @@
 #include "base/assert.h"
 #include "base/json.h"
 #include "base/mem.h"
-#include "connectors/document.h"
+#include "connectors/document/document.h"
 
 /* What the request's items have in common, and room for one's names. */
 struct composer {

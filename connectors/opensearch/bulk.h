@@ -13,7 +13,7 @@
 
 #include "base/buf.h"
 #include "base/error.h"
-#include "connectors/batch.h"
+#include "connectors/runtime/batch.h"
 
 /* OpenSearch refuses a whole request for one longer id (Engine's limit on _id). */
 enum { BULK_ID_MAX_BYTES = 512 };

@@ -6,8 +6,8 @@
 
 #include "base/json.h"
 #include "base/mem.h"
-#include "connectors/document.h"
-#include "connectors/json_digest.h"
+#include "connectors/document/document.h"
+#include "connectors/document/json_digest.h"
 #include "connectors/opensearch/rest.h"
 
 enum {

@@ -1,4 +1,4 @@
-/* index_compare.h: what an index has, for a comparison with its table (connectors/verify.h).
+/* index_compare.h: what an index has, for a comparison with its table (connectors/verify/verify.h).
  *
  *     index_compare(index, content, batch, entries, err);
  *     struct index_scan scan = {0};
@@ -11,10 +11,10 @@
 
 #include "base/error.h"
 #include "base/slice.h"
-#include "connectors/batch.h"
-#include "connectors/key_page.h"
 #include "connectors/opensearch/search_index.h"
+#include "connectors/runtime/batch.h"
 #include "connectors/sink.h"
+#include "connectors/source/key_page.h"
 
 /* Documents are read by _mget, which sees what is not refreshed yet. `content`: they are what was sent; false: a pipeline changes
  * them on their way, and that one is there is all that can be told. */

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "connectors/shape.h"
+#include "connectors/document/shape.h"
 
 struct mapping_wish {
     const struct shape *shape;

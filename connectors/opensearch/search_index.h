@@ -9,7 +9,7 @@
 #include "base/error.h"
 #include "base/http.h"
 #include "base/log.h"
-#include "connectors/shape.h"
+#include "connectors/document/shape.h"
 #include "connectors/sink.h"
 
 struct search_index_config {

@@ -1,4 +1,4 @@
-/* comparison.h: what a Redis has of rows, for a comparison with their table (connectors/verify.h).
+/* comparison.h: what a Redis has of rows, for a comparison with their table (connectors/verify/verify.h).
  *
  *     comparison_rows(&view, batch, entries, err);
  *     comparison_scan_page(&view, &scan, shape, first, &page, err);
@@ -8,10 +8,10 @@
 #ifndef FRESHET_CONNECTORS_REDIS_COMPARISON_H
 #define FRESHET_CONNECTORS_REDIS_COMPARISON_H
 
-#include "connectors/key_page.h"
 #include "connectors/redis/layout.h"
 #include "connectors/redis/ledger.h"
 #include "connectors/sink.h"
+#include "connectors/source/key_page.h"
 
 struct comparison_view {
     struct link *link;

@@ -14,7 +14,7 @@
 
 #include "base/buf.h"
 #include "base/error.h"
-#include "connectors/shape.h"
+#include "connectors/document/shape.h"
 
 enum layout_kind { LAYOUT_JSON, LAYOUT_HASH, LAYOUT_SET, LAYOUT_SORTED_SET };
 

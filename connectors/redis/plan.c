@@ -6,7 +6,7 @@
 
 #include "base/json.h"
 #include "base/mem.h"
-#include "connectors/document.h"
+#include "connectors/document/document.h"
 #include "connectors/redis/command.h"
 
 enum { CHUNK = 512, SEEN_SLOTS = 1024, CAUSE_MAX_BYTES = 512 };

@@ -10,9 +10,9 @@
 #ifndef FRESHET_CONNECTORS_REDIS_PLAN_H
 #define FRESHET_CONNECTORS_REDIS_PLAN_H
 
-#include "connectors/batch.h"
 #include "connectors/redis/layout.h"
 #include "connectors/redis/ledger.h"
+#include "connectors/runtime/batch.h"
 
 struct plan;
 

@@ -5,7 +5,7 @@
 
 #include "base/error.h"
 #include "connectors/source.h"
-#include "connectors/source_database.h"
+#include "connectors/source/source_database.h"
 
 struct refresh_source_config {
     struct source_database database;

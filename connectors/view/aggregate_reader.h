@@ -4,8 +4,8 @@
 
 #include <libpq-fe.h>
 
-#include "connectors/row_reader.h"
-#include "connectors/shape.h"
+#include "connectors/document/shape.h"
+#include "connectors/source/row_reader.h"
 
 struct aggregate_reader_config {
     PGconn *conn;        /* taken */

@@ -8,7 +8,7 @@
 #include "base/catalog.h"
 #include "base/mem.h"
 #include "base/pg.h"
-#include "connectors/table_reader.h"
+#include "connectors/source/table_reader.h"
 #include "connectors/view/aggregate_reader.h"
 
 enum { COLUMNS_MAX = 64 };

@@ -14,7 +14,7 @@
 #include "base/error.h"
 #include "connectors/connector.h"
 #include "connectors/source.h"
-#include "connectors/source_database.h"
+#include "connectors/source/source_database.h"
 
 struct aggregate_source_config {
     struct source_database database;

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 
 #include "base/buf.h"
-#include "connectors/shape.h"
+#include "connectors/document/shape.h"
 
 /* `row`: of the shape's columns; the key's are read alone. */
 void groupkey_append(const struct shape *shape, const struct value *row, struct buf *out);

@@ -7,7 +7,7 @@
 #ifndef FRESHET_CONNECTORS_VIEW_REPLACE_H
 #define FRESHET_CONNECTORS_VIEW_REPLACE_H
 
-#include "connectors/batch.h"
+#include "connectors/runtime/batch.h"
 #include "connectors/view/viewtable.h"
 
 /* False: the transaction is broken, up to a savepoint of the caller's. `sqlstate` says why, where the server has. */

@@ -3,7 +3,7 @@
 #define FRESHET_CONNECTORS_VIEW_RIGHTS_H
 
 #include "connectors/connector.h"
-#include "connectors/shape.h"
+#include "connectors/document/shape.h"
 
 /* `shape`: of the rows; NULL: not known. Else *option is the one to blame. */
 bool view_probe(const struct connector_config *config, const struct shape *shape,

@@ -5,7 +5,7 @@
 #ifndef FRESHET_CONNECTORS_VIEW_SUMS_H
 #define FRESHET_CONNECTORS_VIEW_SUMS_H
 
-#include "connectors/batch.h"
+#include "connectors/runtime/batch.h"
 #include "connectors/view/viewtable.h"
 
 bool sums_add(struct viewtable *target, struct batch *batch, size_t from, size_t to,

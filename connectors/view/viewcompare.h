@@ -1,4 +1,4 @@
-/* viewcompare.h: what a view table has of keys, for a comparison with its source (connectors/verify.h).
+/* viewcompare.h: what a view table has of keys, for a comparison with its source (connectors/verify/verify.h).
  *
  *     viewcompare_rows(target, batch, entries, err);
  *     viewcompare_scan(target, shape, first, &page, err);  ...  until the page is empty
@@ -12,10 +12,10 @@
 #include <stdbool.h>
 
 #include "base/error.h"
-#include "connectors/batch.h"
-#include "connectors/key_page.h"
-#include "connectors/key_range.h"
+#include "connectors/runtime/batch.h"
 #include "connectors/sink.h"
+#include "connectors/source/key_page.h"
+#include "connectors/source/key_range.h"
 #include "connectors/view/viewtable.h"
 
 bool viewcompare_rows(struct viewtable *target, struct batch *batch, struct sink_entry *entries,

@@ -19,7 +19,7 @@
 #include "base/change.h"
 #include "base/error.h"
 #include "base/log.h"
-#include "connectors/shape.h"
+#include "connectors/document/shape.h"
 #include "connectors/sink.h"
 
 struct viewtable {

@@ -11,7 +11,7 @@
 #include "base/json.h"
 #include "base/lsn.h"
 #include "base/mem.h"
-#include "connectors/record.h"
+#include "connectors/runtime/record.h"
 
 static const char secret_prefix[] = "whsec_";
 

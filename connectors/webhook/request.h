@@ -24,7 +24,7 @@
 
 #include "base/buf.h"
 #include "base/error.h"
-#include "connectors/batch.h"
+#include "connectors/runtime/batch.h"
 
 enum { REQUEST_KEY_MAX = 64, REQUEST_HEADER_MAX = 192, REQUEST_HEADERS = 4 };
 

@@ -11,7 +11,7 @@
 
 #include "base/clock.h"
 #include "base/lsn.h"
-#include "cdc/feed.h"
+#include "cdc/feed/feed.h"
 
 struct counter {
     uint64_t end_lsn;

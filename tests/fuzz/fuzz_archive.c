@@ -7,7 +7,7 @@
 #include "connectors/archive/gzip.h"
 #include "connectors/archive/manifest.h"
 #include "connectors/archive/segment.h"
-#include "connectors/record.h"
+#include "connectors/runtime/record.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -4,7 +4,7 @@
 #include <stdint.h>
 
 #include "base/assert.h"
-#include "cdc/avro.h"
+#include "cdc/encode/avro.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "cdc/copytext.h"
+#include "cdc/decode/copytext.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "connectors/document.h"
+#include "connectors/document/document.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

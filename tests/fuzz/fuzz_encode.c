@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
-#include "cdc/codec.h"
+#include "cdc/encode/codec.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

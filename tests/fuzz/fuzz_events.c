@@ -6,9 +6,9 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "cdc/delivery.h"
-#include "cdc/encode.h"
-#include "cdc/reader.h"
+#include "cdc/decode/reader.h"
+#include "cdc/encode/encode.h"
+#include "cdc/feed/delivery.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

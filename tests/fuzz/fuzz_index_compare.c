@@ -4,7 +4,7 @@
 
 #include "base/assert.h"
 #include "base/buf.h"
-#include "connectors/json_digest.h"
+#include "connectors/document/json_digest.h"
 #include "connectors/opensearch/index_compare.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

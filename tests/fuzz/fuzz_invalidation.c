@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "cdc/follower.h"
+#include "cdc/feed/follower.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -4,7 +4,7 @@
 #include <stdint.h>
 
 #include "base/assert.h"
-#include "cdc/dead_letter.h"
+#include "cdc/publish/dead_letter.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -2,7 +2,7 @@
 #include <stdint.h>
 
 #include "base/assert.h"
-#include "cdc/lineage.h"
+#include "cdc/feed/lineage.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -6,8 +6,8 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
-#include "cdc/outbox.h"
-#include "cdc/row_filter.h"
+#include "cdc/shape/outbox.h"
+#include "cdc/shape/row_filter.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "cdc/delivery.h"
-#include "cdc/reader.h"
+#include "cdc/decode/reader.h"
+#include "cdc/feed/delivery.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "connectors/position.h"
+#include "connectors/runtime/position.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -3,7 +3,7 @@
 #include <stdint.h>
 
 #include "base/assert.h"
-#include "connectors/shape.h"
+#include "connectors/document/shape.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -20,7 +20,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/lsn.h"
-#include "cdc/feed.h"
+#include "cdc/feed/feed.h"
 
 enum { MAX_PATTERNS = 16 };
 

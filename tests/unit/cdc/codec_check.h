@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "cdc/codec.h"
+#include "cdc/encode/codec.h"
 
 /* OIDs of the types that tests use, as pg_type has them; extensions' and users' types are made up. */
 enum {

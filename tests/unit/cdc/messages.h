@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
-#include "cdc/delivery.h"
+#include "cdc/feed/delivery.h"
 
 static inline void put(struct buf *out, uint64_t value, int bytes) {
     for (int i = bytes - 1; i >= 0; i--)

@@ -9,7 +9,7 @@
 
 #include "base/assert.h"
 #include "base/buf.h"
-#include "cdc/reader.h"
+#include "cdc/decode/reader.h"
 
 static const char *const recorded_names[] = {
     /* PostgreSQL 15, protocol 1 to 3 */

@@ -9,8 +9,8 @@
 
 #include "base/log.h"
 #include "base/metrics.h"
-#include "cdc/avro.h"
-#include "cdc/encode.h"
+#include "cdc/encode/avro.h"
+#include "cdc/encode/encode.h"
 
 /* ---- schemas ---- */
 

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "cdc/dead_letter.h"
+#include "cdc/publish/dead_letter.h"
 
 enum { RECORDS_MOST = 64 };
 

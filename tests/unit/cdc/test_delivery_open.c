@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "base/buf.h"
-#include "cdc/delivery.h"
+#include "cdc/feed/delivery.h"
 #include "tests/unit/cdc/messages.h"
 
 /* What the sink was told, as text. */

@@ -7,9 +7,9 @@
 
 #include <cmocka.h>
 
-#include "cdc/dead_letter.h"
-#include "cdc/encode.h"
-#include "cdc/positions.h"
+#include "cdc/encode/encode.h"
+#include "cdc/output/positions.h"
+#include "cdc/publish/dead_letter.h"
 
 static const struct event_format format = {.encoding = "json", .tombstones = true};
 

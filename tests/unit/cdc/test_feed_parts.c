@@ -7,11 +7,11 @@
 /* cmocka needs the four above. */
 #include <cmocka.h>
 
-#include "cdc/copytext.h"
-#include "cdc/delivery.h"
-#include "cdc/relations.h"
-#include "cdc/stream.h"
-#include "cdc/xid.h"
+#include "cdc/decode/copytext.h"
+#include "cdc/decode/relations.h"
+#include "cdc/decode/xid.h"
+#include "cdc/feed/delivery.h"
+#include "cdc/feed/stream.h"
 #include "recorded.h"
 
 /* ---- xids ---- */

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/buf.h"
-#include "cdc/follower.h"
+#include "cdc/feed/follower.h"
 
 /* What the sink was told, a letter each: S started, E ended, R relation, B begin, + change, C commit, P progress. */
 struct heard {

@@ -8,7 +8,7 @@
 /* cmocka needs the four above. */
 #include <cmocka.h>
 
-#include "cdc/lineage.h"
+#include "cdc/feed/lineage.h"
 
 enum { SYSTEM = 7000 };
 

@@ -6,7 +6,7 @@
 /* cmocka needs the four above. */
 #include <cmocka.h>
 
-#include "cdc/pgoutput.h"
+#include "cdc/decode/pgoutput.h"
 #include "recorded.h"
 
 /* ---- hand-made messages ---- */

@@ -6,7 +6,7 @@
 /* cmocka needs the four above. */
 #include <cmocka.h>
 
-#include "cdc/positions.h"
+#include "cdc/output/positions.h"
 
 static struct change_position read_back(const struct change_position *position) {
     struct buf text = {0};

@@ -8,12 +8,12 @@
 #include <cmocka.h>
 
 #include "base/arena.h"
-#include "cdc/mask.h"
-#include "cdc/murmur2.h"
-#include "cdc/outbox.h"
-#include "cdc/row_filter.h"
-#include "cdc/shape.h"
-#include "cdc/topic_rules.h"
+#include "cdc/output/murmur2.h"
+#include "cdc/shape/mask.h"
+#include "cdc/shape/outbox.h"
+#include "cdc/shape/row_filter.h"
+#include "cdc/shape/shape.h"
+#include "cdc/shape/topic_rules.h"
 
 /* ---- masks ---- */
 

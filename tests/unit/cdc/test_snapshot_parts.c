@@ -9,9 +9,9 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "cdc/chunk_sql.h"
-#include "cdc/snapshot_state.h"
-#include "cdc/window.h"
+#include "cdc/snapshot/chunk_sql.h"
+#include "cdc/snapshot/snapshot_state.h"
+#include "cdc/snapshot/window.h"
 
 /* ---- the state ---- */
 

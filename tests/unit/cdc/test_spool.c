@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
-#include "cdc/spool.h"
+#include "cdc/feed/spool.h"
 
 struct fixture {
     char directory[64];

@@ -13,7 +13,7 @@
 #include <cmocka.h>
 
 #include "base/slice.h"
-#include "connectors/shape.h"
+#include "connectors/document/shape.h"
 
 #define UNCHANGED ((const char *)-1)
 

@@ -1,5 +1,5 @@
 /* Coalescing, and values that the stream leaves out. */
-#include "connectors/batch.h"
+#include "connectors/runtime/batch.h"
 
 #include "rows.h"
 

@@ -1,5 +1,5 @@
 /* Rows as JSON documents, keys as ids. */
-#include "connectors/document.h"
+#include "connectors/document/document.h"
 
 #include "rows.h"
 

@@ -1,5 +1,5 @@
 /* When a connector may write: pause, rate, breaker. */
-#include "connectors/gate.h"
+#include "connectors/runtime/gate.h"
 
 #include "rows.h"
 

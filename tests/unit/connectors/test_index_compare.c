@@ -1,7 +1,7 @@
 /* The answer to an _mget. */
 #include "connectors/opensearch/index_compare.h"
 
-#include "connectors/json_digest.h"
+#include "connectors/document/json_digest.h"
 #include "rows.h"
 
 #define DOCUMENT                                                                                   \

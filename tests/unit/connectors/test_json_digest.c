@@ -1,5 +1,5 @@
 /* Two JSON texts that say the same have one digest, and others have not. */
-#include "connectors/json_digest.h"
+#include "connectors/document/json_digest.h"
 
 #include "rows.h"
 

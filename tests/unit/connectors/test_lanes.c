@@ -1,5 +1,5 @@
 /* A batch through several sinks: each key in one lane, outcomes where they belong, errors of any lane. */
-#include "connectors/lanes.h"
+#include "connectors/runtime/lanes.h"
 
 #include <pthread.h>
 #include <stdatomic.h>

@@ -1,12 +1,12 @@
 /* The position file: whole, torn, damaged; and the dead-letter file beside it. */
-#include "connectors/position.h"
+#include "connectors/runtime/position.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "connectors/backoff.h"
-#include "connectors/deadletter.h"
+#include "connectors/runtime/backoff.h"
+#include "connectors/runtime/deadletter.h"
 #include "rows.h"
 
 static char folder[] = "/tmp/freshet-position-XXXXXX";

@@ -1,7 +1,7 @@
 /* Changes as lines of JSON, and back. */
-#include "connectors/record.h"
+#include "connectors/runtime/record.h"
 
-#include "connectors/document.h"
+#include "connectors/document/document.h"
 #include "rows.h"
 
 static const struct shape_column columns[] = {

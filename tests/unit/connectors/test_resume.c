@@ -1,5 +1,5 @@
 /* Whose position a connector goes on from after a rebuild has taken its target over. */
-#include "connectors/resume.h"
+#include "connectors/runtime/resume.h"
 
 #include <unistd.h>
 

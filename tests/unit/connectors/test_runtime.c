@@ -1,5 +1,5 @@
 /* The runtime and its sender against a sink in memory: order, retries, positions, loads, backpressure. */
-#include "connectors/runtime.h"
+#include "connectors/runtime/runtime.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -8,7 +8,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "connectors/position.h"
+#include "connectors/runtime/position.h"
 #include "rows.h"
 
 enum { STORE_MAX = 64, DEADLINE_US = 10000000 };

@@ -1,7 +1,7 @@
 /* Records of a row topic: events, values, offsets. */
-#include "connectors/topic_event.h"
-#include "connectors/topic_offsets.h"
-#include "connectors/topic_row.h"
+#include "connectors/source/topic_event.h"
+#include "connectors/source/topic_offsets.h"
+#include "connectors/source/topic_row.h"
 
 #include "rows.h"
 

@@ -1,5 +1,5 @@
 /* What is a difference, and what only looks like one. */
-#include "connectors/verify_judge.h"
+#include "connectors/verify/verify_judge.h"
 
 #include "rows.h"
 

@@ -1,5 +1,5 @@
 /* Keys of view tables: groups of NULLs as text, and which keys two servers have in one order. */
-#include "connectors/key_range.h"
+#include "connectors/source/key_range.h"
 #include "connectors/view/groupkey.h"
 
 #include "rows.h"

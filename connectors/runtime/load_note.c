@@ -1,0 +1,50 @@
+#include "connectors/runtime/load_note.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+
+static void replace(char **text, char *with) {
+    mem_free(*text);
+    *text = with;
+}
+
+void load_note_deinit(struct load_note *note) {
+    replace(&note->resumes, NULL);
+    replace(&note->heard, NULL);
+    replace(&note->due, NULL);
+}
+
+void load_note_prepare(struct load_note *note, struct change_position *position,
+                       uint64_t *version) {
+    bool goes_on = position->note && !note->begins_anew;
+    if (position->note && !goes_on) position->end_lsn = position->last_end_lsn = 0;
+    load_note_deinit(note);
+    note->resumes = goes_on ? mem_strdup(position->note) : NULL;
+    note->kept = position->keeps_notes;
+    note->begins_anew = false;
+    position->note = NULL;
+    if (!goes_on) return;
+    char *rest;
+    *version = strtoull(note->resumes, &rest, 10);
+    position->note = rest + (*rest == ' ');
+}
+
+void load_note_hear(struct load_note *note, uint64_t version, struct slice text) {
+    note->begins_anew |= text.len == 0;
+    replace(&note->heard, NULL);
+    if (text.len) note->heard = mem_printf("%" PRIu64 " %.*s", version, (int)text.len, text.data);
+}
+
+void load_note_commit(struct load_note *note) {
+    if (!note->heard) return;
+    replace(&note->due, note->heard);
+    note->heard = NULL;
+}
+
+char *load_note_take(struct load_note *note) {
+    char *due = note->due;
+    note->due = NULL;
+    return due;
+}
