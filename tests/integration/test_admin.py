@@ -6,6 +6,7 @@ import subprocess
 from support.freshet import binary
 from support.process import free_port
 from support.waiting import PATIENCE
+from test_exactly_once import caught_up
 
 
 def test_metrics_are_prometheus_text_with_help_for_each(freshet, shop):
@@ -101,6 +102,8 @@ def test_a_publisher_that_failed_for_good_leaves_the_cache_alone(freshet, shop, 
     """Its slot is dropped under it: events are lost, which is told loudly; reads go on."""
     f = freshet(shop, {"cdc": {"slot": unique, "publication": unique}}, kafka=kafka, prefix=unique)
     wait_until(lambda: f.status()["cdc"]["feed"]["state"] == "streaming", 30)
+    shop.execute("UPDATE customers SET name = 'old' WHERE id = 1")
+    caught_up(f, shop)  # a position is noted, to which the next slot does not fit
 
     def dropped():
         shop.execute("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots "

@@ -109,14 +109,15 @@ def test_parts_by_several_readers_give_each_row_once_with_its_marker(freshet, db
 
 @pytest.mark.timeout(int(300 * PATIENCE))
 def test_kills_during_the_snapshot_under_a_writer(freshet, db, kafka, unique):
-    make_table(db)
+    rows = 4 * ROWS  # some of it is left, however late the first kill comes
+    make_table(db, rows)
     f = publisher(freshet, db, kafka, unique, wait=False, snapshot_chunk="8KiB",
                   kafka={"transaction_interval": "5ms", "topic_partitions": 1})
-    with Writer(db):
+    with Writer(db, rows):
         wait_until(lambda: f.metric("freshet_cdc_kafka_batches_total") > 3, 60, "some of it is read", every=0.005)
         f.kill9()
         first = len(reads(kafka.read(f"{unique}.public.t")))
-        assert 0 < first < ROWS
+        assert 0 < first < rows
         for _ in range(2):
             f.start(wait=False)
             wait_until(lambda: f.metric("freshet_cdc_increment_rows_total") > 200, 60, "more of it", every=0.005)
