@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 import redis
@@ -172,7 +173,15 @@ class Freshet:
         return None if text is None else json.loads(text)
 
     def http(self, path, method="GET", **options):
-        return requests.request(method, self.admin_url + path, timeout=10, **options)
+        """A process that has just been started need not listen yet."""
+        deadline = time.monotonic() + 15 * PATIENCE
+        while True:
+            try:
+                return requests.request(method, self.admin_url + path, timeout=10, **options)
+            except requests.ConnectionError:
+                if self.process.exit_code is not None or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
 
     def status(self):
         return self.http("/status").json()
