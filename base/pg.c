@@ -328,6 +328,17 @@ bool pg_exec(PGconn *conn, const char *sql, struct error *err) {
     return result != NULL;
 }
 
+bool pg_finish_copy(PGconn *conn, struct error *err) {
+    bool ok = true;
+    PGresult *result;
+    while ((result = PQgetResult(conn)) != NULL) {
+        if (ok && PQresultStatus(result) != PGRES_COMMAND_OK)
+            ok = pg_error(err, conn, result, "COPY");
+        PQclear(result);
+    }
+    return ok;
+}
+
 void pg_quote_ident(struct buf *out, const char *name) {
     buf_append_char(out, '"');
     for (const char *c = name; *c; c++) {

@@ -55,6 +55,8 @@ PGresult *pg_query(PGconn *conn, const char *sql, struct error *err);
 PGresult *pg_query_params(PGconn *conn, const char *sql, int n, const char *const *params,
                           struct error *err);
 bool pg_exec(PGconn *conn, const char *sql, struct error *err) MUST_CHECK;
+/* What the server says behind the last row of a COPY ... TO STDOUT. */
+bool pg_finish_copy(PGconn *conn, struct error *err) MUST_CHECK;
 
 /* "name" with quotes doubled, always quoted; "schema"."name". */
 void pg_quote_ident(struct buf *out, const char *name);

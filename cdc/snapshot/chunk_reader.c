@@ -244,14 +244,7 @@ static bool copy_rows(const struct job *job, struct error *err) {
             break;
         }
     }
-    bool ok = true;
-    PGresult *result;
-    while ((result = PQgetResult(conn)) != NULL) {
-        if (ok && PQresultStatus(result) != PGRES_COMMAND_OK)
-            ok = pg_error(err, conn, result, "COPY");
-        PQclear(result);
-    }
-    return ok;
+    return pg_finish_copy(conn, err);
 }
 
 static bool read_rows(struct job *job, struct error *err) {

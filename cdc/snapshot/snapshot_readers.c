@@ -134,17 +134,6 @@ static void learn(struct snapshot_readers *all, const struct snapshot_piece *par
     pthread_mutex_unlock(&all->lock);
 }
 
-static bool finish_copy(PGconn *conn, struct error *err) {
-    bool ok = true;
-    PGresult *result;
-    while ((result = PQgetResult(conn)) != NULL) {
-        if (ok && PQresultStatus(result) != PGRES_COMMAND_OK)
-            ok = pg_error(err, conn, result, "COPY");
-        PQclear(result);
-    }
-    return ok;
-}
-
 static bool read_rows(struct reader *r, const struct pgwait *wait,
                       const struct snapshot_piece *part, struct error *err) {
     struct snapshot_readers *all = r->all;
@@ -168,7 +157,7 @@ static bool read_rows(struct reader *r, const struct pgwait *wait,
             break;
         }
     }
-    ok = ok && finish_copy(r->conn, err);
+    ok = ok && pg_finish_copy(r->conn, err);
     learn(all, part, bytes);
     if (ok && !push(r, part, &rows, true)) ok = error_set(err, ERROR_STOPPED, false, "stopped");
     buf_deinit(&rows);

@@ -203,7 +203,7 @@ void shape_release(struct shape **shape) {
     mem_free(old);
 }
 
-static void append_key_part(struct buf *out, const struct value *value) {
+void shape_append_part(struct buf *out, const struct value *value) {
     for (uint32_t i = 0; i < value->len; i++) {
         char c = value->data[i];
         if (c == ':')
@@ -220,7 +220,7 @@ bool shape_append_key(const struct shape *shape, const struct value *row, struct
     if (shape->routing_apart) {
         const struct value *routing = &row[shape->routing];
         if (routing->kind == VALUE_UNCHANGED) return false;
-        if (routing->kind == VALUE_TEXT) append_key_part(out, routing);
+        if (routing->kind == VALUE_TEXT) shape_append_part(out, routing);
         buf_append_char(out, ':');
     }
     for (uint16_t i = 0; i < shape->n_keys; i++) {
@@ -230,12 +230,12 @@ bool shape_append_key(const struct shape *shape, const struct value *row, struct
         if (single)
             buf_append(out, value->data, value->len);
         else
-            append_key_part(out, value);
+            shape_append_part(out, value);
     }
     return true;
 }
 
-/* A part of a key, decoded: the other way of append_key_part, which writes two escapes alone. */
+/* A part of a key, decoded: the other way of shape_append_part, which writes two escapes alone. */
 static void decode_part(struct slice part, struct buf *out) {
     for (size_t i = 0; i < part.len; i++) {
         bool escape = part.data[i] == '%' && part.len - i > 2;
@@ -295,11 +295,11 @@ void shape_join_key(const struct shape *shape, struct slice id, struct slice rou
         return;
     }
     struct value part = {.kind = VALUE_TEXT, .len = (uint32_t)routing.len, .data = routing.data};
-    append_key_part(key, &part);
+    shape_append_part(key, &part);
     buf_append_char(key, ':');
     part = (struct value){.kind = VALUE_TEXT, .len = (uint32_t)id.len, .data = id.data};
     if (shape->n_keys == 1)
-        append_key_part(key, &part);
+        shape_append_part(key, &part);
     else
         buf_append_slice(key, id);
 }

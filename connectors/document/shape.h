@@ -92,6 +92,8 @@ bool shape_builtin_type(uint32_t type_oid, struct shape_column *column);
  * unchanged). With routing_apart the routing (NULL: nothing) stands before it as a further part, so that a row which moves to
  * another shard changes its key. */
 bool shape_append_key(const struct shape *shape, const struct value *row, struct buf *out);
+/* One value so encoded, as a part of a key of several. */
+void shape_append_part(struct buf *out, const struct value *value);
 /* The other way: the first value of what is left of such a key, appended to *out; *rest moves behind it. */
 void shape_take_key(const struct shape *shape, struct slice *rest, struct buf *out);
 /* The other way: the key as users write it, and the routing; "" where there is none. Both are appended. */

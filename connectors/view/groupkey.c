@@ -2,18 +2,6 @@
 
 #include <string.h>
 
-static void append_part(struct buf *out, const struct value *value) {
-    for (uint32_t i = 0; i < value->len; i++) {
-        char c = value->data[i];
-        if (c == ':')
-            buf_append_text(out, "%3A");
-        else if (c == '%')
-            buf_append_text(out, "%25");
-        else
-            buf_append_char(out, c);
-    }
-}
-
 void groupkey_append(const struct shape *shape, const struct value *row, struct buf *out) {
     if (!shape->deltas) {
         (void)!shape_append_key(shape, row, out);
@@ -23,7 +11,7 @@ void groupkey_append(const struct shape *shape, const struct value *row, struct 
         const struct value *value = &row[shape->keys[i]];
         if (i) buf_append_char(out, ':');
         if (value->kind == VALUE_TEXT)
-            append_part(out, value);
+            shape_append_part(out, value);
         else
             buf_append_text(out, "%N");
     }
