@@ -171,8 +171,7 @@ WORKERS ?= 2
 .PHONY: integration
 integration: $(B)/freshet $(B)/freshet-rules $(DRIVERS) $(DATABASE_UNITS) build/venv/.complete   ## tests against real servers (ARGS for pytest, WORKERS=2)
 	@tests/maven/fetch
-	@$(SANITIZERS) FRESHET_BINARY=$(B)/freshet build/venv/bin/python -m pytest tests/integration \
-	  -n $(WORKERS) --dist loadfile $(ARGS)
+	@$(SANITIZERS) FRESHET_BINARY=$(B)/freshet WORKERS=$(WORKERS) tests/integration/run build/venv/bin/python $(ARGS)
 
 # tests/fuzz/fuzz_<parser>.c, with the corpus tests/fuzz/corpus/<parser>/; what is found anew stays below build/.
 FUZZ_SECONDS ?= 5
