@@ -61,7 +61,7 @@ class Debezium:
             folder,
             name="debezium",
         )
-        self._database = database
+        self._database, self._slot = database, connector["slot.name"]
         self.wait_streaming()
 
     def wait_streaming(self, timeout=90):
@@ -73,7 +73,7 @@ class Debezium:
             failed = [task for task in status["tasks"] if task["state"] == "FAILED"]
             if failed:
                 raise Hopeless(failed[0]["trace"])
-            return any(s["slot_name"] == f"{self.prefix}_slot" and s["active"] for s in self._database.slots())
+            return any(s["slot_name"] == self._slot and s["active"] for s in self._database.slots())
 
         wait_until(streaming, timeout, "debezium streams", every=0.1)
 
