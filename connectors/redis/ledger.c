@@ -10,7 +10,7 @@
 #include "base/mem.h"
 #include "connectors/redis/command.h"
 
-enum { TAG_MAX = 48, SWEEP_COUNT = 1000 };
+enum { TAG_MAX = 48, SWEEP_COUNT = 1000, PUSH_BYTES = 64 * 1024 };
 
 struct ledger {
     struct link *link;
@@ -31,6 +31,7 @@ struct ledger {
     char *note;         /* as ledger_open found it; NULL: none */
 
     struct buf out;
+    size_t pushed; /* of out's bytes: the server has them */
     size_t n_commands;
 };
 
@@ -262,12 +263,18 @@ bool ledger_join(struct ledger *ledger, struct error *err) {
 /* ---- a transaction ---- */
 
 void ledger_begin(struct ledger *ledger) {
-    ledger->out.len = 0;
+    ledger->out.len = ledger->pushed = 0;
     ledger->n_commands = 0;
     command_text(&ledger->out, 1, "MULTI");
 }
 
+static struct slice unsent(const struct ledger *ledger) {
+    return slice_make(ledger->out.data + ledger->pushed, ledger->out.len - ledger->pushed);
+}
+
 struct buf *ledger_command(struct ledger *ledger) {
+    if (ledger->out.len - ledger->pushed >= PUSH_BYTES)
+        ledger->pushed += link_push(ledger->link, unsent(ledger));
     ledger->n_commands++;
     return &ledger->out;
 }
@@ -340,7 +347,7 @@ bool ledger_commit(struct ledger *ledger, const struct change_position *position
     append_watch(ledger, &ledger->out);
     struct replies all;
     ledger->watching = false;
-    if (!link_exchange(ledger->link, buf_slice(&ledger->out), ledger->n_commands + 4, &all, err))
+    if (!link_exchange(ledger->link, unsent(ledger), ledger->n_commands + 4, &all, err))
         return false;
     bool done = judge_commit(ledger, &all, replies, err);
     replies_deinit(&all);

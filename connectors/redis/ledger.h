@@ -70,6 +70,7 @@ bool ledger_look(struct ledger *ledger, struct error *err) MUST_CHECK;
 bool ledger_read(struct ledger *ledger, struct slice commands, size_t n, struct replies *replies,
                  struct error *err) MUST_CHECK;
 
+/* A ledger_commit must follow: what has been composed is on its way to the server, which parses it meanwhile. */
 void ledger_begin(struct ledger *ledger);
 /* Where one more command goes; exactly one. */
 struct buf *ledger_command(struct ledger *ledger);

@@ -266,6 +266,16 @@ bool link_exchange(struct link *link, struct slice commands, size_t n, struct re
     return done;
 }
 
+size_t link_push(struct link *link, struct slice commands) {
+    size_t sent = 0;
+    while (link_is_open(link) && sent < commands.len) {
+        ssize_t n = write_some(link, slice_make(commands.data + sent, commands.len - sent));
+        if (n <= 0) break;
+        sent += (size_t)n;
+    }
+    return sent;
+}
+
 void replies_deinit(struct replies *replies) {
     for (size_t i = 0; i < replies->n; i++)
         freeReplyObject(replies->at[i]);

@@ -57,6 +57,9 @@ struct replies {
 
 bool link_exchange(struct link *link, struct slice commands, size_t n, struct replies *replies,
                    struct error *err) MUST_CHECK;
+/* Writes of commands what the socket takes without waiting, and returns how much that was: the server parses it while the
+ * rest is composed. link_exchange then gets what is left, and tells of a connection that was lost meanwhile. */
+size_t link_push(struct link *link, struct slice commands);
 void replies_deinit(struct replies *replies);
 
 /* Turns an error that the server answered with into ours; returns false. What passes by itself is retriable: memory or disk
