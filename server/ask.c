@@ -4,12 +4,19 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/http.h"
 #include "base/mem.h"
 #include "server/cli.h"
 #include "server/units.h"
 
-enum { CONNECT_TIMEOUT_MS = 3000, ASK_TIMEOUT_MS = 20000, LOOK_INTERVAL_MS = 200 };
+enum {
+    CONNECT_TIMEOUT_MS = 3000,
+    ASK_TIMEOUT_MS = 20000,
+    LOOK_INTERVAL_MS = 200,
+    TELL_EVERY_US = 2000000,
+    AWAY_US = 60000000,
+};
 
 struct ask {
     struct http *http;
@@ -81,4 +88,28 @@ int ask_failed(const char *command, const struct error *err) {
 void ask_rest(void) {
     struct timespec interval = {.tv_nsec = LOOK_INTERVAL_MS * 1000000L};
     nanosleep(&interval, NULL);
+}
+
+int ask_follow(struct ask *ask, struct buf *path, const struct ask_work *work, const char *name) {
+    int64_t answered_us = clock_mono_us();
+    int64_t told_us = answered_us;
+    int code = -1;
+    while (code < 0) {
+        struct error err;
+        json_t *answer = ask_for(ask, "GET", path, &err);
+        int64_t now_us = clock_mono_us();
+        if (answer) {
+            answered_us = now_us;
+            code = work->judge(answer, name);
+        } else if (err.code == ERROR_REFUSED || now_us - answered_us > AWAY_US) {
+            code = ask_failed(work->command, &err);
+        }
+        if (code < 0 && answer && now_us - told_us > TELL_EVERY_US) {
+            told_us = now_us;
+            work->tell(answer, name);
+        }
+        json_decref(answer);
+        if (code < 0) ask_rest();
+    }
+    return code;
 }

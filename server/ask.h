@@ -32,4 +32,14 @@ int ask_failed(const char *command, const struct error *err);
 /* Between two looks at how far it is. */
 void ask_rest(void);
 
+/* What goes on in the running Freshet, looked at until it is done. */
+struct ask_work {
+    const char *command;
+    /* The exit code, or -1: it goes on. Tells the outcome. */
+    int (*judge)(const json_t *answer, const char *name);
+    void (*tell)(const json_t *answer, const char *name); /* how far it is, now and then */
+};
+/* The exit code. A Freshet that is away for less than a minute goes on where it was, and is waited for. */
+int ask_follow(struct ask *ask, struct buf *path, const struct ask_work *work, const char *name);
+
 #endif

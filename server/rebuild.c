@@ -2,17 +2,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/mem.h"
 #include "server/ask.h"
 #include "server/commands.h"
 
-enum {
-    AWAY_US = 60000000, /* so long it may be away meanwhile: it begins again by itself */
-    TELL_EVERY_US = 2000000,
-};
-
-static void tell(const json_t *rebuild, const char *name) {
+static void tell(const json_t *status, const char *name) {
+    const json_t *rebuild = json_object_get(status, "rebuild");
     const char *state = json_string_value(json_object_get(rebuild, "state"));
     const json_t *rows = json_object_get(rebuild, "rows");
     const json_t *percent = json_object_get(rebuild, "percent");
@@ -27,8 +22,8 @@ static void tell(const json_t *rebuild, const char *name) {
     fputc('\n', stderr);
 }
 
-/* The exit code, or -1: it goes on. */
-static int judge(const json_t *rebuild, const char *name) {
+static int judge(const json_t *status, const char *name) {
+    const json_t *rebuild = json_object_get(status, "rebuild");
     const char *state = json_string_value(json_object_get(rebuild, "state"));
     if (state && strcmp(state, "done") == 0) {
         printf("%s: rebuilt in %.0f s\n", name,
@@ -43,30 +38,7 @@ static int judge(const json_t *rebuild, const char *name) {
     return ask_failed("rebuild", &err);
 }
 
-static int follow(struct ask *ask, struct buf *path, const char *name) {
-    int64_t answered_us = clock_mono_us();
-    int64_t told_us = answered_us;
-    int code = -1;
-    while (code < 0) {
-        struct error err;
-        json_t *status = ask_for(ask, "GET", path, &err);
-        int64_t now_us = clock_mono_us();
-        const json_t *rebuild = json_object_get(status, "rebuild");
-        if (status) {
-            answered_us = now_us;
-            code = judge(rebuild, name);
-        } else if (err.code == ERROR_REFUSED || now_us - answered_us > AWAY_US) {
-            code = ask_failed("rebuild", &err);
-        }
-        if (code < 0 && status && now_us - told_us > TELL_EVERY_US) {
-            told_us = now_us;
-            tell(rebuild, name);
-        }
-        json_decref(status);
-        if (code < 0) ask_rest();
-    }
-    return code;
-}
+static const struct ask_work REBUILDING = {"rebuild", judge, tell};
 
 static int rebuild(struct ask *ask, const char *name) {
     struct error err;
@@ -77,7 +49,7 @@ static int rebuild(struct ask *ask, const char *name) {
     buf_append_slice(&order, buf_slice(&path));
     ask_argument(&order, "action", "rebuild");
     json_t *answer = ask_for(ask, "POST", &order, &err);
-    int code = answer ? follow(ask, &path, name) : ask_failed("rebuild", &err);
+    int code = answer ? ask_follow(ask, &path, &REBUILDING, name) : ask_failed("rebuild", &err);
     json_decref(answer);
     buf_deinit(&order);
     buf_deinit(&path);

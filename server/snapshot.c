@@ -2,14 +2,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "server/ask.h"
 #include "server/commands.h"
-
-enum {
-    AWAY_US = 60000000, /* so long it may be away meanwhile: it goes on where it was */
-    TELL_EVERY_US = 2000000,
-};
 
 static void tell(const json_t *state, const char *table) {
     long long rows = (long long)json_integer_value(json_object_get(state, "rows"));
@@ -23,33 +17,15 @@ static void tell(const json_t *state, const char *table) {
     fputc('\n', stderr);
 }
 
-/* Until it is done. */
-static int follow(struct ask *ask, struct buf *path, const char *table) {
-    struct error err;
-    int64_t answered_us = clock_mono_us();
-    int64_t told_us = answered_us;
-    while (true) {
-        json_t *state = ask_for(ask, "GET", path, &err);
-        int64_t now_us = clock_mono_us();
-        const char *name = json_string_value(json_object_get(state, "state"));
-        if (!state && (err.code == ERROR_REFUSED || now_us - answered_us > AWAY_US)) {
-            err.retriable = false;
-            return ask_failed("snapshot", &err);
-        }
-        if (state) answered_us = now_us;
-        bool done = name && strcmp(name, "done") == 0;
-        if (done)
-            printf("%s: %lld rows are read; those that the stream had newer are left out\n", table,
-                   (long long)json_integer_value(json_object_get(state, "rows")));
-        else if (state && now_us - told_us > TELL_EVERY_US) {
-            told_us = now_us;
-            tell(state, table);
-        }
-        json_decref(state);
-        if (done) return EXIT_DONE;
-        ask_rest();
-    }
+static int judge(const json_t *state, const char *table) {
+    const char *name = json_string_value(json_object_get(state, "state"));
+    if (!name || strcmp(name, "done") != 0) return -1;
+    printf("%s: %lld rows are read; those that the stream had newer are left out\n", table,
+           (long long)json_integer_value(json_object_get(state, "rows")));
+    return EXIT_DONE;
 }
+
+static const struct ask_work READING = {"snapshot", judge, tell};
 
 static int snapshot(struct ask *ask, const struct command_line *line) {
     struct error err;
@@ -68,7 +44,7 @@ static int snapshot(struct ask *ask, const struct command_line *line) {
         buf_append_text(&path, "/snapshot");
         ask_argument(&path, "id", id);
         ask_argument(&path, "source", cli_flag(line, "--source"));
-        code = follow(ask, &path, line->operand);
+        code = ask_follow(ask, &path, &READING, line->operand);
     } else {
         code = ask_failed("snapshot", &err);
     }

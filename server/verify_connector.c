@@ -3,14 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "server/ask.h"
 #include "server/verify_archive.h"
-
-enum {
-    AWAY_US = 60000000, /* an answer may be so long in coming */
-    TELL_EVERY_US = 2000000,
-};
 
 static long long number(const json_t *state, const char *name) {
     return (long long)json_integer_value(json_object_get(state, name));
@@ -73,30 +67,11 @@ static void compose_path(struct buf *path, const char *name, const char *id) {
     ask_argument(path, "id", id);
 }
 
-/* Until it is done. */
-static int follow(struct ask *ask, struct buf *path, const char *name) {
-    struct error err;
-    int64_t answered_us = clock_mono_us();
-    int64_t told_us = answered_us;
-    while (true) {
-        json_t *state = ask_for(ask, "GET", path, &err);
-        int64_t now_us = clock_mono_us();
-        if (!state && (err.code == ERROR_REFUSED || now_us - answered_us > AWAY_US)) {
-            err.retriable = false;
-            return ask_failed("verify", &err);
-        }
-        if (state) answered_us = now_us;
-        bool done = strcmp(text(state, "state"), "done") == 0;
-        int code = done ? tell(state, name) : EXIT_FAILED;
-        if (!done && state && now_us - told_us > TELL_EVERY_US) {
-            told_us = now_us;
-            tell_progress(state, name);
-        }
-        json_decref(state);
-        if (done) return code;
-        ask_rest();
-    }
+static int judge(const json_t *state, const char *name) {
+    return strcmp(text(state, "state"), "done") == 0 ? tell(state, name) : -1;
 }
+
+static const struct ask_work VERIFYING = {"verify", judge, tell_progress};
 
 static int verify(struct ask *ask, const struct command_line *line) {
     struct error err;
@@ -111,7 +86,7 @@ static int verify(struct ask *ask, const struct command_line *line) {
         char id[32];
         snprintf(id, sizeof id, "%lld", number(taken, "id"));
         compose_path(&path, name, id);
-        code = follow(ask, &path, name);
+        code = ask_follow(ask, &path, &VERIFYING, name);
     } else {
         code = ask_failed("verify", &err);
     }

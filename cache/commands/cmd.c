@@ -118,6 +118,15 @@ void cmd_answer_oom(struct reply *reply) {
     reply_error(reply, "OOM command not allowed when used memory > 'maxmemory'.");
 }
 
+bool cmd_arguments_fit(struct command_context *ctx, const struct entry *entry) {
+    size_t size = entry ? entry_size(entry) : 0;
+    for (uint32_t i = 2; i < ctx->argc; i++)
+        size += ctx->argv[i].len;
+    if (store_fits(ctx->store, size)) return true;
+    cmd_answer_oom(ctx->reply);
+    return false;
+}
+
 bool cmd_may_grow(const struct command_context *ctx, const struct command *command,
                   const struct slice *argv, uint32_t argc) {
     if (!(command->flags & CMD_DENYOOM)) return true;

@@ -63,6 +63,9 @@ static inline void cmd_close(struct command_context *ctx, struct cmd_container *
 /* Stores the entry, or answers that memory does not suffice. */
 bool cmd_put(struct command_context *ctx, struct entry **entry);
 void cmd_answer_oom(struct reply *reply);
+/* A big container grows in place, so arguments that could never be kept in it (`entry` NULL: a new one) are refused before: false, and
+ * that was answered. */
+bool cmd_arguments_fit(struct command_context *ctx, const struct entry *entry);
 /* Could memory hold what the command brings, were all else evicted? For what is queued; cmd_put looks by itself. */
 bool cmd_may_grow(const struct command_context *ctx, const struct command *command,
                   const struct slice *argv, uint32_t argc);

@@ -23,16 +23,6 @@ static bool end(struct command_context *ctx, struct hash_edit *edit, const char 
     return false;
 }
 
-/* A table grows in place, so what could never be kept is refused before. */
-static bool arguments_fit(struct command_context *ctx, const struct hash_edit *edit) {
-    size_t size = edit->entry ? entry_size(edit->entry) : 0;
-    for (uint32_t i = 2; i < ctx->argc; i++)
-        size += ctx->argv[i].len;
-    if (store_fits(ctx->store, size)) return true;
-    cmd_answer_oom(ctx->reply);
-    return false;
-}
-
 static bool set_pairs(struct command_context *ctx, int64_t *created) {
     struct hash_edit edit;
     *created = 0;
@@ -41,7 +31,7 @@ static bool set_pairs(struct command_context *ctx, int64_t *created) {
         return false;
     }
     if (!begin(ctx, &edit)) return false;
-    if (!arguments_fit(ctx, &edit)) {
+    if (!cmd_arguments_fit(ctx, edit.entry)) {
         hash_edit_abandon(&edit);
         return false;
     }
@@ -70,7 +60,7 @@ static void cmd_hsetnx(struct command_context *ctx) {
         reply_integer(ctx->reply, 0);
         return;
     }
-    if (!arguments_fit(ctx, &edit)) {
+    if (!cmd_arguments_fit(ctx, edit.entry)) {
         hash_edit_abandon(&edit);
         return;
     }

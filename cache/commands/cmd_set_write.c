@@ -31,21 +31,11 @@ static bool end_removal(struct command_context *ctx, uint32_t i, struct set_edit
     return true;
 }
 
-/* A table grows in place, so what could never be kept is refused before. */
-static bool arguments_fit(struct command_context *ctx, const struct set_edit *edit) {
-    size_t size = edit->entry ? entry_size(edit->entry) : 0;
-    for (uint32_t i = 2; i < ctx->argc; i++)
-        size += ctx->argv[i].len;
-    if (store_fits(ctx->store, size)) return true;
-    cmd_answer_oom(ctx->reply);
-    return false;
-}
-
 static void cmd_sadd(struct command_context *ctx) {
     struct set_edit edit;
     int64_t added = 0;
     if (!begin(ctx, 1, &edit)) return;
-    if (!arguments_fit(ctx, &edit)) {
+    if (!cmd_arguments_fit(ctx, edit.entry)) {
         set_edit_abandon(&edit);
         return;
     }

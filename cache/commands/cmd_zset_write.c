@@ -102,16 +102,6 @@ static void add_one(struct zadd *add, struct zset_edit *edit, struct slice membe
     add->score = score;
 }
 
-/* A tree grows in place, so what could never be kept is refused before. */
-static bool arguments_fit(struct command_context *ctx, const struct zset_edit *edit) {
-    size_t size = edit->entry ? entry_size(edit->entry) : 0;
-    for (uint32_t i = 2; i < ctx->argc; i++)
-        size += ctx->argv[i].len;
-    if (store_fits(ctx->store, size)) return true;
-    cmd_answer_oom(ctx->reply);
-    return false;
-}
-
 static void answer_zadd(struct command_context *ctx, const struct zadd *add) {
     if (!(add->flags & ZADD_INCR))
         reply_integer(ctx->reply, add->added + (add->flags & ZADD_CH ? add->updated : 0));
@@ -124,7 +114,7 @@ static void answer_zadd(struct command_context *ctx, const struct zadd *add) {
 static void run_zadd(struct command_context *ctx, struct zadd *add) {
     struct zset_edit edit;
     if (!cmd_zset_begin_edit(ctx, ctx->argv[1], &edit)) return;
-    if (!arguments_fit(ctx, &edit)) {
+    if (!cmd_arguments_fit(ctx, edit.entry)) {
         zset_edit_abandon(&edit);
         return;
     }

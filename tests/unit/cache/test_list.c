@@ -1,47 +1,9 @@
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-#include <cmocka.h>
-
 #include "base/arena.h"
-#include "base/mem.h"
-#include "cache/store/store.h"
 #include "cache/values/elements.h"
 #include "cache/values/list.h"
-
-struct fixture {
-    struct store *store;
-    struct store_guard guard;
-    uint64_t hash;
-};
+#include "one_key.h"
 
 static const struct slice KEY = {"l", 1};
-
-static int setup(void **state) {
-    struct fixture *f = mem_zalloc(sizeof *f);
-    f->store = store_create(
-        &(struct store_config){.max_memory_bytes = 64 << 20, .max_readers = 1, .seed = 5}, NULL);
-    f->hash = store_hash(f->store, KEY);
-    store_lock(f->store, &f->hash, 1, &f->guard);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state) {
-    struct fixture *f = *state;
-    store_unlock(f->store, &f->guard);
-    store_destroy(&f->store);
-    mem_free(f);
-    return 0;
-}
-
-static struct entry *entry_of(struct fixture *f) {
-    return store_find(f->store, &f->guard, KEY, f->hash, 1);
-}
 
 static struct list *begin(struct fixture *f, struct list_edit *edit) {
     return list_edit_begin(edit, entry_of(f), f->hash);

@@ -1,56 +1,23 @@
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 
-#include <cmocka.h>
-
-#include "base/mem.h"
-#include "cache/store/store.h"
 #include "cache/values/ranktree.h"
 #include "cache/values/scored.h"
 #include "cache/values/zset.h"
+#include "one_key.h"
 
-struct fixture {
-    struct store *store;
-    struct store_guard guard;
-    uint64_t hash;
-    struct zset_limits limits;
-};
-
+static struct zset_limits limits;
 static const struct slice KEY = {"z", 1};
 
-static int setup(void **state) {
-    struct fixture *f = mem_zalloc(sizeof *f);
-    f->store = store_create(
-        &(struct store_config){.max_memory_bytes = 64 << 20, .max_readers = 1, .seed = 5}, NULL);
-    f->hash = store_hash(f->store, KEY);
-    f->limits = (struct zset_limits){128, 64};
-    store_lock(f->store, &f->hash, 1, &f->guard);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state) {
-    struct fixture *f = *state;
-    store_unlock(f->store, &f->guard);
-    store_destroy(&f->store);
-    mem_free(f);
-    return 0;
-}
-
-static struct entry *entry_of(struct fixture *f) {
-    return store_find(f->store, &f->guard, KEY, f->hash, 1);
+static int begin(void **state) {
+    limits = (struct zset_limits){128, 64};
+    return setup(state);
 }
 
 static bool is_tree(struct fixture *f) { return entry_of(f)->flags & ENTRY_OBJECT; }
 
 static enum zset_change set(struct fixture *f, const char *member, double score) {
     struct zset_edit edit;
-    zset_edit_begin(&edit, entry_of(f), f->hash, &f->limits);
+    zset_edit_begin(&edit, entry_of(f), f->hash, &limits);
     enum zset_change change = zset_edit_set(&edit, slice_from(member), score);
     assert_true(zset_edit_end(&edit, f->store, &f->guard, KEY));
     return change;
@@ -58,7 +25,7 @@ static enum zset_change set(struct fixture *f, const char *member, double score)
 
 static bool unset(struct fixture *f, const char *member) {
     struct zset_edit edit;
-    zset_edit_begin(&edit, entry_of(f), f->hash, &f->limits);
+    zset_edit_begin(&edit, entry_of(f), f->hash, &limits);
     bool deleted = zset_edit_delete(&edit, slice_from(member));
     assert_true(zset_edit_end(&edit, f->store, &f->guard, KEY));
     return deleted;
@@ -85,7 +52,7 @@ static void members_stand_in_order_of_score_and_name(void **state) {
     struct fixture *f = *state;
     struct buf out = {0};
     for (uint64_t entries = 0; entries <= 128; entries += 128) { /* as a tree, then packed */
-        f->limits.entries = entries;
+        limits.entries = entries;
         assert_int_equal(set(f, "c", 2), ZSET_ADDED);
         assert_int_equal(set(f, "b", 2), ZSET_ADDED);
         assert_int_equal(set(f, "a", 3), ZSET_ADDED);
@@ -274,14 +241,14 @@ static void delete_some_ranks(struct zset_edit *edit, struct model *model) {
 static void random_changes_give_what_a_model_gives(void **state) {
     struct fixture *f = *state;
     for (uint64_t entries = 0; entries <= 1000; entries += 500) { /* trees, and packed */
-        f->limits.entries = entries;
+        limits.entries = entries;
         struct model model;
         for (int i = 0; i < NAMES; i++)
             model.scores[i] = (double)NAN;
         store_remove(f->store, &f->guard, KEY, f->hash, REMOVED_DELETED);
         for (int step = 0; step < 1500; step++) {
             struct zset_edit edit;
-            zset_edit_begin(&edit, entry_of(f), f->hash, &f->limits);
+            zset_edit_begin(&edit, entry_of(f), f->hash, &limits);
             for (int n = (int)(lrand48() % 5) + 1; n > 0; n--)
                 change_one(&edit, &model);
             if (lrand48() % 20 == 0) delete_some_ranks(&edit, &model);
@@ -310,7 +277,7 @@ static void ranges_by_name_are_those_of_redis(void **state) {
         {{NAME_SPELLED, {"z", 1}, false}, {NAME_GREATEST, {0}, true}, 0, 0},
     };
     for (uint64_t entries = 0; entries <= 128; entries += 128) {
-        f->limits.entries = entries;
+        limits.entries = entries;
         store_remove(f->store, &f->guard, KEY, f->hash, REMOVED_DELETED);
         set(f, "a", 0), set(f, "b", 0), set(f, "c", 0), set(f, "d", 0);
         struct zset_view view = view_of(f);
@@ -367,7 +334,7 @@ static void a_tree_is_accounted_for(void **state) {
     struct fixture *f = *state;
     uint64_t before = used(f);
     struct zset_edit edit;
-    zset_edit_begin(&edit, NULL, f->hash, &f->limits);
+    zset_edit_begin(&edit, NULL, f->hash, &limits);
     enum { N = 20000 };
     char name[24];
     for (int i = 0; i < N; i++) {
@@ -377,7 +344,7 @@ static void a_tree_is_accounted_for(void **state) {
     assert_true(zset_edit_end(&edit, f->store, &f->guard, KEY));
     uint64_t full = used(f) - before;
     assert_in_range(full, N * 50, N * 90); /* bytes a member of 16 bytes: Redis takes 125 */
-    zset_edit_begin(&edit, entry_of(f), f->hash, &f->limits);
+    zset_edit_begin(&edit, entry_of(f), f->hash, &limits);
     zset_edit_delete_ranks(&edit, 10, N);
     assert_true(zset_edit_end(&edit, f->store, &f->guard, KEY));
     assert_true(used(f) - before < full / 20);
@@ -431,13 +398,13 @@ static void packed_scores_read_as_they_were_written(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(members_stand_in_order_of_score_and_name, setup, teardown),
-        cmocka_unit_test_setup_teardown(it_becomes_a_tree_beyond_the_limits_and_stays_one, setup,
+        cmocka_unit_test_setup_teardown(members_stand_in_order_of_score_and_name, begin, teardown),
+        cmocka_unit_test_setup_teardown(it_becomes_a_tree_beyond_the_limits_and_stays_one, begin,
                                         teardown),
-        cmocka_unit_test_setup_teardown(random_changes_give_what_a_model_gives, setup, teardown),
-        cmocka_unit_test_setup_teardown(ranges_by_name_are_those_of_redis, setup, teardown),
+        cmocka_unit_test_setup_teardown(random_changes_give_what_a_model_gives, begin, teardown),
+        cmocka_unit_test_setup_teardown(ranges_by_name_are_those_of_redis, begin, teardown),
         cmocka_unit_test(ranks_count_from_either_end),
-        cmocka_unit_test_setup_teardown(a_tree_is_accounted_for, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_tree_is_accounted_for, begin, teardown),
         cmocka_unit_test(packed_scores_read_as_they_were_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
