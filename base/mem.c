@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #pragma weak mallctl /* absent where a sanitizer's allocator is used */
+#pragma weak malloc_stats_print
 
 static _Noreturn void mem_exhausted(size_t size) {
     fprintf(stderr, "out_of_memory bytes=%zu\n", size);
@@ -76,4 +77,26 @@ size_t mem_resident(void) {
     int n = fscanf(statm, "%ld %ld", &total, &resident);
     fclose(statm);
     return n == 2 ? (size_t)resident * (size_t)sysconf(_SC_PAGESIZE) : 0;
+}
+
+static size_t read_stat(const char *name) {
+    size_t value = 0, size = sizeof value;
+    return mallctl(name, &value, &size, NULL, 0) == 0 ? value : 0;
+}
+
+void mem_allocator(struct mem_allocator *seen) {
+    uint64_t epoch = 1;
+    *seen = (struct mem_allocator){0};
+    /* the figures are those of the last epoch: a new one begins */
+    if (!mallctl || mallctl("epoch", NULL, NULL, &epoch, sizeof epoch) != 0) return;
+    seen->allocated = read_stat("stats.allocated");
+    seen->active = read_stat("stats.active");
+    seen->resident = read_stat("stats.resident");
+}
+
+void mem_allocator_report(void (*write)(void *arg, const char *text), void *arg) {
+    if (malloc_stats_print)
+        malloc_stats_print(write, arg, NULL);
+    else
+        write(arg, "Stats not supported for the current allocator");
 }

@@ -27,4 +27,12 @@ void mem_give_back(void);
 /* Bytes of the process that are in memory; 0: unknown, or a sanitizer's allocator makes it meaningless. */
 size_t mem_resident(void);
 
+/* What the allocator has given out, the pages that it lies in, and those of its that are in memory; zeros where a sanitizer's is used. */
+struct mem_allocator {
+    size_t allocated, active, resident;
+};
+void mem_allocator(struct mem_allocator *seen);
+/* Its own report in words, piece by piece. */
+void mem_allocator_report(void (*write)(void *arg, const char *text), void *arg);
+
 #endif

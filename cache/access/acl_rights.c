@@ -161,10 +161,12 @@ static const char *apply_category(struct acl_rights *rights, const struct comman
 
 /* --- rules about keys and channels --------------------------------------------------------------------------- */
 
+static const char after_all_keys[] =
+    "Adding a pattern after the * pattern (or the 'allkeys' flag) is not valid and does not have "
+    "any effect. Try 'resetkeys' to start with an empty list of patterns";
+
 static const char *apply_keys(struct acl_rights *rights, struct slice pattern, uint32_t allowed) {
-    if (rights->flags & ACL_ALL_KEYS)
-        return "Adding a pattern after the * pattern (or the 'allkeys' flag) is not valid and does "
-               "not have any effect. Try 'resetkeys' to start with an empty list of patterns";
+    if (rights->flags & ACL_ALL_KEYS) return after_all_keys;
     if (has_space(pattern)) return syntax;
     acl_words_add(&rights->keys, pattern, allowed, true);
     return NULL;
@@ -174,6 +176,7 @@ static const char *apply_keys(struct acl_rights *rights, struct slice pattern, u
 static const char *apply_keys_for(struct acl_rights *rights, struct slice rule) {
     uint32_t allowed = 0;
     size_t at = 1;
+    if (rights->flags & ACL_ALL_KEYS) return after_all_keys;
     for (; at < rule.len && rule.data[at] != '~'; at++) {
         char letter = rule.data[at] & ~0x20;
         uint32_t one = letter == 'R' ? ALLOW_READ : letter == 'W' ? ALLOW_WRITE : 0;

@@ -93,7 +93,8 @@ uint32_t category_find(struct slice name) {
 uint32_t category_bits(const struct command *command, const struct command *parent) {
     uint32_t bits = BIT(command->flags & CMD_FAST ? FAST : SLOW);
     const char *name = parent ? parent->name : command->name;
-    bool is_mere_container = command->subcommands && !command->run;
+    bool is_mere_container =
+        command->subcommands && (!command->run || command->flags & CMD_REFUSED);
     for (size_t i = 0; i < sizeof of_flag / sizeof of_flag[0]; i++)
         if (command->flags & of_flag[i][0]) bits |= of_flag[i][1];
     if (!is_mere_container) bits |= of_group[command->group];

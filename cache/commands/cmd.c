@@ -1,5 +1,6 @@
 #include "cache/commands/cmd.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include "base/lsn.h"
 #include "cache/front/settings.h"
 #include "cache/front/worker.h"
+#include "cache/signals/notify.h"
 #include "cache/values/number.h"
 
 void cmd_answer_zero(struct reply *reply) { reply_integer(reply, 0); }
@@ -184,6 +186,22 @@ struct hash_limits cmd_hash_limits(const struct command_context *ctx) {
 
 void cmd_answer_arity(struct command_context *ctx) {
     reply_error(ctx->reply, "ERR wrong number of arguments for '%s' command", ctx->command->name);
+}
+
+void cmd_tell_miss(struct command_context *ctx, struct slice key) {
+    cmd_notify(ctx, NOTIFY_KEY_MISS, "keymiss", key);
+}
+
+void cmd_answer_sub_arity(struct command_context *ctx) {
+    enum { SHOWN_MAX = 128 };
+    struct buf container = {0};
+    for (size_t i = 0; i < ctx->argv[0].len; i++)
+        buf_append_char(&container, (char)toupper((unsigned char)ctx->argv[0].data[i]));
+    int shown = (int)(ctx->argv[1].len < SHOWN_MAX ? ctx->argv[1].len : SHOWN_MAX);
+    reply_error(ctx->reply,
+                "ERR unknown subcommand or wrong number of arguments for '%.*s'. Try %s HELP.",
+                shown, ctx->argv[1].data, buf_text(&container));
+    buf_deinit(&container);
 }
 
 void cmd_answer_expiry(struct command_context *ctx) {

@@ -87,6 +87,10 @@ bool cmd_integer_from(struct command_context *ctx, struct slice text, int64_t le
 bool cmd_lsn(struct command_context *ctx, struct slice text, uint64_t *lsn);
 bool cmd_float(struct command_context *ctx, struct slice text, long double *value);
 void cmd_answer_arity(struct command_context *ctx);
+/* A command that writes has read a key that is not there: keyspace notifications tell of it as of a reader's miss. */
+void cmd_tell_miss(struct command_context *ctx, struct slice key);
+/* The same of a subcommand that looks at the number itself. */
+void cmd_answer_sub_arity(struct command_context *ctx);
 /* An expiry that may not be in the past as Redis's SET and GETEX read it: `text` in `unit_ms`, counted from base_ms. */
 bool cmd_expiry(struct command_context *ctx, struct slice text, int64_t unit_ms, int64_t base_ms,
                 int64_t *at_ms);

@@ -11,6 +11,7 @@
 #include "cache/access/acl.h"
 #include "cache/access/categories.h"
 #include "cache/access/permit.h"
+#include "cache/commands/cmd.h"
 #include "cache/commands/cmd_server.h"
 #include "cache/front/client.h"
 #include "cache/front/reply.h"
@@ -189,9 +190,7 @@ static void answer_category(struct command_context *ctx, uint32_t category) {
 
 static void acl_cmd_cat(struct command_context *ctx) {
     if (ctx->argc > 3) {
-        reply_error(ctx->reply,
-                    "ERR unknown subcommand or wrong number of arguments for '%.*s'. Try ACL HELP.",
-                    shown_len(ctx->argv[1]), ctx->argv[1].data);
+        cmd_answer_sub_arity(ctx);
         return;
     }
     if (ctx->argc == 2) {
@@ -267,6 +266,10 @@ static void add_event(const struct acl_event *event, void *arg) {
 
 static void acl_cmd_log(struct command_context *ctx) {
     int64_t max = 10;
+    if (ctx->argc > 3) {
+        cmd_answer_sub_arity(ctx);
+        return;
+    }
     if (ctx->argc == 3 && slice_equal_nocase(ctx->argv[2], SLICE("reset"))) {
         acl_forget_events(acl_of(ctx));
         reply_ok(ctx->reply);

@@ -173,12 +173,12 @@ static bool parse_operation(struct command_context *ctx, enum bits_operation *op
     return false;
 }
 
-/* The string of a source key; an empty one where it is absent. False after WRONGTYPE. */
+/* The string of a source key; an empty one, without data, where it is absent. False after WRONGTYPE. */
 static bool source(struct command_context *ctx, uint32_t i, struct slice *string) {
     uint64_t hash;
     struct entry *entry;
     if (!cmd_find_kind(ctx, ctx->argv[i], ENTRY_STRING, &hash, &entry)) return false;
-    *string = entry ? entry_string(entry) : SLICE("");
+    *string = entry ? entry_string(entry) : (struct slice){0};
     return true;
 }
 
@@ -191,6 +191,7 @@ static void cmd_bitop(struct command_context *ctx) {
     if (!parse_operation(ctx, &operation)) return;
     for (uint32_t i = FIRST_SOURCE; i < ctx->argc; i++) {
         if (!source(ctx, i, &string)) return;
+        if (!string.data) cmd_tell_miss(ctx, ctx->argv[i]);
         if (string.len > len) len = string.len;
     }
     uint64_t hash = store_hash(ctx->store, key);

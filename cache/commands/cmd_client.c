@@ -114,7 +114,7 @@ static void client_cmd_pause(struct command_context *ctx) {
     bool all = true;
     int64_t timeout_ms;
     if (ctx->argc > 4) {
-        cmd_answer_arity(ctx);
+        cmd_answer_sub_arity(ctx);
         return;
     }
     if (ctx->argc == 4) {
@@ -146,7 +146,7 @@ static void client_cmd_unblock(struct command_context *ctx) {
     bool error = false;
     int64_t id;
     if (ctx->argc > 4) {
-        cmd_answer_arity(ctx);
+        cmd_answer_sub_arity(ctx);
         return;
     }
     if (ctx->argc == 4) {

@@ -5,7 +5,9 @@
 #include "cache/access/acl.h"
 #include "cache/access/categories.h"
 #include "cache/access/keyuse.h"
+#include "cache/commands/cmd.h"
 #include "cache/commands/cmd_server.h"
+#include "cache/commands/command_tips.h"
 #include "cache/commands/keyspecs.h"
 #include "cache/front/reply.h"
 #include "cache/front/worker.h"
@@ -88,7 +90,7 @@ static void answer_info(struct reply *reply, const struct command *command,
     reply_integer(reply, command->keys.last);
     reply_integer(reply, command->keys.step);
     answer_categories(reply, category_bits(command, parent));
-    reply_set(reply, 0); /* tips */
+    command_tips_answer(reply, command, parent);
     keyspecs_answer(reply, command, parent);
     reply_set(reply, count_subcommands(command));
     for (const struct command *sub = command->subcommands; sub && sub->name; sub++)
@@ -153,8 +155,9 @@ static void command_cmd_info(struct command_context *ctx) {
         cmd_command(ctx);
         return;
     }
+    size_t mark = ctx->reply->out->len;
     reply_array(ctx->reply, ctx->argc - 2);
-    for (uint32_t i = 2; i < ctx->argc; i++) {
+    for (uint32_t i = 2; i < ctx->argc && cmd_within_bounds(ctx->reply, mark); i++) {
         const struct command *parent;
         const struct command *command = find_named(ctx, ctx->argv[i], &parent);
         if (command)
@@ -175,8 +178,9 @@ static void command_cmd_docs(struct command_context *ctx) {
     size_t found = 0;
     for (uint32_t i = 2; i < ctx->argc; i++)
         found += find_named(ctx, ctx->argv[i], &parent) != NULL;
+    size_t mark = ctx->reply->out->len;
     reply_map(ctx->reply, found);
-    for (uint32_t i = 2; i < ctx->argc; i++)
+    for (uint32_t i = 2; i < ctx->argc && cmd_within_bounds(ctx->reply, mark); i++)
         if ((command = find_named(ctx, ctx->argv[i], &parent)))
             answer_docs(ctx->reply, command, parent);
 }

@@ -25,10 +25,12 @@ static void read_at(struct command_context *ctx, const struct consistency *asked
             cmd_fail(ctx, mark, &value);
             break;
         }
+        if (ctx->n_pending) continue; /* it is composed when all are there */
         if (outcome == READ_FOUND)
             reply_bulk(ctx->reply, value.string);
         else
             reply_null(ctx->reply);
+        if (!cmd_within_bounds(ctx->reply, mark)) break;
     }
     ctx->asked = NULL;
     if (ctx->n_pending) ctx->reply->out->len = mark;

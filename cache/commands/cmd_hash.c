@@ -50,8 +50,9 @@ static void cmd_hget(struct command_context *ctx) {
 }
 
 static void answer_values(struct command_context *ctx, const struct hash_view *view) {
+    size_t mark = ctx->reply->out->len;
     reply_array(ctx->reply, ctx->argc - 2);
-    for (uint32_t i = 2; i < ctx->argc; i++)
+    for (uint32_t i = 2; i < ctx->argc && cmd_within_bounds(ctx->reply, mark); i++)
         answer_value_of(ctx, view, ctx->argv[i]);
 }
 

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "cache/cache.h"
 #include "cache/commands/cmd_server.h"
+#include "cache/commands/memory_figures.h"
 #include "cache/front/command_stats.h"
 #include "cache/front/reply.h"
 #include "cache/front/roster.h"
@@ -24,6 +25,7 @@ struct source {
     const struct worker_deps *deps;
     struct store_stats store;
     int64_t now_us; /* wall clock */
+    struct memory_figures memory;
 };
 
 static int64_t sum(const struct source *source, const char *name) {
@@ -38,6 +40,8 @@ static int64_t read_counter(const struct source *source, enum info_counter count
         [COUNT_COMMANDS] = "freshet_cache_commands_total",
         [COUNT_BYTES_IN] = "freshet_cache_received_bytes_total",
         [COUNT_BYTES_OUT] = "freshet_cache_sent_bytes_total",
+        [COUNT_READS] = "freshet_cache_socket_reads_total",
+        [COUNT_SENDS] = "freshet_cache_socket_writes_total",
         [COUNT_REJECTED] = "freshet_cache_connections_rejected_total",
         [COUNT_ERRORS] = "freshet_cache_error_replies_total",
         [COUNT_MISSES] = "freshet_cache_misses_total",
@@ -61,6 +65,7 @@ static void add_counter(const struct source *source, struct buf *out, const char
 static void read_source(struct command_context *ctx, struct source *source) {
     *source = (struct source){.deps = worker_deps(ctx->worker), .now_us = clock_wall_us()};
     store_stats(ctx->store, &source->store);
+    memory_figures_read(&source->store, source->deps->roster, ctx->now_ms, &source->memory);
 }
 
 void info_reset(struct command_context *ctx) {
@@ -108,6 +113,7 @@ static void add_server(const struct source *source, struct buf *out) {
     buf_printf(out, "os:%s %s %s\r\n", host.sysname, host.release, host.machine);
     add_integer(out, "arch_bits", (int64_t)sizeof(void *) * 8);
     add_text(out, "multiplexing_api", "epoll");
+    buf_printf(out, "gcc_version:%d.%d.%d\r\n", __GNUC__, __GNUC_MINOR__, __GNUC_PATCHLEVEL__);
     add_integer(out, "process_id", getpid());
     add_text(out, "run_id", info->run_id);
     add_integer(out, "tcp_port", info->port);
@@ -116,6 +122,7 @@ static void add_server(const struct source *source, struct buf *out) {
     add_integer(out, "uptime_in_seconds", uptime);
     add_integer(out, "uptime_in_days", uptime / 86400);
     add_integer(out, "hz", 10);
+    add_integer(out, "lru_clock", source->now_us / 1000000 & 0xffffff);
     add_text(out, "executable", executable);
     add_text(out, "config_file", "");
     add_integer(out, "io_threads_active", source->deps->n_workers > 1);
@@ -126,45 +133,53 @@ static void add_clients(const struct source *source, struct buf *out) {
     add_integer(out, "connected_clients", roster_count(source->deps->roster));
     add_integer(out, "cluster_connections", 0);
     add_integer(out, "maxclients", roster_max(source->deps->roster));
+    add_integer(out, "client_recent_max_input_buffer", (int64_t)source->memory.clients_most_in);
+    add_integer(out, "client_recent_max_output_buffer", (int64_t)source->memory.clients_most_out);
     add_integer(out, "blocked_clients", sum(source, "freshet_cache_clients_blocked"));
     struct tracking_stats tracking;
     tracking_stats(source->deps->tracking, &tracking);
     add_integer(out, "tracking_clients", (int64_t)tracking.clients);
 }
 
-static uint64_t resident_bytes(void) {
-    uint64_t pages = 0;
-    FILE *file = fopen("/proc/self/statm", "re");
-    if (!file) return 0;
-    if (fscanf(file, "%*u %" SCNu64, &pages) != 1) pages = 0;
-    fclose(file);
-    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+static void add_percent(struct buf *out, const char *name, uint64_t part, uint64_t whole) {
+    buf_printf(out, "%s:%.2f%%\r\n", name, 100 * memory_ratio(part, whole));
+}
+
+/* How many times `below` it is, and by how many bytes more. */
+static void add_excess(struct buf *out, const char *name, uint64_t above, uint64_t below) {
+    buf_printf(out, "%s_ratio:%.2f\r\n", name, memory_ratio(above, below));
+    buf_printf(out, "%s_bytes:%" PRId64 "\r\n", name, (int64_t)(above - below));
+}
+
+static void add_bytes(struct buf *out, const char *name, const char *human, uint64_t bytes) {
+    add_integer(out, name, (int64_t)bytes);
+    add_human(out, human, bytes);
 }
 
 static void add_memory(const struct source *source, struct buf *out) {
-    struct rusage usage = {0};
-    getrusage(RUSAGE_SELF, &usage);
-    uint64_t used = source->store.bytes;
-    uint64_t resident = resident_bytes();
-    uint64_t peak = (uint64_t)usage.ru_maxrss * 1024;
+    const struct memory_figures *memory = &source->memory;
+    const struct mem_allocator *allocator = &memory->allocator;
     uint64_t total = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
-    add_integer(out, "used_memory", (int64_t)used);
-    add_human(out, "used_memory_human", used);
-    add_integer(out, "used_memory_rss", (int64_t)resident);
-    add_human(out, "used_memory_rss_human", resident);
-    add_integer(out, "used_memory_peak", (int64_t)peak);
-    add_human(out, "used_memory_peak_human", peak);
-    add_integer(out, "used_memory_dataset", (int64_t)used);
-    add_integer(out, "total_system_memory", (int64_t)total);
-    add_human(out, "total_system_memory_human", total);
-    add_integer(out, "maxmemory", setting(source->deps->settings, SETTING_MAX_MEMORY));
-    add_human(out, "maxmemory_human",
-              (uint64_t)setting(source->deps->settings, SETTING_MAX_MEMORY));
+    int64_t max = setting(source->deps->settings, SETTING_MAX_MEMORY);
+    add_bytes(out, "used_memory", "used_memory_human", memory->used);
+    add_bytes(out, "used_memory_rss", "used_memory_rss_human", memory->resident);
+    add_bytes(out, "used_memory_peak", "used_memory_peak_human", memory->peak);
+    add_percent(out, "used_memory_peak_perc", memory->used, memory->peak);
+    add_integer(out, "used_memory_dataset", (int64_t)memory->used);
+    add_percent(out, "used_memory_dataset_perc", memory->used, memory->used);
+    add_integer(out, "allocator_allocated", (int64_t)allocator->allocated);
+    add_integer(out, "allocator_active", (int64_t)allocator->active);
+    add_integer(out, "allocator_resident", (int64_t)allocator->resident);
+    add_bytes(out, "total_system_memory", "total_system_memory_human", total);
+    add_bytes(out, "maxmemory", "maxmemory_human", (uint64_t)max);
     buf_append_text(out, "maxmemory_policy:");
     settings_append_policy(source->deps->settings, out);
     buf_append_text(out, "\r\n");
-    buf_printf(out, "mem_fragmentation_ratio:%.2f\r\n",
-               used ? (double)resident / (double)used : 0.0);
+    add_excess(out, "allocator_frag", allocator->active, allocator->allocated);
+    add_excess(out, "allocator_rss", allocator->resident, allocator->active);
+    add_excess(out, "rss_overhead", memory->resident, allocator->resident);
+    add_excess(out, "mem_fragmentation", memory->resident, memory->used);
+    add_integer(out, "mem_clients_normal", (int64_t)memory->clients);
     add_text(out, "mem_allocator", "jemalloc");
 }
 
@@ -192,6 +207,8 @@ static void add_stats(const struct source *source, struct buf *out) {
     buf_printf(out, "instantaneous_input_kbps:%.2f\r\n", (double)info->bytes_in_per_second / 1024);
     buf_printf(out, "instantaneous_output_kbps:%.2f\r\n",
                (double)info->bytes_out_per_second / 1024);
+    add_counter(source, out, "total_reads_processed", COUNT_READS);
+    add_counter(source, out, "total_writes_processed", COUNT_SENDS);
     add_counter(source, out, "rejected_connections", COUNT_REJECTED);
     add_integer(out, "sync_full", 0);
     add_counter(source, out, "expired_keys", COUNT_EXPIRED);
@@ -221,16 +238,22 @@ static void add_replication(const struct source *source, struct buf *out) {
     add_integer(out, "repl_backlog_active", 0);
 }
 
+static void add_seconds(struct buf *out, const char *name, struct timeval spent) {
+    buf_printf(out, "%s:%ld.%06ld\r\n", name, (long)spent.tv_sec, (long)spent.tv_usec);
+}
+
+/* No thread is the main one: the worker's that answers stands for it. */
 static void add_cpu(const struct source *source, struct buf *out) {
     (void)source;
-    struct rusage usage = {0};
-    getrusage(RUSAGE_SELF, &usage);
-    buf_printf(out, "used_cpu_sys:%ld.%06ld\r\n", (long)usage.ru_stime.tv_sec,
-               (long)usage.ru_stime.tv_usec);
-    buf_printf(out, "used_cpu_user:%ld.%06ld\r\n", (long)usage.ru_utime.tv_sec,
-               (long)usage.ru_utime.tv_usec);
+    struct rusage process = {0}, thread = {0};
+    getrusage(RUSAGE_SELF, &process);
+    getrusage(RUSAGE_THREAD, &thread);
+    add_seconds(out, "used_cpu_sys", process.ru_stime);
+    add_seconds(out, "used_cpu_user", process.ru_utime);
     add_text(out, "used_cpu_sys_children", "0.000000");
     add_text(out, "used_cpu_user_children", "0.000000");
+    add_seconds(out, "used_cpu_sys_main_thread", thread.ru_stime);
+    add_seconds(out, "used_cpu_user_main_thread", thread.ru_utime);
 }
 
 static void add_nothing(const struct source *source, struct buf *out) {
@@ -280,19 +303,38 @@ static const struct {
                "monotonic_clock:POSIX clock_gettime\r\natomicvar_api:c11-builtin\r\n"
                "process_supervised:no\r\nconfigured_hz:10\r\n"},
     {"Clients", "clients_in_timeout_table:0\r\n"},
-    {"Memory", "mem_replication_backlog:0\r\nmem_clients_slaves:0\r\nmem_cluster_links:0\r\n"
-               "mem_aof_buffer:0\r\nused_memory_lua:0\r\nused_memory_scripts:0\r\n"
-               "number_of_cached_scripts:0\r\nactive_defrag_running:0\r\n"
+    {"Memory", "used_memory_overhead:0\r\nused_memory_startup:0\r\n"
+               "mem_not_counted_for_evict:0\r\nmem_replication_backlog:0\r\n"
+               "mem_total_replication_buffers:0\r\nmem_clients_slaves:0\r\n"
+               "mem_cluster_links:0\r\nmem_aof_buffer:0\r\nused_memory_lua:0\r\n"
+               "used_memory_lua_human:0B\r\nused_memory_vm_eval:0\r\n"
+               "used_memory_vm_functions:0\r\nused_memory_vm_total:0\r\n"
+               "used_memory_vm_total_human:0B\r\nused_memory_functions:0\r\n"
+               "used_memory_scripts:0\r\nused_memory_scripts_eval:0\r\n"
+               "used_memory_scripts_human:0B\r\nnumber_of_cached_scripts:0\r\n"
+               "number_of_functions:0\r\nnumber_of_libraries:0\r\nactive_defrag_running:0\r\n"
                "lazyfree_pending_objects:0\r\nlazyfreed_objects:0\r\n"},
     {"Persistence", "rdb_last_bgsave_time_sec:-1\r\nrdb_current_bgsave_time_sec:-1\r\n"
-                    "rdb_saves:0\r\naof_rewrite_scheduled:0\r\naof_last_rewrite_time_sec:-1\r\n"
-                    "aof_current_rewrite_time_sec:-1\r\n"},
+                    "rdb_saves:0\r\nrdb_last_cow_size:0\r\nrdb_last_load_keys_expired:0\r\n"
+                    "rdb_last_load_keys_loaded:0\r\ncurrent_cow_peak:0\r\ncurrent_cow_size:0\r\n"
+                    "current_cow_size_age:0\r\ncurrent_fork_perc:0.00\r\n"
+                    "current_save_keys_processed:0\r\ncurrent_save_keys_total:0\r\n"
+                    "aof_rewrite_scheduled:0\r\naof_last_rewrite_time_sec:-1\r\n"
+                    "aof_current_rewrite_time_sec:-1\r\naof_rewrites:0\r\n"
+                    "aof_rewrites_consecutive_failures:0\r\naof_last_cow_size:0\r\n"
+                    "module_fork_in_progress:0\r\nmodule_fork_last_cow_size:0\r\n"},
     {"Stats", "total_net_repl_input_bytes:0\r\ntotal_net_repl_output_bytes:0\r\n"
+              "instantaneous_input_repl_kbps:0.00\r\ninstantaneous_output_repl_kbps:0.00\r\n"
               "sync_partial_ok:0\r\nsync_partial_err:0\r\nexpired_stale_perc:0.00\r\n"
-              "expired_time_cap_reached_count:0\r\nlatest_fork_usec:0\r\ntotal_forks:0\r\n"
-              "migrate_cached_sockets:0\r\nslave_expires_tracked_keys:0\r\n"
-              "active_defrag_hits:0\r\nactive_defrag_misses:0\r\nactive_defrag_key_hits:0\r\n"
-              "active_defrag_key_misses:0\r\n"},
+              "expired_time_cap_reached_count:0\r\nexpire_cycle_cpu_milliseconds:0\r\n"
+              "total_eviction_exceeded_time:0\r\ncurrent_eviction_exceeded_time:0\r\n"
+              "latest_fork_usec:0\r\ntotal_forks:0\r\nmigrate_cached_sockets:0\r\n"
+              "slave_expires_tracked_keys:0\r\nactive_defrag_hits:0\r\nactive_defrag_misses:0\r\n"
+              "active_defrag_key_hits:0\r\nactive_defrag_key_misses:0\r\n"
+              "total_active_defrag_time:0\r\ncurrent_active_defrag_time:0\r\n"
+              "dump_payload_sanitizations:0\r\nio_threaded_reads_processed:0\r\n"
+              "io_threaded_writes_processed:0\r\nreply_buffer_shrinks:0\r\n"
+              "reply_buffer_expands:0\r\n"},
     {"Replication", "master_replid2:0000000000000000000000000000000000000000\r\n"
                     "second_repl_offset:-1\r\nrepl_backlog_size:0\r\n"
                     "repl_backlog_first_byte_offset:0\r\nrepl_backlog_histlen:0\r\n"},

@@ -68,6 +68,7 @@ static void cmd_copy(struct command_context *ctx) {
         return;
     }
     struct entry *entry = cmd_find(ctx, from, &hash);
+    if (!entry) cmd_tell_miss(ctx, from);
     if (!entry || (is_there(ctx, to, &to_hash) && !replace)) {
         reply_integer(ctx->reply, 0);
         return;

@@ -3,7 +3,7 @@
  * EXEC is atomic across workers: it locks the shards of all keys of all its commands, and of the watched keys, looks whether a
  * watched key was touched, and runs the commands under that one guard; commands that walk the whole store have it
  * all locked. Rows that its reads need are fetched before, in one snapshot, and laid over the store; so nothing waits under the
- * guard. Commands that may lock shards by themselves (CONFIG SET, DEBUG) are run between two guards: they touch no keys. */
+ * guard. No command but those with keys locks shards by itself, so that all of them run under the one guard. */
 #include "base/assert.h"
 #include "base/mem.h"
 #include "cache/commands/cmd.h"
@@ -103,16 +103,10 @@ static void cmd_unwatch(struct command_context *ctx) {
 
 /* --- EXEC: before --- */
 
-static bool takes_own_locks(const struct queued *queued) {
-    uint32_t flags = queued->named->flags | queued->command->flags;
-    return flags & (CMD_ADMIN | CMD_OWN_LOCKS) && !command_has_keys(queued->command);
-}
-
 static bool walks_store(const struct queued *queued) {
     uint32_t flags = queued->command->flags;
     if (flags & CMD_LOCKS_ALL) return true;
-    return flags & (CMD_READONLY | CMD_WRITE) && !command_has_keys(queued->command) &&
-           !takes_own_locks(queued);
+    return flags & (CMD_READONLY | CMD_WRITE) && !command_has_keys(queued->command);
 }
 
 /* The bound of memory may have been set lower since they were queued. */
@@ -156,7 +150,7 @@ static bool waits_for_rows(struct command_context *ctx, struct transaction *tx) 
     return n > 0;
 }
 
-/* What an EXEC has locked, to be locked once more behind a command that locks by itself. */
+/* What an EXEC has locked. */
 struct exec {
     struct transaction *tx;
     struct store_guard guard;
@@ -188,6 +182,7 @@ static void lock(struct command_context *ctx, struct exec *exec) {
     else
         keywaits_lock(ctx->keywaits, ctx->store, &exec->hashes, &exec->guard);
     exec->guard.client_id = client_id(ctx->client);
+    exec->guard.now_ms = ctx->now_ms;
     ctx->guard = &exec->guard;
 }
 
@@ -251,15 +246,27 @@ static void run_one(struct command_context *ctx, struct queued *queued, uint32_t
     if (row_write_of(ctx)) row_write_unshare(&own);
 }
 
+static void answer_too_long(struct command_context *ctx, size_t mark) {
+    ctx->reply->out->len = mark;
+    reply_error(ctx->reply, "ERR the replies of this EXEC would be longer than %d bytes",
+                STRING_MAX_BYTES);
+}
+
+/* A few words may ask for any length of answers: the one that makes the reply longer than one may be is taken back. Behind it all
+ * that writes runs still, and what only reads is not even begun. */
 static void run_all(struct command_context *ctx, struct exec *exec) {
     uint32_t n = transaction_length(exec->tx);
+    size_t begin = ctx->reply->out->len;
+    bool too_long = false;
     reply_array(ctx->reply, n);
     for (uint32_t i = 0; i < n; i++) {
         struct queued *queued = transaction_at(exec->tx, i);
-        bool aside = takes_own_locks(queued);
-        if (aside) unlock(ctx, exec);
-        run_one(ctx, queued, i);
-        if (aside) lock(ctx, exec);
+        size_t mark = ctx->reply->out->len;
+        bool skips = too_long && queued->command->flags & CMD_READONLY;
+        if (!skips) run_one(ctx, queued, i);
+        bool is_over = ctx->reply->out->len - begin > STRING_MAX_BYTES;
+        if (skips || is_over) answer_too_long(ctx, mark);
+        too_long |= is_over;
     }
 }
 

@@ -1,4 +1,4 @@
-/* What keys are made of, and what they take: OBJECT and MEMORY. Only what is in memory is looked at. */
+/* cmd_object.c: OBJECT: what keys are made of. Only what is in memory is looked at. */
 #include "cache/commands/cmd.h"
 #include "cache/store/evict.h"
 #include "cache/values/number.h"
@@ -109,64 +109,6 @@ static void cmd_object_help(struct command_context *ctx) {
     answer_lines(ctx, lines, sizeof lines / sizeof lines[0]);
 }
 
-/* --- MEMORY --- */
-
-enum { INDEX_BYTES_A_KEY = 13 /* index.h */ };
-
-/* SAMPLES is read and not needed: what a container takes is known. */
-static bool parse_samples(struct command_context *ctx) {
-    for (uint32_t i = 3; i < ctx->argc; i += 2) {
-        int64_t samples;
-        if (!slice_equal_nocase(ctx->argv[i], SLICE("samples")) || i + 1 >= ctx->argc) {
-            reply_syntax_error(ctx->reply);
-            return false;
-        }
-        if (!cmd_integer(ctx, ctx->argv[i + 1], &samples)) return false;
-        if (samples >= 0) continue;
-        reply_syntax_error(ctx->reply);
-        return false;
-    }
-    return true;
-}
-
-static void cmd_memory_usage(struct command_context *ctx) {
-    if (!parse_samples(ctx)) return;
-    const struct entry *entry = find(ctx);
-    if (entry) reply_integer(ctx->reply, (int64_t)entry_size(entry) + INDEX_BYTES_A_KEY);
-}
-
-static void cmd_memory_doctor(struct command_context *ctx) {
-    struct store_stats stats;
-    store_stats(ctx->store, &stats);
-    bool full = stats.bytes >= stats.max_bytes - stats.max_bytes / 20;
-    const char *advice =
-        full ? "Memory is full: keys are evicted to make room for new ones. That is what a cache "
-               "does; where too many reads miss, give it more (max_memory).\n"
-             : "No memory problem: entries and index are below max_memory.\n";
-    reply_verbatim(ctx->reply, slice_from(advice));
-}
-
-static void answer_stat(struct command_context *ctx, const char *name, uint64_t value) {
-    reply_text(ctx->reply, name);
-    reply_integer(ctx->reply, (int64_t)value);
-}
-
-static void cmd_memory_stats(struct command_context *ctx) {
-    struct store_stats stats;
-    store_stats(ctx->store, &stats);
-    uint64_t keys = stats.entries - stats.absent;
-    reply_map(ctx->reply, 6);
-    answer_stat(ctx, "total.allocated", stats.bytes + stats.retired_bytes);
-    answer_stat(ctx, "keys.count", keys);
-    answer_stat(ctx, "keys.bytes-per-key", keys ? stats.bytes / keys : 0);
-    answer_stat(ctx, "dataset.bytes", stats.bytes);
-    answer_stat(ctx, "maxmemory", stats.max_bytes);
-    answer_stat(ctx, "retired.bytes", stats.retired_bytes);
-}
-
-/* What goes is given back as its readers leave (reclaim.h): there is nothing left to do. */
-static void cmd_memory_purge(struct command_context *ctx) { reply_ok(ctx->reply); }
-
 /* clang-format off */
 static const struct command object_subcommands[] = {
     {"encoding", cmd_object_encoding, 3, CMD_READONLY, KEYS(2, 2, 1), "2.2.3", GROUP_GENERIC,
@@ -182,23 +124,7 @@ static const struct command object_subcommands[] = {
     {0},
 };
 
-static const struct command memory_subcommands[] = {
-    {"doctor", cmd_memory_doctor, 2, 0, NO_KEYS, "4.0.0", GROUP_SERVER,
-     "Tells whether memory suffices.", "O(1)", NULL},
-    {"help", command_help, 2, CMD_LOADING | CMD_STALE, NO_KEYS, "4.0.0", GROUP_SERVER,
-     "Returns helpful text about the different subcommands.", "O(1)", NULL},
-    {"purge", cmd_memory_purge, 2, 0, NO_KEYS, "4.0.0", GROUP_SERVER,
-     "Nothing to do: memory is given back as it becomes free.", "O(1)", NULL},
-    {"stats", cmd_memory_stats, 2, 0, NO_KEYS, "4.0.0", GROUP_SERVER,
-     "Returns what entries and index take.", "O(1)", NULL},
-    {"usage", cmd_memory_usage, -3, CMD_READONLY | CMD_LOCKS_KEYS, KEYS(2, 2, 1), "4.0.0", GROUP_SERVER,
-     "Estimates the memory usage of a key.", "O(1)", NULL},
-    {0},
-};
-
 const struct command commands_object[] = {
-    {"memory", NULL, -2, 0, NO_KEYS, "4.0.0", GROUP_SERVER,
-     "A container for memory diagnostics commands.", "Depends on subcommand.", memory_subcommands},
     {"object", NULL, -2, 0, NO_KEYS, "2.2.3", GROUP_GENERIC,
      "A container for object introspection commands.", "Depends on subcommand.", object_subcommands},
     {0},

@@ -109,7 +109,7 @@ static void list_topic(struct slice name, uint32_t subscribers, void *arg) {
 
 static void list_topics(struct command_context *ctx, enum pubsub_kind kind) {
     if (ctx->argc > 3) {
-        cmd_answer_arity(ctx);
+        cmd_answer_sub_arity(ctx);
         return;
     }
     struct buf names = {0};

@@ -7,13 +7,17 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "cache/access/acl.h"
+#include "cache/commands/cmd.h"
 #include "cache/commands/cmd_server.h"
 #include "cache/front/command_stats.h"
 #include "cache/front/latency.h"
+#include "cache/front/latency_graph.h"
 #include "cache/front/reply.h"
 #include "cache/front/slowlog.h"
 #include "cache/front/worker.h"
 #include "cache/values/number.h"
+
+enum { SHOWN_MAX = 128 };
 
 /* --- SLOWLOG ------------------------------------------------------------------------------------------------ */
 
@@ -140,7 +144,20 @@ static void latency_cmd_doctor(struct command_context *ctx) {
 }
 
 static void latency_cmd_graph(struct command_context *ctx) {
-    reply_error(ctx->reply, "ERR LATENCY GRAPH is not supported: LATENCY HISTORY has its figures");
+    struct latency_event event;
+    uint32_t i = 0;
+    while (read_event(ctx, i, &event) && !slice_equal(ctx->argv[2], slice_from(event.name)))
+        i++;
+    if (!read_event(ctx, i, &event)) {
+        reply_error(ctx->reply, "ERR No samples available for event '%.*s'",
+                    (int)(ctx->argv[2].len < SHOWN_MAX ? ctx->argv[2].len : SHOWN_MAX),
+                    ctx->argv[2].data);
+        return;
+    }
+    struct buf text = {0};
+    latency_graph(&event, ctx->now_ms / 1000, &text);
+    reply_verbatim(ctx->reply, buf_slice(&text));
+    buf_deinit(&text);
 }
 
 /* --- LATENCY HISTOGRAM: for each command how many runs took up to 1, 2, 4, ... microseconds ------------------- */
@@ -213,7 +230,7 @@ static void latency_cmd_histogram(struct command_context *ctx) {
                                     .reply = {.out = &elements, .protocol = ctx->reply->protocol}};
     for (uint32_t id = 0; ctx->argc == 2 && id < command_ids_count(histograms.ids); id++)
         add_command(&histograms, id);
-    for (uint32_t i = 2; i < ctx->argc; i++)
+    for (uint32_t i = 2; i < ctx->argc && elements.len <= STRING_MAX_BYTES; i++)
         add_named(&histograms, ctx->argv[i]);
     reply_map(ctx->reply, histograms.n);
     buf_append_slice(ctx->reply->out, buf_slice(&elements));
@@ -241,7 +258,7 @@ static const struct command latency_subcommands[] = {
     {"doctor", latency_cmd_doctor, 2, MONITORS, NO_KEYS, "2.8.13", GROUP_SERVER,
      "Returns a human-readable latency analysis report.", "O(1)", NULL},
     {"graph", latency_cmd_graph, 3, MONITORS, NO_KEYS, "2.8.13", GROUP_SERVER,
-     "Refused: LATENCY HISTORY has the figures.", "O(1)", NULL},
+     "Returns a latency graph for an event.", "O(1)", NULL},
     {"help", command_help, 2, CMD_LOADING | CMD_STALE, NO_KEYS, "2.8.13", GROUP_SERVER,
      "Returns helpful text about the different subcommands.", "O(1)", NULL},
     {"histogram", latency_cmd_histogram, -2, MONITORS, NO_KEYS, "7.0.0", GROUP_SERVER,

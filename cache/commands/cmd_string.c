@@ -20,7 +20,11 @@ static void cmd_mget(struct command_context *ctx) {
     reply_array(ctx->reply, ctx->argc - 1);
     for (uint32_t i = 1; i < ctx->argc; i++) {
         switch (keyspace_read(ctx, ctx->argv[i], FORM_STRING, &value)) {
-        case READ_FOUND: reply_bulk(ctx->reply, value.string); break;
+        case READ_FOUND:
+            if (ctx->n_pending) break; /* it is composed when all are there */
+            reply_bulk(ctx->reply, value.string);
+            if (!cmd_within_bounds(ctx->reply, mark)) return;
+            break;
         case READ_ABSENT:
         case READ_WRONG_TYPE: reply_null(ctx->reply); break;
         case READ_PENDING: break;
@@ -155,6 +159,7 @@ static void cmd_set(struct command_context *ctx) {
     uint64_t hash;
     struct entry *old = cmd_find(ctx, key, &hash);
     bool get = options.given & SET_GET;
+    if (get && !old) cmd_tell_miss(ctx, key);
     if (get && old && old->kind != ENTRY_STRING) {
         reply_wrong_type(ctx->reply);
         return;
@@ -203,6 +208,7 @@ static void cmd_getset(struct command_context *ctx) {
     struct entry *old;
     if (!cmd_find_kind(ctx, ctx->argv[1], ENTRY_STRING, &hash, &old)) return;
     size_t mark = ctx->reply->out->len;
+    if (!old) cmd_tell_miss(ctx, ctx->argv[1]);
     if (old)
         reply_bulk(ctx->reply, entry_string(old));
     else
@@ -221,6 +227,7 @@ static void cmd_getdel(struct command_context *ctx) {
     struct entry *old;
     if (!cmd_find_kind(ctx, ctx->argv[1], ENTRY_STRING, &hash, &old)) return;
     if (!old) {
+        cmd_tell_miss(ctx, ctx->argv[1]);
         reply_null(ctx->reply);
         return;
     }
@@ -236,6 +243,7 @@ static void cmd_getex(struct command_context *ctx) {
     struct entry *entry;
     if (!cmd_find_kind(ctx, ctx->argv[1], ENTRY_STRING, &hash, &entry)) return;
     if (!entry) {
+        cmd_tell_miss(ctx, ctx->argv[1]);
         reply_null(ctx->reply);
         return;
     }

@@ -54,7 +54,10 @@ static bool open_source(struct command_context *ctx, struct slice key, struct so
     uint64_t hash;
     const struct entry *entry = cmd_find(ctx, key, &hash);
     if (!entry && ctx->keyspace && keyspace_is_row_key(ctx, key)) return false;
-    if (!entry) return true;
+    if (!entry) {
+        cmd_tell_miss(ctx, key);
+        return true;
+    }
     source->is_zset = entry->kind == ENTRY_ZSET;
     source->is_set = entry->kind == ENTRY_SET;
     if (source->is_zset) {

@@ -146,6 +146,7 @@ static void cmd_zrangestore(struct command_context *ctx) {
     if (!read_request(ctx, &(struct range_form){.by_words = true, .stores = true}, 2, &request))
         return;
     if (!cmd_find_kind(ctx, ctx->argv[2], ENTRY_ZSET, &hash, &source)) return;
+    if (!source) cmd_tell_miss(ctx, ctx->argv[2]);
     struct zset_limits limits = cmd_zset_limits(ctx);
     struct zset_view view = {0};
     if (source) view = zset_view_entry(source);

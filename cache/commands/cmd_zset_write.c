@@ -58,9 +58,9 @@ static const char *refuse_flags(const struct zadd *add) {
 static bool read_zadd(struct command_context *ctx, struct zadd *add) {
     uint32_t flag;
     add->first = 2;
-    if (!(add->flags & ZADD_INCR)) /* ZINCRBY has no words */
-        for (; add->first < ctx->argc && (flag = zadd_flag_of(ctx->argv[add->first])); add->first++)
-            add->flags |= flag;
+    /* A word where ZINCRBY has its increment leaves it without one, as in Redis. */
+    for (; add->first < ctx->argc && (flag = zadd_flag_of(ctx->argv[add->first])); add->first++)
+        add->flags |= flag;
     uint32_t left = ctx->argc - add->first;
     if (left % 2 != 0 || left == 0) {
         reply_syntax_error(ctx->reply);

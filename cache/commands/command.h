@@ -54,9 +54,6 @@ enum command_flag {
     CMD_RUNS_QUEUE = 1 << 16, /* EXEC */
     CMD_NO_MULTI = 1 << 18,   /* refused between MULTI and EXEC */
     CMD_UNQUEUED = 1 << 19,   /* runs at once there, instead of being queued */
-    CMD_OWN_LOCKS =
-        1
-        << 20, /* may lock shards by itself, as CMD_ADMIN may: an EXEC lets go of its own around it */
     CMD_LOCKS_ALL =
         1 << 21, /* its arguments only describe keys that it reads (SORT BY): all shards locked */
     CMD_DANGEROUS = 1 << 13, /* in the ACL category of that name without being CMD_ADMIN */
@@ -181,7 +178,8 @@ extern const struct command commands_zset_pop[];     /* cmd_zset_pop.c: blocking
 extern const struct command commands_zset_combine[]; /* cmd_zset_combine.c: ZUNION, ... */
 extern const struct command commands_generic[];      /* cmd_generic.c: DEL, EXISTS, TYPE */
 extern const struct command commands_keyspace[];     /* cmd_keyspace.c: RENAME, COPY, ... */
-extern const struct command commands_object[];       /* cmd_object.c: OBJECT, MEMORY */
+extern const struct command commands_object[];       /* cmd_object.c */
+extern const struct command commands_memory[];       /* cmd_memory.c */
 extern const struct command commands_dump[];         /* cmd_dump.c: DUMP, RESTORE */
 extern const struct command commands_sort[];         /* cmd_sort.c */
 extern const struct command commands_expire[];       /* cmd_expire.c: EXPIRE, TTL, ... */

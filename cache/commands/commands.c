@@ -27,10 +27,11 @@ static const struct command *const groups[] = {
     commands_list_write,  commands_list_block,   commands_set,        commands_set_write,
     commands_set_algebra, commands_zset,         commands_zset_range, commands_zset_write,
     commands_zset_pop,    commands_zset_combine, commands_generic,    commands_keyspace,
-    commands_object,      commands_dump,         commands_sort,       commands_expire,
-    commands_scan,        commands_connection,   commands_pubsub,     commands_server,
-    commands_acl,         commands_slowlog,      commands_debug,      commands_multi,
-    commands_consistency, commands_explain,      commands_verify,     commands_freshet};
+    commands_object,      commands_memory,       commands_dump,       commands_sort,
+    commands_expire,      commands_scan,         commands_connection, commands_pubsub,
+    commands_server,      commands_acl,          commands_slowlog,    commands_debug,
+    commands_multi,       commands_consistency,  commands_explain,    commands_verify,
+    commands_freshet};
 
 enum {
     SLOTS =
@@ -261,6 +262,7 @@ static void run_locked(struct command_context *ctx, struct command_key_iter keys
     else
         keywaits_lock(ctx->keywaits, ctx->store, hashes, &guard);
     guard.client_id = ctx->client ? client_id(ctx->client) : 0;
+    guard.now_ms = ctx->now_ms;
     ctx->guard = &guard;
     ctx->ran = true;
     ctx->command->run(ctx);
@@ -291,11 +293,12 @@ static bool is_acceptable(struct command_context *ctx, const struct command *nam
     }
     ctx->command = named;
     if (named->subcommands && ctx->argc >= 2) {
-        ctx->command = command_find_sub(named, ctx->argv[1]);
-        if (!ctx->command) {
+        const struct command *sub = command_find_sub(named, ctx->argv[1]);
+        if (!sub && !(named->flags & CMD_REFUSED)) {
             refuse_unknown_sub(ctx, named);
             return false;
         }
+        if (sub) ctx->command = sub;
     }
     if (!command_arity_fits(ctx->command, ctx->argc)) {
         refuse_arity(ctx, named);
@@ -345,7 +348,9 @@ static void abort_transaction(struct command_context *ctx, size_t mark) {
 
 static void run_unusual(struct command_context *ctx, const struct command *named,
                         struct buf *hashes) {
+    size_t mark = ctx->reply->out->len;
     if (!gate_admits(ctx)) {
+        if (ctx->command->flags & CMD_RUNS_QUEUE && !ctx->blocked) abort_transaction(ctx, mark);
         if (ctx->unusual & CLIENT_IN_MULTI && !ctx->blocked)
             transaction_spoil(client_transaction(ctx->client));
         return;

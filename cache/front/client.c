@@ -73,6 +73,7 @@ void client_read(struct client *client) {
     }
     client->received += (uint64_t)n;
     metric_bump(client->worker->metrics.bytes_in, n);
+    metric_bump(client->worker->metrics.reads, 1);
     if (span.len > (size_t)setting(client->worker->deps.settings, SETTING_QUERY_LIMIT)) {
         client_abandon(client, "query_limit");
         client_close(client);

@@ -26,6 +26,7 @@ static size_t taken(struct client *client, ssize_t n, size_t want) {
     }
     client->full = (size_t)n < want;
     metric_bump(client->worker->metrics.bytes_out, n);
+    metric_bump(client->worker->metrics.sends, 1);
     client->progress_us = loop_now_us(client->worker->loop);
     return (size_t)n;
 }

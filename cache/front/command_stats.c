@@ -314,7 +314,8 @@ void command_stats_latencies(struct command_stats *stats, struct buf *out) {
     }
 }
 
-bool command_stats_set_percentiles(struct command_stats *stats, struct slice text, bool apply) {
+const char *command_stats_set_percentiles(struct command_stats *stats, struct slice text,
+                                          bool apply) {
     double values[PERCENTILES_MAX];
     uint32_t n = 0;
     while (text.len) {
@@ -323,20 +324,22 @@ bool command_stats_set_percentiles(struct command_stats *stats, struct slice tex
         long double value;
         if (len) {
             if (n == PERCENTILES_MAX ||
-                !number_parse_long_double(slice_make(text.data, len), &value) || value < 0 ||
-                value > 100)
-                return false;
+                !number_parse_long_double(slice_make(text.data, len), &value))
+                return "Invalid latency-tracking-info-percentiles parameters";
+            if (value < 0 || value > 100)
+                return "latency-tracking-info-percentiles parameters should sit between "
+                       "[0.0,100.0]";
             values[n++] = (double)value;
         }
         len += space != NULL;
         text = slice_make(text.data + len, text.len - len);
     }
-    if (!apply) return true;
+    if (!apply) return NULL;
     pthread_mutex_lock(&stats->lock);
     memcpy(stats->percentiles, values, n * sizeof values[0]);
     stats->n_percentiles = n;
     pthread_mutex_unlock(&stats->lock);
-    return true;
+    return NULL;
 }
 
 void command_stats_percentiles(struct command_stats *stats, struct buf *out) {

@@ -60,7 +60,8 @@ void command_stats_latencies(struct command_stats *stats, struct buf *out);
 void command_stats_reset(struct command_stats *stats);
 
 /* latency-tracking-info-percentiles: "50 99 99.9". */
-bool command_stats_set_percentiles(struct command_stats *stats, struct slice text, bool apply);
+const char *command_stats_set_percentiles(struct command_stats *stats, struct slice text,
+                                          bool apply);
 void command_stats_percentiles(struct command_stats *stats, struct buf *out);
 
 #endif

@@ -136,7 +136,7 @@ static enum resp_status read_bulk_length(struct resp_parser *parser, const char 
     char type = bytes[parser->at];
     if (type != '$') {
         /* As Redis, the line has to be there before it is judged. */
-        if (!memchr(bytes + parser->at, '\r', n_bytes - parser->at)) {
+        if (!memchr(bytes + parser->at, '\r', n_bytes - parser->at - 1)) {
             if (n_bytes - parser->at <= RESP_MAX_INLINE) return RESP_MORE;
             return invalid(parser, "Protocol error: too big bulk count string");
         }

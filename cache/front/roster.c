@@ -145,7 +145,7 @@ static bool matches(const struct card *card, const struct roster_filter *filter,
         !slice_equal(filter->local_address, slice_from(card->local_address)))
         return false;
     if (filter->named_user && !card->words[CARD_USER]) return false;
-    if (filter->user.len && !slice_equal(filter->user, slice_from(user_of(card)))) return false;
+    if (filter->user.data && !slice_equal(filter->user, slice_from(user_of(card)))) return false;
     return !filter->older_than_ms || now_ms - card->since_ms >= filter->older_than_ms;
 }
 

@@ -112,15 +112,15 @@ struct mailbox *roster_mailbox(struct roster *roster, uint64_t client_id);
 /* ROSTER_NOBODY: filters that no client of ours can match (TYPE master). */
 enum roster_type { ROSTER_ANY, ROSTER_NORMAL, ROSTER_PUBSUB, ROSTER_NOBODY };
 
-/* CLIENT LIST's and CLIENT KILL's filters; what is 0, NULL or empty does not filter. */
+/* CLIENT LIST's and CLIENT KILL's filters; what is 0, NULL or empty does not filter, but for the user, whose name may be empty. */
 struct roster_filter {
     const uint64_t *ids;
     uint32_t n_ids;
     uint64_t skip_id; /* this one never */
     struct slice address;
     struct slice local_address;
-    struct slice user;
-    bool named_user; /* any but the default one */
+    struct slice user; /* data NULL: any */
+    bool named_user;   /* any but the default one */
     enum roster_type type;
     int64_t older_than_ms; /* 0: any; else connected for at least so long */
 };

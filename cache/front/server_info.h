@@ -14,6 +14,8 @@ enum info_counter {
     COUNT_COMMANDS,
     COUNT_BYTES_IN,
     COUNT_BYTES_OUT,
+    COUNT_READS,
+    COUNT_SENDS,
     COUNT_REJECTED,
     COUNT_ERRORS,
     COUNT_HITS,

@@ -85,6 +85,49 @@ static void choose_policy(const struct worker_deps *deps, int64_t value) {
     store_set_scope(deps->store, policy_scopes[value]);
 }
 
+static void get_tls_port(const struct worker_deps *deps, struct buf *out) {
+    buf_append_u64(out, deps->info->tls_port);
+}
+
+static void append_text(struct buf *out, const char *text) {
+    if (text) buf_append_text(out, text);
+}
+
+static void get_acl_file(const struct worker_deps *deps, struct buf *out) {
+    append_text(out, deps->config->acl_file);
+}
+
+static void get_debug(const struct worker_deps *deps, struct buf *out) {
+    append_text(out, deps->config->debug_commands ? "yes" : "no");
+}
+
+static void get_certificate(const struct worker_deps *deps, struct buf *out) {
+    append_text(out, deps->config->tls.certificate);
+}
+
+static void get_key(const struct worker_deps *deps, struct buf *out) {
+    append_text(out, deps->config->tls.key);
+}
+
+static void get_authority(const struct worker_deps *deps, struct buf *out) {
+    append_text(out, deps->config->tls.ca);
+}
+
+static void get_tls_clients(const struct worker_deps *deps, struct buf *out) {
+    static const char *const words[] = {[TLS_CLIENTS_OFF] = "no",
+                                        [TLS_CLIENTS_OPTIONAL] = "optional",
+                                        [TLS_CLIENTS_REQUIRED] = "yes"};
+    append_text(out, words[deps->config->tls.clients]);
+}
+
+static void get_unix_socket(const struct worker_deps *deps, struct buf *out) {
+    append_text(out, deps->config->unix_socket);
+}
+
+static void get_unix_mode(const struct worker_deps *deps, struct buf *out) {
+    buf_printf(out, "%" PRIo32, deps->config->unix_mode);
+}
+
 /* A bound for all clients together is none of ours: each has its own (client-output-buffer-limit). */
 static void get_client_memory(const struct worker_deps *deps, struct buf *out) {
     (void)deps;
@@ -115,8 +158,8 @@ static void get_percentiles(const struct worker_deps *deps, struct buf *out) {
 
 static bool set_percentiles(const struct worker_deps *deps, struct slice text, bool apply,
                             char why[PARAMETER_WHY_MAX]) {
-    if (command_stats_set_percentiles(deps->stats, text, apply)) return true;
-    return refuse(why, "the percentiles must be numbers between 0 and 100, parted by spaces");
+    const char *wrong = command_stats_set_percentiles(deps->stats, text, apply);
+    return !wrong || refuse(why, wrong);
 }
 
 /* As Redis has it, the password of the default user, who needs none where it is empty. */
@@ -147,6 +190,7 @@ const struct parameter parameters[] = {
     {"acl-pubsub-default", .kind = PARAMETER_CHOICE, .setting = SETTING_ACL_PUBSUB_DEFAULT,
      .choices = "resetchannels|allchannels"},
     {"acllog-max-len", NUMBER(ACL_LOG_MAX_LEN, 128, 0, INT64_MAX)},
+    {"aclfile", OWN(get_acl_file, NULL)},
     {"activedefrag", FIXED("no")},
     {"appendonly", FIXED("no")},
     {"bind", OWN(get_bind, NULL)},
@@ -156,11 +200,16 @@ const struct parameter parameters[] = {
     {"daemonize", FIXED("no")},
     {"databases", FIXED("1")},
     {"dir", FIXED("/")},
+    {"enable-debug-command", OWN(get_debug, NULL)},
+    {"enable-module-command", FIXED("no")},
+    {"enable-protected-configs", FIXED("no")},
     {"hash-max-listpack-entries", NUMBER(HASH_MAX_ENTRIES, 512, 0, INT64_MAX)},
     {"hash-max-listpack-value", BYTES(HASH_MAX_VALUE, 64, 0, INT64_MAX)},
     {"hash-max-ziplist-entries", NUMBER(HASH_MAX_ENTRIES, 512, 0, INT64_MAX)},
     {"hash-max-ziplist-value", BYTES(HASH_MAX_VALUE, 64, 0, INT64_MAX)},
+    {"hz", FIXED("10")},
     {"io-threads", OWN(get_io_threads, NULL)},
+    {"io-threads-do-reads", FIXED("yes")},
     {"latency-monitor-threshold", NUMBER(LATENCY_THRESHOLD, 0, 0, INT64_MAX), .changed = calibrate},
     {"latency-tracking", .kind = PARAMETER_BOOL, .setting = SETTING_LATENCY_TRACKING, .initial = 1},
     {"latency-tracking-info-percentiles", OWN(get_percentiles, set_percentiles)},
@@ -183,16 +232,26 @@ const struct parameter parameters[] = {
     {"proto-max-bulk-len", BYTES(MAX_BULK, RESP_MAX_BULK_DEFAULT, 1 << 20, INT64_MAX)},
     {"replicaof", FIXED("")},
     {"requirepass", OWN(get_password, set_password)},
+    {"sanitize-dump-payload", FIXED("yes")},
     {"save", FIXED("")},
     {"set-max-intset-entries", NUMBER(SET_MAX_INTSET, 512, 0, INT64_MAX)},
     {"slaveof", FIXED("")},
     {"slowlog-log-slower-than", NUMBER(SLOWLOG_SLOWER_THAN, 10000, -1, INT64_MAX),
      .changed = calibrate},
     {"slowlog-max-len", NUMBER(SLOWLOG_MAX_LEN, 128, 0, INT64_MAX)},
+    {"supervised", FIXED("no")},
+    {"tcp-backlog", FIXED("511")},
     {"tcp-keepalive", NUMBER(KEEPALIVE, 300, 0, INT32_MAX)},
     {"timeout", NUMBER(TIMEOUT, 0, 0, INT32_MAX)},
+    {"tls-auth-clients", OWN(get_tls_clients, NULL)},
+    {"tls-ca-cert-file", OWN(get_authority, NULL)},
+    {"tls-cert-file", OWN(get_certificate, NULL)},
+    {"tls-key-file", OWN(get_key, NULL)},
+    {"tls-port", OWN(get_tls_port, NULL)},
     {"tracking-table-max-keys", NUMBER(TRACKING_MAX_KEYS, 1000000, 0, INT64_MAX),
      .changed = trim_tracking},
+    {"unixsocket", OWN(get_unix_socket, NULL)},
+    {"unixsocketperm", OWN(get_unix_mode, NULL)},
     {"zset-max-listpack-entries", NUMBER(ZSET_MAX_ENTRIES, 128, 0, INT64_MAX)},
     {"zset-max-listpack-value", BYTES(ZSET_MAX_VALUE, 64, 0, INT64_MAX)},
     {"zset-max-ziplist-entries", NUMBER(ZSET_MAX_ENTRIES, 128, 0, INT64_MAX)},
@@ -272,6 +331,20 @@ static bool check_bounds(const struct parameter *parameter, int64_t value,
     return false;
 }
 
+static bool refuse_choices(const char *choices, char why[PARAMETER_WHY_MAX]) {
+    struct buf text = {0};
+    buf_append_text(&text, "argument(s) must be one of the following: ");
+    for (; *choices; choices++) {
+        if (*choices == '|')
+            buf_append_text(&text, ", ");
+        else
+            buf_append_char(&text, *choices);
+    }
+    refuse(why, buf_text(&text));
+    buf_deinit(&text);
+    return false;
+}
+
 static bool parse(const struct parameter *parameter, struct slice text, int64_t *value,
                   char why[PARAMETER_WHY_MAX]) {
     switch (parameter->kind) {
@@ -289,9 +362,7 @@ static bool parse(const struct parameter *parameter, struct slice text, int64_t 
     case PARAMETER_CHOICE:
         *value = find_choice(parameter->choices, text);
         if (*value >= 0) return true;
-        snprintf(why, PARAMETER_WHY_MAX, "argument(s) must be one of the following: %s",
-                 parameter->choices);
-        return false;
+        return refuse_choices(parameter->choices, why);
     case PARAMETER_FIXED:
     case PARAMETER_OWN: break;
     }

@@ -317,6 +317,10 @@ static void make_metrics(struct worker_metrics *cells, struct metrics *metrics) 
                                       "Bytes read from RESP clients.", NULL);
     cells->bytes_out = metrics_counter(metrics, "freshet_cache_sent_bytes_total",
                                        "Bytes sent to RESP clients.", NULL);
+    cells->reads = metrics_counter(metrics, "freshet_cache_socket_reads_total",
+                                   "Reads of RESP connections that brought bytes.", NULL);
+    cells->sends = metrics_counter(metrics, "freshet_cache_socket_writes_total",
+                                   "Writes to RESP connections that took bytes.", NULL);
     cells->protocol_errors =
         metrics_counter(metrics, "freshet_cache_protocol_errors_total",
                         "RESP connections closed because of what they sent.", NULL);

@@ -28,6 +28,8 @@ struct worker_metrics {
     struct metric *error_replies;
     struct metric *bytes_in;
     struct metric *bytes_out;
+    struct metric *reads; /* of sockets, that brought something */
+    struct metric *sends;
     struct metric *protocol_errors;
     struct metric *output_limit_closes;
     struct metric *pushes;

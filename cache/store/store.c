@@ -440,6 +440,10 @@ bool store_put(struct store *store, const struct store_guard *guard, struct entr
     }
     struct shard *shard = locked_shard(store, guard, fresh->hash);
     struct entry *old = index_find(&shard->index, entry_key(fresh), fresh->hash);
+    if (old && guard->now_ms && old->kind != ENTRY_ROW && entry_is_expired(old, guard->now_ms)) {
+        store_drop(store, shard, old, REMOVED_EXPIRED, 0);
+        old = NULL;
+    }
     fresh = settle(store, fresh);
     struct evict *evict = domain_of(store, fresh->hash);
     if (old) {

@@ -45,6 +45,8 @@ enum { STORE_SHARDS = 256 };
 struct store_guard {
     uint64_t shards[STORE_SHARDS / 64]; /* a bit a locked shard */
     uint64_t client_id; /* for whom changes are made: set behind store_lock; 0: nobody's */
+    int64_t
+        now_ms; /* of a command: what store_put replaces and had expired by then, has expired; 0: it is replaced */
 };
 
 struct store_config {

@@ -39,8 +39,10 @@ static bool element_matches(struct slice pattern, size_t *at, unsigned char c) {
     return element == c;
 }
 
-/* Each element but '*' takes one character, so only the last '*' ever needs another try. */
+/* Each element but '*' takes one character, so only the last '*' ever needs another try. Nothing but the empty pattern is like the
+ * empty text: so it is in Redis. */
 bool glob_match(struct slice pattern, struct slice text) {
+    if (text.len == 0) return pattern.len == 0;
     size_t p = 0;
     size_t t = 0;
     bool starred = false;

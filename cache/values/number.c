@@ -33,8 +33,8 @@ bool number_parse_i64(struct slice text, int64_t *value) {
 
 bool number_parse_cursor(struct slice text, uint64_t *cursor) {
     char digits[64];
-    if (text.len == 0 || text.len >= sizeof digits) return false;
-    memcpy(digits, text.data, text.len);
+    if (text.len >= sizeof digits) return false;
+    if (text.len) memcpy(digits, text.data, text.len); /* none is 0 to strtoull, and so to Redis */
     digits[text.len] = '\0';
     if (isspace((unsigned char)digits[0])) return false;
     char *end;

@@ -51,6 +51,8 @@ RULES = [
     "+get|",
     "nonsense",
     "~* ~a",
+    "~* %RR~a",
+    "+cluster|info -script|flush +function|load +module|list -xinfo|stream",
     "&* &a",
     "%X~a",
     "%RR~a",
@@ -78,7 +80,7 @@ def test_rules_make_what_they_make_in_redis(clean, rules):
 
 STORIES = {
     "names": 'ACL SETUSER "a b" | ACL DELUSER default | ACL DELUSER nobody | ACL GETUSER nobody | ACL WHOAMI',
-    "words": "ACL | ACL NOTHING | ACL WHOAMI x | ACL CAT nothing | ACL CAT a b | ACL GENPASS 0 | ACL GENPASS 4097 | ACL GENPASS x"
+    "words": "ACL | ACL LOG 1 2 | ACL NOTHING | ACL WHOAMI x | ACL CAT nothing | ACL CAT a b | ACL GENPASS 0 | ACL GENPASS 4097 | ACL GENPASS x"
     " | ACL LOG x | ACL LOG RESET | ACL LOG | ACL SETUSER",
     "auth": "AUTH x | AUTH default x | AUTH nobody x | AUTH a b c | ACL SETUSER u on >p | AUTH u q | AUTH u p | ACL WHOAMI | ACL SETUSER u off",
     "commands": "ACL SETUSER u on nopass +@all -@string ~* | AUTH u x | SET k v | GET k | LPUSH l a | CONFIG GET nothing | ECHO x",
@@ -127,6 +129,15 @@ def test_a_deleted_user_loses_its_connections(freshet):
         assert other.read_to_end() == b""
         assert one.read_to_end() == b""
     assert "user=u" not in str(served.redis.client_list())
+
+
+def test_a_deleted_user_without_a_name_takes_nobody_along(freshet):
+    served = freshet(None, {"cache": PLAIN})
+    with Wire(served.port) as other:
+        assert other.call("PING") == b"+PONG"
+        for words in (["SETUSER", "", "on", "nopass"], ["DELUSER", ""]):
+            assert served.redis.execute_command("ACL", *words) in ("OK", 1)
+        assert other.call("PING") == b"+PONG"
 
 
 def test_clients_are_killed_by_their_user(freshet):

@@ -1,4 +1,4 @@
-"""COMMAND INFO tells of each command what redis-server 7.0 tells: arity, flags, where its keys are and what it does with them."""
+"""COMMAND INFO tells of each command what redis-server 7.0 tells: arity, flags, where its keys are and what it does with them, and tips."""
 
 from support.rawresp import RawResp, Simple
 
@@ -20,6 +20,7 @@ def told(info):
         "keys": (first, last, step),
         "categories": {category.text for category in categories},
         "key specifications": plain,
+        "tips": {tip for tip in tips},
     }
 
 
@@ -34,6 +35,10 @@ def test_commands_are_told_of_as_redis_does(redis_server, plain):
             continue
         assert told(our) == told(info), name
         compared += 1
+        subcommands = {sub[0]: sub for sub in our[9]}
+        for sub in info[9]:
+            if sub[0] in subcommands:
+                assert told(subcommands[sub[0]])["tips"] == told(sub)["tips"], sub[0]
     assert compared > 100
     theirs.close()
     ours.close()

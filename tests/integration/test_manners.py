@@ -24,6 +24,8 @@ CONFIG_STORIES = {
     "numbers": "CONFIG SET timeout x | CONFIG SET timeout -1 | CONFIG SET timeout 60 | CONFIG GET timeout | CONFIG SET timeout 0",
     "bytes": "CONFIG SET proto-max-bulk-len 2mb | CONFIG GET proto-max-bulk-len | CONFIG SET proto-max-bulk-len 2k"
     " | CONFIG SET proto-max-bulk-len 2x | CONFIG SET proto-max-bulk-len 512mb",
+    "counts": "CLIENT PAUSE 0 WRITE x | CLIENT UNBLOCK 1 TIMEOUT x | PUBSUB CHANNELS a b | ACL LOG 1 2 | CLIENT pause 1 2 3",
+    "wordings": "CONFIG SET latency-tracking-info-percentiles '1 x' | CONFIG SET latency-tracking-info-percentiles 101",
     "words": "CONFIG SET latency-tracking maybe | CONFIG SET latency-tracking no | CONFIG GET latency-tracking | CONFIG SET latency-tracking YES",
     "choices": "CONFIG SET acl-pubsub-default allchannels | CONFIG GET acl-pubsub-default | CONFIG SET acl-pubsub-default resetchannels",
     "all or none": "CONFIG SET slowlog-max-len 7 timeout x | CONFIG GET slowlog-max-len | CONFIG SET slowlog-max-len 7 timeout 9"
@@ -125,6 +127,31 @@ FIELDS = {
 def test_info_has_the_fields_that_dashboards_read(served, section):
     fields = served.redis.info(section)
     assert [name for name in FIELDS[section].split() if name not in fields] == []
+
+
+def test_info_has_every_field_that_redis_has(served, redis_server):
+    def fields(port):
+        with Wire(port) as wire:
+            assert wire.call("PING") == b"+PONG"  # something was written before
+            wire.send(b"INFO\r\n")
+            lines = wire.bulk().decode().split("\r\n")
+        return dict(line.split(":", 1) for line in lines if ":" in line)
+
+    ours = fields(served.port)
+    theirs = fields(redis_server.connection_pool.connection_kwargs["port"])
+    assert [name for name in theirs if name not in ours and not name.startswith(("errorstat_", "db"))] == []
+    for name in ("used_memory_rss", "allocator_allocated", "allocator_active", "allocator_resident", "total_reads_processed", "total_writes_processed"):
+        assert int(ours[name]) > 0, name
+    assert float(ours["rss_overhead_ratio"]) > 0.5 and ours["used_memory_peak_perc"].endswith("%")
+
+
+def test_memory_stats_has_every_field_that_redis_has(served, redis_server):
+    def names(client):
+        answer = client.execute_command("MEMORY STATS")
+        return {name.decode() if isinstance(name, bytes) else name for name in (answer if isinstance(answer, dict) else answer[::2])}
+
+    assert {name for name in names(redis_server) - names(served.redis) if not name.startswith("db.")} == set()
+    assert "jemalloc" in str(served.redis.execute_command("MEMORY MALLOC-STATS"))
 
 
 def test_info_takes_several_sections_and_their_groups(served):
@@ -239,6 +266,11 @@ def test_latency_spikes_are_kept_by_event(freshet):
     assert len(client.latency_history("command")) in (1, 2)
     assert client.latency_history("nothing") == []
     assert "latency spikes" in client.execute_command("LATENCY DOCTOR")
+    head, line, *picture = client.execute_command("LATENCY GRAPH command").split("\n")
+    assert head.startswith("command - high ") and line == "-" * 80
+    assert picture[3][0] in "_o#" and "".join(row[:1] for row in picture[5:])[-1] == "s"
+    with pytest.raises(redis.ResponseError, match="No samples available for event 'nothing'"):
+        client.execute_command("LATENCY GRAPH nothing")
     assert client.latency_reset() == 1 and client.latency_latest() == []
 
 

@@ -82,5 +82,5 @@ def test_by_default_any_key_may_go(full):
 def test_what_is_not_offered_is_refused(full):
     f, _ = full
     for policy in ("allkeys-random", "volatile-random", "volatile-ttl", "lru"):
-        with pytest.raises(ResponseError, match="must be one of the following: allkeys-lfu|allkeys-lru|volatile-lfu|volatile-lru|noeviction"):
+        with pytest.raises(ResponseError, match="must be one of the following: allkeys-lfu, allkeys-lru, volatile-lfu, volatile-lru, noeviction"):
             f.redis.config_set("maxmemory-policy", policy)

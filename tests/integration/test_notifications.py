@@ -44,6 +44,7 @@ STORIES = {
 MISSES = """
     GET k | MGET k k2 | STRLEN k | GETRANGE k 0 1 | EXISTS k | TTL k | TYPE k | HGET k f | HGETALL k | HLEN k | HMGET k f | HKEYS k
     LRANGE k 0 -1 | LLEN k | LINDEX k 0 | SMEMBERS k | SCARD k | SISMEMBER k x | ZCARD k | ZRANGE k 0 -1 | ZSCORE k x | GETBIT k 1
+    GETDEL k | GETEX k | GETSET k0 v | SET k1 v GET | COPY k k2 | BITOP AND d k k2 | ZUNIONSTORE d 2 k k2 | ZRANGESTORE d k 0 -1 | SINTERSTORE d k k2
     BITCOUNT k | SET k v | GET k | SINTER k2 | ZCOUNT k2 1 2 | SRANDMEMBER k2 | ZRANK k2 x | LPOS k2 x | HEXISTS k2 f | OBJECT ENCODING k2
 """
 
@@ -141,6 +142,19 @@ def test_expiry_is_told_when_time_takes_the_key(freshet):
     pubsub = listen(r, "Ex")
     r.psetex("soon", 50, "v")
     assert next_event(pubsub) == ("__keyevent@0__:expired", "soon")
+
+
+def test_a_key_that_has_expired_is_told_of_before_it_is_written_anew(freshet):
+    r = freshet(None, {"cache": {**PLAIN, "debug_commands": True}}).redis
+    r.execute_command("DEBUG", "SET-ACTIVE-EXPIRE", "0")  # else the time may take it first
+    for words in (["MSET", "k", "2"], ["SETEX", "k", 10, "2"], ["ZUNIONSTORE", "k", 1, "z"]):
+        r.zadd("z", {"a": 1})
+        pubsub = listen(r, "Ex")
+        r.set("k", "1", pxat=1)
+        r.execute_command(*words)
+        assert pubsub.get_message(timeout=5)["channel"] == "__keyevent@0__:expired", words
+        pubsub.close()
+        r.delete("k")
 
 
 def test_eviction_is_told(freshet):

@@ -167,3 +167,21 @@ def test_the_end_sends_what_is_on_its_way(freshet):
         served.process.signal(15)
         assert len(wire.read_to_end()) == 3_000_002
     assert served.process.wait_ended(20) == 0
+
+
+def test_a_few_words_ask_for_no_more_than_a_reply_may_be(freshet):
+    """One MGET of one key many times over, and one EXEC of many reads of it: refused at 512 MiB, and what writes is done."""
+    served = serve(freshet, workers=1)
+    served.redis.set("big", "x" * (8 << 20))
+    served.redis.hset("h", "f", "x" * (8 << 20))
+    with Wire(served.port) as wire:
+        for words in (["MGET"] + ["big"] * 500, ["HMGET", "h"] + ["f"] * 500):
+            assert wire.call(*words).startswith(b"-ERR the reply would be longer than 536870912 bytes")
+    with Wire(served.port, receive_buffer=4096) as wire:
+        wire.send(command("MULTI") + command("GET", "big") * 2000 + command("SET", "after", "1") + command("EXEC"))
+        for _ in range(2002):
+            wire.line()
+        assert wire.line() == b"*2001"
+        assert served.redis.get("after") == "1"
+        if "__asan_init" not in symbols() and "__tsan_init" not in symbols():
+            assert served.rss_bytes() < 2 << 30

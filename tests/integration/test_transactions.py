@@ -97,6 +97,27 @@ def test_a_transaction_refuses_what_cannot_run_in_it_and_aborts(plain):
     assert "not supported" in a.call("EXEC")[0].text
 
 
+def test_a_transaction_is_one_whatever_it_holds(plain):
+    """A client that waits for a key is served behind EXEC, and not in the midst of it by a command of administrators."""
+    a, waits = connect(plain), connect(plain)
+    waits.send("BLPOP", "l", 0)
+    for words in (["MULTI"], ["RPUSH", "l", "x"], ["CLIENT", "UNBLOCK", 999999], ["CONFIG", "SET", "timeout", 0], ["SLOWLOG", "LEN"], ["RPOP", "l"]):
+        a.call(*words)
+    assert a.call("EXEC")[-1] == b"x"
+    a.call("RPUSH", "l", "y")
+    assert waits.read() == [b"l", b"y"]
+
+
+def test_an_exec_that_a_subscription_forbids_ends_the_transaction(plain, redis_server):
+    theirs = RawResp(redis_server.connection_pool.connection_kwargs["port"])
+    ours = connect(plain)
+    # the first EXEC answers the subscription, so that the second one is refused
+    for command in story("MULTI | SUBSCRIBE c | EXEC | EXEC | RESET | EXEC"):
+        assert (command, ours.call(*command)) == (command, theirs.call(*command))
+    for wire in (ours, theirs):
+        wire.close()
+
+
 def test_settings_may_be_changed_within_a_transaction(plain):
     a = connect(plain)
     for command in story("MULTI | SET a 1 | CONFIG SET notify-keyspace-events KEA | FLUSHALL | CLIENT TRACKING ON BCAST | DBSIZE"):

@@ -85,7 +85,8 @@ static void a_cursor_is_digits_to_the_end(void **state) {
     assert_true(number_parse_cursor(SLICE("18446744073709551615"), &cursor));
     assert_true(cursor == UINT64_MAX);
     assert_false(number_parse_cursor(SLICE("18446744073709551616"), &cursor));
-    assert_false(number_parse_cursor(SLICE(""), &cursor));
+    assert_true(number_parse_cursor(SLICE(""), &cursor)); /* as in Redis */
+    assert_true(cursor == 0);
     assert_false(number_parse_cursor(SLICE(" 1"), &cursor));
     assert_false(number_parse_cursor(SLICE("1x"), &cursor));
 }
