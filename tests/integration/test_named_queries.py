@@ -271,6 +271,30 @@ def test_a_change_touches_the_keys_of_its_old_and_new_values(orders, start):
     assert f.redis.mget(keys) == ["[]"] * 4
 
 
+def test_a_key_is_touched_however_its_values_are_spelled(db, freshet):
+    """And whatever the SQL makes of a parameter before it compares it with the column."""
+    db.execute(
+        "CREATE TABLE things (id int PRIMARY KEY, price numeric, net cidr, n int, v int); ALTER TABLE things REPLICA IDENTITY FULL;"
+        "INSERT INTO things VALUES (1, 1.50, '10.0.0.1/32', 42, 1), (2, 7, '10.0.0.0/8', 43, 1)"
+    )
+    conditions = {"price": "price = $1", "net": "net = $1", "n": "n = $1::text::int"}
+    queries = {
+        f"by_{column}": query(f"by_{column}:{{x}}", f"SELECT v FROM things WHERE {where}", {"things": [column]}, shape="value")
+        for column, where in conditions.items()
+    }
+    f = freshet(db, {"cache": {"queries": queries}})
+    keys = ["by_price:1.5", "by_price:01.500", "by_price:15e-1", "by_net:10.0.0.1", "by_net:10.0.0.1/32", "by_n:042", "by_n:42"]
+    for key in [*keys, "by_price:7.0"]:
+        assert keep(f, key) == "1"
+    db.execute("UPDATE things SET v = 2 WHERE id = 1")
+    applied(f, db)
+    assert f.redis.mget(keys) == ["2"] * len(keys)
+    assert state(f, "by_price:7.0") == "resident"  # another one's
+    db.execute("UPDATE things SET price = 7.00 WHERE id = 1; UPDATE things SET price = 1.500 WHERE id = 2")
+    applied(f, db)
+    assert f.redis.mget("by_price:1.5", "by_price:7.0", "by_price:7") == ["1", "2", "2"]
+
+
 def test_where_the_old_value_is_not_in_the_stream_all_results_go(orders, start):
     orders.execute("ALTER TABLE orders REPLICA IDENTITY DEFAULT")
     f = start(orders_by_user=by_user())
