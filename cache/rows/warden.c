@@ -149,7 +149,7 @@ static bool load_types(PGconn *conn, struct tablemap_plan *plan, struct error *e
                        PGresult **result) {
     *result = pg_query(conn,
                        "SELECT oid, format_type(oid, -1), typname, typtype FROM pg_catalog.pg_type "
-                       "WHERE typtype IN ('b', 'e', 'r', 'm', 'c')",
+                       "WHERE typtype IN ('b', 'c', 'd', 'e', 'm', 'r')",
                        err);
     if (!*result) return false;
     int n = PQntuples(*result);

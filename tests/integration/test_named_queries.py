@@ -182,6 +182,9 @@ def test_results_in_transactions_and_pipelines(orders, start):
 
 
 def test_types_of_parameters_are_inferred(orders, start):
+    orders.execute(
+        "CREATE DOMAIN small AS int CHECK (VALUE < 100); CREATE FUNCTION doubled(x small) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT x * 2'"
+    )
     f = start(
         by_two=query("by_two:{user}:{status}", "SELECT id FROM orders WHERE user_id = $1 AND status = $2 ORDER BY 1",
                      {"orders": ["user_id", "status"]}, shape="list"),
@@ -192,6 +195,7 @@ def test_types_of_parameters_are_inferred(orders, start):
         quoted=query("quoted:{t}", """SELECT '$1 ''$1' || $1::text || $x$ $1 $x$ || "a$1" /* $1 /* $1 */ */ FROM (SELECT E'\\'$1') v("a$1")""",
                      ttl="1m", shape="value"),
         at=query("at:{when}", "SELECT extract(epoch FROM $1::timestamptz)::int", ttl="1m", shape="value"),
+        own=query("own:{x}", "SELECT doubled($1)", ttl="1m", shape="value"),
         tags=query("tags:{list}", "SELECT count(*) FROM orders WHERE status = ANY ($1)", {"orders": "all"}, shape="value"),
     )  # fmt: skip
     assert f.redis.lrange("by_two:1:paid", 0, -1) == ["10", "13"]
@@ -207,6 +211,9 @@ def test_types_of_parameters_are_inferred(orders, start):
     assert f.redis.get("quoted:v") == "$1 '$1v $1 '$1"
     assert f.redis.get("at:1970-01-01T01:00:00+01") == "0"
     assert f.redis.get("tags:{paid,open}") == "4"
+    assert f.redis.get("own:21") == "42"
+    with pytest.raises(redis.ResponseError, match='own: "1000" is not a value of type small'):
+        f.redis.get("own:1000")
     with pytest.raises(redis.ResponseError, match=r"first: \"x\" is not an integer \(column n\)|bigint"):
         f.redis.lrange("first:1:x", 0, -1)
     with pytest.raises(redis.ResponseError, match=r"by_two: the key has 2 parts \(by_two:<user>:<status>\), 1 given"):
