@@ -29,20 +29,26 @@ enum {
     "AND CASE l.relreplident WHEN 'd' THEN i.indisprimary WHEN 'i' THEN i.indisreplident "         \
     "ELSE false END)"
 
-/* A partitioned table's rows come and go with its partitions, so these are part of the fingerprint. */
+/* A partitioned table's rows come and go with its partitions, so these are part of the fingerprint. (pg_partition_tree would tell
+ * them as well, and wait for whoever has locked one.) The xmin of what describes a table changes with each ALTER, GRANT, ATTACH
+ * ..., so that one which is undone before the next look has left its trace. First and second %s: which tables. */
 static const char tables_sql[] =
+    "WITH RECURSIVE tree AS (SELECT c.oid AS root, c.oid AS relid FROM pg_catalog.pg_class c "
+    "WHERE c.relkind = 'p' %s UNION ALL SELECT t.root, i.inhrelid FROM tree t "
+    "JOIN pg_catalog.pg_inherits i ON i.inhparent = t.relid AND NOT i.inhdetachpending), "
+    "trees AS MATERIALIZED (SELECT t.root, bool_and(NOT (" PARTITION_LACKS_IDENTITY
+    ")) AS identified, string_agg(concat_ws(':', l.oid, l.relfilenode, l.xmin), ',' "
+    "ORDER BY l.oid) AS storage "
+    "FROM tree t JOIN pg_catalog.pg_class l ON l.oid = t.relid GROUP BY t.root) "
     "SELECT c.oid, n.nspname, c.relname, c.relkind, c.relreplident, c.relpersistence = 'u', "
     "row_security_active(c.oid), "
     "has_schema_privilege(n.oid, 'USAGE') AND has_any_column_privilege(c.oid, 'SELECT'), "
     "has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'), "
     "pg_has_role(c.relowner, 'USAGE'), c.reltuples, "
-    "CASE WHEN c.relkind = 'p' THEN NOT EXISTS (SELECT 1 FROM pg_partition_tree(c.oid) t "
-    "JOIN pg_catalog.pg_class l ON l.oid = t.relid WHERE " PARTITION_LACKS_IDENTITY
-    ") ELSE true END, "
-    "concat_ws(' ', c.relfilenode, "
-    "CASE WHEN c.relkind = 'p' THEN (SELECT string_agg(l.oid || ':' || l.relfilenode, ',' "
-    "ORDER BY l.oid) FROM pg_partition_tree(c.oid) t JOIN pg_catalog.pg_class l ON l.oid = "
-    "t.relid) END, "
+    "CASE WHEN c.relkind = 'p' THEN (SELECT t.identified FROM trees t WHERE t.root = c.oid) "
+    "ELSE true END, "
+    "concat_ws(' ', c.relfilenode, c.xmin, n.xmin, "
+    "CASE WHEN c.relkind = 'p' THEN (SELECT t.storage FROM trees t WHERE t.root = c.oid) END, "
     "CASE WHEN c.relrowsecurity THEN (SELECT string_agg(p.oid || ':' || p.xmin::text, ',' "
     "ORDER BY p.oid) FROM pg_catalog.pg_policy p WHERE p.polrelid = c.oid) END) "
     "FROM " SUBJECTS "ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\"";
@@ -78,15 +84,16 @@ static const char columns_sql[] =
     "t.typtype, CASE WHEN t.typlen = -1 THEN t.typelem ELSE 0 END, "
     "a.attnotnull OR (o.typtype = 'd' AND o.typnotnull), "
     "a.attgenerated <> '', "
-    "CASE WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END, "
+    "CASE WHEN %s AND a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END, "
     "CASE WHEN coalesce(e.typtype, t.typtype) = 'e' THEN "
-    "(SELECT string_agg(x.enumlabel, ',' ORDER BY x.enumsortorder) FROM pg_catalog.pg_enum x "
+    "(SELECT string_agg(x.enumlabel || ' ' || x.xmin, ',' ORDER BY x.enumsortorder) "
+    "FROM pg_catalog.pg_enum x "
     "WHERE x.enumtypid = coalesce(e.oid, t.oid)) "
     "WHEN coalesce(e.typtype, t.typtype) = 'c' THEN "
-    "(SELECT string_agg(x.attname || ' ' || x.atttypid, ',' ORDER BY x.attnum) "
+    "(SELECT string_agg(concat_ws(' ', x.attname, x.atttypid, x.xmin), ',' ORDER BY x.attnum) "
     "FROM pg_catalog.pg_attribute x WHERE x.attrelid = coalesce(e.typrelid, t.typrelid) "
     "AND x.attnum > 0 AND NOT x.attisdropped) END, "
-    "has_column_privilege(a.attrelid, a.attnum, 'SELECT') "
+    "has_column_privilege(a.attrelid, a.attnum, 'SELECT'), a.xmin "
     "FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type o ON o.oid = a.atttypid "
     "LEFT JOIN base b ON b.type = a.atttypid "
     "JOIN pg_catalog.pg_type t ON t.oid = coalesce(b.at, a.atttypid) "
@@ -112,6 +119,7 @@ enum column_field {
     C_DEFAULT,
     C_TYPE_DETAIL,
     C_SELECTABLE,
+    C_CHANGED,
 };
 
 /* First %s: indnullsnotdistinct where the server has it. */
@@ -131,7 +139,8 @@ static const char indexes_sql[] =
     "LEFT JOIN pg_catalog.pg_collation ac ON ac.oid = a.attcollation "
     "WHERE k.class IS NOT NULL AND NOT ((o.opcintype = coalesce(b.at, a.atttypid) OR ot.typtype = "
     "'p' "
-    "OR (o.opcintype = 'text'::regtype AND coalesce(b.at, a.atttypid) = 'varchar'::regtype)) "
+    "OR (o.opcintype = 'text'::regtype AND coalesce(b.at, a.atttypid) = 'varchar'::regtype) "
+    "OR (o.opcintype = 'inet'::regtype AND coalesce(b.at, a.atttypid) = 'cidr'::regtype)) "
     "AND (o.opcdefault OR o.opcname IN ('text_pattern_ops', 'varchar_pattern_ops')) "
     "AND (k.coll = a.attcollation OR (coalesce(ic.collisdeterministic, true) "
     "AND coalesce(ac.collisdeterministic, true))))) THEN 'compares by another rule than its "
@@ -163,6 +172,7 @@ struct builder {
     struct catalog *catalog;
     struct arena *arena;
     char only[32]; /* "AND NOT c.relispartition ", or "AND c.oid = 16384 " */
+    bool defaults;
     struct catalog_table *tables;
 };
 
@@ -202,16 +212,16 @@ static int by_table_oid(const void *a, const void *b, void *arg) {
 }
 
 static PGresult *query_subjects(const struct builder *b, PGconn *conn, const char *format,
-                                struct error *err) {
+                                const char *first, struct error *err) {
     struct buf sql = {0};
-    buf_printf(&sql, format, b->only);
+    buf_printf(&sql, format, first, b->only);
     PGresult *rows = pg_query(conn, buf_text(&sql), err);
     buf_deinit(&sql);
     return rows;
 }
 
 static bool load_tables(struct builder *b, PGconn *conn, struct error *err) {
-    PGresult *rows = query_subjects(b, conn, tables_sql, err);
+    PGresult *rows = query_subjects(b, conn, tables_sql, b->only, err);
     if (!rows) return false;
     uint32_t n = (uint32_t)PQntuples(rows);
     b->tables = arena_zalloc(b->arena, (n + 1) * sizeof *b->tables);
@@ -277,9 +287,9 @@ static void read_column(struct builder *b, const PGresult *rows, int row,
 static bool load_columns(struct builder *b, PGconn *conn, struct error *err) {
     static const enum column_field hashed[] = {
         C_NAME,        C_ATTNUM,    C_TYPE,        C_TYPMOD,     C_BASE,
-        C_BASE_TYPMOD, C_GENERATED, C_TYPE_DETAIL, C_SELECTABLE,
+        C_BASE_TYPMOD, C_GENERATED, C_TYPE_DETAIL, C_SELECTABLE, C_CHANGED,
     };
-    PGresult *rows = query_subjects(b, conn, columns_sql, err);
+    PGresult *rows = query_subjects(b, conn, columns_sql, b->defaults ? "true" : "false", err);
     if (!rows) return false;
     for (int row = 0, n; row < PQntuples(rows); row += n) {
         n = run_length(rows, row);
@@ -394,7 +404,7 @@ static bool load_all(struct builder *b, PGconn *conn, struct error *err) {
 }
 
 /* oid 0: all of them. */
-static struct catalog *load(PGconn *conn, uint32_t oid, struct error *err) {
+static struct catalog *load(PGconn *conn, uint32_t oid, bool defaults, struct error *err) {
     bool own_transaction = PQtransactionStatus(conn) == PQTRANS_IDLE;
     if (own_transaction && !pg_exec(conn, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", err))
         return NULL;
@@ -404,7 +414,7 @@ static struct catalog *load(PGconn *conn, uint32_t oid, struct error *err) {
     catalog->arena = arena;
     catalog->database = arena_strdup(arena, PQdb(conn));
     catalog->server_version = PQserverVersion(conn);
-    struct builder builder = {.catalog = catalog, .arena = arena};
+    struct builder builder = {.catalog = catalog, .arena = arena, .defaults = defaults};
     if (oid)
         snprintf(builder.only, sizeof builder.only, "AND c.oid = %u ", (unsigned)oid);
     else
@@ -418,11 +428,15 @@ static struct catalog *load(PGconn *conn, uint32_t oid, struct error *err) {
 }
 
 struct catalog *catalog_load(PGconn *conn, struct error *err) {
-    return load(conn, 0, err);
+    return load(conn, 0, true, err);
+}
+
+struct catalog *catalog_load_shapes(PGconn *conn, struct error *err) {
+    return load(conn, 0, false, err);
 }
 
 struct catalog *catalog_load_table(PGconn *conn, uint32_t oid, struct error *err) {
-    return load(conn, oid, err);
+    return load(conn, oid, true, err);
 }
 
 void catalog_destroy(struct catalog **catalog) {

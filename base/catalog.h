@@ -77,7 +77,7 @@ struct catalog_table {
         *primary_key; /* NULL: none. Deferrable ones have usable_as_key false */
     /* Over everything that a cached row depends on: columns and their types (labels of enums, fields of
      * composites), keys, identity, rights, policies, partitions and the table's file, which a rewrite such as
-     * ALTER COLUMN ... TYPE ... USING replaces. Differs after any DDL that matters. */
+     * ALTER COLUMN ... TYPE ... USING replaces. Differs after any DDL that matters, also after one that was undone. */
     uint64_t fingerprint;
 };
 
@@ -92,6 +92,8 @@ struct catalog {
 
 /* NULL on error. Reads one snapshot, in a transaction of its own unless one is open. */
 struct catalog *catalog_load(PGconn *conn, struct error *err);
+/* The same without default_sql, for which newer servers lock the tables: it waits for nobody who has one locked. */
+struct catalog *catalog_load_shapes(PGconn *conn, struct error *err);
 /* Of this one table alone, be it a partition: n_tables is 1, or 0 where it is gone. */
 struct catalog *catalog_load_table(PGconn *conn, uint32_t oid, struct error *err);
 void catalog_destroy(struct catalog **catalog);

@@ -362,7 +362,7 @@ bool publication_sql(PGconn *conn, const struct publication_plan *plan, struct b
                      struct error *err) {
     struct publication *now = publication_load(conn, plan->name, err);
     if (!now) return false;
-    struct catalog *catalog = catalog_load(conn, err);
+    struct catalog *catalog = catalog_load_shapes(conn, err);
     bool done = false;
     if (catalog) {
         struct difference difference = {

@@ -38,6 +38,7 @@ struct examined {
     struct named_key key;
     struct names tables;    /* "schema.table", as the plan has them; partitions by their root */
     struct names functions; /* called, or words of time */
+    bool compared[NAMED_MAX_PARAMETERS]; /* is $1, ... found equal to a column, both as they are? */
 };
 
 /* ---- the plan ---- */
@@ -59,6 +60,33 @@ static void find_functions(const char *text, struct names *functions) {
     }
 }
 
+static bool is_of_name(char c) {
+    return isalnum((unsigned char)c) || c == '_' || c == '.' || c == '"';
+}
+
+/* A column's name ends here, as in `(o.user_id` or `((u.name)::text`; not `(lower(u.name)`. */
+static bool ends_column(const char *from, const char *end) {
+    const char *at = end;
+    while (at > from && (is_of_name(at[-1]) || at[-1] == ' '))
+        at--;
+    if (at - from > 3 && at[-1] == ':' && at[-2] == ':')
+        return at[-3] == ')' && ends_column(from, at - 3);
+    return at < end && (at == from || at[-1] == '(') && (at - from < 2 || !is_of_name(at[-2]));
+}
+
+/* ` = $1`, or `$1 = `, with a column beside it. */
+static void find_comparisons(const char *text, bool *compared) {
+    for (const char *at = strchr(text, '$'); at; at = strchr(at + 1, '$')) {
+        char *end;
+        unsigned long number = strtoul(at + 1, &end, 10);
+        if (end == at + 1 || number < 1 || number > NAMED_MAX_PARAMETERS) continue;
+        bool behind = at - text > 3 && memcmp(at - 3, " = ", 3) == 0 && ends_column(text, at - 3);
+        bool before = strncmp(end, " = ", 3) == 0 && is_of_name(end[3]) &&
+                      end[3 + strcspn(end + 3, "():")] != '(';
+        if (behind || before) compared[number - 1] = true;
+    }
+}
+
 static void walk_plan(struct examined *examined, json_t *node) {
     const char *relation = json_string_value(json_object_get(node, "Relation Name"));
     const char *schema = json_string_value(json_object_get(node, "Schema"));
@@ -67,7 +95,10 @@ static void walk_plan(struct examined *examined, json_t *node) {
         names_add(&examined->tables, slice_from(qualified));
         mem_free(qualified);
     }
-    if (json_is_string(node)) find_functions(json_string_value(node), &examined->functions);
+    if (json_is_string(node)) {
+        find_functions(json_string_value(node), &examined->functions);
+        find_comparisons(json_string_value(node), examined->compared);
+    }
     for (void *at = json_object_iter(node); at; at = json_object_iter_next(node, at))
         walk_plan(examined, json_object_iter_value(at));
     for (size_t i = 0; i < json_array_size(node); i++)
@@ -195,20 +226,39 @@ static void check_old_values(const struct examined *examined, const struct catal
     buf_deinit(&mend);
 }
 
+/* A change is taken to touch the key that has the column's own value. */
+static void check_comparisons(const struct examined *examined, const struct catalog_table *table) {
+    for (unsigned i = 0; i < examined->key.n_parameters; i++) {
+        if (examined->compared[i]) continue;
+        char *mend = mem_printf("cache.queries.%s.depends_on: { %s.%s: all }",
+                                examined->query->name, table->schema, table->name);
+        check_report(
+            examined->context, CHECK_WARN, mend,
+            "%s: its plan finds $%u equal to no column as it is (col = $%u): a change of "
+            "%s.%s evicts the key of the column's own value, which may not be the one that "
+            "shows the row",
+            examined->query->name, i + 1, i + 1, table->schema, table->name);
+        mem_free(mend);
+        return;
+    }
+}
+
 static void check_columns(const struct examined *examined, const struct catalog_table *table,
                           const char *columns) {
     unsigned n = 0;
     for (const char *at = columns; *at; at += strcspn(at, ","), n++)
         at += strspn(at, ", ");
-    if (n == examined->key.n_parameters)
+    if (n == examined->key.n_parameters) {
         check_old_values(examined, table, columns);
-    else
+        check_comparisons(examined, table);
+    } else {
         check_report(
             examined->context, CHECK_WARN,
             "name a column for each parameter, or say `all`, which comes to the same",
             "%s: depends_on names %u columns of %s.%s, and the key has %u parameters: each "
             "change there touches every result",
             examined->query->name, n, table->schema, table->name, examined->key.n_parameters);
+    }
 }
 
 static void check_dependency(const struct examined *examined,

@@ -3,20 +3,28 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "base/pg.h"
+
 struct description {
     PGconn *conn;
     const struct tablemap_plan *plan;
     const struct cache_query_config *config;
     struct arena *arena;
     struct tablemap_query *query;
+    bool locked;
 };
+
+/* All that is polled together waits for it: long enough for locks that come and go, and no longer. */
+#define LOCK_PATIENCE "SET lock_timeout = '100ms'"
 
 static void put_number(void *arg, unsigned number, struct buf *out) {
     (void)arg;
     buf_printf(out, "$%u", number);
 }
 
-static const char *copy_message(const struct description *d, const PGresult *result) {
+static const char *copy_message(struct description *d, const PGresult *result) {
+    const char *state = result ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
+    d->locked |= state && strcmp(state, "55P03") == 0;
     const char *message = result ? PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY) : NULL;
     return arena_strdup(d->arena, message ? message : PQerrorMessage(d->conn));
 }
@@ -54,7 +62,7 @@ static void take_parameters(const struct description *d, const PGresult *result)
 }
 
 /* Its SQL as it stands. */
-static bool describe(const struct description *d) {
+static bool describe(struct description *d) {
     struct tablemap_query *query = d->query;
     struct buf sql = {0};
     named_substitute(d->config->sql, put_number, NULL, &sql);
@@ -77,7 +85,7 @@ static bool describe(const struct description *d) {
 }
 
 /* As fills will send it: does PostgreSQL take that too? NULL: yes. */
-static const char *try(const struct description *d, bool single) {
+static const char *try(struct description *d, bool single) {
     struct tablemap_query *query = d->query;
     struct named_query named = {.shape = d->config->shape,
                                 .sql = d->config->sql,
@@ -100,21 +108,45 @@ static const char *try(const struct description *d, bool single) {
     return why;
 }
 
+static void copy_query(struct arena *arena, const struct tablemap_query *from,
+                       struct tablemap_query *to) {
+    uint32_t *oids = arena_zalloc(arena, from->n_parameters * sizeof *oids + 1);
+    const char **columns = arena_zalloc(arena, from->n_columns * sizeof *columns + 1);
+    for (uint16_t i = 0; i < from->n_parameters; i++)
+        oids[i] = from->type_oids[i];
+    for (uint16_t i = 0; i < from->n_columns; i++)
+        columns[i] = arena_strdup(arena, from->columns[i]);
+    *to = *from;
+    to->refusal = from->refusal ? arena_strdup(arena, from->refusal) : NULL;
+    to->type_oids = oids;
+    to->columns = columns;
+}
+
 const struct tablemap_query *described_load(PGconn *conn, const struct tablemap_plan *plan,
-                                            struct arena *arena, struct error *err) {
+                                            const struct tablemap_query *before,
+                                            struct arena *arena, bool *locked, struct error *err) {
     const struct cache_config *config = plan->config;
     struct tablemap_query *queries = arena_zalloc(arena, config->n_queries * sizeof *queries + 1);
+    *locked = false;
+    if (config->n_queries > 0 && !pg_exec(conn, LOCK_PATIENCE, err)) return NULL;
     for (uint32_t i = 0; i < config->n_queries; i++) {
-        struct description d = {conn, plan, &config->queries[i], arena, &queries[i]};
+        struct description d = {conn, plan, &config->queries[i], arena, &queries[i], false};
         /* LIMIT $1 and the like take a parameter, but no column of a set of keys. */
-        if (describe(&d) && queries[i].n_parameters <= NAMED_MAX_PARAMETERS && try(&d, false)) {
+        if (describe(&d) && queries[i].n_parameters <= NAMED_MAX_PARAMETERS && try(&d, false) &&
+            !d.locked) {
             queries[i].single = true;
             queries[i].refusal = try(&d, true);
         }
+        if (d.locked && before)
+            copy_query(arena, &before[i], &queries[i]);
+        else if (d.locked)
+            queries[i].refusal = "a table that it reads is locked";
+        *locked |= d.locked;
         if (PQstatus(conn) == CONNECTION_OK) continue;
         error_set(err, ERROR_UNAVAILABLE, true, "describing named queries: %s",
                   PQerrorMessage(conn));
         return NULL;
     }
+    if (config->n_queries > 0 && !pg_exec(conn, "RESET lock_timeout", err)) return NULL;
     return queries;
 }

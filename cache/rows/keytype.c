@@ -167,6 +167,17 @@ static bool normalise_timestamptz(struct slice text, struct buf *identity) {
     return true;
 }
 
+/* 1.50 → 1.5, 10.00 → 10, as trim_scale has it. */
+static bool normalise_numeric(struct slice text, struct buf *identity) {
+    if (text.len > 0 && memchr(text.data, '.', text.len)) {
+        while (text.data[text.len - 1] == '0')
+            text.len--;
+        if (text.data[text.len - 1] == '.') text.len--;
+    }
+    buf_append_slice(identity, text);
+    return true;
+}
+
 static bool normalise_bytea(struct slice text, struct buf *identity) {
     if (text.len < 2 || memcmp(text.data, "\\x", 2) != 0) return false;
     buf_append(identity, text.data + 2, text.len - 2);
@@ -199,8 +210,9 @@ static const struct keytype types[] = {
     {"cidr", "a network", true, AS_JSON, NULL, NULL, NULL, NULL},
     {"macaddr", "a MAC address", true, AS_TEXT, NULL, NULL, NULL, NULL},
     {"macaddr8", "a MAC address", true, AS_TEXT, NULL, NULL, NULL, NULL},
+    {"numeric", "a number", true, "pg_catalog.trim_scale(%s)::text", check_numeric, NULL, NULL,
+     normalise_numeric},
     /* Equal values may be stored, and printed, in several ways: */
-    {"numeric", "a number", false, AS_TEXT, check_numeric, NULL, NULL, NULL},
     {"bpchar", "text", false, AS_TEXT, check_text, NULL, NULL, normalise_blanks},
     {"citext", "text", false, AS_TEXT, check_text, NULL, NULL, NULL},
 };
@@ -210,13 +222,44 @@ static const struct keytype text_by_collation = {"text",     "text", false, AS_T
 static const struct keytype any_enum = {"enum", NULL, true, AS_TEXT, NULL, NULL, NULL, NULL};
 static const struct keytype any_other = {NULL, NULL, false, NULL, NULL, temporal_lasts, NULL, NULL};
 
+/* ... of which no text tells a time or a day. */
+static const struct keytype any_steady = {NULL, NULL, false, NULL, NULL, NULL, NULL, NULL};
+
+static bool is_steady(const char *name) {
+    static const char *const steady[] = {
+        "float4",    "float8",    "interval", "jsonb",   "bit",    "varbit",  "pg_lsn",
+        "char",      "money",     "ltree",    "hstore",  "xid8",   "_int2",   "_int4",
+        "_int8",     "_numeric",  "_float4",  "_float8", "_text",  "_bpchar", "_varchar",
+        "_name",     "_citext",   "_bool",    "_uuid",   "_bytea", "_inet",   "_oid",
+        "int4range", "int8range", "numrange"};
+    for (size_t i = 0; i < sizeof steady / sizeof steady[0]; i++)
+        if (strcmp(name, steady[i]) == 0) return true;
+    return false;
+}
+
 const struct keytype *keytype_find(const char *base_type_name, char typtype, bool deterministic) {
     if (typtype == 'e') return &any_enum;
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
         if (typtype != 'b' || strcmp(types[i].name, base_type_name) != 0) continue;
         return types[i].check == check_text && !deterministic ? &text_by_collation : &types[i];
     }
-    return &any_other;
+    return (typtype == 'b' || typtype == 'r') && is_steady(base_type_name) ? &any_steady
+                                                                           : &any_other;
+}
+
+/* Texts, and what is printed as nothing else. */
+static bool is_textual(const struct keytype *type) {
+    return type == &any_enum || strcmp(type->noun, "text") == 0 ||
+           strcmp(type->noun, "a name") == 0;
+}
+
+static bool is_integer(const struct keytype *type) {
+    return type->plain == is_plain_integer; /* not an oid, which has an int4's -1 as 4294967295 */
+}
+
+bool keytype_comparable(const struct keytype *a, const struct keytype *b) {
+    if (!a->exact || !b->exact || !a->identity || !b->identity) return false;
+    return a == b || (is_textual(a) && is_textual(b)) || (is_integer(a) && is_integer(b));
 }
 
 /* RFC 3629: no overlong forms, no surrogates, nothing past U+10FFFF. */

@@ -42,6 +42,10 @@ struct keytype {
 /* `typtype` is pg_type's: an enum is known by that. `deterministic` is its collation's. Never NULL. */
 const struct keytype *keytype_find(const char *base_type_name, char typtype, bool deterministic);
 
+/* Are values of these two types equal, as SQL compares them, exactly where their identities are one text? (Not an inet and a
+ * cidr: 10.0.0.1 and 10.0.0.1/32 are equal. Nor a text that is cast to an integer, or to a uuid.) */
+bool keytype_comparable(const struct keytype *a, const struct keytype *b);
+
 /* Valid UTF-8 with no NUL: what PostgreSQL takes as text at all. */
 bool keytype_is_text(struct slice text);
 

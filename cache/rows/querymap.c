@@ -49,9 +49,7 @@ static bool is_comparable(const struct tablemap_plan *plan, const struct catalog
         const struct keytype *type =
             keytype_find(column->base_type_name, column->base_typtype,
                          !tablemap_is_collated(plan, from->oid, column->attnum));
-        return type->exact && type->identity && parameter->identity &&
-               strcmp(type->identity, parameter->identity) == 0 &&
-               type->normalise == parameter->normalise && tablemap_is_streamed(plan, from, c);
+        return keytype_comparable(type, parameter) && tablemap_is_streamed(plan, from, c);
     }
     return false;
 }

@@ -42,6 +42,7 @@ struct warden {
     struct tablemap *map; /* held: the one published */
     uint64_t last_version;
     struct arena *described; /* what was said of the named queries lies there */
+    struct arena *described_before;
     const struct tablemap_query *queries;
     uint64_t described_hash; /* of the catalog then */
     int64_t described_us;
@@ -60,6 +61,36 @@ static bool is_wanted(const struct catalog_table *table) {
            catalog_table_publishable(table);
 }
 
+/* A table that somebody has locked (an index that is made, a VACUUM) keeps no other out: what cannot be done in one statement is
+ * tried by halves. False: not all is done. */
+static bool ensure_by_halves(PGconn *conn, const struct publication_plan *plan, bool *changed,
+                             struct error *err) {
+    bool changed_now = false;
+    bool done = publication_ensure(conn, plan, &changed_now, err);
+    *changed |= changed_now;
+    if (done || err->code != ERROR_TIMEOUT || plan->n_tables <= 1) return done;
+    struct publication_plan half = *plan;
+    half.n_tables = plan->n_tables / 2;
+    bool first_done = ensure_by_halves(conn, &half, changed, err);
+    half.tables = plan->tables + half.n_tables;
+    half.n_tables = plan->n_tables - half.n_tables;
+    return ensure_by_halves(conn, &half, changed, err) && first_done;
+}
+
+/* Those of the plan that are not in yet. */
+static bool keep_missing(PGconn *conn, struct publication_plan *plan,
+                         struct publication_table *tables, struct error *err) {
+    struct publication *now = publication_load(conn, plan->name, err);
+    if (!now) return false;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < plan->n_tables; i++) {
+        if (!publication_find(now, tables[i].table->oid)) tables[n++] = tables[i];
+    }
+    plan->n_tables = n;
+    publication_destroy(&now);
+    return true;
+}
+
 /* Whole rows, though the keys would do: while a column is in a list, PostgreSQL refuses to drop it or to change its type,
  * and an identity that grows past the list makes every UPDATE of the table fail. */
 static bool keep_up_publication(struct warden *warden, PGconn *conn, const struct catalog *catalog,
@@ -74,6 +105,9 @@ static bool keep_up_publication(struct warden *warden, PGconn *conn, const struc
     plan.tables = tables;
     bool changed = false;
     bool done = publication_ensure(conn, &plan, &changed, err);
+    if (!done && err->code == ERROR_TIMEOUT && keep_missing(conn, &plan, tables, err) &&
+        plan.n_tables > 1)
+        done = ensure_by_halves(conn, &plan, &changed, err);
     if (changed)
         log_info(warden->core->log, "cache_publication_changed", "publication=%s tables=%u",
                  plan.name, plan.n_tables);
@@ -115,7 +149,7 @@ static bool load_types(PGconn *conn, struct tablemap_plan *plan, struct error *e
                        PGresult **result) {
     *result = pg_query(conn,
                        "SELECT oid, format_type(oid, -1), typname, typtype FROM pg_catalog.pg_type "
-                       "WHERE typtype IN ('b', 'e', 'r', 'm', 'c')",
+                       "WHERE typtype IN ('b', 'c', 'd', 'e', 'm', 'r')",
                        err);
     if (!*result) return false;
     int n = PQntuples(*result);
@@ -168,11 +202,16 @@ static bool describe_queries(struct warden *warden, PGconn *conn, const struct c
     bool good = warden->queries && hash == warden->described_hash && !warden->describe_anew &&
                 now_us - warden->described_us < DESCRIBE_INTERVAL_US;
     if (!good) {
+        bool locked = false;
+        struct arena *before = warden->described;
+        warden->described = warden->described_before;
+        warden->described_before = before;
         arena_reset(warden->described);
-        warden->queries = described_load(conn, plan, warden->described, err);
+        warden->queries =
+            described_load(conn, plan, warden->queries, warden->described, &locked, err);
         warden->described_hash = hash;
         warden->described_us = now_us;
-        warden->describe_anew = !warden->queries;
+        warden->describe_anew = !warden->queries || locked;
     }
     plan->queries = warden->queries;
     return plan->queries != NULL;
@@ -303,7 +342,7 @@ static bool poll_catalog(struct warden *warden, PGconn *conn, struct error *err)
     struct publication *publication = NULL;
     PGresult *places = NULL;
     struct tablemap *map = NULL;
-    struct catalog *catalog = catalog_load(conn, err);
+    struct catalog *catalog = catalog_load_shapes(conn, err);
     if (!catalog) return false;
     bool streams = core_streams(warden->core);
     bool seen = !streams || look_at_publication(warden, conn, catalog, &publication, err);
@@ -434,6 +473,7 @@ struct warden *warden_create(struct core *core) {
     struct warden *warden = mem_zalloc(sizeof *warden);
     warden->core = core;
     warden->described = arena_create(DESCRIBED_BLOCK_BYTES);
+    warden->described_before = arena_create(DESCRIBED_BLOCK_BYTES);
     pthread_mutex_init(&warden->mutex, NULL);
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
@@ -445,7 +485,8 @@ struct warden *warden_create(struct core *core) {
         .database_url = core->config->database_url,
         .application_name = core->config->application_name,
         /* What it commits waits for no standby; what it locks, it does not wait for long. */
-        .server_options = "-c synchronous_commit=local -c statement_timeout=10s -c lock_timeout=1s",
+        .server_options =
+            "-c synchronous_commit=local -c statement_timeout=10s -c lock_timeout=200ms",
         .log = core->log,
         .connected = connected,
         .tick = tick,
@@ -460,6 +501,7 @@ void warden_destroy(struct warden **warden) {
     control_destroy(&(*warden)->control);
     tablemap_release(&(*warden)->map);
     arena_destroy(&(*warden)->described);
+    arena_destroy(&(*warden)->described_before);
     pthread_cond_destroy(&(*warden)->published);
     pthread_mutex_destroy(&(*warden)->mutex);
     mem_free(*warden);

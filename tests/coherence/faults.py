@@ -11,6 +11,8 @@ import signal
 from dataclasses import dataclass, field
 from typing import Callable
 
+import psycopg
+
 import prey
 from support.stallproxy import StallProxy
 from support.waiting import wait_until
@@ -128,6 +130,36 @@ def promote(hunt):
     hunt.db.server.kill9()
     standby.promote()
     hunt.connect = standby.database(hunt.db.name).connect
+    hunt.count["failovers"] += 1
+
+
+OTHERS = """SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+WHERE datname = current_database() AND backend_type = 'client backend' AND application_name !~ '^freshet' AND pid <> pg_backend_pid()"""
+
+
+def fence(hunt):
+    """Once: the standby takes the place of a primary that lives on, read-only, with all the connections that the cache has to it.
+    Nobody writes until the cache follows the new one: before that it has no way to know of it."""
+    primary, standby = hunt.db.server, hunt.stage.standby
+    if hunt.stopping.wait(min(hunt.seconds * 0.4, 10)):
+        return
+
+    def away(**options):
+        raise psycopg.OperationalError("nobody writes now")
+
+    hunt.connect = away
+    for _ in range(2):  # one may have been on its way in
+        with hunt.db.connect() as connection:
+            connection.execute(OTHERS)
+        hunt.stopping.wait(0.2)
+    primary.set("default_transaction_read_only", "on")
+    wait_until(lambda: standby.replayed_up_to(primary.value("SELECT pg_current_wal_flush_lsn()::text")), what="all is replayed")
+    with hunt.db.connect() as connection:
+        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_replication WHERE application_name = 'freshet_cache'")
+    standby.promote()
+    promoted = standby.database(hunt.db.name)
+    wait_until(lambda: feed_pid(promoted), 40, "the cache follows the new primary")
+    hunt.connect = promoted.connect
     hunt.count["failovers"] += 1
 
 
@@ -337,6 +369,8 @@ FAULTS = {
               prepare=fill_from_standby, ready=standby_in_use, own_server=True),
         Fault("promote", "the primary dies, its standby is promoted", promote, prepare=two_hosts, own_server=True,
               hunters={"safe": True}),
+        Fault("fenced", "the standby is promoted, the primary lives on and refuses writes", fence, prepare=two_hosts,
+              own_server=True, hunters={"safe": True}),
         Fault("writes", "some writes go through the cache", prepare=write_through, hunters={"through": True}),
         Fault("unsure", "the same, while the connections of these writes are ended, and the walsender", cut_writers,
               prepare=write_through, hunters={"through": True}),

@@ -310,6 +310,31 @@ def test_named_queries_are_planned(cli, db, tmp_path):
     ]
 
 
+def test_a_parameter_that_meets_no_column_as_it_is_is_told(cli, db, tmp_path):
+    """A change touches the key of the column's own value: `lower(name) = $1` is found by another."""
+    db.execute(
+        "CREATE TABLE people (id int PRIMARY KEY, boss int, name varchar(20), n numeric); ALTER TABLE people REPLICA IDENTITY FULL;"
+        'CREATE TABLE "Odd ones" ("an id" int PRIMARY KEY)'
+    )
+
+    def told(condition, column, table="people"):
+        query = {"key": "q:{x}", "sql": f'SELECT 1 FROM "{table}" p WHERE {condition}', "depends_on": {table: [column]}}
+        ran = check_queries_of(cli, db, tmp_path, {"q": query})
+        return [what.splitlines()[0] for result, name, what in findings(ran) if name == "query" and result != "ok"]
+
+    for condition, column in (
+        ("name = $1", "name"), ("$1 = id", "id"), ("n = $1 AND lower(name) <> $1::text", "n"), ("id IN ($1)", "id"),
+        ("p.id = $1 AND (SELECT count(*) FROM people o WHERE o.boss = p.id) > 1", "boss"), ("id BETWEEN 1 AND 9 AND boss = $1", "boss"),
+    ):  # fmt: skip
+        assert told(condition, column) == [], condition
+    assert told('"an id" = $1', "an id", "Odd ones") == []
+    for condition, column in (
+        ("lower(name) = lower($1)", "name"), ("lower(name) = $1", "name"), ("name = $1::varchar(3)", "name"), ("id > $1", "id"),
+        ("n = $1 + 1", "n"), ("name = upper($1)", "name"),
+    ):  # fmt: skip
+        assert [text[:56] for text in told(condition, column)] == ["q: its plan finds $1 equal to no column as it is (col = "], condition
+
+
 def test_what_named_queries_depend_on_must_be_there(cli, db, tmp_path):
     db.execute("CREATE TABLE users (id int PRIMARY KEY)")
     ran = check_queries_of(cli, db, tmp_path, {

@@ -182,6 +182,9 @@ def test_results_in_transactions_and_pipelines(orders, start):
 
 
 def test_types_of_parameters_are_inferred(orders, start):
+    orders.execute(
+        "CREATE DOMAIN small AS int CHECK (VALUE < 100); CREATE FUNCTION doubled(x small) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT x * 2'"
+    )
     f = start(
         by_two=query("by_two:{user}:{status}", "SELECT id FROM orders WHERE user_id = $1 AND status = $2 ORDER BY 1",
                      {"orders": ["user_id", "status"]}, shape="list"),
@@ -192,6 +195,7 @@ def test_types_of_parameters_are_inferred(orders, start):
         quoted=query("quoted:{t}", """SELECT '$1 ''$1' || $1::text || $x$ $1 $x$ || "a$1" /* $1 /* $1 */ */ FROM (SELECT E'\\'$1') v("a$1")""",
                      ttl="1m", shape="value"),
         at=query("at:{when}", "SELECT extract(epoch FROM $1::timestamptz)::int", ttl="1m", shape="value"),
+        own=query("own:{x}", "SELECT doubled($1)", ttl="1m", shape="value"),
         tags=query("tags:{list}", "SELECT count(*) FROM orders WHERE status = ANY ($1)", {"orders": "all"}, shape="value"),
     )  # fmt: skip
     assert f.redis.lrange("by_two:1:paid", 0, -1) == ["10", "13"]
@@ -207,6 +211,9 @@ def test_types_of_parameters_are_inferred(orders, start):
     assert f.redis.get("quoted:v") == "$1 '$1v $1 '$1"
     assert f.redis.get("at:1970-01-01T01:00:00+01") == "0"
     assert f.redis.get("tags:{paid,open}") == "4"
+    assert f.redis.get("own:21") == "42"
+    with pytest.raises(redis.ResponseError, match="own: value for domain small violates check constraint"):
+        f.redis.get("own:1000")
     with pytest.raises(redis.ResponseError, match=r"first: \"x\" is not an integer \(column n\)|bigint"):
         f.redis.lrange("first:1:x", 0, -1)
     with pytest.raises(redis.ResponseError, match=r"by_two: the key has 2 parts \(by_two:<user>:<status>\), 1 given"):
@@ -269,6 +276,30 @@ def test_a_change_touches_the_keys_of_its_old_and_new_values(orders, start):
     orders.execute("TRUNCATE orders")
     applied(f, orders)
     assert f.redis.mget(keys) == ["[]"] * 4
+
+
+def test_a_key_is_touched_however_its_values_are_spelled(db, freshet):
+    """And whatever the SQL makes of a parameter before it compares it with the column."""
+    db.execute(
+        "CREATE TABLE things (id int PRIMARY KEY, price numeric, net cidr, n int, v int); ALTER TABLE things REPLICA IDENTITY FULL;"
+        "INSERT INTO things VALUES (1, 1.50, '10.0.0.1/32', 42, 1), (2, 7, '10.0.0.0/8', 43, 1)"
+    )
+    conditions = {"price": "price = $1", "net": "net = $1", "n": "n = $1::text::int"}
+    queries = {
+        f"by_{column}": query(f"by_{column}:{{x}}", f"SELECT v FROM things WHERE {where}", {"things": [column]}, shape="value")
+        for column, where in conditions.items()
+    }
+    f = freshet(db, {"cache": {"queries": queries}})
+    keys = ["by_price:1.5", "by_price:01.500", "by_price:15e-1", "by_net:10.0.0.1", "by_net:10.0.0.1/32", "by_n:042", "by_n:42"]
+    for key in [*keys, "by_price:7.0"]:
+        assert keep(f, key) == "1"
+    db.execute("UPDATE things SET v = 2 WHERE id = 1")
+    applied(f, db)
+    assert f.redis.mget(keys) == ["2"] * len(keys)
+    assert state(f, "by_price:7.0") == "resident"  # another one's
+    db.execute("UPDATE things SET price = 7.00 WHERE id = 1; UPDATE things SET price = 1.500 WHERE id = 2")
+    applied(f, db)
+    assert f.redis.mget("by_price:1.5", "by_price:7.0", "by_price:7") == ["1", "2", "2"]
 
 
 def test_where_the_old_value_is_not_in_the_stream_all_results_go(orders, start):

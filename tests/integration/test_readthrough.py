@@ -33,6 +33,8 @@ TYPES = [
     ("inet", "10.0.0.1", ["10.0.0.1/32"]),
     ("double precision", "1.5", ["15e-1"]),
     ("interval", "1 day", ["24:00:00"]),
+    ("integer[]", "{1,2}", ["{ 1, 02 }"]),
+    ("jsonb", '{"a": "now"}', ['{"a":"now"}']),
     ('"Odd Type"', "x", []),
 ]
 
@@ -67,7 +69,7 @@ def test_every_type_of_key_is_read_and_evicted_under_any_of_its_texts(db, freshe
         assert f.row(key)["v"] == 4, key
 
 
-COMMON = ["integer", "bigint", "uuid", "text", "numeric", "date", "timestamptz", "bytea", "mood", "positive"]
+COMMON = ["integer", "bigint", "uuid", "text", "numeric", "date", "timestamptz", "bytea", "mood", "positive", "interval", "integer[]", "jsonb"]
 
 
 @pytest.mark.parametrize("type, text, others", [t for t in TYPES if t[0] in COMMON], ids=COMMON)

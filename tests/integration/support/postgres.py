@@ -224,7 +224,10 @@ class Standby(Postgres):
     def catch_up(self):
         """Waits until everything is replayed that the primary has committed."""
         lsn = self.primary.value("SELECT pg_logical_emit_message(true, 'test', '')::text")
-        wait_until(lambda: self.value("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", [lsn]), what=f"{lsn} is replayed")
+        wait_until(lambda: self.replayed_up_to(lsn), what=f"{lsn} is replayed")
+
+    def replayed_up_to(self, lsn):
+        return self.value("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", [lsn])
 
     def promote(self):
         self.execute("SELECT pg_promote(true, 60)")

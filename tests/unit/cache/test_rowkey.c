@@ -268,6 +268,11 @@ static void the_streams_text_becomes_the_identity(void **state) {
     expect_identity("bytea", "\\x00ff", "00ff");
     expect_identity("bytea", "\\000", NULL);
     expect_identity("bpchar", "ab   ", "ab");
+    expect_identity("numeric", "1.50", "1.5");
+    expect_identity("numeric", "10.00", "10");
+    expect_identity("numeric", "100", "100");
+    expect_identity("numeric", "0.00", "0");
+    expect_identity("numeric", "NaN", "NaN");
 }
 
 static void words_whose_meaning_changes_do_not_last(void **state) {
@@ -279,17 +284,41 @@ static void words_whose_meaning_changes_do_not_last(void **state) {
     assert_false(type->lasting(SLICE("now")));
     assert_false(type->lasting(SLICE("today 10:00")));
     assert_false(type->lasting(SLICE("2026-11-21 10:00 Europe/Berlin")));
+    assert_false(keytype_find("_timestamptz", 'b', true)->lasting(SLICE("{now}")));
+    assert_false(keytype_find("timetz", 'b', true)->lasting(SLICE("10:00 Europe/Berlin")));
+    assert_null(keytype_find("_text", 'b', true)->lasting);
+    assert_null(keytype_find("int4range", 'r', true)->lasting);
 }
 
 static void equality_that_is_not_by_text_is_known(void **state) {
     (void)state;
     assert_true(keytype_find("text", 'b', true)->exact);
     assert_false(keytype_find("text", 'b', false)->exact);
-    assert_false(keytype_find("numeric", 'b', true)->exact);
+    assert_true(keytype_find("numeric", 'b', true)->exact);
     assert_false(keytype_find("citext", 'b', true)->exact);
     assert_true(keytype_find("whatever", 'e', true)->exact);
     assert_null(keytype_find("float8", 'b', true)->identity);
     assert_null(keytype_find("int4", 'c', true)->identity);
+}
+
+static bool are_comparable(const char *a, const char *b) {
+    return keytype_comparable(keytype_find(a, 'b', true), keytype_find(b, 'b', true));
+}
+
+static void only_types_of_one_equality_are_comparable(void **state) {
+    (void)state;
+    assert_true(are_comparable("int4", "int8"));
+    assert_true(are_comparable("text", "varchar"));
+    assert_true(are_comparable("numeric", "numeric"));
+    assert_true(
+        keytype_comparable(keytype_find("mood", 'e', true), keytype_find("text", 'b', true)));
+    assert_false(are_comparable("int4", "text"));
+    assert_false(are_comparable("uuid", "text"));
+    assert_false(are_comparable("inet", "cidr"));
+    assert_false(are_comparable("int4", "oid"));
+    assert_false(are_comparable("date", "timestamp"));
+    assert_false(are_comparable("citext", "citext"));
+    assert_false(are_comparable("float8", "float8"));
 }
 
 static void the_statement_quotes_and_casts(void **state) {
@@ -353,6 +382,7 @@ int main(void) {
         cmocka_unit_test(the_streams_text_becomes_the_identity),
         cmocka_unit_test(words_whose_meaning_changes_do_not_last),
         cmocka_unit_test(equality_that_is_not_by_text_is_known),
+        cmocka_unit_test(only_types_of_one_equality_are_comparable),
         cmocka_unit_test(the_statement_quotes_and_casts),
         cmocka_unit_test(too_many_keys_become_their_tables),
     };
