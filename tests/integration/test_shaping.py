@@ -264,6 +264,26 @@ def test_tables_are_routed_to_topics_by_pattern(publish, events, db):
     assert [v["source"]["table"] for v in values(seen)] == ["orders_2026_01", "orders_2026_02"]
 
 
+def test_tables_that_share_a_topic_without_telling_them_apart_are_named(publish, db, cli):
+    for table in ("orders_1", "orders_2", '"a b"', "a_b", "told_1", "told_2"):
+        db.execute(f"CREATE TABLE {table} (id int PRIMARY KEY)")
+    db.execute("CREATE TABLE orders_3 (id int)")
+    db.execute("ALTER TABLE orders_3 REPLICA IDENTITY FULL")
+    shape = {"public.orders_*": {"topic": "shop.orders"}, "public.told_*": {"topic": "shop.told", "key_field": "t"}}
+    f = publish({"shape": shape})
+    assert f.log_text().count("topic_shared") == 2
+    told = cli("check", "--database", db.url, "--set", "roles=[cdc]", "--set", "cdc.output=stdout", "--set", "cdc.prefix=shop",
+               "--set", f"cdc.shape={json.dumps(shape)}")
+    for topic, tables in ("shop.orders", "public.orders_1 and public.orders_2"), ("shop.public.a_b", "public.a b and public.a_b"):
+        for text in (f.log_text(), told.stdout):
+            assert any(topic in line and all(t in line for t in tables.split(" and ")) for line in text.splitlines()), (topic, text)
+    assert "shop.told" not in told.stdout
+    alone = cli("check", "--database", db.url, "--set", "roles=[cdc]", "--set", "cdc.output=stdout", "--set",
+                "cdc.exclude_tables=[public.a_b]", "--set",
+                'cdc.shape={public.orders_*: {topic: shop.orders, key_field: t}}')
+    assert "key_field" not in alone.stdout
+
+
 OUTBOX = """
 CREATE TABLE outbox (
     id uuid PRIMARY KEY, aggregatetype text NOT NULL, aggregateid text, type text, payload {payload})
