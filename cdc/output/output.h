@@ -22,6 +22,7 @@ struct record {
     void *topic;        /* of output_ops.topic */
     struct slice key;   /* data NULL: null */
     struct slice value; /* data NULL: a tombstone */
+    bool foreign; /* key and value are somebody's bytes (an outbox's), which need be no JSON */
     /* Its partition is theirs, by the Java client's hash; data NULL: the key's. */
     struct slice placed_by;
     unsigned n_headers;

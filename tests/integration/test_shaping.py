@@ -320,6 +320,20 @@ def test_rows_of_an_outbox_are_messages_for_the_topics_they_name(publish, events
     assert f.metric("freshet_cdc_outbox_messages_total") == 3
 
 
+def test_each_line_of_standard_output_is_json_whatever_an_outbox_holds(publish, events, db):
+    db.execute(OUTBOX.format(payload="text"))
+    db.execute("CREATE TABLE bytes (LIKE outbox)")
+    db.execute("ALTER TABLE bytes ADD PRIMARY KEY (id), ALTER payload TYPE bytea USING NULL")
+    f = publish({"outbox": {"public.outbox": {}, "public.bytes": {}}})
+    told = ["no JSON \"é\"\n", '{"a":\n [1.10]\r\n}', "", '"x"', "é", "{", "12 13"]
+    for i, text in enumerate(told):
+        db.execute("INSERT INTO outbox VALUES (gen_random_uuid(), 'o', %s, 't', %s)", [f"k{i}", text])
+    db.execute("INSERT INTO bytes VALUES (gen_random_uuid(), 'o', '\"', 't', '\\xff00')")
+    seen = [(e["key"], e["value"]) for e in events(f)]
+    assert seen == [("k0", told[0]), ("k1", {"a": [1.10]}), ("k2", ""), ("k3", "x"), ("k4", "é"), ("k5", "{"), ("k6", "12 13"),
+                    ('"', "/wA=")]
+
+
 def test_what_an_outbox_cannot_send_is_a_dead_letter(publish, events, db):
     db.execute(OUTBOX.format(payload="text"))
     f = publish({"outbox": {"public.outbox": {}}, "outbox_messages": {"outbox": {}}})
