@@ -135,7 +135,8 @@ static void append_json(struct buf *out, struct slice json) {
  * what is none its base64. */
 static void append_foreign(struct buf *out, struct slice bytes) {
     size_t before = out->len;
-    json_t *json = bytes.data ? json_loadb(bytes.data, bytes.len, JSON_DECODE_ANY, NULL) : NULL;
+    size_t flags = JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL;
+    json_t *json = bytes.data ? json_loadb(bytes.data, bytes.len, flags, NULL) : NULL;
     json_t *text = bytes.data && !json ? json_stringn(bytes.data, bytes.len) : NULL;
     if (text) {
         json_append_string(out, bytes);

@@ -153,7 +153,10 @@ const char *outbox_read_content(const struct outbox_entry *entry, struct slice c
     *parsed = NULL;
     /* The parser takes one for blank. */
     if (memchr(content.data, '\0', content.len)) return "the logical message holds a zero byte";
-    *parsed = json_loadb(content.data, content.len, JSON_REJECT_DUPLICATES, &unused);
+    /* Numbers of any length: they are taken from the text, as they stand there. */
+    *parsed =
+        json_loadb(content.data, content.len,
+                   JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL, &unused);
     content = arena_dup(arena, content); /* with a NUL behind it */
     if (!json_is_object(*parsed)) return "the logical message is no JSON object";
     *message = (struct outbox_message){
