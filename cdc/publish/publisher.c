@@ -316,6 +316,13 @@ static void make_metrics(struct publisher *p) {
                       NULL);
 }
 
+static bool has_filters(const struct shape_rules *rules) {
+    for (uint32_t i = 0; i < rules->n_entries; i++) {
+        if (rules->entries[i].where) return true;
+    }
+    return false;
+}
+
 /* Those that may fail. */
 static bool create_parts(struct publisher *p, struct error *err) {
     const struct publisher_deps *deps = &p->deps;
@@ -368,7 +375,7 @@ struct publisher *publisher_create(const struct publisher_config *config,
         p->invalidations = invalidations_create(&p->config, deps, p->output_ops, p->output);
     p->heartbeat =
         heartbeat_create(&p->config, deps, encoder, &p->source, p->output_ops, p->output);
-    if (config->format.unchanged == UNCHANGED_REREAD)
+    if (config->format.unchanged == UNCHANGED_REREAD || has_filters(&p->config.shape))
         p->reread = reread_create(config->database_url, deps->log, deps->metrics);
     make_metrics(p);
     return p;

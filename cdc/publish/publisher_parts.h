@@ -60,7 +60,7 @@ struct publisher {
     struct keeper *keeper;
     struct invalidations *invalidations; /* NULL: none are asked for */
     struct heartbeat *heartbeat;         /* NULL: none are asked for */
-    struct reread *reread;               /* NULL: unchanged values are placeholders */
+    struct reread *reread;               /* NULL: neither events nor filters want it */
     uint64_t seen_generation;            /* the keeper's, when the catalog was last read for them */
     struct publisher_metrics metrics;
 

@@ -175,6 +175,21 @@ def test_rows_are_filtered_by_what_sql_says_wherever_that_is_done(publish, event
         assert after["status"] == hashed("active"), "the filter sees what is hidden from events"
 
 
+def test_a_filter_over_a_value_that_an_update_does_not_send_is_answered_by_the_table(publish, events, db):
+    db.execute("CREATE TABLE docs (id int PRIMARY KEY, status text, doc text, n int)")
+    db.execute("ALTER TABLE docs ALTER doc SET STORAGE EXTERNAL")
+    shape = {"public.docs": {"where": "status <> 'draft' AND length(doc) > 2000"}}
+    f = publish({"shape": shape})
+    db.execute("INSERT INTO docs VALUES (1, 'new', repeat('x', 5000), 0), (2, 'new', repeat('x', 1999), 0)")
+    for statement in ("UPDATE docs SET n = 1", "UPDATE docs SET status = 'draft'"):
+        db.execute(statement)
+    seen = [(v["op"], (v["after"] or v["before"])["id"]) for v in values(events(f)) if (v["after"] or v["before"])["id"] == 1]
+    assert seen == [("c", 1), ("u", 1), ("d", 1)]
+    with db.connect(autocommit=True) as connection:  # gone by the time that it is asked for
+        connection.execute("UPDATE docs SET status = 'new', n = 2 WHERE id = 1; DELETE FROM docs WHERE id = 1")
+    assert [v["op"] for v in values(events(f)) if (v["after"] or v["before"])["id"] == 1][-1] == "d"
+
+
 def test_a_snapshot_has_the_filters_rows_and_no_others(publish, events, db):
     """Whoever filters: what is the last row is known, and a row that is not to be seen is not read."""
     db.execute(TABLE)
