@@ -5,6 +5,7 @@
 #include "base/pattern.h"
 #include "base/pg.h"
 #include "cdc/shape/pushdown.h"
+#include "cdc/shape/routes.h"
 #include "server/checks.h"
 
 static void count_fates(const struct shape_rules *rules, const struct catalog_table *table,
@@ -126,6 +127,15 @@ static void check_narrowed(struct check_context *context, const struct publicati
     arena_destroy(&arena);
 }
 
+static void tell_shared(void *arg, const struct shared_topic *topic) {
+    check_report(
+        arg, CHECK_WARN, "cdc.shape: give each of them a key_field",
+        "topic %s takes the rows of %u tables, %s.%s and %s.%s among them, with no key_field "
+        "to tell them apart: rows of equal keys are one there",
+        topic->name, topic->n_tables, topic->first->schema, topic->first->name,
+        topic->second->schema, topic->second->name);
+}
+
 void check_shaped_tables(struct check_context *context) {
     const struct config *config = context->config;
     if (!(config->roles & ROLE_CDC)) return;
@@ -144,4 +154,5 @@ void check_shaped_tables(struct check_context *context) {
         if (publication) check_narrowed(context, publication, table);
     }
     if (publication) publication_destroy(&publication);
+    routes_find_shared(&config->cdc, context->catalog, tell_shared, context);
 }

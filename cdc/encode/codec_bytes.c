@@ -65,13 +65,14 @@ void codec_placeholder_bytea(const struct codec *codec, struct buf *out) {
         append_bytes(codec->format->bytes, SLICE(CODEC_PLACEHOLDER), out);
 }
 
-/* One bit is a boolean; more are the number's bytes, least first, without the trailing zero ones. */
+/* One bit is a boolean, and none of a varbit(1) neither true nor false; more are the number's bytes, least first, without the
+ * trailing zero ones. */
 enum codec_result codec_bit(const struct codec *codec, struct slice text, struct buf *out) {
     for (size_t i = 0; i < text.len; i++) {
         if (text.data[i] != '0' && text.data[i] != '1') return CODEC_AS_TEXT;
     }
-    if (codec->bits == 1 && text.len == 1) {
-        buf_append_text(out, text.data[0] == '1' ? "true" : "false");
+    if (codec->bits == 1 && text.len <= 1) {
+        buf_append_text(out, !text.len ? "null" : text.data[0] == '1' ? "true" : "false");
         return CODEC_DONE;
     }
     size_t n = (text.len + 7) / 8;

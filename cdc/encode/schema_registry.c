@@ -10,14 +10,13 @@
 #include "base/json.h"
 #include "base/mem.h"
 
-enum { CONNECT_TIMEOUT_MS = 3 * 1000, REQUEST_TIMEOUT_MS = 10 * 1000 };
+enum { CONNECT_TIMEOUT_MS = 3 * 1000, REQUEST_TIMEOUT_MS = 10 * 1000, HASH_BYTES = 17 };
 
 /* A schema that has its id. Hashes tell which. */
 struct known {
     uint64_t subject;
     uint64_t schema;
     uint32_t id;
-    bool alone; /* the id is the subject's, whatever its schema */
 };
 
 struct schema_registry {
@@ -27,6 +26,9 @@ struct schema_registry {
     struct known *known;
     uint32_t n_known;
     uint32_t known_cap;
+    json_t *
+        alone; /* subject: {"id": 7, "schema": "1f6bd1a0..."}, of the map's ids that name no fingerprint */
+    bool learnt; /* it has grown, or changed, since it was last told */
     struct metric *schemas;
     struct metric *failures;
 };
@@ -53,6 +55,7 @@ struct schema_registry *schema_registry_create(const struct schema_registry_conf
     registry->config = config;
     registry->http = http;
     registry->log = log;
+    registry->alone = json_object();
     registry->schemas =
         metrics_gauge(metrics, "freshet_cdc_schemas", "Schemas whose ids are in use.", NULL);
     registry->failures =
@@ -67,6 +70,7 @@ void schema_registry_destroy(struct schema_registry **registry) {
     if (!old) return;
     http_destroy(&old->http);
     mem_free(old->known);
+    json_decref(old->alone);
     mem_free(old);
 }
 
@@ -96,16 +100,30 @@ static bool find_id(const struct schema_registry_config *config, const char *sub
 
 /* An id means one schema. A subject that stands alone in the map has the one that it has at first; what the table becomes later
  * would be read by the wrong one. */
-static bool fixed_id(const struct schema_registry *registry, const char *subject,
-                     struct known *wanted, struct slice schema, uint32_t *id, struct error *err) {
-    char fingerprint[SCHEMA_FINGERPRINT_BYTES];
-    schema_fingerprint(schema, fingerprint);
-    char *precise = mem_printf("%s@%s", subject, fingerprint);
-    wanted->alone = !find_id(registry->config, precise, id);
-    bool known = !wanted->alone || find_id(registry->config, subject, id);
-    bool changed = false;
-    for (uint32_t i = 0; wanted->alone && i < registry->n_known; i++)
-        changed |= registry->known[i].alone && registry->known[i].subject == wanted->subject;
+static bool is_another(const struct schema_registry *registry, const char *subject, uint32_t id,
+                       const char *schema) {
+    const json_t *first = json_object_get(registry->alone, subject);
+    const char *its = json_string_value(json_object_get(first, "schema"));
+    return its && json_integer_value(json_object_get(first, "id")) == id &&
+           strcmp(its, schema) != 0;
+}
+
+static void learn(struct schema_registry *registry, const char *subject, uint32_t id,
+                  const char *schema) {
+    json_t *one = json_pack("{s:I, s:s}", "id", (json_int_t)id, "schema", schema);
+    registry->learnt |= !json_equal(one, json_object_get(registry->alone, subject));
+    json_object_set_new(registry->alone, subject, one);
+}
+
+static bool fixed_id(struct schema_registry *registry, const char *subject, uint64_t hash,
+                     uint32_t *id, struct error *err) {
+    char schema[HASH_BYTES];
+    snprintf(schema, sizeof schema, "%016llx", (unsigned long long)hash);
+    char *precise =
+        mem_printf("%s@%.*s", subject, SCHEMA_FINGERPRINT_BYTES - 1, schema); /* its upper half */
+    bool alone = !find_id(registry->config, precise, id);
+    bool known = !alone || find_id(registry->config, subject, id);
+    bool changed = alone && known && is_another(registry, subject, *id, schema);
     if (!known)
         error_set(
             err, ERROR_CONFIG, false,
@@ -118,8 +136,31 @@ static bool fixed_id(const struct schema_registry *registry, const char *subject
             "the schema of \"%s\" has changed, and cdc.schema_registry.ids has one id for it; "
             "give the new one its own: \"%s: ID\"",
             subject, precise);
+    else if (alone)
+        learn(registry, subject, *id, schema);
     mem_free(precise);
     return known && !changed;
+}
+
+bool schema_registry_learnt(struct schema_registry *registry, struct buf *text) {
+    if (!registry->learnt) return false;
+    char *json = json_dumps(registry->alone, JSON_COMPACT | JSON_SORT_KEYS);
+    buf_append_text(text, json);
+    free(json);
+    registry->learnt = false;
+    return true;
+}
+
+/* What this process has learnt in a session that could not make it durable is to be told again. */
+bool schema_registry_recall(struct schema_registry *registry, struct slice text,
+                            struct error *err) {
+    if (registry->http) return true;
+    json_t *kept = text.len ? json_loadb(text.data, text.len, 0, NULL) : json_object();
+    bool ok = json_is_object(kept) && json_object_update(registry->alone, kept) == 0;
+    registry->learnt = ok && !json_equal(registry->alone, kept);
+    json_decref(kept);
+    return ok || error_set(err, ERROR_PROTOCOL, false,
+                           "the note of schemas beside the stored position is malformed");
 }
 
 /* ---- ids of the registry ---- */
@@ -209,7 +250,7 @@ bool schema_registry_id(struct schema_registry *registry, const char *subject, s
         return true;
     }
     bool ok = registry->http ? ask(registry, subject, schema, id, err)
-                             : fixed_id(registry, subject, &wanted, schema, id, err);
+                             : fixed_id(registry, subject, wanted.schema, id, err);
     if (!ok) {
         metric_bump(registry->failures, 1);
         return false;

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/error.h"
 #include "base/kafka.h"
 #include "base/log.h"
@@ -40,6 +41,13 @@ void schema_registry_destroy(struct schema_registry **registry);
  * it (not). */
 bool schema_registry_id(struct schema_registry *registry, const char *subject, struct slice schema,
                         uint32_t *id, struct error *err) MUST_CHECK;
+
+/* What a later process must know of the ids that the map has for subjects alone: an id means one schema, also across restarts.
+ * The text goes beside the position and is given back at each start. learnt: false where nothing is new since it was last asked
+ * or told; else it appends all of it. recall: false where the text is malformed; empty is nothing. */
+bool schema_registry_learnt(struct schema_registry *registry, struct buf *text) MUST_CHECK;
+bool schema_registry_recall(struct schema_registry *registry, struct slice text,
+                            struct error *err) MUST_CHECK;
 
 /* Does a registry answer, and let us in? Asks for a subject and changes nothing. */
 bool schema_registry_probe(const struct schema_registry_config *config, const char *subject,

@@ -190,7 +190,8 @@ struct course {
     bool refused;     /* the last one contradicted the sink's position: an operator has to choose */
     int64_t told_us;
     char told[sizeof((struct error){0}.message)];
-    unsigned attempt;
+    unsigned attempt;      /* sessions since one streamed for a while: how long to wait */
+    unsigned told_attempt; /* sessions since one streamed */
 };
 
 /* One session. *streamed: it got as far as the stream. */
@@ -247,7 +248,7 @@ static bool wait_for_next(struct feed *feed, struct course *course, const struct
     board_reconnect(feed->board);
     board_state(feed->board, FEED_WAITING, err->message);
     log_warn(feed->log, "feed_waiting", "feed=%s attempt=%u code=%s cause=\"%s\"", feed->sink.name,
-             course->attempt, error_code_name(err->code), err->message);
+             course->told_attempt, error_code_name(err->code), err->message);
     return back_off(feed, course->attempt);
 }
 
@@ -264,6 +265,7 @@ static void *feed_main(void *arg) {
         course.refused &= !streamed;
         bool was_well = streamed && clock_mono_us() - began_us > WELL_US;
         course.attempt = was_well ? 1 : course.attempt + 1;
+        course.told_attempt = streamed ? 1 : course.told_attempt + 1;
     } while (err.code != ERROR_STOPPED && wait_for_next(feed, &course, &err));
     struct feed_status status;
     board_read(feed->board, &status);

@@ -11,8 +11,8 @@
  * again at intervals whether somebody has mended it.
  *
  * A permanent slot is one process's at a time. A feed that finds it taken is its STANDBY: it asks for it a few times a
- * second, and takes over when the other's connection is gone. Who has the slot is said by a lock in the database, which is
- * held by the connection that streams; so it covers the time before the stream too, and two cannot fence each other in turn.
+ * second, and takes over when the other's connection is gone. Before its stream runs, who has the slot is said by a lock in the
+ * database (holder.h); so two cannot fence each other in turn.
  *
  * A topic is followed from its end on: a sink with a position of its own is not for it. See follower.h. */
 #ifndef FRESHET_CDC_FEED_H

@@ -77,9 +77,9 @@ static void stand_in(struct session *s, int64_t waited_us, int64_t now_us) {
 
 /* Before the sink has been told of a start it gets no ticks; what is told is why a slot takes long to make. */
 static bool attach_turn(void *arg, int64_t waited_us, struct error *err) {
-    (void)err;
     struct session *s = arg;
     int64_t now_us = clock_mono_us();
+    if (!holder_check(s->holder, err)) return false;
     if (!s->tell_blocker_us) return true;
     stand_in(s, waited_us, now_us);
     if (now_us < s->tell_blocker_us) return true;
@@ -112,6 +112,7 @@ static void publish_snapshot(struct session *s) {
 static bool snapshot_turn(void *arg, int64_t waited_us, struct error *err) {
     (void)waited_us;
     struct session *s = arg;
+    if (!holder_check(s->holder, err)) return false;
     publish_snapshot(s);
     s->delivery->changes = s->changes_before_snapshot + s->snapshot_counts.rows;
     s->bytes = s->bytes_before_snapshot + s->snapshot_counts.bytes;
@@ -203,7 +204,7 @@ static bool load_increment(struct session *s, struct error *err) {
 }
 
 static bool attach(struct session *s, struct error *err) {
-    return session_connect(s, err) && session_hold_slot(s, err) && look_first(s, err) &&
+    return session_hold_slot(s, err) && session_connect(s, err) && look_first(s, err) &&
            s->sink.ops->prepare(s->sink.self, &s->position, err) && check_publication(s, err) &&
            load_increment(s, err) && is_more_wanted(s, err) && session_attach_slot(s, err);
 }
@@ -307,6 +308,7 @@ static bool start_replication(struct session *s, struct error *err) {
     if (!ok) return error_set(err, ERROR_PROTOCOL, false, "unexpected answer of START_REPLICATION");
     s->stream = stream_open(&s->conn);
     s->streamed = true;
+    holder_close(&s->holder);
     standin_close(&s->standin); /* what it has not confirmed waits for us */
     board_state(s->board, FEED_STREAMING, "");
     log_info(s->log, "feed_streaming", "feed=%s slot=%s lsn=" LSN_FMT " publication=%s",
@@ -371,6 +373,7 @@ void session_begin(struct session *s) {
 void session_end(struct session *s) {
     standin_close(&s->standin);
     stream_close(&s->stream);
+    holder_close(&s->holder);
     if (s->conn) PQfinish(s->conn);
     s->conn = NULL;
     mem_free(s->server_options);

@@ -15,6 +15,7 @@
 #include "cdc/feed/board.h"
 #include "cdc/feed/delivery.h"
 #include "cdc/feed/feed.h"
+#include "cdc/feed/holder.h"
 #include "cdc/feed/lineage.h"
 #include "cdc/feed/pgwait.h"
 #include "cdc/feed/standin.h"
@@ -43,6 +44,7 @@ struct session {
 
     /* The session's own. */
     PGconn *conn;
+    struct holder *holder; /* of a permanent slot, until the stream has it; else NULL */
     struct stream *stream;
     struct standin
         *standin;       /* while the slot is made, where commits wait for the feed; else NULL */

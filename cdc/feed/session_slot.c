@@ -46,44 +46,7 @@ static bool attach_temporary(struct session *s, struct error *err) {
 
 /* ---- one process at a time ---- */
 
-enum {
-    LOCK_CLASS = 0x66727368, /* of advisory locks: "frsh" */
-    STANDBY_POLL_MS = 200,
-};
-
-/* FNV-1a. Slots whose hashes are equal, in one database, would wait for each other: to be told by the names. */
-static int32_t lock_key(const char *slot) {
-    uint32_t hash = 2166136261u;
-    for (const char *c = slot; *c; c++)
-        hash = (hash ^ (unsigned char)*c) * 16777619u;
-    return (int32_t)hash;
-}
-
-/* *pid: who has the slot; 0: we do. `locked`: the lock is ours already. */
-static bool try_hold(struct session *s, bool *locked, int *pid, struct error *err) {
-    struct buf sql = {0};
-    int32_t key = lock_key(s->config->slot);
-    if (*locked)
-        buf_append_text(&sql, "SELECT true,");
-    else
-        buf_printf(&sql, "SELECT pg_try_advisory_lock(%d, %d),", LOCK_CLASS, (int)key);
-    buf_append_text(&sql,
-                    " coalesce((SELECT active_pid FROM pg_replication_slots WHERE slot_name = ");
-    pg_quote_literal(&sql, s->config->slot);
-    buf_printf(&sql,
-               "), 0), coalesce((SELECT min(pid) FROM pg_locks WHERE locktype = 'advisory' AND "
-               "classid = %u AND objid = %u AND objsubid = 2 AND granted AND database = (SELECT "
-               "oid FROM pg_database WHERE datname = current_database())), 0)",
-               (unsigned)LOCK_CLASS, (unsigned)(uint32_t)key);
-    PGresult *rows = pgwait_query(&s->wait, s->conn, buf_text(&sql), err);
-    buf_deinit(&sql);
-    if (!rows) return error_prefix(err, "asking for slot \"%s\"", s->config->slot);
-    *locked = PQgetvalue(rows, 0, 0)[0] == 't';
-    int active_pid = atoi(PQgetvalue(rows, 0, 1));
-    *pid = active_pid || *locked ? active_pid : atoi(PQgetvalue(rows, 0, 2));
-    PQclear(rows);
-    return true;
-}
+enum { STANDBY_POLL_MS = 200 };
 
 static void tell_standby(struct session *s, int pid) {
     char cause[256];
@@ -98,17 +61,25 @@ static void tell_standby(struct session *s, int pid) {
              cause);
 }
 
+static bool open_holder(struct session *s, struct error *err) {
+    char name[64];
+    snprintf(name, sizeof name, "%.50s_holder", s->config->application_name);
+    struct pg_options options = {.application_name = name, .server_options = s->server_options};
+    s->holder = holder_open(&s->wait, s->config->database_url, &options, s->config->slot, err);
+    return s->holder != NULL;
+}
+
 /* A slot that two took in turn would have them fence each other for ever. */
 bool session_hold_slot(struct session *s, struct error *err) {
     if (s->config->temporary || s->config->disposable) return true;
-    bool locked = false;
+    if (!open_holder(s, err)) return false;
     int told_pid = 0;
+    int pid;
     while (true) {
-        int pid;
-        if (!try_hold(s, &locked, &pid, err)) return false;
-        if (locked && !pid) break;
-        if (pid && pid != told_pid) tell_standby(s, pid);
-        if (pid) told_pid = pid;
+        if (!holder_try(s->holder, &s->wait, &pid, err)) return false;
+        if (!pid) break;
+        if (pid > 0 && pid != told_pid) tell_standby(s, pid);
+        if (pid > 0) told_pid = pid;
         if (!pgwait_pause(&s->wait, STANDBY_POLL_MS, err)) return false;
     }
     if (!told_pid) return true;
@@ -204,6 +175,7 @@ bool session_may_attach(struct session *s, struct error *err) {
 }
 
 bool session_attach_slot(struct session *s, struct error *err) {
+    if (!holder_check(s->holder, err)) return false;
     return s->config->temporary ? attach_temporary(s, err) : attach_permanent(s, err);
 }
 
@@ -212,11 +184,11 @@ bool session_attach_slot(struct session *s, struct error *err) {
 /* A feed that was refused has the slot for a moment now and then, when it looks again. */
 static bool hold_soon(struct session *s, struct error *err) {
     enum { TRIES = 25 };
-    bool locked = false;
     int pid = 0;
+    if (!open_holder(s, err)) return false;
     for (int i = 0; i < TRIES; i++) {
-        if (!try_hold(s, &locked, &pid, err)) return false;
-        if (locked && !pid) return true;
+        if (!holder_try(s->holder, &s->wait, &pid, err)) return false;
+        if (!pid) return true;
         if (!pgwait_pause(&s->wait, STANDBY_POLL_MS, err)) return false;
     }
     return error_set(err, ERROR_CONFLICT, false,
@@ -265,7 +237,7 @@ static bool start_over(struct session *s, bool now, struct error *err) {
 bool session_reset(struct session *s, bool now, struct error *err) {
     ASSERT(s->sink.ops->reset && !s->config->temporary);
     session_begin(s);
-    bool ok = session_connect(s, err) && hold_soon(s, err) && start_over(s, now, err);
+    bool ok = hold_soon(s, err) && session_connect(s, err) && start_over(s, now, err);
     session_end(s);
     return ok;
 }

@@ -7,6 +7,7 @@
 #define FRESHET_CDC_OUTPUT_H
 
 #include "base/change.h"
+#include "cdc/output/positions.h"
 #include "cdc/publish/publisher.h"
 
 enum { RECORD_HEADERS_MAX = 10 /* an outbox's, and where the record comes from */ };
@@ -21,6 +22,7 @@ struct record {
     void *topic;        /* of output_ops.topic */
     struct slice key;   /* data NULL: null */
     struct slice value; /* data NULL: a tombstone */
+    bool foreign; /* key and value are somebody's bytes (an outbox's), which need be no JSON */
     /* Its partition is theirs, by the Java client's hash; data NULL: the key's. */
     struct slice placed_by;
     unsigned n_headers;
@@ -71,7 +73,9 @@ struct output_ops {
     bool (*part_due)(void *self);
     void (*part)(void *self, const struct change_position *position);
     /* A note to keep beside the position, from the next commit on; it is copied. NULL: there is no place for one. */
-    void (*note)(void *self, struct slice text);
+    void (*note)(void *self, enum position_note note, struct slice text);
+    /* What `prepare` found there; empty: none. NULL as `note`. */
+    struct slice (*noted)(void *self, enum position_note note);
     /* Nothing is to be published up to end_lsn. */
     bool (*progress)(void *self, uint64_t end_lsn, int64_t now_us, struct error *err);
     bool (*tick)(void *self, int64_t now_us, struct error *err);

@@ -100,7 +100,8 @@ static void destroy(void *arg) {
         topic = next;
     }
     kafka_topics_destroy(&k->cluster);
-    buf_deinit(&k->note);
+    for (int i = 0; i < N_POSITION_NOTES; i++)
+        buf_deinit(&k->notes[i].text);
     mem_free(k->transactional_id);
     mem_free(k);
 }
@@ -128,11 +129,17 @@ static bool read_position(struct output_kafka *k, struct change_position *positi
                           struct error *err) {
     *position = (struct change_position){0};
     if (k->config->replay) return true;
-    if (!positions_read(&k->config->kafka, k->positions->name, k->config->slot, k->log,
-                        PREPARE_TIMEOUT_MS, position, &k->note, err))
-        return false;
+    struct buf notes[N_POSITION_NOTES] = {0};
+    bool ok = positions_read(&k->config->kafka, k->positions->name, k->config->slot, k->log,
+                             PREPARE_TIMEOUT_MS, position, notes, err);
+    for (int i = 0; i < N_POSITION_NOTES; i++) {
+        buf_deinit(&k->notes[i].text);
+        k->notes[i] = (struct kept_note){.text = notes[i]};
+    }
+    if (!ok) return false;
+    struct buf *snapshot = &k->notes[NOTE_SNAPSHOT].text;
     position->keeps_notes = true;
-    position->note = k->note.len ? buf_text(&k->note) : NULL;
+    position->note = snapshot->len ? buf_text(snapshot) : NULL;
     log_info(k->log, "position_read", "slot=%s lsn=" LSN_FMT " snapshot_done=%s delivery=%s",
              k->config->slot, LSN_ARG(position->end_lsn), position->snapshot_done ? "yes" : "no",
              k->exactly_once ? "exactly-once" : "at-least-once");
@@ -156,7 +163,6 @@ static bool prepare(void *arg, bool slot_exists, struct change_position *positio
         return error_prefix(err, "Kafka at %s", k->config->kafka.brokers);
     }
     k->next = *position;
-    k->note_due = false;
     k->failure = RD_KAFKA_RESP_ERR_NO_ERROR;
     k->average_bytes = 1024;
     unsigned n_brokers = kafka_topics_brokers(k->cluster);
@@ -287,6 +293,7 @@ const struct output_ops output_kafka = {
     .part_due = output_kafka_part_due,
     .part = output_kafka_part,
     .note = output_kafka_note,
+    .noted = output_kafka_noted,
     .progress = output_kafka_progress,
     .tick = output_kafka_tick,
     .ready = output_kafka_ready,

@@ -144,16 +144,26 @@ enum write_result output_kafka_write(void *arg, const struct record *record, str
 
 /* ---- closing ---- */
 
-static bool write_note(struct output_kafka *k, struct error *err) {
-    if (!k->note_due) return true;
-    struct buf key = {0};
-    position_compose_note_key(k->config->slot, &key);
-    struct record record = {.topic = k->positions, .key = buf_slice(&key)};
-    if (k->note.len) record.value = buf_slice(&k->note);
-    bool ok = output_kafka_write(k, &record, err) == WRITE_DONE;
-    buf_deinit(&key);
-    k->note_due = !ok;
-    return ok;
+static bool write_notes(struct output_kafka *k, struct error *err) {
+    for (int i = 0; i < N_POSITION_NOTES; i++) {
+        struct kept_note *note = &k->notes[i];
+        if (!note->due) continue;
+        struct buf key = {0};
+        position_compose_note_key(k->config->slot, i, &key);
+        struct record record = {.topic = k->positions, .key = buf_slice(&key)};
+        if (note->text.len) record.value = buf_slice(&note->text);
+        note->due = output_kafka_write(k, &record, err) != WRITE_DONE;
+        buf_deinit(&key);
+        if (note->due) return false;
+    }
+    return true;
+}
+
+static bool is_note_due(const struct output_kafka *k) {
+    for (int i = 0; i < N_POSITION_NOTES; i++) {
+        if (k->notes[i].due) return true;
+    }
+    return false;
 }
 
 static bool write_position(struct output_kafka *k, struct error *err) {
@@ -168,7 +178,7 @@ static bool write_position(struct output_kafka *k, struct error *err) {
     position_compose_value(&k->next, &value);
     struct record record = {
         .topic = k->positions, .key = buf_slice(&key), .value = buf_slice(&value)};
-    bool ok = output_kafka_write(k, &record, err) == WRITE_DONE && write_note(k, err);
+    bool ok = output_kafka_write(k, &record, err) == WRITE_DONE && write_notes(k, err);
     buf_deinit(&key);
     buf_deinit(&value);
     k->partial = false;
@@ -245,8 +255,8 @@ static bool is_due(const struct output_kafka *k, int64_t now_us) {
     if (k->partial) return false;
     if (k->split) return true;
     if (k->state == BATCH_IDLE)
-        return k->note_due || (k->next.end_lsn > atomic_load(&k->confirmed_lsn) &&
-                               now_us - k->closed_us >= PROGRESS_EVERY_US);
+        return is_note_due(k) || (k->next.end_lsn > atomic_load(&k->confirmed_lsn) &&
+                                  now_us - k->closed_us >= PROGRESS_EVERY_US);
     return k->batch_records >= k->config->transaction_records ||
            now_us - k->opened_us >= k->config->transaction_interval_ms * 1000;
 }
@@ -302,11 +312,17 @@ bool output_kafka_part_due(void *arg) {
     return most && k->state == BATCH_OPEN && k->batch_records >= most;
 }
 
-void output_kafka_note(void *arg, struct slice text) {
+void output_kafka_note(void *arg, enum position_note which, struct slice text) {
     struct output_kafka *k = arg;
-    k->note.len = 0;
-    buf_append_slice(&k->note, text);
-    k->note_due = true;
+    struct kept_note *note = &k->notes[which];
+    note->text.len = 0;
+    buf_append_slice(&note->text, text);
+    note->due = true;
+}
+
+struct slice output_kafka_noted(void *arg, enum position_note note) {
+    const struct output_kafka *k = arg;
+    return buf_slice(&k->notes[note].text);
 }
 
 /* Closed at the next tick; until then nothing more is taken in. */

@@ -63,8 +63,10 @@ struct output_kafka {
     int64_t told_us;             /* when it was last said that this takes long */
     int64_t closed_us;           /* when the last batch was done */
     struct change_position next; /* what the next batch makes durable */
-    struct buf note;             /* beside it: the last one given, or found at the start */
-    bool note_due;               /* it is not in a batch yet */
+    struct kept_note {
+        struct buf text;         /* the last one given, or found at the start */
+        bool due;                /* it is not in a batch yet */
+    } notes[N_POSITION_NOTES];   /* beside it */
     rd_kafka_resp_err_t failure; /* of a delivery; 0: none */
     char failed_topic[256];
     bool flushed;        /* CLOSING: every record is acknowledged */
@@ -109,7 +111,8 @@ bool output_kafka_commit(void *self, const struct change_position *position, int
                          struct error *err);
 bool output_kafka_part_due(void *self);
 void output_kafka_part(void *self, const struct change_position *position);
-void output_kafka_note(void *self, struct slice text);
+void output_kafka_note(void *self, enum position_note note, struct slice text);
+struct slice output_kafka_noted(void *self, enum position_note note);
 bool output_kafka_progress(void *self, uint64_t end_lsn, int64_t now_us, struct error *err);
 bool output_kafka_tick(void *self, int64_t now_us, struct error *err);
 bool output_kafka_ready(void *self);

@@ -1,6 +1,7 @@
 /* Events as JSON lines: {"topic":...,"key":...,"value":...,"headers":{...}}. The slot's confirmed position is the
  * only one: after a crash the tail may be printed again. */
 #include <errno.h>
+#include <jansson.h>
 #include <poll.h>
 #include <string.h>
 #include <unistd.h>
@@ -130,15 +131,40 @@ static void append_json(struct buf *out, struct slice json) {
         buf_append_text(out, "null");
 }
 
+/* What is JSON stands as it is, in one line: between its tokens a newline is as good as a space. Other text is a string, and
+ * what is none its base64. */
+static void append_foreign(struct buf *out, struct slice bytes) {
+    size_t before = out->len;
+    size_t flags = JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL;
+    json_t *json = bytes.data ? json_loadb(bytes.data, bytes.len, flags, NULL) : NULL;
+    json_t *text = bytes.data && !json ? json_stringn(bytes.data, bytes.len) : NULL;
+    if (text) {
+        json_append_string(out, bytes);
+    } else if (bytes.data && !json) {
+        buf_append_char(out, '"');
+        base64_append(out, bytes.data, bytes.len);
+        buf_append_char(out, '"');
+    } else {
+        append_json(out, bytes);
+    }
+    for (size_t i = before; json && i < out->len; i++) {
+        if (out->data[i] == '\n' || out->data[i] == '\r') out->data[i] = ' ';
+    }
+    json_decref(json);
+    json_decref(text);
+}
+
 static enum write_result write_record(void *arg, const struct record *record, struct error *err) {
     (void)err;
     struct output_stdout *self = arg;
     const struct topic *to = record->topic;
     struct buf *out = &self->pending;
     buf_append_slice(out, buf_slice(&to->head));
-    append_json(out, record->key);
+    void (*append)(struct buf * out, struct slice bytes) =
+        record->foreign ? append_foreign : append_json;
+    append(out, record->key);
     buf_append_text(out, ",\"value\":");
-    append_json(out, record->value);
+    append(out, record->value);
     buf_append_text(out, ",\"headers\":{");
     for (unsigned i = 0; i < record->n_headers; i++) {
         if (i) buf_append_char(out, ',');

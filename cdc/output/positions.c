@@ -16,10 +16,11 @@ void position_compose_key(const char *slot, struct buf *out) {
     buf_append_char(out, '}');
 }
 
-void position_compose_note_key(const char *slot, struct buf *out) {
+void position_compose_note_key(const char *slot, enum position_note note, struct buf *out) {
+    static const char *const names[] = {[NOTE_SNAPSHOT] = "snapshot", [NOTE_SCHEMAS] = "schemas"};
     buf_append_text(out, "{\"slot\":");
     json_append_string(out, slice_from(slot));
-    buf_append_text(out, ",\"note\":\"snapshot\"}");
+    buf_printf(out, ",\"note\":\"%s\"}", names[note]);
 }
 
 /* The identifier is a string: it does not fit the integers of every JSON reader. */
@@ -111,23 +112,28 @@ static rd_kafka_t *open_consumer(const struct kafka_config *config, const char *
 
 /* What is looked for, and where it goes. */
 struct search {
-    struct slice key;
-    struct slice note_key;
+    struct buf key;
+    struct buf note_keys[N_POSITION_NOTES];
     struct change_position *position;
-    struct buf *note; /* NULL: not wanted */
+    struct buf *notes; /* NULL: not wanted */
 };
+
+static bool has_key(const rd_kafka_message_t *message, const struct buf *key) {
+    return slice_equal(slice_make(message->key, message->key_len), buf_slice(key));
+}
 
 /* Takes the record in if it is the slot's. */
 static bool take(const rd_kafka_message_t *message, const struct search *search,
                  struct error *err) {
-    struct slice key = search->key;
+    struct slice key = buf_slice(&search->key);
     struct change_position *position = search->position;
-    if (search->note && slice_equal(slice_make(message->key, message->key_len), search->note_key)) {
-        search->note->len = 0;
-        if (message->payload) buf_append(search->note, message->payload, message->len);
+    for (int i = 0; search->notes && i < N_POSITION_NOTES; i++) {
+        if (!has_key(message, &search->note_keys[i])) continue;
+        search->notes[i].len = 0;
+        if (message->payload) buf_append(&search->notes[i], message->payload, message->len);
         return true;
     }
-    if (!slice_equal(slice_make(message->key, message->key_len), key)) return true;
+    if (!has_key(message, &search->key)) return true;
     *position = (struct change_position){0};
     if (!message->payload) return true; /* deleted on purpose: a new start */
     if (position_parse(slice_make(message->payload, message->len), position)) return true;
@@ -184,21 +190,18 @@ static bool read_to_end(rd_kafka_t *consumer, const struct search *search, int64
 
 bool positions_read(const struct kafka_config *config, const char *topic, const char *slot,
                     struct log *log, int timeout_ms, struct change_position *position,
-                    struct buf *note, struct error *err) {
+                    struct buf *notes, struct error *err) {
     *position = (struct change_position){0};
-    if (note) note->len = 0;
+    for (int i = 0; notes && i < N_POSITION_NOTES; i++)
+        notes[i].len = 0;
     int64_t end;
     if (!find_end(config, topic, log, timeout_ms, &end, err)) return false;
     rd_kafka_t *consumer = open_consumer(config, "read_committed", log, err);
     if (!consumer) return false;
-    struct buf key = {0};
-    struct buf note_key = {0};
-    position_compose_key(slot, &key);
-    position_compose_note_key(slot, &note_key);
-    struct search search = {.key = buf_slice(&key),
-                            .note_key = buf_slice(&note_key),
-                            .position = position,
-                            .note = note};
+    struct search search = {.position = position, .notes = notes};
+    position_compose_key(slot, &search.key);
+    for (int i = 0; i < N_POSITION_NOTES; i++)
+        position_compose_note_key(slot, i, &search.note_keys[i]);
     rd_kafka_topic_partition_list_t *partitions = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(partitions, topic, 0)->offset = RD_KAFKA_OFFSET_BEGINNING;
     rd_kafka_resp_err_t code = rd_kafka_assign(consumer, partitions);
@@ -207,7 +210,8 @@ bool positions_read(const struct kafka_config *config, const char *topic, const 
     rd_kafka_topic_partition_list_destroy(partitions);
     rd_kafka_consumer_close(consumer);
     rd_kafka_destroy(consumer);
-    buf_deinit(&key);
-    buf_deinit(&note_key);
+    buf_deinit(&search.key);
+    for (int i = 0; i < N_POSITION_NOTES; i++)
+        buf_deinit(&search.note_keys[i]);
     return ok;
 }

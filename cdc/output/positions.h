@@ -19,15 +19,20 @@ void position_compose_value(const struct change_position *position, struct buf *
 /* False: malformed. */
 bool position_parse(struct slice value, struct change_position *position) MUST_CHECK;
 
-/* {"slot":"freshet","note":"snapshot"}: of the record beside it, with the note of base/change.h as its value. It is
- * written only when that has changed. */
-void position_compose_note_key(const char *slot, struct buf *out);
+/* Records beside it, written only when they have changed. */
+enum position_note {
+    NOTE_SNAPSHOT, /* the note of base/change.h */
+    NOTE_SCHEMAS,  /* schema_registry.h's memory */
+    N_POSITION_NOTES
+};
+/* {"slot":"freshet","note":"snapshot"} */
+void position_compose_note_key(const char *slot, enum position_note note, struct buf *out);
 
 /* The last committed record of the slot; zero where there is none, or no such topic. Reads the topic's only
- * partition to its end: the caller has fenced whoever else wrote there. Blocks up to timeout_ms. `note` (NULL: not wanted)
- * gets the one beside it, empty where there is none. */
+ * partition to its end: the caller has fenced whoever else wrote there. Blocks up to timeout_ms. `notes` (NULL: not wanted)
+ * get those beside it, N_POSITION_NOTES, empty where there is none. */
 bool positions_read(const struct kafka_config *config, const char *topic, const char *slot,
                     struct log *log, int timeout_ms, struct change_position *position,
-                    struct buf *note, struct error *err) MUST_CHECK;
+                    struct buf *notes, struct error *err) MUST_CHECK;
 
 #endif

@@ -276,7 +276,8 @@ bool publish_change(struct publisher *p, const struct change *change, struct err
     p->hand.change = change;
     p->hand.records = 0;
     struct change whole = *change;
-    bool ok = !p->reread || p->hand.only || reread_change(p->reread, &whole, err);
+    bool wanted = p->config.format.unchanged == UNCHANGED_REREAD && !p->hand.only;
+    bool ok = !wanted || reread_change(p->reread, &whole, err);
     ok = ok && publish_by_kind(p, &whole, err);
     p->hand.change = NULL;
     return ok;

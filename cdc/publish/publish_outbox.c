@@ -70,8 +70,10 @@ static bool send_message(struct publisher *p, const struct event *event,
                          struct error *err) {
     const char *name = outbox_topic(entry, message, p->scratch);
     if (!name) return publish_bury(p, event, "what route_by names holds no topic's name", err);
-    struct record record = {
-        .topic = open_topic(p, name, err), .key = message->key, .value = message->payload};
+    struct record record = {.topic = open_topic(p, name, err),
+                            .key = message->key,
+                            .value = message->payload,
+                            .foreign = true};
     if (!record.topic) return false;
     if (message->id.data)
         record.headers[record.n_headers++] =

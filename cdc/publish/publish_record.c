@@ -57,6 +57,7 @@ bool publish_part(struct publisher *p, const struct transaction *tx, const struc
     p->position.part = (struct change_part){.commit_lsn = tx->commit_lsn,
                                             .changes = change->index + 1,
                                             .number = p->position.part.number + 1};
+    publish_keep_schemas(p);
     p->output_ops->part(p->output, &p->position);
     return true;
 }

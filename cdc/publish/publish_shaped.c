@@ -49,6 +49,19 @@ static enum row_verdict judge_row(struct publisher *p, const struct event_table 
     return verdict;
 }
 
+/* A value that the filter needs and the update has not sent is what the table holds by now: whether the row is out must not
+ * depend on how it is stored. One that is gone by now stays unknown, and its delete is to come. */
+static enum row_verdict judge_again(struct publisher *p, const struct event_table *table,
+                                    const struct change *change, struct judgement *judgement,
+                                    struct error *err) {
+    struct change whole = *change;
+    if (!reread_change(p->reread, &whole, err)) {
+        judgement->failed = true;
+        return ROW_BROKEN;
+    }
+    return judge_row(p, table, whole.new_row, NULL, false, judgement, err);
+}
+
 static struct judgement judge(struct publisher *p, const struct event_table *table,
                               struct change *change, struct error *err) {
     struct judgement judgement = {.published = true};
@@ -61,6 +74,8 @@ static struct judgement judge(struct publisher *p, const struct event_table *tab
         judge_row(p, table, change->old_row, NULL, change->old_is_key, &judgement, err);
     if (judgement.undecidable || judgement.failed) return judgement;
     enum row_verdict after = judge_row(p, table, change->new_row, whole, false, &judgement, err);
+    if (after == ROW_UNKNOWN && change->new_row && change->operation == CHANGE_UPDATE)
+        after = judge_again(p, table, change, &judgement, err);
     if (judgement.undecidable || judgement.failed) return judgement;
     switch (change->operation) {
     case CHANGE_UPDATE: judgement.published = judge_update(p, before, after, change); break;

@@ -84,7 +84,15 @@ static bool sink_begin(void *self, const struct transaction *tx, struct error *e
     return true;
 }
 
+void publish_keep_schemas(struct publisher *p) {
+    struct buf text = {0};
+    if (!p->registry || !p->output_ops->note || !schema_registry_learnt(p->registry, &text)) return;
+    p->output_ops->note(p->output, NOTE_SCHEMAS, buf_slice(&text));
+    buf_deinit(&text);
+}
+
 static bool make_durable(struct publisher *p, struct error *err) {
+    publish_keep_schemas(p);
     return p->output_ops->commit(p->output, &p->position, clock_mono_us(), err);
 }
 
@@ -104,7 +112,7 @@ static bool sink_note(void *self, struct slice text, struct error *err) {
     (void)err;
     struct publisher *p = self;
     ASSERT(p->output_ops->note);
-    p->output_ops->note(p->output, text);
+    p->output_ops->note(p->output, NOTE_SNAPSHOT, text);
     p->noted = true;
     return true;
 }
@@ -163,6 +171,9 @@ static bool sink_prepare(void *self, struct change_position *position, struct er
     struct tables_facts facts;
     if (!tables_prepare(p->tables, &facts, err)) return false;
     if (!p->output_ops->prepare(p->output, facts.slot_exists, position, err)) return false;
+    if (p->registry && p->output_ops->noted &&
+        !schema_registry_recall(p->registry, p->output_ops->noted(p->output, NOTE_SCHEMAS), err))
+        return false;
     p->position = *position;
     p->snapshot_xid = 0;
     p->source.last_lsn = position->last_end_lsn;
@@ -305,6 +316,13 @@ static void make_metrics(struct publisher *p) {
                       NULL);
 }
 
+static bool has_filters(const struct shape_rules *rules) {
+    for (uint32_t i = 0; i < rules->n_entries; i++) {
+        if (rules->entries[i].where) return true;
+    }
+    return false;
+}
+
 /* Those that may fail. */
 static bool create_parts(struct publisher *p, struct error *err) {
     const struct publisher_deps *deps = &p->deps;
@@ -357,7 +375,7 @@ struct publisher *publisher_create(const struct publisher_config *config,
         p->invalidations = invalidations_create(&p->config, deps, p->output_ops, p->output);
     p->heartbeat =
         heartbeat_create(&p->config, deps, encoder, &p->source, p->output_ops, p->output);
-    if (config->format.unchanged == UNCHANGED_REREAD)
+    if (config->format.unchanged == UNCHANGED_REREAD || has_filters(&p->config.shape))
         p->reread = reread_create(config->database_url, deps->log, deps->metrics);
     make_metrics(p);
     return p;

@@ -60,7 +60,7 @@ struct publisher {
     struct keeper *keeper;
     struct invalidations *invalidations; /* NULL: none are asked for */
     struct heartbeat *heartbeat;         /* NULL: none are asked for */
-    struct reread *reread;               /* NULL: unchanged values are placeholders */
+    struct reread *reread;               /* NULL: neither events nor filters want it */
     uint64_t seen_generation;            /* the keeper's, when the catalog was last read for them */
     struct publisher_metrics metrics;
 
@@ -117,6 +117,8 @@ enum write_result publish_write(struct publisher *p, const struct record *record
                                 struct error *err);
 
 /* Where the transaction has filled the batch and may be split: what was written of it becomes durable. */
+/* What the registry's ids stand for is durable with the records that bear them. */
+void publish_keep_schemas(struct publisher *p);
 bool publish_part(struct publisher *p, const struct transaction *tx, const struct change *change,
                   struct error *err);
 

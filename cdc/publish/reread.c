@@ -24,9 +24,9 @@ struct reread {
 struct reread *reread_create(const char *database_url, struct log *log, struct metrics *metrics) {
     static const char name[] = "freshet_cdc_reread_rows_total";
     static const char help[] = "Rows read from their tables for values that an update left "
-                               "unchanged (cdc.format.unchanged: "
-                               "reread): found, gone by then, or refused by the server; the last "
-                               "two keep the placeholder.";
+                               "unchanged (cdc.format.unchanged: reread, and row filters that "
+                               "need them): found, gone by then, or refused by the server; the "
+                               "last two keep the placeholder.";
     struct reread *reread = mem_zalloc(sizeof *reread);
     reread->database_url = database_url;
     reread->log = log;

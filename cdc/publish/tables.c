@@ -14,6 +14,7 @@
 #include "cdc/encode/encode.h"
 #include "cdc/shape/java_hash.h"
 #include "cdc/shape/pushdown.h"
+#include "cdc/shape/routes.h"
 #include "cdc/shape/shaped_table.h"
 
 enum { VISIBLE_WAIT_MS = 1000, VISIBLE_POLL_MS = 2 };
@@ -230,11 +231,21 @@ static void tell_narrowed(const struct tables *t) {
     publication_destroy(&publication);
 }
 
+static void tell_shared(void *arg, const struct shared_topic *topic) {
+    const struct tables *t = arg;
+    log_warn(t->log, "topic_shared",
+             "topic=%s tables=%u cause=\"%s.%s and %s.%s have no key_field in cdc.shape: rows of "
+             "equal keys are one there\"",
+             topic->name, (unsigned)topic->n_tables, topic->first->schema, topic->first->name,
+             topic->second->schema, topic->second->name);
+}
+
 bool tables_prepare(struct tables *t, struct tables_facts *facts, struct error *err) {
     if (!read_catalog(t, err) || !read_slot(t, facts, err) ||
         !tables_publish(t->conn, t->config, t->log, t->catalog, &t->as_planned, err))
         return false;
     tell_narrowed(t);
+    routes_find_shared(t->config, t->catalog, tell_shared, t);
     return true;
 }
 

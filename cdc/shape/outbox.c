@@ -108,6 +108,16 @@ static const char *skip_value(const char *at) {
     }
 }
 
+/* `quoted`: a string of JSON, in which any character may be written as an escape. */
+static bool is_name(struct slice quoted, const char *name) {
+    if (!memchr(quoted.data, '\\', quoted.len))
+        return slice_equal(slice_make(quoted.data + 1, quoted.len - 2), slice_from(name));
+    json_t *string = json_loadb(quoted.data, quoted.len, JSON_DECODE_ANY, NULL);
+    bool same = json_is_string(string) && strcmp(json_string_value(string), name) == 0;
+    json_decref(string);
+    return same;
+}
+
 /* The bytes of an object's field as they stand there: a parser's numbers would not be those that were written. */
 static struct slice raw_field(struct slice object, const char *name) {
     static const char space[] = " \t\r\n,:";
@@ -115,9 +125,9 @@ static struct slice raw_field(struct slice object, const char *name) {
     for (at++;;) {
         at += strspn(at, space);
         if (*at == '}') return (struct slice){0};
-        const char *key = at + 1;
+        const char *key = at;
         at = skip_value(at);
-        bool found = slice_equal(slice_make(key, (size_t)(at - 1 - key)), slice_from(name));
+        bool found = is_name(slice_make(key, (size_t)(at - key)), name);
         at += strspn(at, space);
         const char *value = at;
         at = skip_value(at);
@@ -143,7 +153,10 @@ const char *outbox_read_content(const struct outbox_entry *entry, struct slice c
     *parsed = NULL;
     /* The parser takes one for blank. */
     if (memchr(content.data, '\0', content.len)) return "the logical message holds a zero byte";
-    *parsed = json_loadb(content.data, content.len, JSON_REJECT_DUPLICATES, &unused);
+    /* Numbers of any length: they are taken from the text, as they stand there. */
+    *parsed =
+        json_loadb(content.data, content.len,
+                   JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL, &unused);
     content = arena_dup(arena, content); /* with a NUL behind it */
     if (!json_is_object(*parsed)) return "the logical message is no JSON object";
     *message = (struct outbox_message){

@@ -179,10 +179,10 @@ static void add_columns(struct table_shape *shape, const struct shape_plan *plan
 
 /* `$1` of the topic's name is what the first star of the entry's pattern stands for. */
 static const char *make_topic(struct arena *arena, const struct shape_entry *entry,
-                              const struct relation *relation) {
+                              const char *schema, const char *table) {
     struct pattern_stars stars;
     struct buf topic = {0};
-    pattern_capture(entry->table, relation->schema, relation->name, &stars);
+    pattern_capture(entry->table, schema, table, &stars);
     for (const char *at = entry->topic; *at; at++) {
         bool reference = *at == '$' && at[1] >= '1' && at[1] <= '9';
         if (!reference) {
@@ -195,6 +195,17 @@ static const char *make_topic(struct arena *arena, const struct shape_entry *ent
     const char *text = arena_strdup(arena, buf_text(&topic));
     buf_deinit(&topic);
     return text;
+}
+
+struct shape_route shape_route(const struct shape_rules *rules, const char *schema,
+                               const char *table, struct arena *arena) {
+    struct shape_route route = {0};
+    const struct shape_entry *entry;
+    for (uint32_t at = 0; (entry = next_entry(rules, schema, table, &at));) {
+        if (entry->topic) route.topic = make_topic(arena, entry, schema, table);
+        if (entry->key_field) route.key_field = entry->key_field;
+    }
+    return route;
 }
 
 static void add_partition(struct table_shape *shape, const struct shape_entry *entry) {
@@ -229,10 +240,11 @@ struct table_shape *table_shape_create(const struct shape_plan *plan) {
     shape->view = shape_view(plan->rules, relation->schema, relation->name);
     const struct shape_entry *entry;
     for (at = 0; (entry = next_entry(plan->rules, relation->schema, relation->name, &at));) {
-        if (entry->topic) shape->topic = make_topic(arena, entry, relation);
-        if (entry->key_field) shape->key_field = entry->key_field;
         if (entry->n_partition_by) add_partition(shape, entry);
     }
+    struct shape_route route = shape_route(plan->rules, relation->schema, relation->name, arena);
+    shape->topic = route.topic;
+    shape->key_field = route.key_field;
     return shape;
 }
 

@@ -112,6 +112,15 @@ bool shape_where(const struct shape_rules *rules, const char *schema, const char
                  struct buf *out);
 enum shape_view shape_view(const struct shape_rules *rules, const char *schema, const char *table);
 
+/* Where its records go. */
+struct shape_route {
+    const char *topic;     /* NULL: the usual one */
+    const char *key_field; /* NULL: none */
+};
+struct arena;
+struct shape_route shape_route(const struct shape_rules *rules, const char *schema,
+                               const char *table, struct arena *arena);
+
 /* ---- of one change ---- */
 
 struct shaper;

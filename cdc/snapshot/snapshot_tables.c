@@ -22,19 +22,24 @@ enum {
     COL_MAY_LACK_VALUES,
 };
 
+/* The view is asked once, before it is joined: the planner takes it for cheap, and would run it for each column. */
+static const char members_sql[] =
+    "WITH p AS MATERIALIZED (SELECT p.schemaname, p.tablename, to_jsonb(p)->>'rowfilter' AS"
+    " row_filter, CASE WHEN to_jsonb(p)->'attnames' IS NOT NULL THEN ARRAY(SELECT"
+    " jsonb_array_elements_text(to_jsonb(p)->'attnames')) END AS attnames"
+    " FROM pg_publication_tables p WHERE p.pubname = ";
 static const char load_sql[] =
-    "SELECT c.oid, n.nspname, c.relname, c.relkind = 'p', row_security_active(c.oid),"
-    " c.relreplident, coalesce(to_jsonb(p)->>'rowfilter', ''), a.attname, a.atttypid, a.atttypmod,"
+    ") SELECT c.oid, n.nspname, c.relname, c.relkind = 'p', row_security_active(c.oid),"
+    " c.relreplident, coalesce(p.row_filter, ''), a.attname, a.atttypid, a.atttypmod,"
     " CASE c.relreplident WHEN 'f' THEN true WHEN 'n' THEN false ELSE EXISTS ("
     "  SELECT FROM pg_index i WHERE i.indrelid = c.oid AND a.attnum = ANY (i.indkey)"
     "  AND CASE c.relreplident WHEN 'd' THEN i.indisprimary ELSE i.indisreplident END) END,"
     " c.relreplident <> 'f'"
-    " FROM pg_publication_tables p JOIN pg_namespace n ON n.nspname = p.schemaname"
+    " FROM p JOIN pg_namespace n ON n.nspname = p.schemaname"
     " JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = p.tablename"
     " LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
     "  AND (a.attgenerated = '' OR current_setting('server_version_num')::int >= 180000)"
-    "  AND coalesce(to_jsonb(p)->'attnames' @> to_jsonb(a.attname::text), true)"
-    " WHERE p.pubname = ";
+    "  AND (p.attnames IS NULL OR a.attname::text = ANY (p.attnames))";
 static const char load_order_sql[] =
     " ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\", a.attnum";
 
@@ -54,14 +59,15 @@ static const char sizes_sql[] =
 static PGresult *query_columns(const struct pgwait *wait, PGconn *conn,
                                const struct snapshot_choice *choice, struct error *err) {
     struct buf sql = {0};
-    buf_append_text(&sql, load_sql);
+    buf_append_text(&sql, members_sql);
     pg_quote_literal(&sql, choice->publication);
     if (choice->schema) {
-        buf_append_text(&sql, " AND n.nspname = ");
+        buf_append_text(&sql, " AND p.schemaname = ");
         pg_quote_literal(&sql, choice->schema);
-        buf_append_text(&sql, " AND c.relname = ");
+        buf_append_text(&sql, " AND p.tablename = ");
         pg_quote_literal(&sql, choice->name);
     }
+    buf_append_text(&sql, load_sql);
     buf_append_text(&sql, load_order_sql);
     PGresult *rows = pgwait_query(wait, conn, buf_text(&sql), err);
     buf_deinit(&sql);

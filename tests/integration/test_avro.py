@@ -89,6 +89,27 @@ def test_without_a_registry_each_schema_has_its_id_from_the_configuration(db, ka
     assert sorted(int.from_bytes(r.raw_value[1:5], "big") for r in records) == [12, 13]
 
 
+def test_an_id_of_the_configuration_means_one_schema_across_restarts(db, kafka, publisher, unique):
+    db.execute("CREATE TABLE t (id int PRIMARY KEY)")
+    topic = f"{unique}.public.t"
+    ids = {f"{topic}-key": 11, f"{topic}-value": 12}
+    f = publisher(db, unique, {"ids": ids})
+    db.execute("INSERT INTO t VALUES (1)")
+    kafka.wait_for(topic, 1)
+    f.stop()
+    db.execute("ALTER TABLE t ADD COLUMN v int")
+    db.execute("INSERT INTO t VALUES (2, 2)")
+    f.start(wait=False)
+    f.wait_for_log("feed_failed")
+    assert len(kafka.read(topic)) == 1
+    f.kill9()
+    f.config["cdc"]["schema_registry"]["ids"][f"{topic}-value"] = 13  # as good as the fingerprint: the old id is no longer in use
+    f.write_config()
+    f.start()
+    records = kafka.wait_for(topic, 2)
+    assert sorted(int.from_bytes(r.raw_value[1:5], "big") for r in records) == [12, 13]
+
+
 def test_it_gives_its_password_and_trusts_the_certificates_that_it_is_told_to(db, kafka, publisher, workshop, cli, tmp_path, unique):
     folder = workshop.make_folder("registry-certificate")
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",

@@ -175,6 +175,21 @@ def test_rows_are_filtered_by_what_sql_says_wherever_that_is_done(publish, event
         assert after["status"] == hashed("active"), "the filter sees what is hidden from events"
 
 
+def test_a_filter_over_a_value_that_an_update_does_not_send_is_answered_by_the_table(publish, events, db):
+    db.execute("CREATE TABLE docs (id int PRIMARY KEY, status text, doc text, n int)")
+    db.execute("ALTER TABLE docs ALTER doc SET STORAGE EXTERNAL")
+    shape = {"public.docs": {"where": "status <> 'draft' AND length(doc) > 2000"}}
+    f = publish({"shape": shape})
+    db.execute("INSERT INTO docs VALUES (1, 'new', repeat('x', 5000), 0), (2, 'new', repeat('x', 1999), 0)")
+    for statement in ("UPDATE docs SET n = 1", "UPDATE docs SET status = 'draft'"):
+        db.execute(statement)
+    seen = [(v["op"], (v["after"] or v["before"])["id"]) for v in values(events(f)) if (v["after"] or v["before"])["id"] == 1]
+    assert seen == [("c", 1), ("u", 1), ("d", 1)]
+    with db.connect(autocommit=True) as connection:  # gone by the time that it is asked for
+        connection.execute("UPDATE docs SET status = 'new', n = 2 WHERE id = 1; DELETE FROM docs WHERE id = 1")
+    assert [v["op"] for v in values(events(f)) if (v["after"] or v["before"])["id"] == 1][-1] == "d"
+
+
 def test_a_snapshot_has_the_filters_rows_and_no_others(publish, events, db):
     """Whoever filters: what is the last row is known, and a row that is not to be seen is not read."""
     db.execute(TABLE)
@@ -264,6 +279,26 @@ def test_tables_are_routed_to_topics_by_pattern(publish, events, db):
     assert [v["source"]["table"] for v in values(seen)] == ["orders_2026_01", "orders_2026_02"]
 
 
+def test_tables_that_share_a_topic_without_telling_them_apart_are_named(publish, db, cli):
+    for table in ("orders_1", "orders_2", '"a b"', "a_b", "told_1", "told_2"):
+        db.execute(f"CREATE TABLE {table} (id int PRIMARY KEY)")
+    db.execute("CREATE TABLE orders_3 (id int)")
+    db.execute("ALTER TABLE orders_3 REPLICA IDENTITY FULL")
+    shape = {"public.orders_*": {"topic": "shop.orders"}, "public.told_*": {"topic": "shop.told", "key_field": "t"}}
+    f = publish({"shape": shape})
+    assert f.log_text().count("topic_shared") == 2
+    told = cli("check", "--database", db.url, "--set", "roles=[cdc]", "--set", "cdc.output=stdout", "--set", "cdc.prefix=shop",
+               "--set", f"cdc.shape={json.dumps(shape)}")
+    for topic, tables in ("shop.orders", "public.orders_1 and public.orders_2"), ("shop.public.a_b", "public.a b and public.a_b"):
+        for text in (f.log_text(), told.stdout):
+            assert any(topic in line and all(t in line for t in tables.split(" and ")) for line in text.splitlines()), (topic, text)
+    assert "shop.told" not in told.stdout
+    alone = cli("check", "--database", db.url, "--set", "roles=[cdc]", "--set", "cdc.output=stdout", "--set",
+                "cdc.exclude_tables=[public.a_b]", "--set",
+                'cdc.shape={public.orders_*: {topic: shop.orders, key_field: t}}')
+    assert "key_field" not in alone.stdout
+
+
 OUTBOX = """
 CREATE TABLE outbox (
     id uuid PRIMARY KEY, aggregatetype text NOT NULL, aggregateid text, type text, payload {payload})
@@ -298,6 +333,20 @@ def test_rows_of_an_outbox_are_messages_for_the_topics_they_name(publish, events
         assert (order["key"], order["value"]) == ("7", '{"total": 1.10}')
         assert (payment["key"], payment["value"]) == ("8", {"sum": 1.10})
     assert f.metric("freshet_cdc_outbox_messages_total") == 3
+
+
+def test_each_line_of_standard_output_is_json_whatever_an_outbox_holds(publish, events, db):
+    db.execute(OUTBOX.format(payload="text"))
+    db.execute("CREATE TABLE bytes (LIKE outbox)")
+    db.execute("ALTER TABLE bytes ADD PRIMARY KEY (id), ALTER payload TYPE bytea USING NULL")
+    f = publish({"outbox": {"public.outbox": {}, "public.bytes": {}}})
+    told = ["no JSON \"é\"\n", '{"a":\n [1.10]\r\n}', "", '"x"', "é", "{", "12 13"]
+    for i, text in enumerate(told):
+        db.execute("INSERT INTO outbox VALUES (gen_random_uuid(), 'o', %s, 't', %s)", [f"k{i}", text])
+    db.execute("INSERT INTO bytes VALUES (gen_random_uuid(), 'o', '\"', 't', '\\xff00')")
+    seen = [(e["key"], e["value"]) for e in events(f)]
+    assert seen == [("k0", told[0]), ("k1", {"a": [1.10]}), ("k2", ""), ("k3", "x"), ("k4", "é"), ("k5", "{"), ("k6", "12 13"),
+                    ('"', "/wA=")]
 
 
 def test_what_an_outbox_cannot_send_is_a_dead_letter(publish, events, db):

@@ -293,3 +293,15 @@ def test_a_table_rewritten_before_it_is_read_is_read_all_the_same(freshet, db, k
     caught_up(f, db)
     assert "snapshot_rewritten" in f.log_text()
     assert fold(kafka.read(f"{unique}.public.t")) == table_of(db)
+
+
+@pytest.mark.parametrize("postgres", ["18"], indirect=True)
+def test_tables_of_many_columns_are_found_in_no_time(freshet, db, kafka, unique):
+    """The view of what a publication holds is a query of its own, which must not be run for each column."""
+    columns = ", ".join(f"c{i} int" for i in range(1599))
+    db.execute(f"CREATE TABLE wide (id int PRIMARY KEY, {columns})")
+    db.execute("INSERT INTO wide (id, c1598) VALUES (1, 9)")
+    make_table(db, 10)
+    f = publisher(freshet, db, kafka, unique, wait=False)
+    wait_until(lambda: streaming(f), 20, "it streams")
+    assert kafka.wait_for(f"{unique}.public.wide", 1)[0].value["after"]["c1598"] == 9

@@ -93,6 +93,43 @@ def test_one_that_was_frozen_stands_by_when_it_comes_back(freshet, make_postgres
     assert sorted(ids(kafka, unique)) == [1, 2, 3, 4, 5]
 
 
+@pytest.mark.parametrize("where", ["the slot is made", "the snapshot is read"])
+def test_one_that_freezes_before_it_streams_is_taken_over_from(freshet, make_postgres, kafka, unique, where):
+    """Its connections are idle then, and would be for good."""
+    server = make_postgres(wal_sender_timeout="1s")
+    db = server.create_database()
+    rows = 60_000
+    db.execute("CREATE TABLE t (id int PRIMARY KEY, pad text)")
+    db.execute("INSERT INTO t SELECT i, repeat('x', 50) FROM generate_series(1, %s) i" % rows)
+    config = {"roles": ["cdc"], "cdc": {"slot": unique, "publication": unique, "snapshot_chunk": "8KiB", "snapshot_readers": 1,
+                                        "kafka": {"transaction_interval": "5ms"}}}
+    with db.connect(autocommit=False) as busy:
+        if where == "the slot is made":
+            busy.execute("INSERT INTO t VALUES (0)")
+        first = freshet(db, config, kafka=kafka, prefix=unique, wait=False)
+        if where == "the slot is made":
+            wait_until(lambda: "waits for the transaction" in (first.status()["cdc"]["feed"]["cause"] or ""))
+        else:
+            wait_until(lambda: first.metric("freshet_cdc_kafka_batches_total") > 3, 30, "some of it is read", every=0.002)
+        first.pause()
+        second = freshet(db, config, kafka=kafka, prefix=unique, wait=False)
+        wait_until(lambda: state(second) == "standby")
+        busy.commit()
+    wait_until(lambda: state(second) == "streaming", 60, "it takes over")
+    total = rows + (where == "the slot is made")
+
+    def reads():
+        return [r.key["id"] for r in kafka.read(f"{unique}.public.t")]
+
+    wait_until(lambda: len(reads()) >= total, 60, "all rows")
+    first.resume()
+    wait_until(lambda: state(first) == "standby", 30, "it stands by")
+    db.execute("INSERT INTO t VALUES (-1)")
+    wait_until(lambda: -1 in reads(), 30)
+    assert len(reads()) == total + 1 and len(set(reads())) == total + 1
+    assert state(second) == "streaming"
+
+
 def test_of_two_standbys_one_takes_over_and_the_other_waits_on(publisher, table, kafka, unique):
     first, second, third = publisher(), publisher(), publisher()
     assert [state(f) for f in (second, third)] == ["standby"] * 2

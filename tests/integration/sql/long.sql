@@ -47,6 +47,9 @@ INSERT INTO y_arrays (id, ai, at, an, af, ad, aj, ajb, ae, aby) VALUES (1, '{-21
 INSERT INTO y_arrays (id, ah, atz, atm, adt, au, ab, ao, ac, ai4, ats0, am, an0) VALUES (2, '{NULL,"","\"a\"=>NULL, \"b\"=>\"{}\""}', '{NULL,"1969-12-31 23:59:59.999999+00","2026-11-21 13:51:30.1+02"}', '{NULL,00:00,13:51:30}', '{NULL,1969-12-31,9999-12-31}', '{NULL,a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11}', '{NULL}', '{4294967295,NULL}', '{NULL,"  ","a"}', '{1}', '{"2026-11-21 13:51:30.6"}', '{NULL}', '{NULL,12345}');
 UPDATE y_arrays SET ai = '{}' WHERE id = 2;
 DELETE FROM y_arrays;
+CREATE TABLE y_bits (id int PRIMARY KEY, b varbit(1), c bit(9), d bit(64));
+INSERT INTO y_bits VALUES (1, '', '100000000', repeat('1', 64)::bit(64)), (2, '1', '000000001', repeat('0', 64)::bit(64)), (3, '0', NULL, NULL);
+DELETE FROM y_bits;
 CREATE TABLE y_odd (id int PRIMARY KEY, n numeric, n2 numeric(10,2), iv interval, m money);
 INSERT INTO y_odd VALUES (1, 'NaN', 'NaN', '-178000000 years', '92233720368547758.07'), (2, '-Infinity', 0, '178000000 years', '-92233720368547758.08'), (3, 'Infinity', NULL, NULL, NULL);
 DELETE FROM y_odd;

@@ -44,14 +44,15 @@ static void bytes_in_each_mode(void **state) {
 
 static void bits_are_little_endian_and_cut_whatever_bytes_says(void **state) {
     (void)state;
-    CODEC_CHECK(
-        &hex, {OID_BIT, 1, "1", "true", CODEC_DONE}, {OID_BIT, 1, "0", "false", CODEC_DONE},
-        {OID_VARBIT, 1, "1", "true", CODEC_DONE}, {OID_BIT, 5, "10101", "\"FQ==\"", CODEC_DONE},
-        {OID_BIT, 20, "10101010101010101010", "\"qqoK\"", CODEC_DONE},
-        {OID_BIT, 20, "00000000000000000001", "\"AQ==\"", CODEC_DONE},
-        {OID_BIT, 5, "00000", "\"\"", CODEC_DONE},
-        {OID_VARBIT, -1, "1000000000000000", "\"AIA=\"", CODEC_DONE},
-        {OID_VARBIT, -1, "", "\"\"", CODEC_DONE}, {OID_BIT, 5, "10x", "\"10x\"", CODEC_AS_TEXT});
+    CODEC_CHECK(&hex, {OID_BIT, 1, "1", "true", CODEC_DONE}, {OID_BIT, 1, "0", "false", CODEC_DONE},
+                {OID_VARBIT, 1, "1", "true", CODEC_DONE},
+                {OID_BIT, 5, "10101", "\"FQ==\"", CODEC_DONE},
+                {OID_BIT, 20, "10101010101010101010", "\"qqoK\"", CODEC_DONE},
+                {OID_BIT, 20, "00000000000000000001", "\"AQ==\"", CODEC_DONE},
+                {OID_BIT, 5, "00000", "\"\"", CODEC_DONE},
+                {OID_VARBIT, -1, "1000000000000000", "\"AIA=\"", CODEC_DONE},
+                {OID_VARBIT, -1, "", "\"\"", CODEC_DONE}, {OID_VARBIT, 1, "", "null", CODEC_DONE},
+                {OID_BIT, 5, "10x", "\"10x\"", CODEC_AS_TEXT});
 }
 
 static void arrays_are_json_arrays_of_the_elements_form(void **state) {

@@ -200,6 +200,20 @@ static void a_logical_message_tells_its_fields_as_they_stand_there(void **state)
     assert_null(message.id.data);
     assert_string_equal(outbox_topic(&entry, &message, arena), "to.order");
     json_decref(parsed);
+    content = SLICE("{\"a\\\\\": 1, \"\\u0061ggregateid\": {\"k\": 1.0}, \"pay\\u006coad\":[1.50],"
+                    "\"aggregate\\u0074ype\": \"order\", \"i\\u0064\": 12}");
+    assert_null(outbox_read_content(&entry, content, &parsed, arena, &message));
+    assert_true(slice_equal(message.route, SLICE("order")));
+    assert_true(slice_equal(message.key, SLICE("{\"k\": 1.0}")));
+    assert_true(slice_equal(message.payload, SLICE("[1.50]")));
+    assert_true(slice_equal(message.id, SLICE("12")));
+    json_decref(parsed);
+    content = SLICE("{\"aggregatetype\":\"o\",\"aggregateid\":123456789012345678901234567890,"
+                    "\"payload\":\"a\\u0000b\"}");
+    assert_null(outbox_read_content(&entry, content, &parsed, arena, &message));
+    assert_true(slice_equal(message.key, SLICE("123456789012345678901234567890")));
+    assert_true(slice_equal(message.payload, slice_make("a\0b", 3)));
+    json_decref(parsed);
     static const char *const wrong[] = {"", "[]", "7", "{", "{\"a\":1,\"a\":2}"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         assert_non_null(
