@@ -300,7 +300,6 @@ static void create_threads_side(struct connector *connector, const struct connec
                                 .table = config->table,
                                 .position_path = from_kafka ? NULL : connector->position_path,
                                 .rebuilt_path = rebuilt_path,
-                                .resumes_loads = !config->rebuild,
                                 .queue_bytes = QUEUE_BATCHES * batch_bytes,
                                 .save_interval_us = save_interval_ms * 1000,
                                 .seed = (uint64_t)clock_wall_us() ^ (uint64_t)getpid() << 32,

@@ -225,7 +225,17 @@ static bool prepare(void *self, struct shape **shape, uint64_t *system_identifie
     if (!ready) return false;
     uint32_t choice;
     *shape = table_source_shape(source->described, &source->parts, &choice, err);
+    if (*shape && source->database.publication)
+        (*shape)->tables = source_database_tables(1, &source->described);
     return *shape != NULL;
+}
+
+static bool tables_now(void *self, uint64_t *tables, struct error *err) {
+    const struct table_source *source = self;
+    const char *const names[] = {source->schema, source->table};
+    *tables = 0;
+    return !source->database.publication ||
+           source_database_tables_now(&source->database, 1, names, tables, err);
 }
 
 static bool load_floor(void *self, const char *slot, uint64_t *floor_lsn, struct error *err) {
@@ -404,6 +414,7 @@ struct source table_source_as_source(struct table_source *source) {
                                           .follows = follows,
                                           .shape_of = shape_of,
                                           .reread = reread,
+                                          .tables_now = tables_now,
                                           .open_reader = open_reader};
     return (struct source){.ops = &ops, .self = source};
 }
