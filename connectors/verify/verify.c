@@ -389,7 +389,9 @@ static bool verify(struct verify_run *run, struct error *err) {
     struct reader_moment begin;
     if (!verifier->source.ops->open_reader(verifier->source.self, &run->reader, err)) return false;
     if (!moment_now(run, &begin, err) || !wait_applied(run, &begin, err)) return false;
-    if (!verify_has_ranges(run)) return verify_rows(run, err) && verify_keys(run, err);
+    bool has_ranges;
+    if (!verify_has_ranges(run, &has_ranges, err)) return false;
+    if (!has_ranges) return verify_rows(run, err) && verify_keys(run, err);
     verify_report_phase(&verifier->report, PHASE_ROWS);
     return verify_ranges(run, err) && confirm(run, PHASE_ROWS, err);
 }

@@ -68,7 +68,7 @@ bool verify_take_keys(struct verify_run *run, const struct slice *keys, size_t n
 /* ---- verify_ranges.c ---- */
 
 /* Both sides tell by one number what stands in a range of the key. */
-bool verify_has_ranges(const struct verify_run *run);
+bool verify_has_ranges(struct verify_run *run, bool *has, struct error *err) MUST_CHECK;
 /* All rows and keys: only ranges that differ are looked into, in smaller ones, and at last row by row. */
 bool verify_ranges(struct verify_run *run, struct error *err);
 
