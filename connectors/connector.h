@@ -96,6 +96,7 @@ struct connector_config {
     const char *password;
     const char *state_dir;         /* positions and dead letters */
     const char *dead_letter_topic; /* in place of a file there; NULL: none */
+    const char *publisher_slot;    /* from Kafka: of the process that writes the topic */
     /* Fills a new target beside the one that is served under the same name: see server/rebuilding.h. */
     bool rebuild;
     uint64_t batch_bytes;

@@ -365,6 +365,15 @@ static bool reread(void *self, struct batch *batch, uint64_t *rows, struct error
 
 /* ---- reading for a comparison; any thread: of the source what never changes alone ---- */
 
+/* What comes from elsewhere has all columns of all rows. */
+static bool read_published(const struct table_source *source, PGconn *conn, struct shape *shape,
+                           struct table_published *published, struct error *err) {
+    const char *publication = source->database.publication;
+    if (publication) return table_published_read(conn, publication, shape, published, err);
+    *published = (struct table_published){.shape = shape_acquire(shape)};
+    return true;
+}
+
 /* What the stream and the load have of the table: policies of rows have no say in those. */
 static bool published_now(const struct table_source *source, PGconn *conn,
                           struct table_published *published, bool *partitioned, struct error *err) {
@@ -380,7 +389,7 @@ static bool published_now(const struct table_source *source, PGconn *conn,
         struct shape *shape = shape_of_table(table);
         uint32_t choice;
         read = choose(&shape, &source->parts, &choice, err) &&
-               table_published_read(conn, source->database.publication, shape, published, err) &&
+               read_published(source, conn, shape, published, err) &&
                set_parts(&published->shape, &source->parts, table->replica_identity, err);
         *partitioned = table->kind == 'p';
         shape_release(&shape);

@@ -17,6 +17,7 @@ struct verifier {
     struct source source;
     void (*position)(void *arg, struct verify_position *position);
     void *arg;
+    struct verify_feed feed;
     struct figures *figures;
     struct log *log;
 
@@ -41,6 +42,7 @@ struct verify_run {
     struct verify_options options;
     struct row_reader reader;
     struct shape *shape; /* of the rows */
+    uint64_t floor;      /* of versions, where the feed has others than LSNs; 0: it has not */
     int64_t began_us;
     uint64_t n_paced;
     struct suspect *suspects;
