@@ -214,8 +214,9 @@ static bool tell_published(void *self, uint64_t *lsn, struct error *err) {
     return topic_reach_published(self, lsn, err);
 }
 
-static bool tell_drained(void *self, bool *drained, uint64_t *floor, struct error *err) {
-    return topic_reach_drained(self, drained, floor, err);
+static bool tell_drained(void *self, bool first, bool *drained, uint64_t *floor,
+                         struct error *err) {
+    return topic_reach_drained(self, first, drained, floor, err);
 }
 
 static struct topic_reach *create_reach(const struct connector_config *config, struct log *log) {

@@ -17,6 +17,8 @@ struct topic_reach {
     char *group;
     PGconn *conn;
     rd_kafka_t *consumer;
+    int n_ends;
+    int64_t *ends; /* of the partitions, when it was asked first */
 };
 
 uint64_t topic_version(int64_t offset) { return ((uint64_t)offset + 1) << ROOM_BITS; }
@@ -51,6 +53,7 @@ void topic_reach_destroy(struct topic_reach **reach) {
     mem_free(old->slot);
     mem_free(old->topic);
     mem_free(old->group);
+    mem_free(old->ends);
     mem_free(old);
 }
 
@@ -122,41 +125,65 @@ static rd_kafka_topic_partition_list_t *find_committed(struct topic_reach *reach
     return NULL;
 }
 
+/* Where each partition ends now: what is there of records stands before that. */
+static bool mark_ends(struct topic_reach *reach, int n, struct error *err) {
+    reach->ends = mem_realloc(reach->ends, ((size_t)n + 1) * sizeof *reach->ends);
+    reach->n_ends = n;
+    for (int i = 0; i < n; i++) {
+        int64_t low;
+        rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(
+            reach->consumer, reach->topic, i, &low, &reach->ends[i], ASK_TIMEOUT_MS);
+        if (code) return kafka_error_code(err, code, reach->topic);
+    }
+    return true;
+}
+
 /* Behind the committed offsets there may be marks of transactions, which are no records: only reading tells. */
-static bool read_on(struct topic_reach *reach, int n_partitions, bool *drained, uint64_t *floor,
-                    struct error *err) {
+static bool read_on(struct topic_reach *reach, bool *drained, struct error *err) {
     int64_t due_us = clock_mono_us() + END_TIMEOUT_US;
     rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
-    int n_ended = 0;
+    bool *passed = mem_calloc((size_t)reach->n_ends + 1, sizeof *passed);
+    int n_passed = 0;
     *drained = true;
-    *floor = UINT64_MAX;
-    while (n_ended < n_partitions && *drained && !code) {
+    while (n_passed < reach->n_ends && *drained && !code) {
         rd_kafka_message_t *message = rd_kafka_consumer_poll(reach->consumer, POLL_MS);
-        if (message && message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
-            uint64_t behind = topic_version(message->offset - 1) + 1;
-            if (behind < *floor) *floor = behind;
-            n_ended++;
-        } else if (message && !message->err) {
-            *drained = false;
+        bool ended = message && message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
+        if (message && (ended || !message->err)) {
+            int at = message->partition;
+            *drained = ended || at >= reach->n_ends || message->offset >= reach->ends[at];
+            if (*drained && at < reach->n_ends && !passed[at]) n_passed++;
+            if (at < reach->n_ends) passed[at] = true;
         } else if (message && message->err != RD_KAFKA_RESP_ERR__TRANSPORT) {
             code = message->err;
         }
         if (message) rd_kafka_message_destroy(message);
         if (clock_mono_us() > due_us) code = RD_KAFKA_RESP_ERR__TIMED_OUT;
     }
+    mem_free(passed);
     return !code || kafka_error_code(err, code, reach->topic);
 }
 
-bool topic_reach_drained(struct topic_reach *reach, bool *drained, uint64_t *floor,
+static uint64_t lowest_version(const struct topic_reach *reach) {
+    uint64_t lowest = UINT64_MAX;
+    for (int i = 0; i < reach->n_ends; i++) {
+        uint64_t version = topic_version(reach->ends[i] - 1) + 1;
+        if (version < lowest) lowest = version;
+    }
+    return lowest;
+}
+
+bool topic_reach_drained(struct topic_reach *reach, bool first, bool *drained, uint64_t *floor,
                          struct error *err) {
     if (!open_consumer(reach, err)) return false;
     rd_kafka_topic_partition_list_t *list = find_committed(reach, err);
     if (!list) return false;
-    rd_kafka_resp_err_t code = rd_kafka_assign(reach->consumer, list);
-    bool done = code ? kafka_error_code(err, code, reach->topic)
-                     : read_on(reach, list->cnt, drained, floor, err);
+    bool done = !first || mark_ends(reach, list->cnt, err);
+    rd_kafka_resp_err_t code = done ? rd_kafka_assign(reach->consumer, list) : 0;
+    if (done && code) done = kafka_error_code(err, code, reach->topic);
+    done = done && read_on(reach, drained, err);
     rd_kafka_assign(reach->consumer, NULL);
     rd_kafka_topic_partition_list_destroy(list);
+    if (done) *floor = lowest_version(reach);
     if (!done) close_consumer(reach);
     return done;
 }

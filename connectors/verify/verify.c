@@ -100,8 +100,8 @@ static bool wait_drained(struct verify_run *run, struct error *err) {
     const struct verify_feed *feed = &run->verifier->feed;
     bool drained = !feed->self;
     int64_t began_us = clock_mono_us();
-    while (!drained) {
-        if (!feed->drained(feed->self, &drained, &run->floor, err)) return false;
+    for (bool first = true; !drained; first = false) {
+        if (!feed->drained(feed->self, first, &drained, &run->floor, err)) return false;
         if (!drained && clock_mono_us() - began_us > STUCK_US)
             return error_set(err, ERROR_TIMEOUT, true,
                              "records of the topic have not come into the sink for a minute");

@@ -47,8 +47,9 @@ struct verify_feed {
     void *self; /* NULL: the position's applied_lsn says all */
     bool (*published)(void *self, uint64_t *lsn,
                       struct error *err); /* all up to here has been given to it */
-    /* All that was, is in the sink. *floor: a version that none of what is to come is below. */
-    bool (*drained)(void *self, bool *drained, uint64_t *floor, struct error *err);
+    /* All that had been given when this was asked with `first` is in the sink. *floor: a version that nothing is below that came
+     * later. */
+    bool (*drained)(void *self, bool first, bool *drained, uint64_t *floor, struct error *err);
 };
 
 struct verify_deps {

@@ -2,6 +2,7 @@
 
 import subprocess
 import threading
+import time
 
 import pytest
 import requests
@@ -134,7 +135,7 @@ def test_a_kill_in_the_midst_leaves_one_that_serves_and_it_is_done_in_the_end(se
 def test_a_rebuild_that_is_cut_off_goes_on_where_it_was(db, connect, opensearch, wait_until):
     db.execute(USERS)
     fill(db, 3000)
-    search = connect(rate_limit=1500, batch="16KiB")
+    search = connect(rate_limit=1500, batch="16KiB", rebuild_grace="1500ms")
     search.wait_equal()
     command = rebuild(search, wait=False)
     wait_until(lambda: ((search.status().get("rebuild") or {}).get("rows") or 0) > 1700, 30, "half of it is there")
@@ -142,7 +143,12 @@ def test_a_rebuild_that_is_cut_off_goes_on_where_it_was(db, connect, opensearch,
     uuid = opensearch.describe(f"{search.index}-1")["settings"]["index"]["uuid"]
     db.execute("DELETE FROM users WHERE id %% 100 = %s", [7])
     search.freshet.start(wait=False)
-    wait_until(lambda: search.status()["rebuild"]["state"] == "done", 60, "it is rebuilt")
+    wait_until(lambda: (search.status().get("rebuild") or {}).get("state") == "finishing", 60, every=0.01)
+    began = time.monotonic()
+    assert opensearch.names(f"{search.index}-*") == {f"{search.index}-0", f"{search.index}-1"}, "searches may be under way"
+    wait_until(lambda: search.status()["rebuild"]["state"] == "done", 60, "it is rebuilt", 0.01)
+    assert time.monotonic() - began > 1.2
+    assert opensearch.names(f"{search.index}-*") == {f"{search.index}-1"}
     command.communicate(timeout=120)
     assert opensearch.describe(search.index)["settings"]["index"]["uuid"] == uuid
     assert search.metric("loads_total") == 0
