@@ -23,6 +23,7 @@
 #include "connectors/source/query_source.h"
 #include "connectors/source/table_source.h"
 #include "connectors/source/topic_feed.h"
+#include "connectors/source/topic_reach.h"
 #include "connectors/verify/verify.h"
 #include "connectors/view/aggregate_source.h"
 
@@ -61,6 +62,7 @@ struct connector {
     struct deadletters *deadletters;
     struct sender *sender;
     struct topic_feed *topic_feed; /* NULL: the feed is a slot's */
+    struct topic_reach *reach;     /* the verifier's, of such a feed */
     struct runtime *runtime;
     struct verifier *verifier;
     _Atomic bool verify_stop;
@@ -208,6 +210,25 @@ static void tell_position(void *arg, struct verify_position *position) {
     *position = (struct verify_position){.loaded = status.loaded, .applied_lsn = status.seen_lsn};
 }
 
+static bool tell_published(void *self, uint64_t *lsn, struct error *err) {
+    return topic_reach_published(self, lsn, err);
+}
+
+static bool tell_drained(void *self, bool first, bool *drained, uint64_t *floor,
+                         struct error *err) {
+    return topic_reach_drained(self, first, drained, floor, err);
+}
+
+static struct topic_reach *create_reach(const struct connector_config *config, struct log *log) {
+    if (config->from != CONNECTOR_FROM_KAFKA) return NULL;
+    return topic_reach_create(&(struct topic_reach_config){
+        .database = {.url = config->database_url, .application_name = config->name, .log = log},
+        .slot = config->publisher_slot,
+        .kafka = config->kafka,
+        .topic = config->topic,
+        .group = config->group});
+}
+
 static bool create_verifier(struct connector *connector, const struct connector_config *config,
                             const struct connector_deps *deps, struct error *err) {
     struct sink *sink = NULL;
@@ -215,15 +236,18 @@ static bool create_verifier(struct connector *connector, const struct connector_
         sink = make_sink(connector, config, deps, &connector->verify_stop, err);
         if (!sink) return false;
     }
-    connector->verifier = verifier_create(&(struct verify_deps){.connector = config->name,
-                                                                .ops = &connector->type->ops,
-                                                                .sink = sink,
-                                                                .stop = &connector->verify_stop,
-                                                                .source = connector->source,
-                                                                .position = tell_position,
-                                                                .arg = connector,
-                                                                .figures = &connector->figures,
-                                                                .log = deps->log});
+    connector->reach = create_reach(config, deps->log);
+    connector->verifier = verifier_create(&(struct verify_deps){
+        .connector = config->name,
+        .ops = &connector->type->ops,
+        .sink = sink,
+        .stop = &connector->verify_stop,
+        .source = connector->source,
+        .position = tell_position,
+        .arg = connector,
+        .feed = {.self = connector->reach, .published = tell_published, .drained = tell_drained},
+        .figures = &connector->figures,
+        .log = deps->log});
     return true;
 }
 
@@ -300,7 +324,6 @@ static void create_threads_side(struct connector *connector, const struct connec
                                 .table = config->table,
                                 .position_path = from_kafka ? NULL : connector->position_path,
                                 .rebuilt_path = rebuilt_path,
-                                .resumes_loads = !config->rebuild,
                                 .queue_bytes = QUEUE_BATCHES * batch_bytes,
                                 .save_interval_us = save_interval_ms * 1000,
                                 .seed = (uint64_t)clock_wall_us() ^ (uint64_t)getpid() << 32,
@@ -390,6 +413,7 @@ void connector_destroy(struct connector **connector) {
     if (!old) return;
     metrics_forget(old->metrics, old);
     verifier_destroy(&old->verifier);
+    topic_reach_destroy(&old->reach);
     topic_feed_destroy(&old->topic_feed);
     runtime_destroy(&old->runtime);
     sender_destroy(&old->sender);

@@ -96,6 +96,7 @@ struct connector_config {
     const char *password;
     const char *state_dir;         /* positions and dead letters */
     const char *dead_letter_topic; /* in place of a file there; NULL: none */
+    const char *publisher_slot;    /* from Kafka: of the process that writes the topic */
     /* Fills a new target beside the one that is served under the same name: see server/rebuilding.h. */
     bool rebuild;
     uint64_t batch_bytes;
@@ -182,6 +183,10 @@ bool connector_views_fit(const struct connector_config *config, PGconn *conn,
 /* The same of the topic that it reads, and its group. */
 bool connector_topic_probe(const struct connector_config *config, struct log *log,
                            struct error *err) MUST_CHECK;
+/* The same of the topic that its dead letters go to. *known false, and true: whether it may be written to cannot be told; *err says
+ * why. */
+bool connector_letters_probe(const struct connector_config *config, struct log *log, bool *known,
+                             struct error *err) MUST_CHECK;
 /* Of a type that can tell: the same of what it is connected to, which is not changed. `table`, `catalog` and
  * `conn`, to the source's database: NULL: not known. */
 bool connector_has_probe(const char *type);

@@ -5,6 +5,7 @@
 #include "connectors/connector.h"
 #include "connectors/refresh/matviews.h"
 #include "connectors/registry.h"
+#include "connectors/runtime/letter_probe.h"
 #include "connectors/source/query_plan.h"
 #include "connectors/source/table_source.h"
 #include "connectors/source/topic_probe.h"
@@ -138,4 +139,9 @@ bool connector_has_probe(const char *type) {
 bool connector_topic_probe(const struct connector_config *config, struct log *log,
                            struct error *err) {
     return topic_probe(config->kafka, config->topic, config->group, log, err);
+}
+
+bool connector_letters_probe(const struct connector_config *config, struct log *log, bool *known,
+                             struct error *err) {
+    return letter_probe(config->kafka, config->dead_letter_topic, log, known, err);
 }

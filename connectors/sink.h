@@ -114,8 +114,10 @@ struct sink_ops {
     bool (*hold)(struct sink *sink, struct error *err);
     bool (*rewrite)(struct sink *sink, struct batch *batch, struct error *err);
     bool (*release)(struct sink *sink, bool keep, struct error *err);
-    /* Both or none, for shapes that key_range_orders: what stands in a range, as the source's reader tells it of its own; and the
-     * range's keys. */
+    /* All or none: by what the keys are ordered (key_range_collations), what stands in a range, as the source's reader tells it of
+     * its own; and the range's keys. */
+    bool (*collations)(struct sink *sink, const struct shape *shape, struct buf *out,
+                       struct error *err);
     bool (*digest)(struct sink *sink, const struct shape *shape, const struct key_range *range,
                    struct range_digest *digest, struct error *err);
     bool (*range_keys)(struct sink *sink, const struct shape *shape, const struct key_range *range,

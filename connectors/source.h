@@ -47,12 +47,15 @@ struct source_ops {
     bool (*touch)(void *self, const struct change *change, const struct touched *touched,
                   struct error *err);
     /* Sender's thread: puts the next keys of a BATCH_WALK into `part`, as incomplete writes; none: that were all. It begins where
-     * the one before has ended, or was given up with `forget`. NULL, both: it needs none, a load's rows are touched as changes. */
+     * the one before has ended; after `forget` anew, or of a load behind walk->walk.after. NULL, both: it needs none, a load's rows are touched as changes. */
     bool (*walk)(void *self, const struct batch *walk, struct batch *part, struct error *err);
     void (*forget)(void *self);
     /* Sender's thread: completes each incomplete write of the batch from the row as it is now, or marks it as vanished.
      * False: some are still incomplete. */
     bool (*reread)(void *self, struct batch *batch, uint64_t *rows, struct error *err);
+    /* Sender's thread, now and then: which tables are there now, as the shape that `prepare` gave has it (shape.h, `tables`). *tables
+     * 0: one of them is not there. NULL: changes of these tables do not come from the database. */
+    bool (*tables_now)(void *self, uint64_t *tables, struct error *err);
     /* Any thread: reads rows for a comparison (verify.h). Must be closed before the source is destroyed. NULL: this source cannot
      * be compared with. */
     bool (*open_reader)(void *self, struct row_reader *reader, struct error *err);

@@ -74,11 +74,29 @@ static void probe_topic(struct check_context *context, uint32_t i) {
     log_destroy(&log);
 }
 
+static void probe_letters(struct check_context *context, uint32_t i) {
+    const struct connector_config *connector = &context->config->connectors[i];
+    struct log *log = log_create(STDERR_FILENO, LOG_ERROR);
+    struct error err;
+    bool known;
+    if (!connector_letters_probe(connector, log, &known, &err))
+        fail(context, i, "dead_letter_topic", &err);
+    else if (!known)
+        check_report(context, CHECK_WARN, "let it be written to",
+                     "\"%s\": dead_letter_topic %s: whether it may be written to is not known: %s",
+                     connector->name, connector->dead_letter_topic, err.message);
+    else
+        check_report(context, CHECK_OK, NULL, "\"%s\": dead_letter_topic %s can be written to",
+                     connector->name, connector->dead_letter_topic);
+    log_destroy(&log);
+}
+
 void check_connectors(struct check_context *context) {
     const struct config *config = context->config;
     if (!(config->roles & ROLE_CONNECTORS)) return;
     for (uint32_t i = 0; i < config->n_connectors; i++) {
         if (connector_has_probe(config->connectors[i].type)) probe_target(context, i);
         if (config->connectors[i].from == CONNECTOR_FROM_KAFKA) probe_topic(context, i);
+        if (config->connectors[i].dead_letter_topic) probe_letters(context, i);
     }
 }

@@ -187,6 +187,10 @@ static void check_from(const struct connector_check *c) {
     if (!c->config->cdc.kafka.brokers)
         wrong(c, "from", "is kafka, and cdc.kafka.brokers is not set");
     if (!c->connector->table) wrong(c, "from", "is kafka, which needs a table");
+    if (c->connector->n_aggregates)
+        wrong(
+            c, "from",
+            "is kafka, and records that come twice would be counted twice: aggregate wants a slot");
     if (encoding && strcmp(encoding, "json") != 0 && strcmp(encoding, "json-schema") != 0)
         wrong(c, "from", "is kafka, which reads json and json-schema; cdc.format.encoding is %s",
               encoding);
@@ -197,6 +201,7 @@ static void finish_kafka(struct config *config, struct connector_config *connect
     if (connector->dead_letter_topic) connector->kafka = &cdc->kafka;
     if (connector->from != CONNECTOR_FROM_KAFKA) return;
     connector->kafka = &cdc->kafka;
+    connector->publisher_slot = cdc->slot;
     connector->format = (struct topic_format){.decimals = (enum topic_decimals)cdc->format.decimals,
                                               .times = (enum topic_times)cdc->format.times,
                                               .bytes = (enum topic_bytes)cdc->format.bytes};

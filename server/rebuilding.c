@@ -2,12 +2,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -30,7 +32,7 @@ struct rebuilding {
     const char *served_name;
     char *name; /* of the second connector */
     char *slot;
-    char *marker_path;   /* there while a rebuild is not done */
+    char *marker_path;   /* there while a rebuild is not done: what its target is made by */
     char *position_path; /* the second connector's */
     struct connector *served;
     struct feed *served_feed;
@@ -42,6 +44,7 @@ struct rebuilding {
     pthread_mutex_t lock;
     pthread_cond_t wake; /* the thread rests */
     bool stop;
+    bool left; /* by an earlier process */
     enum state state;
     int64_t began_us; /* Unix epoch */
     int64_t ended_us;
@@ -144,12 +147,51 @@ static bool persist(struct rebuilding *r, bool (*step)(struct rebuilding *, stru
     return true;
 }
 
+static uint64_t hash_text(uint64_t hash, const char *text) {
+    return XXH3_64bits_withSeed(text ? text : "", text ? strlen(text) + 1 : 0, hash);
+}
+
+static uint64_t hash_file(uint64_t hash, const char *path) {
+    FILE *file = path ? fopen(path, "re") : NULL;
+    char data[4096];
+    size_t n;
+    while (file && (n = fread(data, 1, sizeof data, file)) > 0)
+        hash = XXH3_64bits_withSeed(data, n, hash);
+    if (file) fclose(file);
+    return hash;
+}
+
+/* What the new target is made by: one that an earlier process has begun by something else is of no use. */
+static void name_making(const struct rebuilding *r, char *text, size_t size) {
+    const struct connector_config *config = &r->config;
+    uint64_t hash = hash_file(0, config->mapping);
+    hash = hash_text(hash, config->pipeline);
+    hash = hash_text(hash, config->routing);
+    hash = hash_text(hash, config->document);
+    for (uint32_t i = 0; i < config->n_columns; i++)
+        hash = hash_text(hash_text(hash, config->columns[i].column), config->columns[i].name);
+    snprintf(text, size, "%016" PRIx64 "\n", hash);
+}
+
+/* Has an earlier process begun just this one, and come as far as a position? */
+static bool may_go_on(const struct rebuilding *r) {
+    char wanted[24];
+    char found[24] = "";
+    name_making(r, wanted, sizeof wanted);
+    FILE *marker = r->left ? fopen(r->marker_path, "re") : NULL;
+    bool same = marker && fgets(found, sizeof found, marker) && strcmp(found, wanted) == 0;
+    if (marker) fclose(marker);
+    return same && access(r->position_path, F_OK) == 0;
+}
+
 static bool note_begun(struct rebuilding *r, struct error *err) {
-    int fd = open(r->marker_path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return error_set(err, ERROR_SYSTEM, false, "%s: %s", r->marker_path, strerror(errno));
-    close(fd);
-    return true;
+    char text[24];
+    name_making(r, text, sizeof text);
+    int fd = open(r->marker_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    bool written = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+    if (!written) error_set(err, ERROR_SYSTEM, false, "%s: %s", r->marker_path, strerror(errno));
+    if (fd >= 0) close(fd);
+    return written;
 }
 
 static bool drop_slot(struct rebuilding *r, struct error *err) {
@@ -333,9 +375,10 @@ static bool was_switched(struct rebuilding *r, bool *switched, struct error *err
 
 static bool rebuild(struct rebuilding *r, struct error *err) {
     bool switched = false;
+    bool goes_on = may_go_on(r);
     if (!note_begun(r, err) || !create_filling(r, err) || !was_switched(r, &switched, err))
         return false;
-    if (!switched && (!clear_away(r, err) || !fill(r, err))) return false;
+    if (!switched && ((!goes_on && !clear_away(r, err)) || !fill(r, err))) return false;
     enter(r, FINISHING); /* searches of the old target that are under way come to their end */
     return rest(r, r->config.rebuild_grace_ms) || stopped(err);
 }
@@ -412,8 +455,9 @@ static bool runs(const struct rebuilding *r) {
 }
 
 /* Holding the lock. */
-static bool start(struct rebuilding *r, struct error *err) {
+static bool start(struct rebuilding *r, bool left, struct error *err) {
     if (r->started) pthread_join(r->thread, NULL);
+    r->left = left;
     r->started = false;
     r->state = PREPARING;
     r->last_error = (struct error){0};
@@ -426,7 +470,7 @@ static bool start(struct rebuilding *r, struct error *err) {
     return true;
 }
 
-bool rebuilding_begin(struct rebuilding *r, struct error *err) {
+static bool begin(struct rebuilding *r, bool left, struct error *err) {
     if (!connector_can_rebuild(r->served, err)) return false;
     pthread_mutex_lock(&r->lock);
     bool begun = false;
@@ -435,13 +479,15 @@ bool rebuilding_begin(struct rebuilding *r, struct error *err) {
     else if (r->stop)
         stopped(err);
     else
-        begun = start(r, err);
+        begun = start(r, left, err);
     pthread_mutex_unlock(&r->lock);
     return begun;
 }
 
+bool rebuilding_begin(struct rebuilding *r, struct error *err) { return begin(r, false, err); }
+
 bool rebuilding_resume(struct rebuilding *r, struct error *err) {
-    return access(r->marker_path, F_OK) != 0 || rebuilding_begin(r, err);
+    return access(r->marker_path, F_OK) != 0 || begin(r, true, err);
 }
 
 void rebuilding_stop(struct rebuilding *r) {

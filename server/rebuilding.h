@@ -1,7 +1,7 @@
 /* rebuilding.h: a connector's target is filled anew beside the one that is served, and takes its place in one step.
  *
  *     struct rebuilding *r = rebuilding_create(&config, &deps);
- *     rebuilding_resume(r, err);   a rebuild that an earlier process was cut off in begins again
+ *     rebuilding_resume(r, err);   a rebuild that an earlier process was cut off in goes on, or begins again
  *     rebuilding_begin(r, err);    ...  rebuilding_status(r)
  *     rebuilding_stop(r);  rebuilding_destroy(&r);
  *
@@ -15,7 +15,7 @@
  *
  * So readers see the new target as new as the old was, and nothing is in neither: changes past P come through the first's slot.
  * A kill at any point leaves one of the two: before take_over the old target is served and NAME.rebuilding makes the next
- * process begin again; after it the first connector adopts the new one's position, and only what is left is cleared away. */
+ * process go on with the new one where that was, if it would make the same, or begin again; after it the first connector adopts the new one's position, and only what is left is cleared away. */
 #ifndef FRESHET_SERVER_REBUILDING_H
 #define FRESHET_SERVER_REBUILDING_H
 

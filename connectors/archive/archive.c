@@ -46,8 +46,7 @@ static void archive_destroy(struct sink **sink) {
 static bool archive_open(struct sink *sink, const struct shape *shape, uint64_t system_identifier,
                          struct sink_target *target, struct error *err) {
     struct buf keys = {0};
-    for (uint16_t i = 0; i < shape->n_keys; i++)
-        buf_printf(&keys, "%s%s", i ? "," : "", shape->columns[shape->keys[i]].name);
+    shape_append_keys(shape, &keys);
     struct buf table = {0};
     shape_append_origin(shape, &table);
     bool opened = vault_open(sink->vault,

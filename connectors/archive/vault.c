@@ -276,12 +276,11 @@ bool vault_open(struct vault *vault, const struct vault_identity *identity, stru
         return false;
     vault->named_closed = vault->manifest.n_closed;
     if (!settle_files(vault, err) || !close_left_open(vault, err)) return false;
-    /* Keys of another form are another table's: the position is void, and a load follows. */
-    if (strcmp(vault->manifest.keys, identity->keys) != 0) {
-        snprintf(vault->manifest.keys, sizeof vault->manifest.keys, "%s", identity->keys);
+    /* Other keys are another table's: the position is void, and a load follows. */
+    if (!shape_same_keys(vault->manifest.keys, identity->keys))
         vault->manifest.position =
             (struct change_position){.system_identifier = identity->system_identifier};
-    }
+    snprintf(vault->manifest.keys, sizeof vault->manifest.keys, "%s", identity->keys);
     return true;
 }
 

@@ -178,6 +178,29 @@ void shape_append_origin(const struct shape *shape, struct buf *out) {
     if (shape->chosen) buf_printf(out, "(%016" PRIx64 ")", shape->chosen);
 }
 
+void shape_append_keys(const struct shape *shape, struct buf *out) {
+    for (uint16_t i = 0; i < shape->n_keys; i++)
+        buf_printf(out, "%s%s", i ? "," : "", shape->columns[shape->keys[i]].name);
+    if (shape->routing != SHAPE_NONE)
+        buf_printf(out, " by %s", shape->columns[shape->routing].name);
+    if (shape->tables) buf_printf(out, "#%" PRIu64, shape->tables);
+}
+
+/* "#16402" at the end; NULL: there is none. */
+static const char *find_tables(const char *keys) {
+    const char *mark = strrchr(keys, '#');
+    return mark && mark[1] && !mark[1 + strspn(mark + 1, "0123456789")] ? mark : NULL;
+}
+
+bool shape_same_keys(const char *kept, const char *now) {
+    const char *kept_tables = find_tables(kept);
+    const char *now_tables = find_tables(now);
+    if (kept_tables && now_tables) return strcmp(kept, now) == 0;
+    size_t kept_len = kept_tables ? (size_t)(kept_tables - kept) : strlen(kept);
+    size_t now_len = now_tables ? (size_t)(now_tables - now) : strlen(now);
+    return kept_len == now_len && memcmp(kept, now, kept_len) == 0;
+}
+
 struct shape *shape_acquire(struct shape *shape) {
     atomic_fetch_add_explicit(&shape->references, 1, memory_order_relaxed);
     return shape;

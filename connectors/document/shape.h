@@ -65,6 +65,9 @@ struct shape {
     /* Of chosen columns (shape_choose): where each stands in the rows that are chosen from; NULL: those are these. */
     const uint16_t *places;
     uint64_t chosen; /* another choice has another one; 0: none */
+    /* Which tables of the database the rows are of: another one that is made under the same name has another number. 0: not known,
+     * or of no account. */
+    uint64_t tables;
 };
 
 /* Copies everything. One reference is the caller's. */
@@ -79,6 +82,10 @@ struct shape *shape_choose(const struct shape *all, uint32_t n, const struct sha
 void shape_take(const struct shape *shape, const struct value *row, struct value *chosen);
 /* "public.users", and which columns of it were chosen, if not all: what a position is of. Appended. */
 void shape_append_origin(const struct shape *shape, struct buf *out);
+/* "id,shop by shop#16402": the key's columns, the routing, and `tables`: what a position is of, too. Appended. */
+void shape_append_keys(const struct shape *shape, struct buf *out);
+/* Is it the same? Where one does not tell its tables, by the rest. */
+bool shape_same_keys(const char *kept, const char *now);
 /* Before anybody else has it: the columns of those names have these parts. NULL: none has. False: there is none such. */
 bool shape_set_parts(struct shape *shape, const char *routing, const char *document);
 struct shape *shape_acquire(struct shape *shape);

@@ -10,13 +10,21 @@
 #include "connectors/opensearch/rest.h"
 #include "connectors/opensearch/search_index.h"
 
-/* The N of "users-N" for `name` "users"; 0: it is none such. */
-static uint64_t number_of(const char *concrete, const char *name) {
+/* The N of "users-N" for `name` "users"; NOT_NUMBERED: it is none such. */
+enum { NOT_NUMBERED = -1 };
+
+static int64_t number_of(const char *concrete, const char *name) {
     size_t len = strlen(name);
-    if (strncmp(concrete, name, len) != 0 || concrete[len] != '-') return 0;
+    if (strncmp(concrete, name, len) != 0 || concrete[len] != '-') return NOT_NUMBERED;
     const char *digits = concrete + len + 1;
     size_t n = strspn(digits, "0123456789");
-    return n && n < 19 && !digits[n] ? strtoull(digits, NULL, 10) : 0;
+    return n && n < 18 && !digits[n] ? strtoll(digits, NULL, 10) : NOT_NUMBERED;
+}
+
+/* Behind one that has none comes the first that a rebuild makes. */
+static int64_t number_behind(const char *concrete, const char *name) {
+    int64_t number = number_of(concrete, name);
+    return number == NOT_NUMBERED ? 1 : number + 1;
 }
 
 /* What `name` means now, which must be there. */
@@ -42,7 +50,7 @@ bool generation_next(struct http *http, const char *name, bool has_file, char **
     const json_t *meta = json_object_get(json_object_get(description, "mappings"), "_meta");
     bool known = has_file || json_object_get(meta, "freshet");
     if (known)
-        *next = mem_printf("%s-%" PRIu64, name, number_of(concrete, name) + 1);
+        *next = mem_printf("%s-%" PRId64, name, number_behind(concrete, name));
     else
         error_set(err, ERROR_CONFIG, false,
                   "index \"%s\" was not made by Freshet: write its mappings and settings to a file "
@@ -145,8 +153,8 @@ bool generation_tidy(struct http *http, struct log *log, const char *name, struc
     json_t *description;
     json_object_foreach(root, index, description) {
         const json_t *aliases = json_object_get(description, "aliases");
-        bool ours = number_of(index, name) &&
-                    mapping_is_rebuild_of(json_object_get(description, "mappings"), name);
+        bool ours = number_of(index, name) != NOT_NUMBERED &&
+                    mapping_serves(json_object_get(description, "mappings"), name);
         if (!done || !ours || json_object_get(aliases, name)) continue;
         done = delete_index(http, index, err);
         if (done) log_info(log, "index_removed", "index=%s cause=\"it is not served\"", index);

@@ -84,7 +84,7 @@ static json_t *mark(const struct mapping_wish *wish) {
     char system[24];
     snprintf(system, sizeof system, "%" PRIu64, wish->system_identifier);
     json_t *mark = json_pack("{s:s, s:s}", "table", table, "system_identifier", system);
-    if (wish->rebuild_of) json_object_set_new(mark, "rebuild_of", json_string(wish->rebuild_of));
+    if (wish->serves) json_object_set_new(mark, "rebuild_of", json_string(wish->serves));
     mem_free(table);
     return mark;
 }
@@ -111,6 +111,7 @@ json_t *mapping_index_body(const struct mapping_wish *wish) {
     json_t *body = wish->file ? json_deep_copy(wish->file) : json_object();
     json_t *aliases = object_in(body, "aliases");
     json_object_set_new(aliases, wish->alias, json_object());
+    if (wish->served) json_object_set_new(aliases, wish->served, json_object());
     for (uint32_t i = 0; i < wish->n_aliases; i++)
         json_object_set_new(aliases, wish->aliases[i], json_object());
     fill_mappings(object_in(body, "mappings"), wish);
@@ -140,7 +141,7 @@ static const json_t *mark_of(const json_t *mappings) {
     return json_object_get(json_object_get(mappings, "_meta"), "freshet");
 }
 
-bool mapping_is_rebuild_of(const json_t *mappings, const char *name) {
+bool mapping_serves(const json_t *mappings, const char *name) {
     const char *of = json_string_value(json_object_get(mark_of(mappings), "rebuild_of"));
     return of && strcmp(of, name) == 0;
 }

@@ -12,10 +12,11 @@ struct mapping_wish {
     const struct shape *shape;
     uint64_t system_identifier;
     const char *alias;          /* through which alone we write */
+    const char *served;         /* the alias that it is searched by; NULL: none yet */
     const char *const *aliases; /* further ones */
     uint32_t n_aliases;
-    const json_t *file;     /* the user's mappings and settings (mapping_file.h), or NULL */
-    const char *rebuild_of; /* the name that it will be served under; NULL: its own */
+    const json_t *file; /* the user's mappings and settings (mapping_file.h), or NULL */
+    const char *serves; /* the name that it is searched by, or will be; NULL: its own */
 };
 
 /* The body that makes the index: the user's mapping, completed by the columns' types; the aliases; and our mark in `_meta`: the
@@ -29,8 +30,8 @@ json_t *mapping_missing(const struct shape *shape, const json_t *mappings);
 bool mapping_is_ours(const json_t *mappings, const struct shape *shape,
                      uint64_t *system_identifier);
 
-/* Is it an index that a rebuild of `name` made? */
-bool mapping_is_rebuild_of(const json_t *mappings, const char *name);
+/* Is it an index that was made to be searched as `name`, which is an alias then? */
+bool mapping_serves(const json_t *mappings, const char *name);
 
 /* The first column whose values its field's type in `mappings` cannot hold; *type is what it is there, in `mappings`. NULL: all
  * fit, or what does not is kept unindexed (ignore_malformed). */

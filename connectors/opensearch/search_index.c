@@ -23,6 +23,8 @@ char *search_index_path(const char *name) {
 
 char *search_index_alias(const char *name) { return mem_printf("freshet-%s", name); }
 
+char *search_index_first(const char *name) { return mem_printf("%s-0", name); }
+
 void search_index_init(struct search_index *index, struct http *http, struct log *log,
                        const struct search_index_config *config) {
     *index = (struct search_index){.http = http,
@@ -49,15 +51,23 @@ void search_index_deinit(struct search_index *index) {
 static bool create(struct search_index *index, const struct shape *shape,
                    uint64_t system_identifier, bool *created, struct error *err) {
     long status;
-    json_t *body = mapping_index_body(&(struct mapping_wish){.shape = shape,
-                                                             .system_identifier = system_identifier,
-                                                             .alias = index->alias,
-                                                             .n_aliases = index->n_aliases,
-                                                             .aliases = index->aliases,
-                                                             .file = index->file,
-                                                             .rebuild_of = index->rebuild_of});
+    const char *served = index->rebuild_of ? NULL : index->name;
+    json_t *body =
+        mapping_index_body(&(struct mapping_wish){.shape = shape,
+                                                  .system_identifier = system_identifier,
+                                                  .alias = index->alias,
+                                                  .served = served,
+                                                  .n_aliases = index->n_aliases,
+                                                  .aliases = index->aliases,
+                                                  .file = index->file,
+                                                  .serves = served ? served : index->rebuild_of});
+    char *first = served ? search_index_first(served) : NULL;
+    char *path = first ? search_index_path(first) : mem_strdup(index->path);
     json_t *answer = NULL;
-    if (!rest_call(index->http, "PUT", index->path, body, &status, &answer, err)) return false;
+    bool answered = rest_call(index->http, "PUT", path, body, &status, &answer, err);
+    mem_free(path);
+    mem_free(first);
+    if (!answered) return false;
     const char *type = json_string_value(json_object_get(json_object_get(answer, "error"), "type"));
     bool raced = type && strcmp(type, "resource_already_exists_exception") == 0;
     json_decref(answer);
@@ -216,10 +226,15 @@ bool search_index_open(struct search_index *index, const struct shape *shape,
             if (!rest_must(index->http, "DELETE", index->concrete, NULL, NULL, err)) return false;
         }
         if (!create(index, shape, system_identifier, &target->made, err)) return false;
-        if (target->made) log_info(index->log, "index_created", "index=%s", index->name);
+        if (target->made)
+            log_info(index->log, "index_created", "index=%s%s", index->name,
+                     index->rebuild_of ? "" : "-0");
     }
-    return error_set(err, ERROR_CONFLICT, true, "index \"%s\": somebody else makes and drops it",
-                     index->name);
+    return error_set(
+        err, ERROR_CONFLICT, true,
+        "index \"%s\": somebody else makes and drops it, or has taken the alias \"%s\" "
+        "from \"%s-0\", which is there: give it back, or delete that index",
+        index->name, index->name, index->name);
 }
 
 bool search_index_add_columns(struct search_index *index, const struct shape *shape,

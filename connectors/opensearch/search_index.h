@@ -54,6 +54,9 @@ char *search_index_alias(const char *name);
 bool search_index_describe(struct http *http, const char *name, bool *found, json_t **root,
                            const char **concrete, json_t **description, struct error *err);
 
+/* The index that is made where there is none of that name, which becomes an alias of it: so the first rebuild can take it over
+ * as any other. The caller frees it. */
+char *search_index_first(const char *name);
 /* Finds the index or makes it, with its aliases. One that we filled from another database system is made anew. */
 bool search_index_open(struct search_index *index, const struct shape *shape,
                        uint64_t system_identifier, struct sink_target *target, struct error *err);

@@ -158,8 +158,8 @@ static struct sink *redis_create(const struct connector_config *config,
 static char *name_source(const struct sink *sink, const struct shape *shape) {
     struct buf text = {0};
     shape_append_origin(shape, &text);
-    for (uint16_t i = 0; i < shape->n_keys; i++)
-        buf_printf(&text, "%c%s", i ? ',' : '(', shape->columns[shape->keys[i]].name);
+    buf_append_char(&text, '(');
+    shape_append_keys(shape, &text);
     buf_printf(&text, ") %s", sink->settings);
     char *source = mem_strdup(buf_text(&text));
     buf_deinit(&text);

@@ -124,29 +124,47 @@ static bool take_snapshot(struct sink *sink, uint64_t xid, struct pgsnapshot *sn
                      xid);
 }
 
-static bool run_refresh(struct sink *sink, const struct matview *view, struct error *err) {
+/* What a view's own query, or a missing index, does: nobody but the view's owner can mend it, and the others must not wait for
+ * that. All else is trouble of the server's. */
+static bool is_refusal(const char *sqlstate) {
+    static const char *const classes[] = {"0A", "21", "22", "23", "42", "55000", "P0"};
+    if (!sqlstate || strcmp(sqlstate, "42501") == 0) return false; /* rights are waited for */
+    for (size_t i = 0; i < sizeof classes / sizeof *classes; i++) {
+        if (strncmp(sqlstate, classes[i], strlen(classes[i])) == 0) return true;
+    }
+    return false;
+}
+
+static bool run_refresh(struct sink *sink, const struct matview *view, bool *refused,
+                        struct error *err) {
     struct buf sql = {0};
     buf_append_text(&sql, "REFRESH MATERIALIZED VIEW ");
     /* One that was never filled shows nothing to anybody, and cannot be refreshed beside readers. */
     if (view->populated) buf_append_text(&sql, "CONCURRENTLY ");
     pg_quote_table(&sql, view->schema, view->name);
-    bool done = pg_exec(sink->conn, buf_text(&sql), err);
+    PGresult *result = PQexec(sink->conn, buf_text(&sql));
+    bool done = PQresultStatus(result) == PGRES_COMMAND_OK;
+    *refused = !done && is_refusal(PQresultErrorField(result, PG_DIAG_SQLSTATE));
+    if (!done) pg_error(err, sink->conn, result, buf_text(&sql));
+    PQclear(result);
     buf_deinit(&sql);
     return done;
 }
 
-static bool refresh_view(struct sink *sink, uint32_t i, const struct write *write,
+/* *refused, and false: by the view itself. */
+static bool refresh_view(struct sink *sink, uint32_t i, const struct write *write, bool *refused,
                          struct error *err) {
     struct matview *view = &sink->views->views[i];
     struct refreshed *last = &sink->refreshed[i];
     uint64_t xid = write->stamp.xid;
+    *refused = false;
     if (last->began_us && (xid == 0 || pgsnapshot_sees(&last->snapshot, xid))) return true;
     if (last->began_us && !wait_until(sink, last->began_us + sink->min_interval_us, err))
         return false;
     struct pgsnapshot snapshot;
     if (!connect_again(sink, err) || !take_snapshot(sink, xid, &snapshot, err)) return false;
     int64_t began_us = clock_mono_us();
-    if (!run_refresh(sink, view, err)) {
+    if (!run_refresh(sink, view, refused, err)) {
         pgsnapshot_deinit(&snapshot);
         return false;
     }
@@ -171,8 +189,13 @@ static bool refresh_apply(struct sink *sink, struct batch *batch, struct error *
     for (uint32_t i = 0; i < sink->views->n; i++) {
         struct write *write = find_write(batch, sink->views->views[i].qualified);
         if (!write) continue;
-        if (!refresh_view(sink, i, write, err)) return false;
-        write->outcome = WRITE_DONE;
+        bool refused;
+        bool done = refresh_view(sink, i, write, &refused, err);
+        if (!done && !refused) return false;
+        if (done)
+            write->outcome = WRITE_DONE;
+        else
+            batch_refuse_text(batch, write, 0, slice_from(err->message));
     }
     struct write *write;
     for (size_t at = 0; (write = batch_next(batch, &at, batch->n_writes));)

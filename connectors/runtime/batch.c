@@ -51,6 +51,7 @@ void batch_destroy(struct batch **batch) {
     mem_free(old->index);
     mem_free(old->writes);
     mem_free(old->note);
+    mem_free(old->walk.after);
     shape_release(&old->shape);
     arena_destroy(&old->arena);
     mem_free(old);

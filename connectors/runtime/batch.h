@@ -94,6 +94,8 @@ struct batch {
         uint32_t n_xids; /* that it must see, where they are more than the stamp's */
         const uint64_t *xids;
         bool clears;        /* what it does not find goes */
+        bool load;          /* of all keys, in their order */
+        char *after;        /* of a load: the last key that is written; NULL: none */
         struct batch *part; /* the chunk in hand; NULL: none */
         uint64_t keys;      /* written so far */
     } walk;

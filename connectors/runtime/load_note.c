@@ -1,8 +1,13 @@
 #include "connectors/runtime/load_note.h"
 
 #include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "base/json.h"
+#include "base/lsn.h"
 #include "base/mem.h"
 
 static void replace(char **text, char *with) {
@@ -47,4 +52,23 @@ char *load_note_take(struct load_note *note) {
     char *due = note->due;
     note->due = NULL;
     return due;
+}
+
+/* 97548027976 16/B374D848 "the key" */
+void load_note_append_walk(struct buf *out, uint64_t version, uint64_t slot_lsn,
+                           const char *after) {
+    buf_printf(out, "%" PRIu64 " " LSN_FMT " ", version, LSN_ARG(slot_lsn));
+    json_append_string(out, slice_from(after));
+}
+
+bool load_note_read_walk(const char *text, uint64_t *slot_lsn, char **after) {
+    char lsn[32];
+    size_t len = strcspn(text, " ");
+    if (!text[len] || len >= sizeof lsn) return false;
+    snprintf(lsn, sizeof lsn, "%.*s", (int)len, text);
+    json_t *key = json_loads(text + len + 1, JSON_DECODE_ANY, NULL);
+    bool is_note = json_is_string(key) && lsn_parse(lsn, slot_lsn) && *slot_lsn;
+    if (is_note) *after = mem_strdup(json_string_value(key));
+    json_decref(key);
+    return is_note;
 }

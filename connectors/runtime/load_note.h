@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/change.h"
 #include "base/slice.h"
 
@@ -34,5 +35,10 @@ void load_note_hear(struct load_note *note, uint64_t version, struct slice text)
 void load_note_commit(struct load_note *note);
 /* The caller's; NULL: nothing new. */
 char *load_note_take(struct load_note *note);
+
+/* Of a load that walks keys: the sink has them up to this one, and the stream begins at `slot_lsn`. Appended, with its version. */
+void load_note_append_walk(struct buf *out, uint64_t version, uint64_t slot_lsn, const char *after);
+/* The other way, without the version. *after is the caller's. False: it is no such note. Pure. */
+bool load_note_read_walk(const char *text, uint64_t *slot_lsn, char **after) MUST_CHECK;
 
 #endif

@@ -25,7 +25,7 @@ enum { POSITION_TEXT_MAX = 256, POSITION_NOTE_MAX = 16384, POSITION_FILE_MAX = 2
 struct position_record {
     struct change_position position;
     char table[POSITION_TEXT_MAX];  /* "public.users" */
-    char keys[POSITION_TEXT_MAX];   /* key columns: others make other document ids */
+    char keys[POSITION_TEXT_MAX];   /* shape_append_keys: other columns make other document ids */
     char target[POSITION_TEXT_MAX]; /* sink_target.id */
     /* Of a load that is not complete: how far it is (change_position.note, which says nothing here). "": it starts over. */
     char note[POSITION_NOTE_MAX];

@@ -20,7 +20,7 @@ static bool is_rebuilt(const struct resume *rebuilt, const struct sink_target *t
     const struct position_record *found = &rebuilt->found;
     return rebuilt->state == POSITION_LOADED && found->position.snapshot_done &&
            strcmp(found->target, target->id) == 0 && strcmp(found->table, now->table) == 0 &&
-           strcmp(found->keys, now->keys) == 0;
+           shape_same_keys(found->keys, now->keys);
 }
 
 bool resume_adopt(struct resume *resume, const char *path, const char *rebuilt_path,
@@ -48,7 +48,8 @@ static const char *void_because(const struct resume *resume, const struct sink_t
     if (target->made) return "the target was absent and has been made";
     if (strcmp(found->target, now->target) != 0) return "the target is another one than was filled";
     if (strcmp(found->table, now->table) != 0) return "another table was followed";
-    if (strcmp(found->keys, now->keys) != 0) return "the table's key is another one";
+    if (!shape_same_keys(found->keys, now->keys))
+        return "the table's key, or the table of that name, is another one";
     return NULL;
 }
 

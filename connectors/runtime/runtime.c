@@ -42,6 +42,7 @@ struct runtime {
     bool load_due;      /* the position is zero: the snapshot's rows are loaded */
     uint64_t load_version;
     struct load_note note;
+    char *walk_after; /* the load of what walks keys goes on behind this one; NULL: it begins */
     struct due_walk due_walk;
     uint64_t touched_version; /* of the last transaction that touched keys */
     uint64_t committed_lsn;   /* end of the last transaction whose changes were all given to us */
@@ -86,6 +87,7 @@ void runtime_destroy(struct runtime **runtime) {
     mem_free(old->new_row);
     mem_free(old->old_row);
     load_note_deinit(&old->note);
+    mem_free(old->walk_after);
     mem_free(old->database_url);
     mem_free(old->slot);
     mem_free(old->name);
@@ -201,6 +203,18 @@ static bool leave_slot(struct runtime *runtime, struct error *err) {
                      runtime->slot);
 }
 
+/* The load of what walks is none of the feed's: to that, one that goes on is a stream from its slot's beginning. */
+static void prepare_walk(struct runtime *runtime, struct change_position *position) {
+    uint64_t slot_lsn = 0;
+    mem_free(runtime->walk_after);
+    runtime->walk_after = NULL;
+    position->keeps_notes = false;
+    position->snapshot_done = runtime->note.resumes &&
+                              load_note_read_walk(position->note, &slot_lsn, &runtime->walk_after);
+    position->end_lsn = position->last_end_lsn = slot_lsn;
+    position->note = NULL;
+}
+
 static bool on_prepare(void *self, struct change_position *position, struct error *err) {
     struct runtime *runtime = self;
     if (!leave_slot(runtime, err)) return false;
@@ -220,9 +234,10 @@ static bool on_prepare(void *self, struct change_position *position, struct erro
     shape_release(&shape);
     if (!opened) return false;
     load_note_prepare(&runtime->note, position, &runtime->load_version);
+    runtime->load_due = !position->snapshot_done;
+    if (source->ops->walk && runtime->load_due) prepare_walk(runtime, position);
     runtime->committed_lsn = position->end_lsn;
     runtime->last_end_lsn = position->last_end_lsn;
-    runtime->load_due = !position->snapshot_done;
     return true;
 }
 
@@ -247,13 +262,29 @@ static bool begin_load(struct runtime *runtime, const struct feed_identity *iden
     return true;
 }
 
-/* The stream goes on where it was, and beside it what is left of the table is read. */
+/* Takes `after`. */
+static void enqueue_load_walk(struct runtime *runtime, char **after) {
+    struct batch *walk = make_walk(runtime, WALK_ALL, 0, NULL,
+                                   &(struct write_stamp){.version = runtime->load_version});
+    walk->walk.load = true;
+    walk->walk.after = *after;
+    *after = NULL;
+    enqueue_walk(runtime, walk, 0);
+}
+
+/* The stream goes on where it was, and beside it what is left of the table is read; of what walks keys, those that are left come
+ * first, as they would have. */
 static bool resume_load(struct runtime *runtime, const struct feed_identity *identity) {
     if (!runtime->committed_lsn)
         runtime->committed_lsn = runtime->last_end_lsn = identity->start_lsn;
-    atomic_store(&runtime->loading, true);
     log_info(runtime->log, "connector_load_resumed", "connector=%s slot=%s version=%llu",
              runtime->name, identity->slot, (unsigned long long)runtime->load_version);
+    if (!runtime->walk_after) {
+        atomic_store(&runtime->loading, true);
+        return true;
+    }
+    enqueue_load_walk(runtime, &runtime->walk_after);
+    enqueue_barrier(runtime, BATCH_LOADED, runtime->load_version, runtime->load_version, 0);
     return true;
 }
 
@@ -271,7 +302,9 @@ static bool on_started(void *self, const struct feed_identity *identity, struct 
     /* A new slot streams nothing of what was before it. */
     runtime->load_due |= identity->slot_created;
     if (!runtime->load_due) return true;
-    bool goes_on = runtime->note.resumes && !identity->slot_created;
+    bool noted =
+        runtime->source.ops->walk ? runtime->walk_after != NULL : runtime->note.resumes != NULL;
+    bool goes_on = noted && !identity->slot_created;
     return goes_on ? resume_load(runtime, identity) : begin_load(runtime, identity, err);
 }
 
@@ -527,15 +560,11 @@ static bool on_snapshot_done(void *self, uint64_t slot_lsn, struct error *err) {
     (void)err;
     struct runtime *runtime = self;
     close_batch(runtime);
-    if (runtime->source.ops->walk)
-        enqueue_walk(runtime,
-                     make_walk(runtime, WALK_ALL, 0, NULL,
-                               &(struct write_stamp){.version = runtime->load_version}),
-                     0);
     /* With the stream beside it, newer rows than the load's are there. */
     bool streamed = runtime->committed_lsn != 0;
     if (slot_lsn > runtime->committed_lsn) runtime->committed_lsn = slot_lsn;
     if (!streamed) runtime->last_end_lsn = slot_lsn;
+    if (runtime->source.ops->walk) enqueue_load_walk(runtime, &(char *){NULL});
     runtime->in_transaction = false;
     enqueue_barrier(runtime, BATCH_LOADED, runtime->load_version,
                     streamed ? runtime->committed_lsn : runtime->load_version, 0);

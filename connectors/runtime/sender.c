@@ -11,7 +11,12 @@
 #include "base/mem.h"
 #include "connectors/runtime/sender_parts.h"
 
-enum { DRAIN_US = 3000000, LOG_RETRY_EVERY = 8, LOOK_INTERVAL_US = 1000000 };
+enum {
+    DRAIN_US = 3000000,
+    LOG_RETRY_EVERY = 8,
+    LOOK_INTERVAL_US = 1000000,
+    TABLES_INTERVAL_US = 5000000,
+};
 
 struct sender *sender_create(const struct sender_config *config, const struct sender_deps *deps,
                              _Atomic bool *stop) {
@@ -19,8 +24,8 @@ struct sender *sender_create(const struct sender_config *config, const struct se
     sender->name = mem_strdup(config->name);
     sender->position_path = config->position_path ? mem_strdup(config->position_path) : NULL;
     sender->rebuilt_path = mem_strdup(config->rebuilt_path);
-    sender->resumes_loads = config->resumes_loads && config->position_path &&
-                            deps->ops->resumes_loads && !deps->source.ops->touch;
+    sender->resumes_loads = config->position_path && deps->ops->resumes_loads &&
+                            (!deps->source.ops->touch || deps->source.ops->walk);
     sender->queue_max_bytes = config->queue_bytes;
     sender->save_interval_us = config->save_interval_us;
     snprintf(sender->record.table, sizeof sender->record.table, "%s", config->table);
@@ -232,12 +237,39 @@ static void look(struct sender *sender) {
         sender_note_error(sender, &err);
 }
 
+static bool may_look_at_tables(const struct sender *sender) {
+    return sender->source.ops->tables_now && sender->opened_shape && sender->opened_shape->tables &&
+           !sender->restart && !sender->draining && !sender->gate.paused;
+}
+
+/* A table that was dropped and made again is in no publication, and no change tells of it. Of one that is just gone there is
+ * nothing to tell; where we cannot ask, the feed cannot either. */
+static void look_at_tables(struct sender *sender) {
+    struct shape *shape = shape_acquire(sender->opened_shape);
+    pthread_mutex_unlock(&sender->lock);
+    struct error err = {0};
+    uint64_t now = 0;
+    bool told = sender->source.ops->tables_now(sender->source.self, &now, &err);
+    pthread_mutex_lock(&sender->lock);
+    sender->tables_us = clock_mono_us();
+    if (told && now && now != shape->tables && shape == sender->opened_shape) {
+        error_set(&err, ERROR_NOT_FOUND, true,
+                  "table %s.%s, or one that it is made of, was dropped and another one made in its "
+                  "place",
+                  shape->schema, shape->table);
+        sender_lose_target(sender, &err);
+    }
+    shape_release(&shape);
+}
+
 /* Until something is due, or somebody wakes us. */
 static void rest(struct sender *sender, int64_t due_us) {
     int64_t save_due_us = sender->saved_us + sender->save_interval_us;
     sender->state = SENDER_IDLE;
     if (sender->unsaved && !sender->mid_transaction && save_due_us < due_us) due_us = save_due_us;
     if (may_look(sender) && look_due_us(sender) < due_us) due_us = look_due_us(sender);
+    if (may_look_at_tables(sender) && sender->tables_us + TABLES_INTERVAL_US < due_us)
+        due_us = sender->tables_us + TABLES_INTERVAL_US;
     if (due_us < INT64_MAX)
         sleep_until(sender, due_us);
     else
@@ -265,6 +297,8 @@ static void *run(void *arg) {
             pthread_cond_broadcast(&sender->done);
         } else if (may_retry(sender)) {
             queue_retry(sender);
+        } else if (may_look_at_tables(sender) && now_us >= sender->tables_us + TABLES_INTERVAL_US) {
+            look_at_tables(sender);
         } else if (sender->unsaved && !sender->mid_transaction && now_us >= save_due_us) {
             if (!sender_save_applied(sender)) sender->saved_us = clock_mono_us();
         } else if (wait_us == 0) {

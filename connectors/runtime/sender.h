@@ -32,7 +32,6 @@ struct sender_config {
     const char *name;
     const char *table;         /* "public.users" */
     const char *position_path; /* of the position file; NULL: the feed keeps its position itself */
-    bool resumes_loads;        /* where the sink does, too */
     const char *rebuilt_path;  /* of the one that a rebuild of the target leaves: resume_adopt */
     size_t queue_bytes;        /* batches waiting and in hand */
     int64_t save_interval_us;  /* between two saves of the position */

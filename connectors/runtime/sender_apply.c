@@ -1,8 +1,12 @@
 /* One batch, once: rows read, written, cleared away, walked; and what came of them. */
 #include "base/assert.h"
 #include "base/clock.h"
+#include "base/mem.h"
+#include "connectors/runtime/load_note.h"
 #include "connectors/runtime/retry.h"
 #include "connectors/runtime/sender_parts.h"
+
+enum { WALK_NOTE_INTERVAL_US = 500000 };
 
 static bool tell_shape(struct sender *sender, struct batch *batch, struct error *err) {
     if (!batch->shape || batch->shape == sender->shape) return true;
@@ -84,6 +88,25 @@ static bool retry_letters(struct sender *sender, struct batch *batch, struct err
     return retry_run(&plan, &sender->retrying, err);
 }
 
+/* What is written of a load's keys, now and then: killed, the next process goes on behind the last of them. */
+static bool note_walk(struct sender *sender, struct batch *batch, const struct batch *part,
+                      struct error *err) {
+    struct batch_walk *walk = &batch->walk;
+    mem_free(walk->after);
+    walk->after = mem_slicedup(part->writes[part->n_writes - 1].key);
+    if (!sender->keeps_notes || clock_mono_us() - sender->saved_us < WALK_NOTE_INTERVAL_US)
+        return true;
+    struct buf note = {0};
+    load_note_append_walk(&note, walk->stamp.version, batch->position_lsn, walk->after);
+    pthread_mutex_lock(&sender->lock);
+    mem_free(sender->note);
+    sender->note = mem_strdup(buf_text(&note));
+    struct change_position position = sender_position_now(sender);
+    pthread_mutex_unlock(&sender->lock);
+    buf_deinit(&note);
+    return sender_save_record(sender, &position, err);
+}
+
 /* One chunk: what was read and not written before is in hand still. */
 static bool walk_on(struct sender *sender, struct batch *batch, bool *more, struct error *err) {
     struct batch_walk *walk = &batch->walk;
@@ -98,6 +121,7 @@ static bool walk_on(struct sender *sender, struct batch *batch, bool *more, stru
     }
     *more = walk->part->n_writes > 0;
     if (*more && !apply_writes(sender, walk->part, err)) return false;
+    if (*more && walk->load && !note_walk(sender, batch, walk->part, err)) return false;
     walk->keys += walk->part->n_writes;
     pthread_mutex_lock(&sender->lock);
     sender->walked = *more ? walk->keys : 0;

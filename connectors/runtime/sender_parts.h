@@ -30,6 +30,7 @@ struct sender {
     char *position_path;
     char *rebuilt_path;
     bool resumes_loads;
+    bool keeps_notes; /* of the load of this session; the sender's thread alone */
     size_t queue_max_bytes;
     int64_t save_interval_us;
     const struct sink_ops *ops;
@@ -53,6 +54,7 @@ struct sender {
     struct sink_target target;
     int64_t saved_us; /* monotonic */
     int64_t looked_us;
+    int64_t tables_us; /* when the source's tables were looked at */
 
     pthread_mutex_t lock; /* guards all below */
     pthread_cond_t wake;  /* the sender's thread waits */

@@ -72,16 +72,6 @@ bool sender_save_applied(struct sender *sender) {
     return saved;
 }
 
-static void name_keys(const struct shape *shape, char *text, size_t size) {
-    size_t len = 0;
-    text[0] = '\0';
-    for (uint16_t i = 0; i < shape->n_keys && len < size; i++)
-        len += (size_t)snprintf(text + len, size - len, "%s%s", i ? "," : "",
-                                shape->columns[shape->keys[i]].name);
-    if (shape->routing != SHAPE_NONE && len < size)
-        snprintf(text + len, size - len, " by %s", shape->columns[shape->routing].name);
-}
-
 /* The position that belongs to this target, table and key; zero where there is none. Not holding the lock. */
 static bool open_sink(struct sender *sender, const struct shape *shape, uint64_t system_identifier,
                       struct change_position *position, struct error *err) {
@@ -97,7 +87,10 @@ static bool open_sink(struct sender *sender, const struct shape *shape, uint64_t
     if (!opened) return false;
     sender->shape = NULL;
     snprintf(record->target, sizeof record->target, "%s", sender->target.id);
-    name_keys(shape, record->keys, sizeof record->keys);
+    struct buf keys = {0};
+    shape_append_keys(shape, &keys);
+    snprintf(record->keys, sizeof record->keys, "%s", buf_text(&keys));
+    buf_deinit(&keys);
     if (sender->source.ops->touch || shape->chosen) { /* its name tells what it is made by */
         struct buf origin = {0};
         shape_append_origin(shape, &origin);
@@ -117,6 +110,7 @@ static bool open_sink(struct sender *sender, const struct shape *shape, uint64_t
         (!ops->transactional || sender->target.empty || sender->target.made || position->note);
     if (!position->keeps_notes && !position->snapshot_done)
         *position = (struct change_position){.system_identifier = system_identifier};
+    sender->keeps_notes = position->keeps_notes;
     mem_free(sender->note); /* this thread's alone to write */
     sender->note = position->note ? mem_strdup(position->note) : NULL;
     position->note = sender->note;
@@ -146,6 +140,7 @@ void sender_answer_opening(struct sender *sender) {
     sender->restart = false;
     if (ok) {
         sender->opens++;
+        sender->tables_us = clock_mono_us();
         snprintf(sender->opened_target, sizeof sender->opened_target, "%s", sender->target.id);
         shape_release(&sender->opened_shape);
         sender->opened_shape = shape_acquire((struct shape *)(uintptr_t)opening->shape);

@@ -8,17 +8,67 @@
 #include "base/pg.h"
 #include "connectors/source/key_select.h"
 
-bool key_range_orders(const struct shape *shape) {
+static bool begins_with_one_of(const char *type, const char *const *names, size_t n) {
+    for (size_t i = 0; type && i < n; i++) {
+        if (strncmp(type, names[i], strlen(names[i])) == 0) return true;
+    }
+    return false;
+}
+
+static enum key_order order_of(const char *type) {
     static const char *const types[] = {"smallint", "integer", "bigint", "oid",
                                         "uuid",     "date",    "bytea",  "boolean"};
-    if (shape->many || shape->deltas || shape->n_keys == 0) return false;
+    static const char *const with_lengths[] = {"timestamp", "numeric"};
+    static const char *const texts[] = {"text", "character"};
+    bool array = type && strchr(type, '[');
+    for (size_t i = 0; type && i < sizeof types / sizeof *types; i++) {
+        if (strcmp(type, types[i]) == 0) return KEY_ORDER_EVERYWHERE;
+    }
+    if (!array && begins_with_one_of(type, with_lengths, 2)) return KEY_ORDER_EVERYWHERE;
+    return !array && begins_with_one_of(type, texts, 2) ? KEY_ORDER_BY_COLLATION : KEY_ORDER_NONE;
+}
+
+enum key_order key_range_order(const struct shape *shape) {
+    enum key_order order = KEY_ORDER_EVERYWHERE;
+    if (shape->many || shape->deltas || shape->n_keys == 0) return KEY_ORDER_NONE;
     for (uint16_t i = 0; i < shape->n_keys; i++) {
-        const char *type = shape->columns[shape->keys[i]].type_name;
-        bool known =
-            type && (strncmp(type, "timestamp", 9) == 0 || strncmp(type, "numeric", 7) == 0);
-        for (size_t t = 0; type && t < sizeof types / sizeof *types && !known; t++)
-            known = strcmp(type, types[t]) == 0;
-        if (!known) return false;
+        enum key_order each = order_of(shape->columns[shape->keys[i]].type_name);
+        if (each < order) order = each;
+    }
+    return order;
+}
+
+static bool append_collation(PGconn *conn, const char *schema, const char *table,
+                             const char *column, struct buf *out, struct error *err) {
+    const char *params[] = {schema, table, column};
+    PGresult *rows = pg_query_params(
+        conn,
+        "SELECT CASE WHEN a.attcollation = 0 THEN '-' "
+        "WHEN l.collname IN ('C', 'POSIX') OR (l.collname = 'default' AND d.datcollate IN ('C', "
+        "'POSIX') AND COALESCE(pg_catalog.to_jsonb(d)->>'datlocprovider', 'c') = 'c') THEN 'C' "
+        "ELSE pg_catalog.concat_ws('/', s.system_identifier, d.oid, l.oid) END "
+        "FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid "
+        "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+        "JOIN pg_catalog.pg_database d ON d.datname = pg_catalog.current_database() "
+        "CROSS JOIN pg_catalog.pg_control_system() s "
+        "LEFT JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation "
+        "WHERE n.nspname = $1 AND c.relname = $2 AND a.attname = $3 AND NOT a.attisdropped",
+        3, params, err);
+    if (!rows) return false;
+    if (PQntuples(rows) == 1) buf_append_text(out, PQgetvalue(rows, 0, 0));
+    buf_append_char(out, ' ');
+    PQclear(rows);
+    return true;
+}
+
+bool key_range_collations(PGconn *conn, const char *schema, const char *table,
+                          const struct shape *shape, bool source, struct buf *out,
+                          struct error *err) {
+    for (uint16_t i = 0; i < shape->n_keys; i++) {
+        const struct shape_column *column = &shape->columns[shape->keys[i]];
+        if (!append_collation(conn, schema, table, source ? column->source : column->name, out,
+                              err))
+            return false;
     }
     return true;
 }

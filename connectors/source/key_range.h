@@ -1,7 +1,7 @@
 /* key_range.h: ranges of a table's key, and what stands in them in one number, for comparing two tables of PostgreSQL without
  * fetching their rows.
  *
- *     if (key_range_orders(shape)) ...                          both servers have the keys in one order
+ *     key_range_order(shape)                                    do both servers have the keys in one order?
  *     key_range_bound(&table, &range, 16000, &to, &more, err);  where the next 16000 rows end
  *     key_range_digest(&table, &range, &digest, err);           equal of two tables: their rows in the range are
  *     key_range_keys(&table, &range, &page, err);
@@ -38,8 +38,19 @@ struct ranged_table {
     const struct shape *shape;
 };
 
-/* False: text is ordered by collations, which servers may have different ones of; or a key has many rows. */
-bool key_range_orders(const struct shape *shape);
+enum key_order {
+    KEY_ORDER_NONE,         /* types of which nothing is known here, or a key has many rows */
+    KEY_ORDER_BY_COLLATION, /* text: where both sides have it by the same, as key_range_collations tells */
+    KEY_ORDER_EVERYWHERE,
+};
+
+enum key_order key_range_order(const struct shape *shape);
+
+/* By what a table orders the text of its key, appended: equal texts are one order. `source`: by the names that the source has for
+ * the columns; false, by the shape's own. A collation is known to be another's where it is C, or of the same database. */
+bool key_range_collations(PGconn *conn, const char *schema, const char *table,
+                          const struct shape *shape, bool source, struct buf *out,
+                          struct error *err) MUST_CHECK;
 
 /* The n-th key of the range into `key`, which is emptied before. *found: there is one. */
 bool key_range_bound(const struct ranged_table *table, const struct key_range *range, uint32_t n,

@@ -97,6 +97,7 @@ static bool publish_tables(struct query_source *source, PGconn *conn, const stru
     for (uint32_t i = 0; i < plan->n_dependencies; i++)
         tables[i] =
             catalog_find(catalog, plan->dependencies[i].schema, plan->dependencies[i].table);
+    plan->shape->tables = source_database_tables(plan->n_dependencies, tables);
     bool done = source_database_publish(&source->database, conn, plan->n_dependencies, tables, err);
     mem_free(tables);
     return done;
@@ -208,6 +209,21 @@ static struct query_plan *acquire_plan(struct query_source *source) {
     struct query_plan *plan = query_plan_acquire(source->plan);
     pthread_mutex_unlock(&source->lock);
     return plan;
+}
+
+static bool tables_now(void *self, uint64_t *tables, struct error *err) {
+    struct query_source *source = self;
+    struct query_plan *plan = acquire_plan(source);
+    const char **names = mem_calloc(2u * plan->n_dependencies + 1, sizeof *names);
+    for (uint32_t i = 0; i < plan->n_dependencies; i++) {
+        names[2 * i] = plan->dependencies[i].schema;
+        names[2 * i + 1] = plan->dependencies[i].table;
+    }
+    bool done =
+        source_database_tables_now(&source->database, plan->n_dependencies, names, tables, err);
+    mem_free(names);
+    query_plan_release(&plan);
+    return done;
 }
 
 /* Does what the transaction's snapshot sees cover all these transactions? */
@@ -384,6 +400,33 @@ static bool reread(void *self, struct batch *batch, uint64_t *rows, struct error
 
 /* ---- sender's thread: walking ---- */
 
+/* All keys in one order, whatever the database's is, behind `after`: its parts are parameters, the caller's to free. */
+static uint16_t compose_load(const struct query_plan *plan, const char *after, struct buf *sql,
+                             char **params) {
+    const struct shape *shape = plan->shape;
+    struct buf columns = {0};
+    struct buf ordered = {0};
+    struct buf numbers = {0};
+    for (uint16_t k = 0; k < shape->n_keys; k++) {
+        buf_printf(&columns, "%sv%u", k ? ", " : "", k + 1u);
+        buf_printf(&ordered, "%sv%u COLLATE \"C\"", k ? ", " : "", k + 1u);
+        buf_printf(&numbers, "%s$%u", k ? ", " : "", k + 1u);
+    }
+    buf_printf(sql, "SELECT * FROM (%s) AS freshet_k(%s)", plan->all_sql, buf_text(&columns));
+    if (after) buf_printf(sql, " WHERE ROW(%s) > ROW(%s)", buf_text(&ordered), buf_text(&numbers));
+    buf_printf(sql, " ORDER BY %s", buf_text(&ordered));
+    struct slice rest = slice_from(after ? after : "");
+    for (uint16_t k = 0; k < shape->n_keys && after; k++) {
+        columns.len = 0;
+        shape_take_key(shape, &rest, &columns);
+        params[k] = mem_strdup(buf_text(&columns));
+    }
+    buf_deinit(&columns);
+    buf_deinit(&ordered);
+    buf_deinit(&numbers);
+    return after ? shape->n_keys : 0;
+}
+
 static bool declare(struct query_source *source, const struct query_plan *plan,
                     const struct batch *walk, struct error *err) {
     const struct dependency *dependency =
@@ -391,13 +434,17 @@ static bool declare(struct query_source *source, const struct query_plan *plan,
     char *params[NAMED_MAX_PARAMETERS] = {0};
     struct buf sql = {0};
     buf_append_text(&sql, "DECLARE walk NO SCROLL CURSOR FOR ");
-    buf_append_text(&sql, dependency ? dependency->sql : plan->all_sql);
-    for (uint16_t i = 0; i < walk->walk.n_values; i++)
+    uint16_t n = walk->walk.n_values;
+    for (uint16_t i = 0; i < n; i++)
         params[i] = mem_slicedup(slice_make(walk->walk.values[i].data, walk->walk.values[i].len));
-    PGresult *done = pg_query_params(source->walk_conn, buf_text(&sql), walk->walk.n_values,
-                                     (const char *const *)params, err);
+    if (walk->walk.load)
+        n = compose_load(plan, walk->walk.after, &sql, params);
+    else
+        buf_append_text(&sql, dependency ? dependency->sql : plan->all_sql);
+    PGresult *done =
+        pg_query_params(source->walk_conn, buf_text(&sql), n, (const char *const *)params, err);
     PQclear(done);
-    for (uint16_t i = 0; i < walk->walk.n_values; i++)
+    for (uint16_t i = 0; i < n; i++)
         mem_free(params[i]);
     buf_deinit(&sql);
     return done != NULL;
@@ -498,6 +545,7 @@ struct source query_source_as_source(struct query_source *source) {
                                           .walk = walk_keys,
                                           .forget = forget,
                                           .reread = reread,
+                                          .tables_now = tables_now,
                                           .open_reader = open_reader};
     return (struct source){.ops = &ops, .self = source};
 }

@@ -52,6 +52,7 @@ struct row_reader_ops {
                  struct reader_row *rows, struct error *err);
     /* Ranges of the key as key_range.h has them; all or none. The shape is borrowed. */
     struct shape *(*shape)(void *self);
+    bool (*collations)(void *self, struct buf *out, struct error *err);
     bool (*bound)(void *self, const struct key_range *range, uint32_t n, struct buf *key,
                   bool *found, struct error *err);
     bool (*digest)(void *self, const struct key_range *range, struct range_digest *digest,

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "base/lsn.h"
 #include "base/mem.h"
@@ -102,6 +103,45 @@ bool source_database_system(PGconn *conn, uint64_t *system_identifier, struct er
     *system_identifier = strtoull(PQgetvalue(rows, 0, 0), NULL, 10);
     PQclear(rows);
     return true;
+}
+
+static uint64_t add_table(uint64_t tables, uint32_t oid) {
+    return tables ? XXH3_64bits_withSeed(&oid, sizeof oid, tables) | 1 : oid;
+}
+
+uint64_t source_database_tables(uint32_t n, const struct catalog_table *const *tables) {
+    uint64_t all = 0;
+    for (uint32_t i = 0; i < n; i++)
+        all = add_table(all, tables[i]->oid);
+    return all;
+}
+
+static bool add_table_now(PGconn *conn, const char *schema, const char *table, uint64_t *now,
+                          bool *found, struct error *err) {
+    const char *params[] = {schema, table};
+    PGresult *rows = pg_query_params(conn,
+                                     "SELECT c.oid FROM pg_catalog.pg_class c JOIN "
+                                     "pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+                                     "WHERE n.nspname = $1 AND c.relname = $2",
+                                     2, params, err);
+    if (!rows) return false;
+    *found = PQntuples(rows) == 1;
+    if (*found) *now = add_table(*now, (uint32_t)strtoul(PQgetvalue(rows, 0, 0), NULL, 10));
+    PQclear(rows);
+    return true;
+}
+
+bool source_database_tables_now(const struct source_database *database, uint32_t n,
+                                const char *const *names, uint64_t *now, struct error *err) {
+    *now = 0;
+    PGconn *conn = source_database_connect(database, err);
+    bool done = conn != NULL;
+    bool found = true;
+    for (uint32_t i = 0; i < n && done && found; i++)
+        done = add_table_now(conn, names[2 * i], names[2 * i + 1], now, &found, err);
+    if (conn) PQfinish(conn);
+    if (!found) *now = 0;
+    return done;
 }
 
 /* The slot decodes from restart_lsn on. Its consistent point will not do: a transaction that wrote before it

@@ -32,6 +32,12 @@ bool source_database_publish(const struct source_database *database, PGconn *con
                              struct error *err) MUST_CHECK;
 bool source_database_system(PGconn *conn, uint64_t *system_identifier,
                             struct error *err) MUST_CHECK;
+/* shape.h, `tables`, of these in this order. */
+uint64_t source_database_tables(uint32_t n, const struct catalog_table *const *tables);
+/* The same by their names, "schema" and "table" by turns, over a connection of its own. *now 0: one of them is not there. */
+bool source_database_tables_now(const struct source_database *database, uint32_t n,
+                                const char *const *names, uint64_t *now,
+                                struct error *err) MUST_CHECK;
 /* No change that the slot will stream has a lower row_lsn. */
 bool source_database_load_floor(const struct source_database *database, const char *slot,
                                 uint64_t *floor_lsn, struct error *err) MUST_CHECK;

@@ -207,6 +207,12 @@ static bool reader_bound(void *self, const struct key_range *range, uint32_t n, 
     return key_range_bound(&table, range, n, key, found, err);
 }
 
+static bool reader_collations(void *self, struct buf *out, struct error *err) {
+    const struct reader *reader = self;
+    const struct shape *shape = reader->shape;
+    return key_range_collations(reader->conn, shape->schema, shape->table, shape, true, out, err);
+}
+
 static bool reader_digest(void *self, const struct key_range *range, struct range_digest *digest,
                           struct error *err) {
     struct ranged_table table = ranged(self);
@@ -325,6 +331,7 @@ struct row_reader table_reader_create(PGconn **conn, struct table_published *pub
                                               .find = reader_find,
                                               .shape = reader_shape,
                                               .bound = reader_bound,
+                                              .collations = reader_collations,
                                               .digest = reader_digest,
                                               .rows = reader_rows};
     struct reader *reader = mem_zalloc(sizeof *reader);

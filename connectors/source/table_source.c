@@ -225,7 +225,17 @@ static bool prepare(void *self, struct shape **shape, uint64_t *system_identifie
     if (!ready) return false;
     uint32_t choice;
     *shape = table_source_shape(source->described, &source->parts, &choice, err);
+    if (*shape && source->database.publication)
+        (*shape)->tables = source_database_tables(1, &source->described);
     return *shape != NULL;
+}
+
+static bool tables_now(void *self, uint64_t *tables, struct error *err) {
+    const struct table_source *source = self;
+    const char *const names[] = {source->schema, source->table};
+    *tables = 0;
+    return !source->database.publication ||
+           source_database_tables_now(&source->database, 1, names, tables, err);
 }
 
 static bool load_floor(void *self, const char *slot, uint64_t *floor_lsn, struct error *err) {
@@ -355,6 +365,15 @@ static bool reread(void *self, struct batch *batch, uint64_t *rows, struct error
 
 /* ---- reading for a comparison; any thread: of the source what never changes alone ---- */
 
+/* What comes from elsewhere has all columns of all rows. */
+static bool read_published(const struct table_source *source, PGconn *conn, struct shape *shape,
+                           struct table_published *published, struct error *err) {
+    const char *publication = source->database.publication;
+    if (publication) return table_published_read(conn, publication, shape, published, err);
+    *published = (struct table_published){.shape = shape_acquire(shape)};
+    return true;
+}
+
 /* What the stream and the load have of the table: policies of rows have no say in those. */
 static bool published_now(const struct table_source *source, PGconn *conn,
                           struct table_published *published, bool *partitioned, struct error *err) {
@@ -370,7 +389,7 @@ static bool published_now(const struct table_source *source, PGconn *conn,
         struct shape *shape = shape_of_table(table);
         uint32_t choice;
         read = choose(&shape, &source->parts, &choice, err) &&
-               table_published_read(conn, source->database.publication, shape, published, err) &&
+               read_published(source, conn, shape, published, err) &&
                set_parts(&published->shape, &source->parts, table->replica_identity, err);
         *partitioned = table->kind == 'p';
         shape_release(&shape);
@@ -404,6 +423,7 @@ struct source table_source_as_source(struct table_source *source) {
                                           .follows = follows,
                                           .shape_of = shape_of,
                                           .reread = reread,
+                                          .tables_now = tables_now,
                                           .open_reader = open_reader};
     return (struct source){.ops = &ops, .self = source};
 }

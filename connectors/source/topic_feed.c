@@ -16,6 +16,7 @@
 #include "connectors/runtime/backoff.h"
 #include "connectors/source/topic_event.h"
 #include "connectors/source/topic_offsets.h"
+#include "connectors/source/topic_reach.h"
 
 enum {
     POLL_MS = 20,
@@ -419,7 +420,7 @@ static bool take_record(struct topic_feed *feed, const rd_kafka_message_t *messa
     arena_reset(feed->arena);
     bool ok;
     if (topic_event_read(key, value, &event)) {
-        ok = give_event(feed, &event, (uint64_t)message->offset + 1, err);
+        ok = give_event(feed, &event, topic_version(message->offset), err);
     } else {
         metric_add(feed->figures->unreadable, 1);
         log_error(feed->log, "record_unreadable", "connector=%s topic=%s partition=%d offset=%lld",

@@ -8,8 +8,8 @@
  * anew or restored, they are void, and the partitions are read from their beginning. A rebalance ends the session: what is
  * under way is finished, for a few seconds at most, what is in the sink is committed, the rest is the next member's.
  *
- * A record has the runtime's view of a transaction of its own. Its LSN is this process's count of records; its version is its
- * offset, which rises for each key and is the same in a replay. Versions of another topic, or of a slot, compare with nothing:
+ * A record has the runtime's view of a transaction of its own. Its LSN is this process's count of records; its version is of its
+ * offset (topic_version), which rises for each key and is the same in a replay. Versions of another topic, or of a slot, compare with nothing:
  * so the target is told apart by what it was filled from, as those of two databases are. */
 #ifndef FRESHET_CONNECTORS_TOPIC_FEED_H
 #define FRESHET_CONNECTORS_TOPIC_FEED_H

@@ -30,6 +30,7 @@ struct verifier *verifier_create(const struct verify_deps *deps) {
     verifier->source = deps->source;
     verifier->position = deps->position;
     verifier->arg = deps->arg;
+    verifier->feed = deps->feed;
     verifier->figures = deps->figures;
     verifier->log = deps->log;
     verify_report_init(&verifier->report);
@@ -86,6 +87,29 @@ static bool has_all_flushed(struct verify_run *run, uint64_t applied_lsn, bool *
     return true;
 }
 
+static bool position_now(struct verify_run *run, struct verify_position *position,
+                         struct error *err) {
+    struct verifier *verifier = run->verifier;
+    verifier->position(verifier->arg, position);
+    return !verifier->feed.self ||
+           verifier->feed.published(verifier->feed.self, &position->applied_lsn, err);
+}
+
+/* What has been given to the feed is in the sink. */
+static bool wait_drained(struct verify_run *run, struct error *err) {
+    const struct verify_feed *feed = &run->verifier->feed;
+    bool drained = !feed->self;
+    int64_t began_us = clock_mono_us();
+    for (bool first = true; !drained; first = false) {
+        if (!feed->drained(feed->self, first, &drained, &run->floor, err)) return false;
+        if (!drained && clock_mono_us() - began_us > STUCK_US)
+            return error_set(err, ERROR_TIMEOUT, true,
+                             "records of the topic have not come into the sink for a minute");
+        if (!drained && !rest(run, POLL_US, err)) return false;
+    }
+    return true;
+}
+
 /* Until all that was committed by then is in the sink. */
 static bool wait_applied(struct verify_run *run, const struct reader_moment *then,
                          struct error *err) {
@@ -96,7 +120,7 @@ static bool wait_applied(struct verify_run *run, const struct reader_moment *the
     int64_t moved_us = began_us;
     bool reached = false;
     while (!reached) {
-        verifier->position(verifier->arg, &position);
+        if (!position_now(run, &position, err)) return false;
         if (!position.loaded)
             return error_set(
                 err, ERROR_CONFLICT, true,
@@ -116,7 +140,7 @@ static bool wait_applied(struct verify_run *run, const struct reader_moment *the
         if (!reached && !rest(run, POLL_US, err)) return false;
     }
     verify_report_reached(&verifier->report, then->lsn);
-    return true;
+    return wait_drained(run, err);
 }
 
 /* ---- the sink, which may be away for a while ---- */
@@ -258,8 +282,10 @@ static bool judge_all(struct verify_run *run, const struct glance *glance, bool 
     size_t *places = mem_calloc(n, sizeof *places);
     uint64_t *versions = mem_calloc(n, sizeof *versions);
     size_t n_repairs = 0;
-    struct verify_look look = {
-        .before = glance->before, .after = glance->after, .at_us = clock_mono_us()};
+    struct verify_look look = {.before = glance->before,
+                               .after = glance->after,
+                               .at_us = clock_mono_us(),
+                               .floor = run->floor};
     for (size_t i = 0; i < n; i++) {
         look.row = run->rows[i];
         look.entry = run->entries[i];
@@ -389,7 +415,9 @@ static bool verify(struct verify_run *run, struct error *err) {
     struct reader_moment begin;
     if (!verifier->source.ops->open_reader(verifier->source.self, &run->reader, err)) return false;
     if (!moment_now(run, &begin, err) || !wait_applied(run, &begin, err)) return false;
-    if (!verify_has_ranges(run)) return verify_rows(run, err) && verify_keys(run, err);
+    bool has_ranges;
+    if (!verify_has_ranges(run, &has_ranges, err)) return false;
+    if (!has_ranges) return verify_rows(run, err) && verify_keys(run, err);
     verify_report_phase(&verifier->report, PHASE_ROWS);
     return verify_ranges(run, err) && confirm(run, PHASE_ROWS, err);
 }

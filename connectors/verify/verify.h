@@ -42,6 +42,16 @@ struct verify_position {
     uint64_t applied_lsn;
 };
 
+/* Where the feed is none that brings LSNs: how far it is, instead. Of the verifier's thread. */
+struct verify_feed {
+    void *self; /* NULL: the position's applied_lsn says all */
+    bool (*published)(void *self, uint64_t *lsn,
+                      struct error *err); /* all up to here has been given to it */
+    /* All that had been given when this was asked with `first` is in the sink. *floor: a version that nothing is below that came
+     * later. */
+    bool (*drained)(void *self, bool first, bool *drained, uint64_t *floor, struct error *err);
+};
+
 struct verify_deps {
     const char *connector;
     const struct sink_ops *ops;
@@ -51,6 +61,7 @@ struct verify_deps {
     struct source source;
     void (*position)(void *arg, struct verify_position *position); /* any thread */
     void *arg;
+    struct verify_feed feed;
     struct figures *figures;
     struct log *log;
 };

@@ -45,7 +45,8 @@ enum verify_kind verify_kind_of(const struct verify_look *look) {
     if (!look->row.identity) return VERIFY_EXTRA;
     /* Transaction numbers go round. */
     bool row_is_later = (int32_t)(look->row.xmin - now->checkpoint_xid) >= 0;
-    bool entry_is_earlier = look->entry.version && look->entry.version <= now->checkpoint_lsn;
+    bool entry_is_earlier =
+        !look->floor && look->entry.version && look->entry.version <= now->checkpoint_lsn;
     return row_is_later && entry_is_earlier ? VERIFY_OLDER : VERIFY_CHANGED;
 }
 
@@ -54,6 +55,7 @@ enum verify_kind verify_kind_of(const struct verify_look *look) {
  * all changes that are over, and below those of transactions that had not begun. */
 uint64_t verify_repair_version(const struct verify_suspect *suspect,
                                const struct verify_look *look) {
-    if (look->entry.found) return look->entry.version + 1;
-    return nothing_open(&suspect->first, look) ? suspect->first.before.lsn : 0;
+    if (look->entry.found || (look->floor && look->entry.version)) return look->entry.version + 1;
+    uint64_t version = look->floor ? look->floor : suspect->first.before.lsn;
+    return nothing_open(&suspect->first, look) ? version : 0;
 }

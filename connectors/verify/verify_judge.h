@@ -36,6 +36,9 @@ struct verify_look {
     struct reader_row row;
     struct sink_entry entry;
     int64_t at_us; /* monotonic; after both */
+    /* Where versions are no LSNs: one that is below those of all changes that are to come, and above those of most that are over.
+     * 0: they are LSNs. */
+    uint64_t floor;
 };
 
 struct verify_suspect {

@@ -17,6 +17,7 @@ struct verifier {
     struct source source;
     void (*position)(void *arg, struct verify_position *position);
     void *arg;
+    struct verify_feed feed;
     struct figures *figures;
     struct log *log;
 
@@ -41,6 +42,7 @@ struct verify_run {
     struct verify_options options;
     struct row_reader reader;
     struct shape *shape; /* of the rows */
+    uint64_t floor;      /* of versions, where the feed has others than LSNs; 0: it has not */
     int64_t began_us;
     uint64_t n_paced;
     struct suspect *suspects;
@@ -68,7 +70,7 @@ bool verify_take_keys(struct verify_run *run, const struct slice *keys, size_t n
 /* ---- verify_ranges.c ---- */
 
 /* Both sides tell by one number what stands in a range of the key. */
-bool verify_has_ranges(const struct verify_run *run);
+bool verify_has_ranges(struct verify_run *run, bool *has, struct error *err) MUST_CHECK;
 /* All rows and keys: only ranges that differ are looked into, in smaller ones, and at last row by row. */
 bool verify_ranges(struct verify_run *run, struct error *err);
 

@@ -10,10 +10,31 @@ enum { SUMMED_PER_PACED = 10 }; /* a row that is only summed up costs both sides
 static const uint32_t range_rows[] = {16000, VERIFY_PAGE_ROWS};
 enum { N_DEPTHS = sizeof range_rows / sizeof range_rows[0] };
 
-bool verify_has_ranges(const struct verify_run *run) {
+struct ordering {
+    const struct shape *shape;
+    struct buf collations;
+};
+
+static bool attempt_collations(struct verify_run *run, void *what, struct error *err) {
+    struct ordering *sink = what;
+    sink->collations.len = 0;
+    return run->verifier->ops->collations(run->verifier->sink, sink->shape, &sink->collations, err);
+}
+
+bool verify_has_ranges(struct verify_run *run, bool *has, struct error *err) {
     const struct row_reader_ops *reader = run->reader.ops;
-    return run->verifier->ops->digest && reader->digest &&
-           key_range_orders(reader->shape(run->reader.self));
+    *has = false;
+    if (!run->verifier->ops->digest || !reader->digest) return true;
+    struct ordering sink = {.shape = reader->shape(run->reader.self)};
+    struct buf source = {0};
+    enum key_order order = key_range_order(sink.shape);
+    bool done =
+        order != KEY_ORDER_BY_COLLATION || (reader->collations(run->reader.self, &source, err) &&
+                                            verify_persist(run, attempt_collations, &sink, err));
+    *has = order != KEY_ORDER_NONE && slice_equal(buf_slice(&source), buf_slice(&sink.collations));
+    buf_deinit(&source);
+    buf_deinit(&sink.collations);
+    return done;
 }
 
 struct summing {

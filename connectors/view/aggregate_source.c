@@ -226,11 +226,20 @@ static bool prepare(void *self, struct shape **shape, uint64_t *system_identifie
     bool ready = catalog && check_table(source, table, err) &&
                  source_database_publish(&source->database, conn, 1, &table, err) &&
                  source_database_system(conn, system_identifier, err);
-    if (ready) *shape = make_shape(source, table);
+    if (ready) {
+        *shape = make_shape(source, table);
+        (*shape)->tables = source_database_tables(1, &table);
+    }
     source->relation_oid = 0;
     catalog_destroy(&catalog);
     PQfinish(conn);
     return ready;
+}
+
+static bool tables_now(void *self, uint64_t *tables, struct error *err) {
+    const struct aggregate_source *source = self;
+    const char *const names[] = {source->schema, source->table};
+    return source_database_tables_now(&source->database, 1, names, tables, err);
 }
 
 static bool load_floor(void *self, const char *slot, uint64_t *floor_lsn, struct error *err) {
@@ -427,6 +436,7 @@ struct source aggregate_source_as_source(struct aggregate_source *source) {
                                           .follows = follows,
                                           .touch = touch,
                                           .reread = reread,
+                                          .tables_now = tables_now,
                                           .open_reader = open_reader};
     return (struct source){.ops = &ops, .self = source};
 }

@@ -166,6 +166,14 @@ static bool view_release(struct sink *sink, bool keep, struct error *err) {
     return viewcompare_release(&sink->target, keep, err);
 }
 
+static bool view_collations(struct sink *sink, const struct shape *shape, struct buf *out,
+                            struct error *err) {
+    struct viewtable *target = &sink->target;
+    return viewtable_attach(target, shape, err) &&
+           key_range_collations(target->conn, target->schema, target->table, shape, false, out,
+                                err);
+}
+
 static bool view_digest(struct sink *sink, const struct shape *shape, const struct key_range *range,
                         struct range_digest *digest, struct error *err) {
     return viewcompare_digest(&sink->target, shape, range, digest, err);
@@ -201,6 +209,7 @@ const struct sink_type view_sink = {
             .hold = view_hold,
             .rewrite = view_rewrite,
             .release = view_release,
+            .collations = view_collations,
             .digest = view_digest,
             .range_keys = view_range_keys,
         },

@@ -307,8 +307,7 @@ static bool make_row(struct viewtable *target, struct error *err) {
 
 static void name_shape(struct viewtable *target, const struct shape *shape) {
     struct buf keys = {0};
-    for (uint16_t i = 0; i < shape->n_keys; i++)
-        buf_printf(&keys, "%s%s", i ? "," : "", shape->columns[shape->keys[i]].name);
+    shape_append_keys(shape, &keys);
     mem_free(target->source);
     mem_free(target->keys);
     target->keys = mem_strdup(buf_text(&keys));
@@ -357,7 +356,7 @@ bool viewtable_load_position(struct viewtable *target, struct change_position *p
     uint64_t system = strtoull(PQgetvalue(rows, 0, ROW_SYSTEM), NULL, 10);
     bool same = strtoul(PQgetvalue(rows, 0, ROW_OID), NULL, 10) == target->oid &&
                 strcmp(PQgetvalue(rows, 0, ROW_SOURCE), target->source) == 0 &&
-                strcmp(PQgetvalue(rows, 0, ROW_KEYS), target->keys) == 0;
+                shape_same_keys(PQgetvalue(rows, 0, ROW_KEYS), target->keys);
     bool loaded = PQgetvalue(rows, 0, ROW_LOADED)[0] == 't';
     target->position = (struct change_position){.snapshot_done = loaded};
     bool known = lsn_parse(PQgetvalue(rows, 0, ROW_LSN), &target->position.end_lsn) &&

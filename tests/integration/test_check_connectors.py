@@ -250,3 +250,20 @@ def test_rights_to_a_topic_and_its_group(check, db, kafka, unique):
     assert f"topic {unique}.public.users can be read" in check(one, cdc=cdc)[1]
     kafka.deny("plain", "topic", f"{unique}.", "READ", "DESCRIBE")
     found(check(one, cdc=cdc), 0, "from", "TOPIC_AUTHORIZATION_FAILED")
+
+
+def test_rights_to_a_topic_of_dead_letters(check, db, kafka, unique):
+    db.execute(TABLES)
+    brokers, properties = kafka.door("plain")
+    one = {"name": "c", "type": "archive", "path": f"/tmp/{unique}", "table": "public.users", "dead_letter_topic": f"{unique}.letters"}
+    cdc = {"kafka": {"brokers": brokers, "properties": properties}}
+    found(check(one, cdc=cdc), 0, "dead_letter_topic", "TOPIC_AUTHORIZATION_FAILED")  # it is not there, and may not be made
+    kafka.create_topic(f"{unique}.letters")
+    kafka.allow("plain", "topic", f"{unique}.", "DESCRIBE")
+    assert "whether it may be written to is not known" in check(one, cdc=cdc)[1]
+    kafka.allow("plain", "transactional_id", "freshet-probe-", "WRITE")
+    found(check(one, cdc=cdc), 0, "dead_letter_topic", "TOPIC_AUTHORIZATION_FAILED")
+    kafka.allow("plain", "topic", f"{unique}.", "WRITE")
+    assert f"dead_letter_topic {unique}.letters can be written to" in check(one, cdc=cdc)[1]
+    kafka.deny("plain", "topic", f"{unique}.", "DESCRIBE", "WRITE")
+    kafka.deny("plain", "transactional_id", "freshet-probe-", "WRITE")

@@ -104,7 +104,7 @@ def test_an_index_is_rebuilt_with_them(db, connect, opensearch, wait_until, veri
 
     try:
         wait_until(is_equal, 30, "the load has the columns", 0.1)
-        fields = opensearch.call("GET", f"/{search.index}/_mapping")[search.index]["mappings"]["properties"]
+        fields = opensearch.describe(search.index)["mappings"]["properties"]
         assert fields.keys() == {"id", "title"}
         rebuild(search)
         db.execute("UPDATE users SET name = 'other' WHERE id = 30")

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from support.writers import USERS, Writers, fill
+from test_verify_connector import Verdict
 
 TYPES = """CREATE TABLE users (id bigint PRIMARY KEY, name text, age int, note text, price numeric(10,2), free numeric,
  born date, at timestamp, seen timestamptz, f float8, r real, b bool, j jsonb, raw bytea, u uuid, tags text[], clock time)"""
@@ -42,7 +43,8 @@ class Group:
             "name": self.unique, "type": "redis", "url": f"redis://127.0.0.1:{port}", "table": "public.users",
             "key": "users:{id}", "from": "kafka", **options,
         }
-        f = self.freshet(self.db, {"roles": ["connectors"], "connectors": [one]}, kafka=self.kafka, prefix=self.unique, start=False)
+        config = {"roles": ["connectors"], "cdc": {"slot": f"{self.unique}_cdc"}, "connectors": [one]}
+        f = self.freshet(self.db, config, kafka=self.kafka, prefix=self.unique, start=False)
         f.config["state_dir"] = str(f.folder / "state")
         f.write_config()
         f.start(wait=False)
@@ -92,7 +94,12 @@ def test_rows_of_every_type_come_as_the_table_has_them(db, group):
     g.wait_equal()
 
 
-def test_two_processes_share_a_group_and_either_may_die(db, group, wait_until):
+def test_two_processes_share_a_group_and_either_may_die(db, group, wait_until, cli, redis_server):
+    """And verify sees through what is on its way, in either."""
+
+    def verify(*flags):
+        return Verdict(cli("verify", g.unique, "--admin", f"127.0.0.1:{first.admin_port}", *flags))
+
     db.execute(USERS)
     fill(db, 300)
     g = group()
@@ -101,6 +108,8 @@ def test_two_processes_share_a_group_and_either_may_die(db, group, wait_until):
     wait_until(lambda: g.share(first) == 4, 40)
     second = g.join(batch="4KiB")
     wait_until(lambda: g.share(first) == 2 and g.share(second) == 2, 40, "both have partitions")
+    verdict = verify()
+    assert (verdict.code, verdict.found) == (0, {}), verdict.text
     first.kill9()
     wait_until(lambda: g.share(second) == 4, 40, "the other has taken over")
     first.start(wait=False)
@@ -108,6 +117,16 @@ def test_two_processes_share_a_group_and_either_may_die(db, group, wait_until):
     second.stop()  # lets go in order
     wait_until(lambda: g.share(first) == 4, 40)
     writers.end()
+    g.wait_equal()
+    db.execute("INSERT INTO users SELECT i, 'n', 1, NULL FROM generate_series(300001, 300003) i")
+    g.wait_equal()
+    redis_server.set("users:300001", "{}")
+    redis_server.delete("users:300002")
+    redis_server.set("users:300009", '{"id":300009}')
+    expected = {"300001": "changed", "300002": "missing", "300009": "extra"}
+    verdict = verify("--repair")
+    assert (verdict.code, verdict.found, verdict.repaired) == (0, expected, set(expected)), verdict.text
+    db.execute("UPDATE users SET age = age + 1 WHERE id > 300000")  # what was repaired is still followed
     g.wait_equal()
 
 
@@ -136,3 +155,10 @@ def test_what_belongs_to_a_slot_is_told(db, cli, tmp_path):
     assert "connectors[0].slot: is no option of from: kafka" in ran.stderr
     assert "connectors[0].from: is kafka, and cdc.kafka.brokers is not set" in ran.stderr
     assert "connectors[1].group: is no option of from: slot" in ran.stderr
+    one = (
+        "connectors=[{name: a, type: view, into: public.a, query: q, from: kafka}, {name: b, type: view, into: public.b, from: kafka,"
+        " table: public.users, aggregate: {by: [name], n: count}}]"
+    )
+    ran = cli("run", "--database", db.url, "--set", one, "--set", f"state_dir={tmp_path}", "--kafka", "127.0.0.1:1")
+    assert "connectors[0].from: is kafka, which needs a table" in ran.stderr
+    assert "connectors[1].from: is kafka, and records that come twice would be counted twice" in ran.stderr

@@ -101,7 +101,7 @@ def test_the_index_is_made_and_loaded_and_follows_the_table(db, connect, opensea
     fill(db, 500)
     search = connect()
     search.wait_equal()
-    properties = opensearch.call("GET", f"/{search.index}/_mapping")[search.index]["mappings"]["properties"]
+    properties = opensearch.describe(search.index)["mappings"]["properties"]
     assert {name: field["type"] for name, field in properties.items()} == {
         "id": "long", "name": "text", "age": "integer", "note": "text",
     }
@@ -288,7 +288,7 @@ def test_a_new_column_is_mapped_and_a_dropped_one_goes(db, connect, opensearch):
     db.execute("ALTER TABLE users ADD COLUMN born date")
     db.execute("UPDATE users SET born = '1990-05-01'")
     search.wait_equal()
-    properties = opensearch.call("GET", f"/{search.index}/_mapping")[search.index]["mappings"]["properties"]
+    properties = opensearch.describe(search.index)["mappings"]["properties"]
     assert properties["born"]["type"] == "date"
     db.execute("ALTER TABLE users DROP COLUMN born")
     db.execute("UPDATE users SET age = 1")
@@ -602,10 +602,10 @@ def test_an_index_that_is_deleted_is_loaded_anew(db, connect, opensearch, wait_u
         fill(db, 100)
         search = connect()
         search.wait_equal()
-        opensearch.call("DELETE", f"/{search.index}")
+        opensearch.delete_index(search.index)
         db.execute("UPDATE users SET age = 7 WHERE id = 3")
         search.wait_equal()
-        mapping = opensearch.call("GET", f"/{search.index}/_mapping")[search.index]["mappings"]
+        mapping = opensearch.describe(search.index)["mappings"]
         assert mapping["properties"]["age"]["type"] == "integer"
         wait_until(lambda: search.metric("loads_total") == 2)
     finally:
@@ -639,7 +639,7 @@ def test_an_index_deleted_while_stopped_is_loaded_anew(db, connect, opensearch):
     search = connect()
     search.wait_equal()
     search.freshet.stop()
-    opensearch.call("DELETE", f"/{search.index}")
+    opensearch.delete_index(search.index)
     search.freshet.start(wait=False)
     search.wait_equal()
 

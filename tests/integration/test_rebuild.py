@@ -2,6 +2,7 @@
 
 import subprocess
 import threading
+import time
 
 import pytest
 import requests
@@ -67,19 +68,17 @@ def search(db, connect, opensearch):
     search = connect(batch_interval="30ms", rebuild_grace="500ms")
     search.wait_equal()
     yield search
-    for n in range(1, 8):
-        opensearch.delete_index(f"{search.index}-{n}")
+    opensearch.delete_index(f"{search.index}-*")
 
 
 def test_searches_are_whole_while_indexes_succeed_one_another(search, db, opensearch, tmp_path, wait_until):
     alias = f"{search.index}-people"
     opensearch.call("POST", "/_aliases", json={"actions": [
-        {"add": {"index": search.index, "alias": alias, "filter": {"range": {"age": {"lt": 45}}}}}]})
+        {"add": {"index": f"{search.index}-0", "alias": alias, "filter": {"range": {"age": {"lt": 45}}}}}]})
     writers = Writers(db, keys=100, rest=0.01)
-    # The first: the name becomes an alias, for which the index of that name must go; searches of that moment fail.
+    searchers = Searchers(opensearch, search.index, ROWS - 100)
     assert "rebuilt" in rebuild(search)
     assert concrete(opensearch, search.index) == {f"{search.index}-1"}
-    searchers = Searchers(opensearch, search.index, ROWS - 100)
     assert "rebuilt" in rebuild(search)
     assert concrete(opensearch, search.index) == {f"{search.index}-2"}
     searchers.end()
@@ -117,10 +116,9 @@ def test_a_rebuild_brings_a_new_mapping(search, db, opensearch, tmp_path, wait_u
 
 
 def test_a_kill_in_the_midst_leaves_one_that_serves_and_it_is_done_in_the_end(search, db, opensearch, wait_until):
-    rebuild(search)  # from here on the name is an alias
     searchers = Searchers(opensearch, search.index, ROWS)
     moments = [("loading", "following"), ("following", "switching"), ("switching",)]
-    for n, states in enumerate(moments, 2):
+    for n, states in enumerate(moments, 1):
         command = rebuild(search, wait=False)
         wait_until(lambda: (search.status().get("rebuild") or {}).get("state") in (*states, "finishing"), 30, every=0.005)
         search.freshet.kill9()
@@ -132,6 +130,29 @@ def test_a_kill_in_the_midst_leaves_one_that_serves_and_it_is_done_in_the_end(se
         search.wait_equal(60)
         wait_until(lambda: concrete(opensearch, f"{search.index}*") == {f"{search.index}-{n}"}, 30)
     searchers.end()
+
+
+def test_a_rebuild_that_is_cut_off_goes_on_where_it_was(db, connect, opensearch, wait_until):
+    db.execute(USERS)
+    fill(db, 3000)
+    search = connect(rate_limit=1500, batch="16KiB", rebuild_grace="1500ms")
+    search.wait_equal()
+    command = rebuild(search, wait=False)
+    wait_until(lambda: ((search.status().get("rebuild") or {}).get("rows") or 0) > 1700, 30, "half of it is there")
+    search.freshet.kill9()
+    uuid = opensearch.describe(f"{search.index}-1")["settings"]["index"]["uuid"]
+    db.execute("DELETE FROM users WHERE id %% 100 = %s", [7])
+    search.freshet.start(wait=False)
+    wait_until(lambda: (search.status().get("rebuild") or {}).get("state") == "finishing", 60, every=0.01)
+    began = time.monotonic()
+    assert opensearch.names(f"{search.index}-*") == {f"{search.index}-0", f"{search.index}-1"}, "searches may be under way"
+    wait_until(lambda: search.status()["rebuild"]["state"] == "done", 60, "it is rebuilt", 0.01)
+    assert time.monotonic() - began > 1.2
+    assert opensearch.names(f"{search.index}-*") == {f"{search.index}-1"}
+    command.communicate(timeout=120)
+    assert opensearch.describe(search.index)["settings"]["index"]["uuid"] == uuid
+    assert search.metric("loads_total") == 0
+    search.wait_equal()
 
 
 def test_what_cannot_be_rebuilt_is_refused(search, db, connect, opensearch, unique, wait_until):

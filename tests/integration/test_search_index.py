@@ -32,7 +32,7 @@ def test_mapping_settings_aliases_and_pipeline(db, connect, opensearch, proxy, t
     search.wait_equal()
     bulks = [path for _, path in proxy.requests if "/_bulk" in path]
     assert bulks and all(f"pipeline={unique}" in path for path in bulks)
-    description = opensearch.call("GET", f"/{search.index}")[search.index]
+    description = opensearch.describe(search.index)
     assert description["settings"]["index"]["number_of_shards"] == "2"
     assert description["mappings"]["properties"]["age"]["type"] == "integer"  # what the file leaves to the columns
     found = hits(opensearch, f"{unique}-people", {"term": {"name": "NAME 7"}})

@@ -95,6 +95,20 @@ def test_a_table_of_other_types_and_keys_of_text(db, view, verify):
     repaired(verify, copy, {"x%3A3%25:3": "missing", "x%3A4%25:4": "changed", "y:3": "extra"})
 
 
+@pytest.mark.parametrize("other", [False, True])
+def test_keys_of_text_are_summed_up_where_both_order_them_alike(db, view, verify, other):
+    db.execute("CREATE TABLE users (id text PRIMARY KEY, name text)")
+    db.execute("CREATE TABLE copy (id text%s PRIMARY KEY, name text)" % (' COLLATE "und-x-icu"' if other else ""))
+    db.execute("INSERT INTO users SELECT chr(65 + i %% 57) || md5(i::text), 'n' FROM generate_series(1, %s) i", [3000])
+    copy = view("SELECT * FROM users ORDER BY id", "SELECT * FROM copy ORDER BY id COLLATE \"default\"", table="public.users")
+    copy.wait_equal()
+    verdict = verify(copy)
+    assert (verdict.code, summed(verdict)) == (0, 0 if other else 3000), verdict.text
+    db.execute_many("UPDATE copy SET name = 'x' WHERE id = 'B' || md5('1')", "DELETE FROM copy WHERE id = 'C' || md5('2')", "INSERT INTO copy VALUES ('~é', 'e')")
+    keys = {row["n"]: row["id"] for row in db.rows("SELECT id, n FROM users, (VALUES (1), (2)) v(n) WHERE id = chr(65 + n) || md5(n::text)")}
+    repaired(verify, copy, {keys[1]: "changed", keys[2]: "missing", "~é": "extra"})
+
+
 def test_rows_of_a_query(db, view, verify):
     make_orders(db)
     copy = view(WANTED, KEPT, query="orders_by_user", queries={"orders_by_user": ORDERS})

@@ -436,3 +436,25 @@ def test_materialized_views_are_refreshed_in_their_order(db, freshet, unique, wa
     db.execute("DELETE FROM orders WHERE id < 50")
     f.start(wait=False)
     wait_until(fresh, 30)
+
+
+def test_a_view_whose_query_fails_holds_up_no_other(db, freshet, unique, wait_until, cli):
+    db.execute("CREATE TABLE orders (id serial PRIMARY KEY, total int)")
+    db.execute("INSERT INTO orders (total) SELECT i FROM generate_series(1, 100) i")
+    db.execute("CREATE MATERIALIZED VIEW bad AS SELECT 1 AS one, sum(100 / total) AS total FROM orders")
+    db.execute("CREATE MATERIALIZED VIEW good AS SELECT 1 AS one, count(*) AS n FROM orders")
+    db.execute_many("CREATE UNIQUE INDEX ON bad (one)", "CREATE UNIQUE INDEX ON good (one)")
+    one = {"name": "r", "type": "refresh", "views": ["bad", "good"], "slot": f"{unique}_slot", "batch_interval": "50ms", "min_interval": "50ms"}
+    f = freshet(db, {"roles": ["connectors"], "connectors": [one]}, start=False)
+    f.config["state_dir"] = str(f.folder / "state")
+    f.write_config()
+    f.start()
+    wait_until(lambda: f.status()["connectors"][0]["loaded"])
+    for n in (101, 102):
+        db.execute("INSERT INTO orders (total) VALUES (0)")
+        wait_until(lambda: db.value("SELECT n FROM good") == n, what=f"the other view has {n}")
+    wait_until(lambda: f.metric("freshet_connector_dead_letters_total", connector="r") >= 1)
+    assert "division by zero" in (f.folder / "state" / "r.deadletters.jsonl").read_text()
+    db.execute("DELETE FROM orders WHERE total = 0")
+    wait_until(lambda: db.value("SELECT total FROM bad") == db.value("SELECT sum(100 / total) FROM orders"), what="it is mended")
+    assert cli("connector", "retry", "r", "--admin", f"127.0.0.1:{f.admin_port}").returncode == 0

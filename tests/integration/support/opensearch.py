@@ -34,6 +34,8 @@ class OpenSearch:
     opensearch.url
     opensearch.call("GET", "/users/_mapping", json=None) -> decoded answer (asserts 2xx unless ok=False)
     opensearch.documents("users") -> {_id: _source}, after a refresh; {} where there is no such index
+    opensearch.names("users") -> {"users-0"}: the indexes of that name, or of the alias or pattern
+    opensearch.describe("users") -> what the one index of that name or alias is: mappings, settings, aliases
     opensearch.delete_index("users"), opensearch.stop(), opensearch.start()
     """
 
@@ -107,5 +109,14 @@ class OpenSearch:
             found.update((hit["_id"], hit["_source"]) for hit in hits)
             after = hits[-1]["sort"]
 
-    def delete_index(self, index):
-        self.call("DELETE", f"/{index}", ok=False)
+    def names(self, name):
+        answer = self.call("GET", f"/{name}", ok=False)
+        return set() if "error" in answer else set(answer)
+
+    def describe(self, name):
+        [description] = self.call("GET", f"/{name}").values()
+        return description
+
+    def delete_index(self, name):
+        for index in self.names(name):
+            self.call("DELETE", f"/{index}", ok=False)

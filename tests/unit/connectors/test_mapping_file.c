@@ -39,7 +39,7 @@ static json_t *body_of(const struct shape *shape, const json_t *file) {
                                                      .aliases = aliases,
                                                      .n_aliases = 1,
                                                      .file = file,
-                                                     .rebuild_of = "users"});
+                                                     .serves = "users"});
 }
 
 static const char *type_of(const json_t *body, const char *field) {
@@ -64,8 +64,8 @@ static void what_it_says_holds_and_the_rest_is_completed(void **state) {
     assert_non_null(json_object_get(json_object_get(body, "aliases"), "freshet-users"));
     const json_t *settings = json_object_get(body, "settings");
     assert_int_equal(json_integer_value(json_object_get(settings, "number_of_shards")), 3);
-    assert_true(mapping_is_rebuild_of(mappings, "users"));
-    assert_false(mapping_is_rebuild_of(mappings, "others"));
+    assert_true(mapping_serves(mappings, "users"));
+    assert_false(mapping_serves(mappings, "others"));
     assert_null(json_object_get(json_object_get(file, "mappings"), "_freshet")); /* not changed */
     assert_null(
         json_object_get(json_object_get(json_object_get(file, "mappings"), "_meta"), "freshet"));

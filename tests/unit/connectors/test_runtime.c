@@ -268,7 +268,6 @@ static void start_threads(struct bench *b) {
                                                       .rebuilt_path = "/nonexistent/rebuilt",
                                                       .queue_bytes = 4096,
                                                       .save_interval_us = 1000,
-                                                      .resumes_loads = true,
                                                       .seed = 1},
                               &(struct sender_deps){.ops = &fake_ops,
                                                     .sink = &b->sink,
