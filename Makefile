@@ -314,12 +314,16 @@ bench-memory: $(B)/freshet build/venv/.complete   ## bytes of resident memory a 
 bench-redis: $(B)/freshet build/venv/.complete   ## the Redis connector's load beside redis-benchmark's SET (ARGS, e.g. --rows, --as hash)
 	@build/venv/bin/python tests/bench/bench-redis $(B) $(ARGS)
 
+$(B)/bench/produce_floor: tests/bench/produce_floor.c $(B)/flags
+	@mkdir -p $(@D)
+	$(LINK) $< -lrdkafka -ljemalloc -o $@
+
 .PHONY: bench-snapshot
-bench-snapshot: $(B)/freshet build/venv/.complete   ## the initial snapshot into Kafka beside COPY to /dev/null (ARGS, e.g. --rows)
+bench-snapshot: $(B)/freshet $(B)/bench/produce_floor build/venv/.complete   ## the initial snapshot into Kafka beside COPY to /dev/null (ARGS, e.g. --rows)
 	@build/venv/bin/python tests/bench/bench-snapshot $(B) --json build/bench-snapshot.json $(ARGS)
 
 .PHONY: bench-cdc
-bench-cdc: $(B)/freshet build/venv/.complete   ## rows into Kafka beside pg_recvlogical (ARGS, e.g. --debezium)
+bench-cdc: $(B)/freshet $(B)/bench/produce_floor build/venv/.complete   ## rows into Kafka beside pg_recvlogical (ARGS, e.g. --debezium)
 	@build/venv/bin/python tests/bench/bench-cdc $(B) --json build/bench-cdc.json $(ARGS)
 
 .PHONY: bench-connector

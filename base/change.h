@@ -203,6 +203,9 @@ struct change_sink_ops {
     /* Called often (at least each 50 ms) with the monotonic time, in mid-transaction too. NULL allowed. */
     bool (*tick)(void *self, int64_t now_us, struct error *err);
 
+    /* By when a tick is wanted, monotonic; 0: there is no hurry. NULL: never. */
+    int64_t (*tick_due_us)(void *self);
+
     /* False: no room for one more change now; the feed reads no further, keeps the connection alive and
      * asks again after a tick. NULL: always. */
     bool (*ready)(void *self);

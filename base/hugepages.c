@@ -3,6 +3,7 @@
 #include <jemalloc/jemalloc.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <sys/mman.h>
 
 #include "base/mem.h"
@@ -25,6 +26,16 @@ static void *alloc_extent(extent_hooks_t *table, void *new_addr, size_t size, si
     return extent;
 }
 
+/* Whatever mem_return_within says: a huge page that is given back in part is small ones from then on. */
+static void keep_decay(unsigned arena) {
+    ssize_t decay_ms = 0;
+    size_t size = sizeof decay_ms;
+    char name[64];
+    snprintf(name, sizeof name, "arena.%u.dirty_decay_ms", arena);
+    if (mallctl("opt.dirty_decay_ms", &decay_ms, &size, NULL, 0) == 0)
+        (void)mallctl(name, NULL, NULL, &decay_ms, sizeof decay_ms);
+}
+
 void hugepages_for_thread(void) {
     if (!mallctl) return;
     extent_hooks_t *original = NULL;
@@ -43,4 +54,5 @@ void hugepages_for_thread(void) {
         return;
     }
     (void)mallctl("thread.arena", NULL, NULL, &arena, sizeof arena);
+    keep_decay(arena);
 }

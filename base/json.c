@@ -17,22 +17,46 @@ static const char escapes[256] = {
     'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u', ['"'] = '"', ['\\'] = '\\',
 };
 
-/* Bytes at the front of `at` that stand for themselves: none that needs an escape, none from `limit` on. */
-static size_t plain_run(const char *at, size_t len, unsigned char limit) {
-    size_t i = 0;
 #ifdef __SSE2__
+/* A bit for each byte that needs an escape, or is `limits` or more. */
+static unsigned special_bytes(__m128i bytes, __m128i limits) {
     const __m128i quote = _mm_set1_epi8('"');
     const __m128i backslash = _mm_set1_epi8('\\');
     const __m128i last_control = _mm_set1_epi8(0x1f);
+    __m128i special =
+        _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(bytes, quote), _mm_cmpeq_epi8(bytes, backslash)),
+                     _mm_or_si128(_mm_cmpeq_epi8(_mm_min_epu8(bytes, last_control), bytes),
+                                  _mm_cmpeq_epi8(_mm_max_epu8(bytes, limits), bytes)));
+    return (unsigned)_mm_movemask_epi8(special);
+}
+
+static unsigned special_in_16(const char *at, __m128i limits) {
+    return special_bytes(_mm_loadu_si128((const __m128i *)(const void *)at), limits);
+}
+
+static unsigned special_in_8(const char *at, __m128i limits) {
+    return special_bytes(_mm_loadl_epi64((const __m128i *)(const void *)at), limits) & 0xff;
+}
+#endif
+
+/* Bytes at the front of `at` that stand for themselves: none that needs an escape, none from `limit` on. What is left at the end
+ * is looked at together with some bytes before it. */
+static size_t plain_run(const char *at, size_t len, unsigned char limit) {
+    size_t i = 0;
+#ifdef __SSE2__
     const __m128i limits = _mm_set1_epi8((char)limit);
+    unsigned mask;
     for (; i + 16 <= len; i += 16) {
-        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(at + i));
-        __m128i special = _mm_or_si128(
-            _mm_or_si128(_mm_cmpeq_epi8(bytes, quote), _mm_cmpeq_epi8(bytes, backslash)),
-            _mm_or_si128(_mm_cmpeq_epi8(_mm_min_epu8(bytes, last_control), bytes),
-                         _mm_cmpeq_epi8(_mm_max_epu8(bytes, limits), bytes)));
-        unsigned mask = (unsigned)_mm_movemask_epi8(special);
-        if (mask) return i + (size_t)__builtin_ctz(mask);
+        if ((mask = special_in_16(at + i, limits))) return i + (size_t)__builtin_ctz(mask);
+    }
+    if (len >= 16) {
+        mask = special_in_16(at + len - 16, limits);
+        return mask ? len - 16 + (size_t)__builtin_ctz(mask) : len;
+    }
+    if (len >= 8) {
+        if ((mask = special_in_8(at, limits))) return (size_t)__builtin_ctz(mask);
+        mask = special_in_8(at + len - 8, limits);
+        return mask ? len - 8 + (size_t)__builtin_ctz(mask) : len;
     }
 #endif
     while (i < len && !escapes[(unsigned char)at[i]] && (unsigned char)at[i] < limit)

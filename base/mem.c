@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { JEMALLOC_DECAY_MS = 10000 };
+
 #pragma weak mallctl /* absent where a sanitizer's allocator is used */
 #pragma weak malloc_stats_print
 
@@ -68,6 +70,16 @@ void mem_free(void *ptr) { free(ptr); }
 
 void mem_give_back(void) {
     if (mallctl) (void)mallctl("arena." TEXT_OF(MALLCTL_ARENAS_ALL) ".decay", NULL, NULL, NULL, 0);
+}
+
+void mem_return_within(int ms) {
+    ssize_t configured = 0;
+    size_t size = sizeof configured;
+    if (!mallctl || mallctl("opt.dirty_decay_ms", &configured, &size, NULL, 0) != 0) return;
+    if (configured != JEMALLOC_DECAY_MS) return; /* somebody has chosen */
+    ssize_t decay_ms = ms;
+    (void)mallctl("arenas.dirty_decay_ms", NULL, NULL, &decay_ms, sizeof decay_ms);
+    (void)mallctl("arena.0.dirty_decay_ms", NULL, NULL, &decay_ms, sizeof decay_ms);
 }
 
 size_t mem_resident(void) {

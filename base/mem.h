@@ -24,6 +24,11 @@ void mem_free(void *ptr);
  * that has become idle (after a flush, say) would keep it. To be called about once a second. */
 void mem_give_back(void);
 
+/* The same within about this time, by the threads themselves as they allocate, in the place of jemalloc's ten seconds (or what
+ * MALLOC_CONF says): for a process that allocates and frees megabytes a second, which would hold ten seconds' worth of
+ * unevenness. Once, before there are threads. Not for threads of hugepages.h. */
+void mem_return_within(int ms);
+
 /* Bytes of the process that are in memory; 0: unknown, or a sanitizer's allocator makes it meaningless. */
 size_t mem_resident(void);
 

@@ -1,5 +1,6 @@
 #include "base/pg.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -326,6 +327,29 @@ bool pg_exec(PGconn *conn, const char *sql, struct error *err) {
     PGresult *result = pg_query(conn, sql, err);
     PQclear(result);
     return result != NULL;
+}
+
+/* PQgetlineAsync is one of libpq's older calls, and the only one that copies a row to where it is wanted: PQgetCopyData
+ * allocates each. It gives a row in parts where the room is too small, of which the last alone ends with a newline: those in
+ * values are escaped. */
+enum pg_copied pg_copy_rows(PGconn *conn, size_t most, struct buf *rows) {
+    bool within_row = false;
+    while (within_row || rows->len < most) {
+        if (rows->len == rows->cap) buf_grow(rows, 1);
+        size_t room = rows->cap - rows->len;
+        if (room > INT_MAX) room = INT_MAX;
+        int len = PQgetlineAsync(conn, rows->data + rows->len, (int)room);
+        if (len == 0) return PG_COPIED_ALL_HERE;
+        if (len < 0) {
+            char *
+                row; /* there is none: it brings libpq out of the COPY, which the other one does not */
+            if (PQgetCopyData(conn, &row, 1) > 0) PQfreemem(row);
+            return PG_COPIED_END;
+        }
+        rows->len += (size_t)len;
+        within_row = (size_t)len == room && rows->data[rows->len - 1] != '\n';
+    }
+    return PG_COPIED_FULL;
 }
 
 bool pg_finish_copy(PGconn *conn, struct error *err) {

@@ -55,6 +55,14 @@ PGresult *pg_query(PGconn *conn, const char *sql, struct error *err);
 PGresult *pg_query_params(PGconn *conn, const char *sql, int n, const char *const *params,
                           struct error *err);
 bool pg_exec(PGconn *conn, const char *sql, struct error *err) MUST_CHECK;
+enum pg_copied {
+    PG_COPIED_FULL,     /* *rows has reached its size */
+    PG_COPIED_ALL_HERE, /* that was all for now: PQconsumeInput, once the socket is readable */
+    PG_COPIED_END,      /* pg_finish_copy tells how it ended */
+};
+/* Of a COPY ... TO STDOUT in text format: appends whole rows, each with its newline, to *rows until that holds `most` bytes or
+ * more. No allocation but the buffer's growth. */
+enum pg_copied pg_copy_rows(PGconn *conn, size_t most, struct buf *rows);
 /* What the server says behind the last row of a COPY ... TO STDOUT. */
 bool pg_finish_copy(PGconn *conn, struct error *err) MUST_CHECK;
 

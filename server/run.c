@@ -16,7 +16,7 @@
 #include "server/samplers.h"
 #include "server/service.h"
 
-enum { SUPERVISE_NS = 50 * 1000 * 1000 };
+enum { SUPERVISE_NS = 50 * 1000 * 1000, RETURN_MEMORY_MS = 1000 };
 
 /* What `run` holds, in the order in which it is made. */
 struct daemon {
@@ -137,6 +137,7 @@ int cli_run(const struct command_line *line) {
     if (!daemon.config) return EXIT_MISUSED;
     daemon.config->cache.n_sockets = activation_read(
         line->sources.environment, getpid(), daemon.config->arena, &daemon.config->cache.sockets);
+    mem_return_within(RETURN_MEMORY_MS);
     sigset_t signals = block_signals();
     daemon.log = log_create(STDERR_FILENO, (enum log_level)daemon.config->log_level);
     daemon.metrics = metrics_create();

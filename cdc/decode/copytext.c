@@ -2,6 +2,10 @@
 
 #include <string.h>
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 static const char escape_letters[] = "bfnrtv";
 static const char escape_bytes[] = "\b\f\n\r\t\v";
 
@@ -44,44 +48,73 @@ static char unescape_one(const char **at, const char *end) {
     return octal >= 0 ? (char)octal : *(*at)++;
 }
 
-/* One field from `at` to `end`, written back over itself. */
-static bool parse_field(char *at, const char *end, struct value *value) {
-    *value = (struct value){.kind = VALUE_TEXT, .data = at};
-    char *escape = memchr(at, '\\', (size_t)(end - at));
-    if (!escape) {
-        value->len = (uint32_t)(end - at);
-        return true;
+/* The first tab, newline or backslash from `at` on; `end`: there is none. */
+static char *find_mark(char *at, const char *end) {
+#ifdef __SSE2__
+    const __m128i tab = _mm_set1_epi8('\t');
+    const __m128i newline = _mm_set1_epi8('\n');
+    const __m128i backslash = _mm_set1_epi8('\\');
+    for (; end - at >= 16; at += 16) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
+        __m128i marks =
+            _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(bytes, tab), _mm_cmpeq_epi8(bytes, newline)),
+                         _mm_cmpeq_epi8(bytes, backslash));
+        unsigned mask = (unsigned)_mm_movemask_epi8(marks);
+        if (mask) return at + __builtin_ctz(mask);
     }
-    if (escape == at && end - at == 2 && at[1] == 'N') {
-        *value = (struct value){.kind = VALUE_NULL, .data = ""};
-        return true;
-    }
-    char *out = escape;
-    for (const char *in = escape; in < end;) {
-        if (*in != '\\') {
-            *out++ = *in++;
-            continue;
-        }
-        if (++in == end) return false;
-        *out++ = unescape_one(&in, end);
-    }
-    value->len = (uint32_t)(out - at);
-    return true;
+#endif
+    while (at < end && *at != '\t' && *at != '\n' && *at != '\\')
+        at++;
+    return at;
 }
 
-bool copytext_parse(char *row, size_t len, uint16_t n_columns, struct value *values) {
-    if (len > UINT32_MAX) return false;
-    if (len && row[len - 1] == '\n') len--;
-    if (n_columns == 0) return len == 0;
-    char *at = row;
-    const char *end = row + len;
-    for (uint16_t i = 0; i < n_columns; i++) {
-        const char *tab = at < end ? memchr(at, '\t', (size_t)(end - at)) : NULL;
-        bool last = i == n_columns - 1;
-        if (last != (tab == NULL)) return false;
-        const char *field_end = last ? end : tab;
-        if (!parse_field(at, field_end, &values[i])) return false;
-        at += field_end - at + 1;
+static bool ends_field(const char *at, const char *end) {
+    return at == end || *at == '\t' || *at == '\n';
+}
+
+/* The rest of a field, from its first backslash at `mark` on, written back over itself. NULL: a broken escape. */
+static char *unescape(char *mark, const char *end, struct value *value) {
+    char *out = mark;
+    char *in = mark;
+    while (!ends_field(in, end)) {
+        if (*in == '\\') {
+            if (++in == end) return NULL;
+            const char *behind = in;
+            *out++ = unescape_one(&behind, end);
+            in += behind - in;
+        } else {
+            char *next = find_mark(in, end);
+            memmove(out, in, (size_t)(next - in));
+            out += next - in;
+            in = next;
+        }
     }
-    return true;
+    value->len = (uint32_t)(out - value->data);
+    return in;
+}
+
+/* One field; returns what ends it. NULL: a broken escape. */
+static char *take_field(char *at, const char *end, struct value *value) {
+    *value = (struct value){.kind = VALUE_TEXT, .data = at};
+    char *mark = find_mark(at, end);
+    if (ends_field(mark, end)) {
+        value->len = (uint32_t)(mark - at);
+        return mark;
+    }
+    if (mark == at && end - at >= 2 && at[1] == 'N' && ends_field(at + 2, end)) {
+        *value = (struct value){.kind = VALUE_NULL, .data = ""};
+        return at + 2;
+    }
+    return unescape(mark, end, value);
+}
+
+size_t copytext_take(char *rows, size_t len, uint16_t n_columns, struct value *values) {
+    char *at = rows;
+    const char *end = rows + (len < UINT32_MAX ? len : UINT32_MAX);
+    for (uint16_t i = 0; i < n_columns; i++) {
+        if (i && (at == end || *at++ != '\t')) return 0;
+        at = take_field(at, end, &values[i]);
+        if (!at) return 0;
+    }
+    return at < end && *at == '\n' ? (size_t)(at - rows) + 1 : 0;
 }

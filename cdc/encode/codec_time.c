@@ -231,7 +231,49 @@ static char *write_time(char *at, int64_t us, int digits) {
     return at + n;
 }
 
+static int two_digits(const char *at) { return (at[0] - '0') * 10 + at[1] - '0'; }
+
+/* In UTC, which sessions ask for, the text is nearly what is wanted: "YYYY-MM-DD HH:MM:SS[.ffffff]+00". False: another form, or a
+ * day that not every month has. */
+static bool copy_utc(const struct codec *codec, struct slice text, struct buf *out) {
+    static const char form[] = "0000-00-00 00:00:00";
+    enum { FORM = sizeof form - 1, ZONE = 3 };
+    const char *in = text.data;
+    size_t fraction = text.len - FORM - ZONE; /* with its point */
+    if (text.len < FORM + ZONE || fraction == 1 || fraction > 7) return false;
+    if (memcmp(in + text.len - ZONE, "+00", ZONE) != 0 || (fraction && in[FORM] != '.'))
+        return false;
+    for (size_t i = 0; i < FORM; i++) {
+        bool fits = form[i] == '0' ? in[i] >= '0' && in[i] <= '9' : in[i] == form[i];
+        if (!fits) return false;
+    }
+    for (size_t i = 1; i < fraction; i++) {
+        if (in[FORM + i] < '0' || in[FORM + i] > '9') return false;
+    }
+    int month = two_digits(in + 5);
+    int day = two_digits(in + 8);
+    if (month < 1 || month > 12 || day < 1 || day > 28 || two_digits(in + 11) > 23 ||
+        two_digits(in + 14) > 59 || two_digits(in + 17) > 59)
+        return false;
+    char *at = buf_reserve(out, 64);
+    out->len += FORM + 3 + (codec->digits ? 1 + (size_t)codec->digits : 0);
+    *at++ = '"';
+    memcpy(at, in, FORM);
+    at[10] = 'T';
+    at += FORM;
+    if (codec->digits) {
+        memset(at, '0', 7);
+        memcpy(at, in + FORM, fraction);
+        *at = '.';
+        at += 1 + codec->digits;
+    }
+    *at++ = 'Z';
+    *at = '"';
+    return true;
+}
+
 enum codec_result codec_timestamptz(const struct codec *codec, struct slice text, struct buf *out) {
+    if (copy_utc(codec, text, out)) return CODEC_DONE;
     if (infinity_of(text)) return codec_text(codec, text, out);
     bool bc = take_bc(&text);
     struct reader in = reader_of(text);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/mem.h"
 
 static const struct event_encoder *const encoders[] = {
     &encode_json, &encode_json_schema, &encode_plain, &encode_cloudevents, &encode_avro};
@@ -23,17 +24,25 @@ void event_source_init(struct event_source *source, const char *version, const c
                        const char *database, const struct event_format *format) {
     *source = (struct event_source){
         .version = version, .prefix = prefix, .database = database, .format = format};
+    source->last = mem_zalloc(sizeof *source->last);
 }
 
 void event_source_deinit(struct event_source *source) {
     buf_deinit(&source->head);
     buf_deinit(&source->middle);
     buf_deinit(&source->tail);
+    if (source->last) buf_deinit(&source->last->bytes);
+    mem_free(source->last);
+    source->last = NULL;
 }
 
 static int64_t to_millis(int64_t us) { return us / 1000 - (us % 1000 < 0); }
 
 void event_source_begin(struct event_source *source) {
+    if (source->last) {
+        source->last->n_made = 0;
+        source->last->table = NULL;
+    }
     struct buf *head = &source->head;
     head->len = 0;
     buf_append_text(head, "{\"version\":");

@@ -19,6 +19,20 @@
 /* Topics that are no table's. */
 enum event_side { SIDE_MESSAGE, SIDE_TRANSACTION, SIDE_HEARTBEAT, SIDE_COUNT };
 
+/* What stands behind an event's images, up to its own time: within a transaction it differs from the event before in little
+ * more than the LSN. Made by the encoder of JSON, in one transaction from the second event on. */
+struct event_tail {
+    uint64_t n_made;                 /* in the transaction */
+    const struct event_table *table; /* of the event that the bytes are of; NULL: there are none */
+    uint32_t oid;
+    uint32_t version;
+    enum snapshot_marker marker;
+    char op;
+    uint64_t lsn;
+    size_t lsn_at[2]; /* its digits in the bytes */
+    struct buf bytes;
+};
+
 /* The part of `source` that is the same for each event of a transaction, as bytes to copy: made by
  * event_source_begin when one begins. */
 struct event_source {
@@ -37,9 +51,10 @@ struct event_source {
     uint64_t xid;      /* 0: null */
     uint64_t last_lsn; /* end of the transaction before, 0: none; the sequence's first element */
     int64_t commit_time_us;
-    struct buf head;   /* {"version":...,"ts_ms":N,"snapshot":" */
-    struct buf middle; /* ","db":...,"sequence":"[\"last\",\" */
-    struct buf tail;   /* \"]","ts_us":...,"ts_ns":..., */
+    struct buf head;         /* {"version":...,"ts_ms":N,"snapshot":" */
+    struct buf middle;       /* ","db":...,"sequence":"[\"last\",\" */
+    struct buf tail;         /* \"]","ts_us":...,"ts_ns":..., */
+    struct event_tail *last; /* of the event before; NULL: it is not kept */
 };
 
 void event_source_init(struct event_source *source, const char *version, const char *prefix,

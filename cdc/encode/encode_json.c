@@ -16,15 +16,22 @@ const char *const encode_markers[] = {
 
 #define APPEND(out, literal) buf_append(out, literal, sizeof(literal) - 1)
 
-static void append_u64(struct buf *out, uint64_t value) {
-    char *end = buf_reserve(out, 20) + 20;
-    char *at = end;
+enum { DIGITS_MAX = 20 };
+
+/* At the end of the room; returns how many. */
+static size_t write_digits(char room[DIGITS_MAX], uint64_t value) {
+    char *at = room + DIGITS_MAX;
     do {
         *--at = (char)('0' + value % 10);
         value /= 10;
     } while (value);
-    memmove(end - 20, at, (size_t)(end - at));
-    out->len += (size_t)(end - at);
+    return (size_t)(room + DIGITS_MAX - at);
+}
+
+static void append_u64(struct buf *out, uint64_t value) {
+    char room[DIGITS_MAX];
+    size_t n = write_digits(room, value);
+    buf_append(out, room + DIGITS_MAX - n, n);
 }
 
 static bool append_value(const struct event_column *column, const struct value *value,
@@ -135,12 +142,14 @@ bool encode_json_key(const struct event_table *table, const struct value *row,
     return true;
 }
 
+/* *lsn_at: where the LSN stands, twice. */
 static void append_source(const struct event_source *source, const struct event *event,
-                          struct buf *out) {
+                          size_t lsn_at[2], struct buf *out) {
     APPEND(out, "\"source\":");
     buf_append_slice(out, buf_slice(&source->head));
     buf_append_text(out, encode_markers[event->marker]);
     buf_append_slice(out, buf_slice(&source->middle));
+    lsn_at[0] = out->len;
     append_u64(out, event->lsn);
     buf_append_slice(out, buf_slice(&source->tail));
     if (event->table)
@@ -152,6 +161,7 @@ static void append_source(const struct event_source *source, const struct event 
     else
         APPEND(out, "null");
     APPEND(out, ",\"lsn\":");
+    lsn_at[1] = out->len;
     append_u64(out, event->lsn);
     APPEND(out, ",\"xmin\":null}");
 }
@@ -184,10 +194,11 @@ void encode_json_message(const struct event_source *source, const struct event *
 
 static void append_message(const struct event_source *source, const struct event *event,
                            struct buf *out) {
+    size_t lsn_at[2];
     APPEND(out, "{\"op\":\"m\",\"ts_ms\":");
     buf_append_i64(out, event->now_us / 1000);
     buf_append_char(out, ',');
-    append_source(source, event, out);
+    append_source(source, event, lsn_at, out);
     append_order(source, event, out);
     APPEND(out, ",\"message\":");
     encode_json_message(source, event, out);
@@ -204,6 +215,72 @@ bool encode_json_images(const struct event *event, struct encode_tally *tally, s
     return encode_json_row(event->table, event->after, event->old_row, tally, out);
 }
 
+/* The bytes of the event before, with this one's LSN, where nothing else is different. */
+static bool append_last_tail(struct event_tail *last, const struct event *event, struct buf *out) {
+    const struct event_table *table = event->table;
+    if (event->order || last->table != table || last->oid != table->oid ||
+        last->version != table->version || last->marker != event->marker || last->op != event->op)
+        return false;
+    if (last->lsn != event->lsn) {
+        char digits[DIGITS_MAX];
+        char before[DIGITS_MAX];
+        size_t n = write_digits(digits, event->lsn);
+        if (n != write_digits(before, last->lsn)) return false;
+        for (int i = 0; i < 2; i++)
+            memcpy(last->bytes.data + last->lsn_at[i], digits + DIGITS_MAX - n, n);
+        last->lsn = event->lsn;
+    }
+    buf_append_slice(out, buf_slice(&last->bytes));
+    return true;
+}
+
+static void keep_tail(struct event_tail *last, const struct event *event, const size_t lsn_at[2],
+                      struct slice bytes, size_t start) {
+    last->table = event->table;
+    last->oid = event->table->oid;
+    last->version = event->table->version;
+    last->marker = event->marker;
+    last->op = event->op;
+    last->lsn = event->lsn;
+    last->lsn_at[0] = lsn_at[0] - start;
+    last->lsn_at[1] = lsn_at[1] - start;
+    last->bytes.len = 0;
+    buf_append_slice(&last->bytes, bytes);
+}
+
+/* ,"source":{...},"transaction":null,"op":"c","ts_ms": */
+static void append_tail(const struct event_source *source, const struct event *event,
+                        struct buf *out) {
+    struct event_tail *last = source->last;
+    if (last && last->table && append_last_tail(last, event, out)) return;
+    size_t start = out->len;
+    size_t lsn_at[2];
+    buf_append_char(out, ',');
+    append_source(source, event, lsn_at, out);
+    append_order(source, event, out);
+    APPEND(out, ",\"op\":\"");
+    buf_append_char(out, event->op);
+    APPEND(out, "\",\"ts_ms\":");
+    if (last && last->n_made++ && !event->order)
+        keep_tail(last, event, lsn_at, slice_make(out->data + start, out->len - start), start);
+}
+
+/* Milliseconds, microseconds and nanoseconds: the same digits, more or fewer of them. */
+static void append_times(int64_t now_us, struct buf *out) {
+    char room[DIGITS_MAX];
+    size_t n = write_digits(room, (uint64_t)now_us);
+    const char *digits = room + DIGITS_MAX - n;
+    if (n > 3)
+        buf_append(out, digits, n - 3);
+    else
+        buf_append_char(out, '0');
+    APPEND(out, ",\"ts_us\":");
+    buf_append(out, digits, n);
+    APPEND(out, ",\"ts_ns\":");
+    buf_append(out, digits, n);
+    APPEND(out, "000}");
+}
+
 static bool json_value(const struct event_source *source, const struct event *event,
                        struct encode_tally *tally, struct buf *out) {
     if (event->op == 'm') {
@@ -212,18 +289,8 @@ static bool json_value(const struct event_source *source, const struct event *ev
     }
     buf_append_char(out, '{');
     if (!encode_json_images(event, tally, out)) return false;
-    buf_append_char(out, ',');
-    append_source(source, event, out);
-    append_order(source, event, out);
-    APPEND(out, ",\"op\":\"");
-    buf_append_char(out, event->op);
-    APPEND(out, "\",\"ts_ms\":");
-    append_u64(out, (uint64_t)event->now_us / 1000);
-    APPEND(out, ",\"ts_us\":");
-    append_u64(out, (uint64_t)event->now_us);
-    APPEND(out, ",\"ts_ns\":");
-    append_u64(out, (uint64_t)event->now_us);
-    APPEND(out, "000}");
+    append_tail(source, event, out);
+    append_times(event->now_us, out);
     return true;
 }
 

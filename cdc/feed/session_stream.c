@@ -176,10 +176,18 @@ static bool take_turn(struct session *s, int64_t now_us, struct error *err) {
     return true;
 }
 
+/* As long as nothing comes, but not past the time that the sink has named. */
+static int idle_wait_ms(const struct session *s) {
+    int64_t due_us = s->sink.ops->tick_due_us ? s->sink.ops->tick_due_us(s->sink.self) : 0;
+    if (!due_us) return IDLE_WAIT_MS;
+    int64_t left_ms = (due_us - clock_mono_us() + 999) / 1000;
+    return left_ms < 0 ? 0 : left_ms < IDLE_WAIT_MS ? (int)left_ms : IDLE_WAIT_MS;
+}
+
 static bool wait_for_bytes(struct session *s, struct error *err) {
     /* With a backlog it is not read on: libpq's buffer would grow by all that the sink is slower than the server. */
     bool reading = !s->sink_full && !s->backlog && !is_drained(s);
-    int timeout_ms = s->sink_full ? FULL_WAIT_MS : s->backlog ? 0 : IDLE_WAIT_MS;
+    int timeout_ms = s->sink_full ? FULL_WAIT_MS : s->backlog ? 0 : idle_wait_ms(s);
     short events = reading ? POLLIN : 0;
     if (stream_wants_write(s->stream)) events |= POLLOUT;
     /* POLLHUP is told even when nothing was asked for: what does not read must not spin on it. */

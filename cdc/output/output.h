@@ -79,6 +79,7 @@ struct output_ops {
     /* Nothing is to be published up to end_lsn. */
     bool (*progress)(void *self, uint64_t end_lsn, int64_t now_us, struct error *err);
     bool (*tick)(void *self, int64_t now_us, struct error *err);
+    int64_t (*tick_due_us)(void *self); /* as the sink's; NULL: never */
     bool (*ready)(void *self);
     uint64_t (*confirmed_lsn)(void *self);
     /* True: everything written is durable. */

@@ -296,6 +296,7 @@ const struct output_ops output_kafka = {
     .noted = output_kafka_noted,
     .progress = output_kafka_progress,
     .tick = output_kafka_tick,
+    .tick_due_us = output_kafka_tick_due_us,
     .ready = output_kafka_ready,
     .confirmed_lsn = confirmed_lsn,
     .settled = settled,

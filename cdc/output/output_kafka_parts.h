@@ -115,6 +115,7 @@ void output_kafka_note(void *self, enum position_note note, struct slice text);
 struct slice output_kafka_noted(void *self, enum position_note note);
 bool output_kafka_progress(void *self, uint64_t end_lsn, int64_t now_us, struct error *err);
 bool output_kafka_tick(void *self, int64_t now_us, struct error *err);
+int64_t output_kafka_tick_due_us(void *self);
 bool output_kafka_ready(void *self);
 /* Makes the position in `next` durable, and nothing else. */
 bool output_kafka_store(struct output_kafka *k, int timeout_ms, struct error *err) MUST_CHECK;

@@ -222,6 +222,11 @@ static bool sink_tick(void *self, int64_t now_us, struct error *err) {
     return p->output_ops->tick(p->output, now_us, err);
 }
 
+static int64_t sink_tick_due_us(void *self) {
+    struct publisher *p = self;
+    return p->output_ops->tick_due_us ? p->output_ops->tick_due_us(p->output) : 0;
+}
+
 static bool sink_ready(void *self) {
     struct publisher *p = self;
     return p->output_ops->ready(p->output);
@@ -263,6 +268,7 @@ static const struct change_sink_ops sink_ops = {
     .note = sink_note,
     .progress = sink_progress,
     .tick = sink_tick,
+    .tick_due_us = sink_tick_due_us,
     .ready = sink_ready,
     .wants_progress = sink_wants_progress,
     .confirmed_lsn = sink_confirmed_lsn,

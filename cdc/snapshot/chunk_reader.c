@@ -231,18 +231,9 @@ static void choose_pages(const struct job *job, struct chunk_choice *choice) {
 
 static bool copy_rows(const struct job *job, struct error *err) {
     PGconn *conn = job->reader->conn;
-    while (true) {
-        char *row;
-        int len = PQgetCopyData(conn, &row, 1);
-        if (len > 0) {
-            buf_append(&job->chunk->rows, row, (size_t)len);
-            PQfreemem(row);
-        } else if (len == 0) {
-            if (!pgwait_poll(job->wait, PQsocket(conn), POLLIN, -1, err)) return false;
-            if (!PQconsumeInput(conn)) return pg_error(err, conn, NULL, "COPY");
-        } else {
-            break;
-        }
+    while (pg_copy_rows(conn, SIZE_MAX, &job->chunk->rows) != PG_COPIED_END) {
+        if (!pgwait_poll(job->wait, PQsocket(conn), POLLIN, -1, err)) return false;
+        if (!PQconsumeInput(conn)) return pg_error(err, conn, NULL, "COPY");
     }
     return pg_finish_copy(conn, err);
 }

@@ -192,10 +192,9 @@ static bool give_rows(struct increment *inc, struct snapshot_task *task,
     uint64_t n = 0;
     while (inc->chunk_at < rows->len &&
            (!sliced || (n < SLICE_ROWS && inc->chunk_at - began < SLICE_BYTES))) {
-        char *row = rows->data + inc->chunk_at;
-        char *newline = memchr(row, '\n', rows->len - inc->chunk_at);
-        size_t len = newline ? (size_t)(newline - row) + 1 : rows->len - inc->chunk_at;
-        if (!copytext_parse(row, len, relation->n_columns, inc->values))
+        size_t len = copytext_take(rows->data + inc->chunk_at, rows->len - inc->chunk_at,
+                                   relation->n_columns, inc->values);
+        if (!len)
             return error_set(err, ERROR_PROTOCOL, true, "table %s.%s: malformed COPY row",
                              relation->schema, relation->name);
         if (!give_row(inc, tx, relation, &index, halt, err)) return false;

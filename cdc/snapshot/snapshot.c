@@ -193,7 +193,8 @@ static bool close_part(struct snapshot *s, struct error *err) {
 
 /* ---- rows ---- */
 
-static bool accept_row(struct snapshot *s, char *bytes, size_t len, struct error *err) {
+/* Takes one row of the bytes; 0: an error. */
+static size_t accept_row(struct snapshot *s, char *bytes, size_t len, struct error *err) {
     struct row *row = &s->read;
     *row = (struct row){.any = true,
                         .relation = s->relation,
@@ -202,27 +203,26 @@ static bool accept_row(struct snapshot *s, char *bytes, size_t len, struct error
                         .values = row->values};
     enum next_row next = s->first_row ? NEXT_OTHER_TABLE : NEXT_SAME_TABLE;
     s->first_row = false;
+    size_t taken = copytext_take(bytes, len, row->relation->n_columns, row->values);
     s->counts->rows++;
-    s->counts->bytes += len;
-    if (!copytext_parse(bytes, len, row->relation->n_columns, row->values))
+    s->counts->bytes += taken;
+    if (!taken)
         return error_set(err, ERROR_PROTOCOL, true, "snapshot of %s.%s: malformed COPY row",
                          row->relation->schema, row->relation->name);
-    if (!give_held(s, next, err) || !close_part(s, err)) return false;
+    if (!give_held(s, next, err) || !close_part(s, err)) return 0;
     struct row given = s->held;
     s->held = s->read;
     s->read = (struct row){.values = given.values};
-    return true;
+    return taken;
 }
 
-/* Raw newlines end rows: those in values are escaped. */
 static bool give_rows(struct snapshot *s, struct error *err) {
     struct buf *rows = &s->piece->rows;
     for (size_t at = 0; at < rows->len;) {
         if (!wait_for_sink(s, err)) return false;
-        char *newline = memchr(rows->data + at, '\n', rows->len - at);
-        size_t end = newline ? (size_t)(newline - rows->data) + 1 : rows->len;
-        if (!accept_row(s, rows->data + at, end - at, err)) return false;
-        at = end;
+        size_t taken = accept_row(s, rows->data + at, rows->len - at, err);
+        if (!taken) return false;
+        at += taken;
         if (s->counts->rows % ROWS_PER_CLOCK == 0 && !turn_when_due(s, err)) return false;
     }
     return true;

@@ -12,11 +12,13 @@
 #include "cdc/snapshot/snapshot_state.h"
 
 enum {
-    PIECES_AHEAD = 2,
+    PIECES_AHEAD = 12, /* what the server makes while a Kafka transaction is being committed */
     MAX_READERS = 64,
     MAX_PART_PAGES = 1 << 20,
     PAGE_BYTES = 8192,
-    PIECE_MAX_BYTES = 4 * 1024 * 1024,
+    /* What is read lies in the processor's cache still when it is encoded. */
+    PIECE_BYTES = 256 * 1024,
+    PIECE_FULL_BYTES = PIECE_BYTES / 8 * 7, /* the last row seldom makes it grow */
 };
 
 /* Of each table, under the lock. */
@@ -136,29 +138,24 @@ static void learn(struct snapshot_readers *all, const struct snapshot_piece *par
 
 static bool read_rows(struct reader *r, const struct pgwait *wait,
                       const struct snapshot_piece *part, struct error *err) {
-    struct snapshot_readers *all = r->all;
-    uint64_t most = all->plan.part_bytes < PIECE_MAX_BYTES ? all->plan.part_bytes : PIECE_MAX_BYTES;
     uint64_t bytes = 0;
     struct buf rows = {0};
+    enum pg_copied copied = PG_COPIED_ALL_HERE;
     bool ok = true;
-    while (ok) {
-        char *row;
-        int len = PQgetCopyData(r->conn, &row, 1);
-        if (len > 0) {
-            buf_append(&rows, row, (size_t)len);
-            bytes += (uint64_t)len;
-            PQfreemem(row);
-            if (rows.len >= most && !push(r, part, &rows, false))
-                ok = error_set(err, ERROR_STOPPED, false, "stopped");
-        } else if (len == 0) {
+    while (ok && copied != PG_COPIED_END) {
+        if (!rows.cap) buf_reserve(&rows, PIECE_BYTES);
+        size_t before = rows.len;
+        copied = pg_copy_rows(r->conn, PIECE_FULL_BYTES, &rows);
+        bytes += rows.len - before;
+        if (copied == PG_COPIED_ALL_HERE) {
             ok = pgwait_poll(wait, PQsocket(r->conn), POLLIN, -1, err);
             if (ok && !PQconsumeInput(r->conn)) ok = pg_error(err, r->conn, NULL, "COPY");
-        } else {
-            break;
+        } else if (copied == PG_COPIED_FULL && !push(r, part, &rows, false)) {
+            ok = error_set(err, ERROR_STOPPED, false, "stopped");
         }
     }
     ok = ok && pg_finish_copy(r->conn, err);
-    learn(all, part, bytes);
+    learn(r->all, part, bytes);
     if (ok && !push(r, part, &rows, true)) ok = error_set(err, ERROR_STOPPED, false, "stopped");
     buf_deinit(&rows);
     return ok;

@@ -4,9 +4,9 @@
  *     while ((got = snapshot_readers_next(readers, &piece, err)) ...) ...  snapshot_piece_destroy(&piece);
  *     snapshot_readers_stop(&readers);
  *
- * A part is a range of pages of one table: so large that its rows are about part_bytes. It comes in pieces of at most about
- * that size, one behind the other and with no other part's between them; tables come in their order, the parts of one table
- * in whichever order they are done. What is read ahead is bounded: two pieces and the one in hand for each reader.
+ * A part is a range of pages of one table: so large that its rows are about part_bytes. It comes in pieces of a quarter of a
+ * megabyte (or one row), one behind the other and with no other part's between them; tables come in their order, the parts of
+ * one table in whichever order they are done. What is read ahead is bounded: twelve pieces for each reader.
  *
  *     reader 1:  COPY pages 0-511    | COPY pages 1024-1535 | ...        each a thread and a connection
  *     reader 2:  COPY pages 512-1023 | COPY pages 1536-...

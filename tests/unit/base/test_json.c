@@ -28,21 +28,24 @@ static void controls_quotes_and_backslashes_are_escaped(void **state) {
     check_string(SLICE("\x00\x01\x1f "), "\"\\u0000\\u0001\\u001F \"");
 }
 
-static void escapes_are_found_at_each_place_of_a_vector(void **state) {
+static void escapes_are_found_at_each_place_of_any_length(void **state) {
     (void)state;
-    for (size_t place = 0; place < 40; place++) {
-        char in[40];
-        char want[48];
-        size_t at = 0;
-        want[at++] = '"';
-        for (size_t i = 0; i < sizeof in; i++) {
-            in[i] = i == place ? '\n' : (char)('a' + i % 26);
-            if (i == place) want[at++] = '\\';
-            want[at++] = i == place ? 'n' : in[i];
+    char in[50];
+    char want[2 * sizeof in + 3];
+    for (size_t len = 1; len <= sizeof in; len++) {
+        for (size_t place = 0; place <= len; place++) { /* at the end: nowhere */
+            memset(in, 'a', len);
+            if (place < len) in[place] = '\n';
+            size_t at = 0;
+            want[at++] = '"';
+            for (size_t i = 0; i < len; i++) {
+                if (i == place) want[at++] = '\\';
+                want[at++] = i == place ? 'n' : in[i];
+            }
+            want[at++] = '"';
+            want[at] = '\0';
+            check_string(slice_make(in, len), want);
         }
-        want[at++] = '"';
-        want[at] = '\0';
-        check_string(slice_make(in, sizeof in), want);
     }
 }
 
@@ -72,7 +75,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(strings_are_quoted_and_utf8_stays),
         cmocka_unit_test(controls_quotes_and_backslashes_are_escaped),
-        cmocka_unit_test(escapes_are_found_at_each_place_of_a_vector),
+        cmocka_unit_test(escapes_are_found_at_each_place_of_any_length),
         cmocka_unit_test(astral_characters_are_pairs_where_java_compares),
         cmocka_unit_test(base64_is_padded),
     };

@@ -275,6 +275,51 @@ static void without_a_primary_key_the_first_unique_index_that_is_never_null(void
     check_key_of(*state, &full, &catalog, NULL, "");
 }
 
+/* What is copied from the event before is what would be composed. */
+static void events_of_a_transaction_are_as_if_each_were_alone(void **state) {
+    struct fixture *f = *state;
+    struct event_order order = {.total = 3, .in_collection = 2};
+    const struct event events[] = {
+        {.op = 'c', .lsn = 7},
+        {.op = 'c', .lsn = 7},
+        {.op = 'c', .lsn = 9},
+        {.op = 'c', .lsn = 10},
+        {.op = 'c', .lsn = 12345678901234567890U},
+        {.op = 'c', .lsn = 12345678901234567899U},
+        {.op = 'd', .lsn = 12345678901234567899U},
+        {.op = 'd', .lsn = 12345678901234567899U, .order = &order},
+        {.op = 'd', .lsn = 12345678901234567898U},
+        {.op = 'r', .lsn = 8, .marker = SNAPSHOT_FIRST},
+        {.op = 'r', .lsn = 8, .marker = SNAPSHOT_TRUE},
+        {.op = 'r', .lsn = 8, .marker = SNAPSHOT_TRUE},
+        {.op = 'm', .lsn = 8, .message_prefix = SLICE("p")},
+        {.op = 'r', .lsn = 8, .marker = SNAPSHOT_LAST, .now_us = 999},
+        {.op = 'r', .lsn = 8, .marker = SNAPSHOT_LAST, .now_us = 1700000001000001},
+        {.op = 't', .lsn = 8},
+    };
+    struct encode_tally tally = {0};
+    struct buf out = {0};
+    struct buf alone = {0};
+    for (uint64_t xid = 1; xid < 4; xid += 2) { /* two transactions */
+        f->source.xid = xid;
+        event_source_begin(&f->source);
+        struct event_source forgetful = f->source;
+        forgetful.last = NULL;
+        for (size_t i = 0; i < sizeof events / sizeof *events; i++) {
+            struct event event = events[i];
+            if (event.op != 'm') event.table = f->table;
+            out.len = alone.len = 0;
+            assert_true(encode_json.value(&f->source, &event, &tally, &out));
+            assert_true(encode_json.value(&forgetful, &event, &tally, &alone));
+            assert_string_equal(buf_text(&out), buf_text(&alone));
+        }
+    }
+    buf_deinit(&out);
+    buf_deinit(&alone);
+    f->source.xid = (3ULL << 32) + 42;
+    event_source_begin(&f->source);
+}
+
 static void before_the_first_commit_times_are_zero(void **state) {
     struct fixture *f = *state;
     int64_t time_us = f->source.commit_time_us;
@@ -363,6 +408,7 @@ int main(void) {
         cmocka_unit_test(where_the_catalog_is_ahead_the_stream_tells_the_key),
         cmocka_unit_test(named_columns_are_the_key),
         cmocka_unit_test(what_only_the_catalog_tells_is_told_apart),
+        cmocka_unit_test(events_of_a_transaction_are_as_if_each_were_alone),
         cmocka_unit_test(before_the_first_commit_times_are_zero),
         cmocka_unit_test(without_a_primary_key_the_first_unique_index_that_is_never_null),
         cmocka_unit_test(a_key_changes_by_value_and_not_by_an_unchanged_toast),

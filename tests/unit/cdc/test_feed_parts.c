@@ -136,7 +136,7 @@ static void assert_copied(const char *row, size_t len, uint16_t n, const char *c
     char *copy = malloc(len + 1);
     memcpy(copy, row, len);
     struct value values[8];
-    assert_true(copytext_parse(copy, len, n, values));
+    assert_int_equal(copytext_take(copy, len, n, values), len);
     for (uint16_t i = 0; i < n; i++) {
         if (!expected[i]) {
             assert_int_equal(values[i].kind, VALUE_NULL);
@@ -161,7 +161,23 @@ static void a_copied_row_is_split_and_unescaped(void **state) {
     ASSERT_COPIED("a\\tb\\nc\\\\d\\re\\bf\\fg\\vh\t\\\\N\n", "a\tb\nc\\d\re\bf\fg\vh", "\\N");
     ASSERT_COPIED("\\101\\x42\\x4\\.\\7\n", "AB\4.\7");
     ASSERT_COPIED("\\Nx\n", "Nx");
-    ASSERT_COPIED("no newline", "no newline");
+    ASSERT_COPIED(
+        "a long value, longer than what is looked at at a time\\tand\\\\so on, to its end\t\\N\n",
+        "a long value, longer than what is looked at at a time\tand\\so on, to its end", NULL);
+}
+
+static void copied_rows_are_taken_one_behind_the_other(void **state) {
+    (void)state;
+    char rows[] = "a\\tb\t\\N\nsecond\t\nthird";
+    struct value values[2];
+    assert_int_equal(copytext_take(rows, sizeof rows - 1, 2, values), 8);
+    assert_int_equal(values[0].len, 3);
+    assert_memory_equal(values[0].data, "a\tb", 3);
+    assert_int_equal(values[1].kind, VALUE_NULL);
+    assert_int_equal(copytext_take(rows + 8, sizeof rows - 9, 2, values), 8);
+    assert_memory_equal(values[0].data, "second", 6);
+    assert_int_equal(values[1].len, 0);
+    assert_int_equal(copytext_take(rows + 16, sizeof rows - 17, 1, values), 0); /* cut short */
 }
 
 static void a_copied_row_with_other_columns_is_invalid(void **state) {
@@ -170,11 +186,11 @@ static void a_copied_row_with_other_columns_is_invalid(void **state) {
     char two[] = "a\tb\n";
     char cut[] = "a\\";
     char empty[] = "\n";
-    assert_false(copytext_parse(two, 4, 1, values));
-    assert_false(copytext_parse(two, 4, 3, values));
-    assert_false(copytext_parse(cut, 2, 1, values));
-    assert_true(copytext_parse(empty, 1, 0, values));
-    assert_false(copytext_parse(two, 4, 0, values));
+    assert_int_equal(copytext_take(two, 4, 1, values), 0);
+    assert_int_equal(copytext_take(two, 4, 3, values), 0);
+    assert_int_equal(copytext_take(cut, 2, 1, values), 0);
+    assert_int_equal(copytext_take(empty, 1, 0, values), 1);
+    assert_int_equal(copytext_take(two, 4, 0, values), 0);
 }
 
 /* ---- delivery ---- */
@@ -345,6 +361,7 @@ int main(void) {
         cmocka_unit_test(a_relation_changes_its_version_only_when_something_differs),
         cmocka_unit_test(thousands_of_relations_are_found_again),
         cmocka_unit_test(a_copied_row_is_split_and_unescaped),
+        cmocka_unit_test(copied_rows_are_taken_one_behind_the_other),
         cmocka_unit_test(a_copied_row_with_other_columns_is_invalid),
         cmocka_unit_test(recorded_rows_reach_the_sink_in_transactions),
         cmocka_unit_test(a_truncate_is_one_change_a_table),
