@@ -49,6 +49,8 @@ static const char tables_sql[] =
     "ELSE true END, "
     "concat_ws(' ', c.relfilenode, c.xmin, n.xmin, "
     "CASE WHEN c.relkind = 'p' THEN (SELECT t.storage FROM trees t WHERE t.root = c.oid) END, "
+    "CASE WHEN c.relkind = 'v' THEN (SELECT string_agg(r.oid || ':' || r.xmin::text, ',' "
+    "ORDER BY r.oid) FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid) END, "
     "CASE WHEN c.relrowsecurity THEN (SELECT string_agg(p.oid || ':' || p.xmin::text, ',' "
     "ORDER BY p.oid) FROM pg_catalog.pg_policy p WHERE p.polrelid = c.oid) END) "
     "FROM " SUBJECTS "ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\"";

@@ -76,7 +76,7 @@ struct catalog_table {
     const struct catalog_index
         *primary_key; /* NULL: none. Deferrable ones have usable_as_key false */
     /* Over everything that a cached row depends on: columns and their types (labels of enums, fields of
-     * composites), keys, identity, rights, policies, partitions and the table's file, which a rewrite such as
+     * composites), keys, identity, rights, policies, partitions, a view's rule and the table's file, which a rewrite such as
      * ALTER COLUMN ... TYPE ... USING replaces. Differs after any DDL that matters, also after one that was undone. */
     uint64_t fingerprint;
 };

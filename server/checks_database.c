@@ -32,7 +32,7 @@ void check_connection(struct check_context *context) {
         return;
     }
     config_finish(config, PQdb(context->conn));
-    context->catalog = catalog_load(context->conn, &err);
+    context->catalog = catalog_load_shapes(context->conn, &err);
     if (!context->catalog) check_report(context, CHECK_FAIL, NULL, "%s", err.message);
     check_report(context, CHECK_OK, NULL, "\"%s\" on %s:%s as role \"%s\"", PQdb(context->conn),
                  PQhost(context->conn), PQport(context->conn), PQuser(context->conn));

@@ -14,8 +14,10 @@ struct description {
     bool locked;
 };
 
-/* All that is polled together waits for it: long enough for locks that come and go, and no longer. */
-#define LOCK_PATIENCE "SET lock_timeout = '100ms'"
+/* All that is polled together waits for it: long enough for locks that come and go, and where there are many, no longer. */
+#define LOCK_PATIENCE   "SET lock_timeout = '100ms'"
+#define LOCK_IMPATIENCE "SET lock_timeout = '5ms'"
+enum { MANY_LOCKED = 10 };
 
 static void put_number(void *arg, unsigned number, struct buf *out) {
     (void)arg;
@@ -127,7 +129,7 @@ const struct tablemap_query *described_load(PGconn *conn, const struct tablemap_
                                             struct arena *arena, bool *locked, struct error *err) {
     const struct cache_config *config = plan->config;
     struct tablemap_query *queries = arena_zalloc(arena, config->n_queries * sizeof *queries + 1);
-    *locked = false;
+    uint32_t n_locked = 0;
     if (config->n_queries > 0 && !pg_exec(conn, LOCK_PATIENCE, err)) return NULL;
     for (uint32_t i = 0; i < config->n_queries; i++) {
         struct description d = {conn, plan, &config->queries[i], arena, &queries[i], false};
@@ -141,12 +143,15 @@ const struct tablemap_query *described_load(PGconn *conn, const struct tablemap_
             copy_query(arena, &before[i], &queries[i]);
         else if (d.locked)
             queries[i].refusal = "a table that it reads is locked";
-        *locked |= d.locked;
-        if (PQstatus(conn) == CONNECTION_OK) continue;
+        n_locked += d.locked;
+        bool many = d.locked && n_locked == MANY_LOCKED;
+        if (PQstatus(conn) == CONNECTION_OK && (!many || pg_exec(conn, LOCK_IMPATIENCE, err)))
+            continue;
         error_set(err, ERROR_UNAVAILABLE, true, "describing named queries: %s",
                   PQerrorMessage(conn));
         return NULL;
     }
+    *locked = n_locked > 0;
     if (config->n_queries > 0 && !pg_exec(conn, "RESET lock_timeout", err)) return NULL;
     return queries;
 }

@@ -131,6 +131,15 @@ static void fill_dependencies(const struct tablemap_parts *parts, const struct t
     }
 }
 
+/* Which views its SQL reads is not known here: one that is replaced may make another query of it. */
+static void mix_views(const struct catalog *catalog, struct table *query) {
+    for (uint32_t i = 0; i < catalog->n_tables; i++) {
+        uint64_t mix[] = {query->fingerprint, catalog->tables[i].oid,
+                          catalog->tables[i].fingerprint};
+        if (catalog->tables[i].kind == 'v') query->fingerprint = XXH3_64bits(mix, sizeof mix);
+    }
+}
+
 static const char *const *copy_names(struct arena *arena, const char *const *names, uint16_t n) {
     const char **copies = arena_zalloc(arena, n * sizeof *copies + 1);
     for (uint16_t i = 0; i < n; i++)
@@ -171,6 +180,7 @@ void tablemap_fill_query(const struct tablemap_parts *parts, const struct tablem
     for (uint16_t k = 0; k < table->n_keys; k++)
         table->fingerprint = XXH3_64bits_withSeed(
             table->keys[k].sql_type, strlen(table->keys[k].sql_type), table->fingerprint);
+    mix_views(parts->catalog, table);
     fill_dependencies(parts, plan, config, table);
     table->by_ttl |= config->n_dependencies == 0;
     tablemap_set_version(plan, table);

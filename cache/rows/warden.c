@@ -61,33 +61,27 @@ static bool is_wanted(const struct catalog_table *table) {
            catalog_table_publishable(table);
 }
 
-/* A table that somebody has locked (an index that is made, a VACUUM) keeps no other out: what cannot be done in one statement is
- * tried by halves. False: not all is done. */
-static bool ensure_by_halves(PGconn *conn, const struct publication_plan *plan, bool *changed,
-                             struct error *err) {
-    bool changed_now = false;
-    bool done = publication_ensure(conn, plan, &changed_now, err);
-    *changed |= changed_now;
-    if (done || err->code != ERROR_TIMEOUT || plan->n_tables <= 1) return done;
-    struct publication_plan half = *plan;
-    half.n_tables = plan->n_tables / 2;
-    bool first_done = ensure_by_halves(conn, &half, changed, err);
-    half.tables = plan->tables + half.n_tables;
-    half.n_tables = plan->n_tables - half.n_tables;
-    return ensure_by_halves(conn, &half, changed, err) && first_done;
-}
-
-/* Those of the plan that are not in yet. */
-static bool keep_missing(PGconn *conn, struct publication_plan *plan,
-                         struct publication_table *tables, struct error *err) {
-    struct publication *now = publication_load(conn, plan->name, err);
-    if (!now) return false;
+/* Leaves out those that somebody has locked (for an index that is made, a VACUUM): they keep no others out. */
+static bool leave_out_locked(PGconn *conn, struct publication_plan *plan,
+                             struct publication_table *tables, struct error *err) {
+    PGresult *locked = pg_query(
+        conn,
+        "SELECT DISTINCT relation FROM pg_catalog.pg_locks WHERE locktype = 'relation' AND granted "
+        "AND pid <> pg_backend_pid() AND mode NOT IN ('AccessShareLock', 'RowShareLock', "
+        "'RowExclusiveLock') AND database = (SELECT oid FROM pg_catalog.pg_database "
+        "WHERE datname = current_database())",
+        err);
+    if (!locked) return false;
     uint32_t n = 0;
     for (uint32_t i = 0; i < plan->n_tables; i++) {
-        if (!publication_find(now, tables[i].table->oid)) tables[n++] = tables[i];
+        int row = 0;
+        while (row < PQntuples(locked) &&
+               strtoul(PQgetvalue(locked, row, 0), NULL, 10) != tables[i].table->oid)
+            row++;
+        if (row == PQntuples(locked)) tables[n++] = tables[i];
     }
     plan->n_tables = n;
-    publication_destroy(&now);
+    PQclear(locked);
     return true;
 }
 
@@ -105,9 +99,9 @@ static bool keep_up_publication(struct warden *warden, PGconn *conn, const struc
     plan.tables = tables;
     bool changed = false;
     bool done = publication_ensure(conn, &plan, &changed, err);
-    if (!done && err->code == ERROR_TIMEOUT && keep_missing(conn, &plan, tables, err) &&
-        plan.n_tables > 1)
-        done = ensure_by_halves(conn, &plan, &changed, err);
+    uint32_t n_wanted = plan.n_tables;
+    if (!done && err->code == ERROR_TIMEOUT && leave_out_locked(conn, &plan, tables, err))
+        done = publication_ensure(conn, &plan, &changed, err) && plan.n_tables == n_wanted;
     if (changed)
         log_info(warden->core->log, "cache_publication_changed", "publication=%s tables=%u",
                  plan.name, plan.n_tables);

@@ -277,6 +277,35 @@ def test_a_named_query_follows_its_tables_changes(t, freshet):
     assert f.row("by_a:10") == [{"id": 1, "b": 4}]
 
 
+def test_upkeep_of_a_table_leaves_its_rows_in_memory(t, freshet):
+    t.execute("CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (9)")
+    t.execute("INSERT INTO p VALUES (1)")
+    f = freshet(t, QUICK)
+    keep(f, "t:1")
+    keep(f, "p:1")
+    for upkeep in ("ANALYZE", "VACUUM t", "VACUUM (FREEZE) p", "CREATE INDEX ON t (a)", "CREATE INDEX ON p (id)", "VACUUM ANALYZE"):
+        t.execute(upkeep)
+    t.execute("CREATE TABLE later (id int PRIMARY KEY); INSERT INTO later VALUES (1)")
+    keep(f, "later:1")  # so there was a poll
+    assert state(f, "t:1") == state(f, "p:1") == "resident"
+
+
+def test_a_view_that_is_replaced_takes_along_what_was_read_through_it(t, freshet):
+    """Also where it is back as it was before anybody looks."""
+    t.execute("CREATE VIEW v AS SELECT id, a FROM t")
+    query = {"key": "of_v:{id}", "sql": "SELECT a FROM v WHERE id = $1", "shape": "value", "depends_on": {"t": ["id"]}}
+    f = freshet(t, {"cache": {"catalog_poll_interval": "500ms", "queries": {"of_v": query}}})
+    assert keep(f, "of_v:1") == "10"
+    t.execute("CREATE OR REPLACE VIEW v AS SELECT id, a + 1 AS a FROM t")
+    wait_until(lambda: f.redis.get("of_v:1") == "11", 5, "the new view is read")
+    keep(f, "of_v:1")
+    t.execute("CREATE OR REPLACE VIEW v AS SELECT id, a FROM t")
+    f.redis.delete("of_v:1")
+    assert f.redis.get("of_v:1") == "10"
+    t.execute("CREATE OR REPLACE VIEW v AS SELECT id, a + 1 AS a FROM t")
+    wait_until(lambda: f.redis.get("of_v:1") == "11", 5, "it is read again")
+
+
 UNDONE = {
     "a partition is detached": (
         "CREATE TABLE p (id int PRIMARY KEY, v text) PARTITION BY RANGE (id); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (9);"
@@ -320,16 +349,18 @@ def test_what_is_undone_before_the_next_poll_leaves_nothing_behind(db, freshet, 
 def test_a_locked_table_holds_up_no_other(t, freshet):
     """Not the poll that sees what is altered; nor the publication, which new tables join."""
     t.execute(
-        "CREATE TABLE p (id int PRIMARY KEY, v text) PARTITION BY RANGE (id); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (9);"
-        "CREATE TABLE u (id int PRIMARY KEY, v text DEFAULT 'x'); INSERT INTO u VALUES (1, 'u'); INSERT INTO p VALUES (1, 'p')"
+        "CREATE TABLE p (id int PRIMARY KEY, v text DEFAULT 'p') PARTITION BY RANGE (id);"
+        "CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (9); CREATE TABLE u (id int PRIMARY KEY, v text DEFAULT 'x'); INSERT INTO u VALUES (1, 'u'); INSERT INTO p VALUES (1, 'p')"
     )
     queries = {"of_t": {"key": "of_t:{id}", "sql": "SELECT b FROM t WHERE id = $1", "shape": "value", "depends_on": {"t": ["id"]}}}
     with t.connect(autocommit=False) as holder:
         # As while an index is made.
         holder.execute("LOCK TABLE t IN SHARE UPDATE EXCLUSIVE MODE")
-        f = freshet(t, {"cache": {**QUICK["cache"], "queries": queries}}, wait=False)
-        wait_until(lambda: "cache_tables_joined" in f.log_text(), what="the other tables have joined")
-        assert json.loads(keep(f, "u:1")) == {"id": 1, "v": "u"}
+        with t.connect(autocommit=False) as other:
+            other.execute("LOCK TABLE p IN ACCESS EXCLUSIVE MODE")
+            f = freshet(t, {"cache": {**QUICK["cache"], "queries": queries}}, wait=False)
+            wait_until(lambda: f.row("u:1") == {"id": 1, "v": "u"}, what="another table is read")
+        keep(f, "u:1")
         assert f.row("t:1")["b"] == "one" and f.redis.get("of_t:1") == "one"
     keep(f, "t:1")
     keep(f, "of_t:1")
