@@ -18,7 +18,8 @@
 void avro_schema_append(const struct connect_schema *schema, struct buf *out);
 
 /* Avro's names are [A-Za-z_][A-Za-z0-9_]*, a full name those with dots between. As Debezium adjusts them: every other character
- * is an underscore, and a digit in front gets one before it. */
+ * is an underscore, and a digit in front gets one before it; here behind a dot, too, where Debezium leaves it alone and Apicurio's
+ * Confluent API then refuses the schema. */
 void avro_full_name_append(const char *name, struct buf *out);
 void avro_field_name_append(const char *name, struct buf *out);
 

@@ -217,14 +217,17 @@ static bool is_digit(unsigned char c) { return c >= '0' && c <= '9'; }
 
 /* A character beyond ASCII is one underscore, or two where Java counts two. */
 static void append_name(const char *name, bool dots, struct buf *out) {
-    if (!*name || is_digit((unsigned char)*name)) buf_append_char(out, '_');
+    bool first = true;
     for (const char *at = name; *at; at++) {
         unsigned char c = (unsigned char)*at;
-        bool dot = dots && c == '.' && at > name;
+        bool dot = dots && c == '.';
         if ((c & 0xc0) == 0x80) continue;
+        if (first && is_digit(c)) buf_append_char(out, '_');
         buf_append_char(out, is_letter(c) || is_digit(c) || dot ? (char)c : '_');
         if (c >= 0xf0) buf_append_char(out, '_');
+        first = dot;
     }
+    if (first) buf_append_char(out, '_');
 }
 
 void avro_full_name_append(const char *name, struct buf *out) { append_name(name, true, out); }

@@ -68,6 +68,16 @@ def test_while_the_registry_is_away_the_stream_waits_and_nothing_is_lost(db, kaf
     assert sum("public.t-value" in r for r in standin.requests) <= sum("public.t-key" in r for r in standin.requests)
 
 
+def test_names_that_begin_with_a_digit_are_taken_by_the_registry(db, kafka, registry, publisher, unique):
+    db.execute('CREATE SCHEMA "7up" CREATE TABLE "2024_orders" ("1st" int PRIMARY KEY)')
+    publisher(db, unique, {"url": registry.url})
+    db.execute('INSERT INTO "7up"."2024_orders" VALUES (7)')
+    (record,) = kafka.wait_for(f"{unique}.7up.2024_orders", 1)
+    assert registry.decode(record.raw_key) == {"_1st": 7}
+    schema = registry.schema(int.from_bytes(record.raw_value[1:5], "big"))
+    assert schema["namespace"] == f"{unique}._7up._2024_orders"
+
+
 def test_without_a_registry_each_schema_has_its_id_from_the_configuration(db, kafka, publisher, unique):
     db.execute("CREATE TABLE t (id int PRIMARY KEY)")
     topic = f"{unique}.public.t"
