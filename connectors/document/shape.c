@@ -275,7 +275,8 @@ static void decode_part(struct slice part, struct buf *out) {
 }
 
 static struct slice take_part(struct slice *rest) {
-    const char *colon = rest->len ? memchr(rest->data, ':', rest->len) : NULL;
+    if (!rest->len) return *rest;
+    const char *colon = memchr(rest->data, ':', rest->len);
     struct slice part = slice_make(rest->data, colon ? (size_t)(colon - rest->data) : rest->len);
     size_t taken = part.len + (colon ? 1 : 0);
     *rest = slice_make(rest->data + taken, rest->len - taken);
@@ -328,6 +329,7 @@ void shape_join_key(const struct shape *shape, struct slice id, struct slice rou
 }
 
 void shape_take_key(const struct shape *shape, struct slice *rest, struct buf *out) {
+    if (!rest->len) return;
     const char *colon = shape->n_keys > 1 ? memchr(rest->data, ':', rest->len) : NULL;
     size_t len = colon ? (size_t)(colon - rest->data) : rest->len;
     for (size_t i = 0; i < len; i++) {

@@ -300,10 +300,11 @@ static struct value text_of(struct slice text) {
     return (struct value){.kind = VALUE_TEXT, .len = (uint32_t)text.len, .data = text.data};
 }
 
-/* -12.5 of 12.5, and the other way. */
+/* -12.5 of 12.5, and the other way. NaN is its own. */
 static void negate(struct buf *out, const struct value *value) {
     bool negative = value->len && value->data[0] == '-';
-    if (!negative) buf_append_char(out, '-');
+    bool number = !slice_equal(slice_make(value->data, value->len), SLICE("NaN"));
+    if (!negative && number) buf_append_char(out, '-');
     buf_append(out, value->data + negative, value->len - negative);
 }
 

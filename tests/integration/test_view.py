@@ -376,7 +376,7 @@ SUMMED = "SELECT user_id, kind, count(*) AS a, count(note) AS b, coalesce(sum(to
 SUMS_KEPT = "SELECT user_id, kind, orders, noted, total FROM copy ORDER BY 1, 2"
 
 
-def test_counts_and_sums_follow_each_row(db, view):
+def test_counts_and_sums_follow_each_row(db, view, wait_until):
     db.execute("CREATE TABLE orders (id serial PRIMARY KEY, user_id int, kind text, total numeric(10,2), note text)")
     db.execute("ALTER TABLE orders REPLICA IDENTITY FULL")
     db.execute(
@@ -399,6 +399,10 @@ def test_counts_and_sums_follow_each_row(db, view):
     db.execute("TRUNCATE orders")
     db.execute("INSERT INTO orders (user_id, kind, total) VALUES (1, 'a', 2.5)")
     sums.wait_equal()
+    db.execute_many("INSERT INTO orders (id, user_id, kind, total) VALUES (5001, 1, 'a', 'NaN')", "DELETE FROM orders WHERE id = 5001")
+    db.execute("INSERT INTO orders (user_id, kind, total) VALUES (2, 'b', 1)")
+    wait_until(lambda: db.value("SELECT count(*) FROM copy WHERE user_id = 2") == 1)
+    assert rows(db, "SELECT orders, total::text FROM copy WHERE user_id = 1") == [(1, "NaN")] and sums.letters() == []
 
 
 # ---- materialized views ----

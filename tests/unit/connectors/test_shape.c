@@ -1,4 +1,7 @@
 /* Keys of a shape: written, and taken apart again. */
+#include "base/mem.h"
+#include "connectors/runtime/load_note.h"
+
 #include "rows.h"
 
 static void assert_round_trip(uint16_t n_keys, const struct value *row, const char *written) {
@@ -104,6 +107,41 @@ static void another_choice_is_another_origin(void **state) {
     shape_release(&all);
 }
 
+static void another_table_of_the_name_has_other_keys(void **state) {
+    (void)state;
+    assert_true(shape_same_keys("id#16402", "id#16402"));
+    assert_false(shape_same_keys("id#16402", "id#16403"));
+    assert_true(shape_same_keys("id", "id#16402")); /* of an older Freshet */
+    assert_false(shape_same_keys("id", "name#16402"));
+    assert_false(shape_same_keys("a#b", "a#c"));
+    struct shape *shape = users_shape();
+    struct buf text = {0};
+    shape->tables = 16402;
+    shape_append_keys(shape, &text);
+    assert_slice(buf_slice(&text), "id#16402");
+    buf_deinit(&text);
+    shape_release(&shape);
+}
+
+static void a_walks_note_tells_where_it_was(void **state) {
+    (void)state;
+    struct buf text = {0};
+    uint64_t slot_lsn = 0;
+    char *after = NULL;
+    load_note_append_walk(&text, 7, 0x16B374D848, "a:\n\"b ");
+    assert_slice(buf_slice(&text), "7 16/B374D848 \"a:\\n\\\"b \"");
+    assert_true(load_note_read_walk(buf_text(&text) + 2, &slot_lsn, &after));
+    assert_int_equal(slot_lsn, 0x16B374D848);
+    assert_string_equal(after, "a:\n\"b ");
+    static const char *const wrong[] = {
+        "",          "16/B374D848",    "16/B374D848 ", "x \"a\"", "16/B374D848 7",
+        "0/0 \"a\"", "{\"tables\":[]}"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_false(load_note_read_walk(wrong[i], &slot_lsn, &after));
+    mem_free(after);
+    buf_deinit(&text);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_single_key_is_taken_as_it_is),
@@ -111,6 +149,8 @@ int main(void) {
         cmocka_unit_test(chosen_columns_have_their_order_and_their_names),
         cmocka_unit_test(a_choice_names_what_is_there_once_and_with_the_key),
         cmocka_unit_test(another_choice_is_another_origin),
+        cmocka_unit_test(another_table_of_the_name_has_other_keys),
+        cmocka_unit_test(a_walks_note_tells_where_it_was),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
