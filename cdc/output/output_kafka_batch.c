@@ -18,6 +18,8 @@ enum {
     SLOW_US = 10000000,          /* a batch that takes longer to close is told of, as often */
     RECORD_OVERHEAD_BYTES = 256, /* librdkafka's own, a record */
     CHECK_QUEUE_EVERY = 64,      /* records */
+    STUCK_US = 10000,            /* a full queue of which nothing is acknowledged is sent on */
+    FLUSH_MS = 2,                /* of that: for librdkafka's threads to see it */
     QUEUE_FULL_TRIES =
         500, /* of SLICE_MS each: only records far larger than the last ones get there */
 };
@@ -361,14 +363,29 @@ int64_t output_kafka_tick_due_us(void *arg) {
     return k->opened_us + k->config->transaction_interval_ms * 1000;
 }
 
+/* A queue that is full while no request is: spread over many partitions, its records would linger. A flush tells librdkafka to
+ * send what it has; it need not end. */
+static void send_lingering(struct output_kafka *k, int queued) {
+    int64_t now_us = clock_mono_us();
+    if (queued != k->stuck_records) {
+        k->stuck_records = queued;
+        k->stuck_us = now_us;
+    } else if (now_us - k->stuck_us >= STUCK_US) {
+        rd_kafka_flush(k->producer, FLUSH_MS);
+        k->stuck_us = clock_mono_us();
+    }
+}
+
 /* By the records in the client's queue times their size lately: the client does not tell its bytes. */
 bool output_kafka_ready(void *arg) {
     struct output_kafka *k = arg;
     if (k->state == BATCH_CLOSING || k->split || kafka_topics_busy(k->cluster)) return false;
     if (!k->full && k->unchecked < CHECK_QUEUE_EVERY) return true;
     k->unchecked = 0;
-    uint64_t queued = (uint64_t)rd_kafka_outq_len(k->producer) * k->average_bytes;
+    int records = rd_kafka_outq_len(k->producer);
+    uint64_t queued = (uint64_t)records * k->average_bytes;
     /* Once full, wait for some room rather than for one record's. */
     k->full = queued >= (k->full ? k->queue_bytes / 4 * 3 : k->queue_bytes);
+    if (k->full) send_lingering(k, records);
     return !k->full;
 }

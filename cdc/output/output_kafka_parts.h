@@ -78,6 +78,8 @@ struct output_kafka {
     uint64_t average_bytes; /* of the records lately, with overhead */
     unsigned unchecked;     /* records since the queue was looked at */
     bool full;
+    int stuck_records; /* in the full queue, since stuck_us */
+    int64_t stuck_us;
 
     /* Any thread. */
     _Atomic uint64_t confirmed_lsn;

@@ -30,6 +30,11 @@ def publisher(freshet, db, unique, brokers, properties=None, wait=True, env=None
     return freshet(db, config, wait=wait, env=env)
 
 
+def lsn_bytes(lsn):
+    high, low = (int(part, 16) for part in lsn.split("/"))
+    return high << 32 | low
+
+
 def state(f):
     return f.status()["cdc"]["feed"]["state"]
 
@@ -60,6 +65,17 @@ def test_brokers_that_want_a_password(freshet, cli, db, kafka, unique, user, tls
     wait_until(lambda: ids(kafka, unique) == [1, 2], 30, "both rows")
     assert f.status()["cdc"]["delivery"] == "exactly-once"
     assert "open-sesame" not in f.log_text() + str(f.status())
+
+
+def test_a_full_queue_is_sent_though_its_records_would_linger(freshet, db, kafka, unique):
+    """Spread over partitions, no request fills up before the queue does: some ten times in this transaction."""
+    db.execute(TABLE)
+    kafka_config = {"queue": "1MiB", "topic_partitions": 12}
+    f = publisher(freshet, db, unique, kafka.brokers, {"linger.ms": "5000"}, snapshot="never", kafka=kafka_config)
+    db.execute("INSERT INTO t SELECT i, repeat('x', 100) FROM generate_series(1, 12000) i")
+    end = db.lsn()
+    wait_until(lambda: f.metric("freshet_cdc_published_lsn_bytes") >= lsn_bytes(end), 30, "all are published")
+    assert ids(kafka, unique) == list(range(1, 12001))
 
 
 @pytest.mark.parametrize("fault", ["password", "authority", "rights"])

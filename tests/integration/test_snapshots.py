@@ -244,6 +244,21 @@ def test_when_needed_begins_anew_where_the_slot_is_gone(freshet, db, kafka, uniq
     assert len(reads(records)) == 200 and fold(records) == table_of(db)
 
 
+@pytest.mark.parametrize("first", ["initial", "incremental"])
+def test_rows_of_any_size_come_byte_for_byte(freshet, db, kafka, unique, first):
+    """Larger than what is read at a time, about as large, and smaller; full of what COPY escapes."""
+    db.execute("CREATE TABLE sizes (id int PRIMARY KEY, pad text, tail text)")
+    sizes = [0, 1, 15, 16, 17, 1000, 70_000, 114_000, 130_000, 131_072, 160_000, 230_000]
+    for i, size in enumerate(sizes * 3):
+        pad = "a\\\t\n\r\x0b\x08\x0c\"é𝄞N"
+        pad = (pad * (size // len(pad) + 1))[:size]
+        db.execute("INSERT INTO sizes VALUES (%s, %s, %s)", [i, pad, None if i % 2 else "\\N"])
+    want = {row["id"]: row for row in db.rows("SELECT * FROM sizes")}
+    publisher(freshet, db, kafka, unique, snapshot=first)
+    records = kafka.wait_for(f"{unique}.public.sizes", len(want), 60)
+    assert len(records) == len(want) and {r.key["id"]: r.value["after"] for r in records} == want
+
+
 def test_large_values_come_whole_though_the_stream_overtakes_their_rows(freshet, db, kafka, unique):
     db.execute("CREATE TABLE wide (id int PRIMARY KEY, n int NOT NULL DEFAULT 0, doc text)")
     db.execute("ALTER TABLE wide ALTER doc SET STORAGE EXTERNAL")
