@@ -92,7 +92,7 @@ struct catalog {
 
 /* NULL on error. Reads one snapshot, in a transaction of its own unless one is open. */
 struct catalog *catalog_load(PGconn *conn, struct error *err);
-/* The same without default_sql, for which newer servers lock the tables: it waits for nobody who has one locked. */
+/* The same without default_sql, for which the server locks the tables: it waits for nobody who has one locked. */
 struct catalog *catalog_load_shapes(PGconn *conn, struct error *err);
 /* Of this one table alone, be it a partition: n_tables is 1, or 0 where it is gone. */
 struct catalog *catalog_load_table(PGconn *conn, uint32_t oid, struct error *err);
