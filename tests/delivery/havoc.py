@@ -67,7 +67,8 @@ def zombie(storm, dice):
     storm.rest(dice.uniform(0.02, 0.3))
     first.pause()
     try:
-        # The server notices by its wal_sender_timeout; a shorter wait is as good.
+        # The server notices by its wal_sender_timeout; a shorter wait is as good. Where the first was about to stream again, that
+        # is what it takes.
         cut(storm)
         wait_until(lambda: streaming(second), 60, "the second copy takes over", every=0.05)
         storm.rest(dice.choice([0.2, storm.transaction_timeout_s + 1]))

@@ -42,7 +42,7 @@ class Storm:
         self._calm = threading.Event()
 
     def __enter__(self):
-        self.server = self.server or Postgres(self.workshop)
+        self.server = self.server or Postgres(self.workshop, wal_sender_timeout="15s")
         self.kafka = self.kafka or Kafka(self.workshop)
         self.db = self.server.create_database()
         self.db.execute(TABLES)
