@@ -184,6 +184,18 @@ struct hash_limits cmd_hash_limits(const struct command_context *ctx) {
                                 (uint64_t)cmd_setting(ctx, SETTING_HASH_MAX_VALUE)};
 }
 
+bool cmd_database(struct command_context *ctx, struct slice text) {
+    int64_t number;
+    if (!cmd_integer(ctx, text, &number)) return false;
+    if (number == 0) return true;
+    if (number < INT32_MIN || number > INT32_MAX)
+        reply_error(ctx->reply, "ERR value is out of range, value must between %d and %d",
+                    INT32_MIN, INT32_MAX);
+    else
+        reply_error(ctx->reply, "ERR DB index is out of range");
+    return false;
+}
+
 void cmd_answer_arity(struct command_context *ctx) {
     reply_error(ctx->reply, "ERR wrong number of arguments for '%s' command", ctx->command->name);
 }

@@ -86,6 +86,9 @@ bool cmd_integer_from(struct command_context *ctx, struct slice text, int64_t le
 /* As pg_lsn prints it. */
 bool cmd_lsn(struct command_context *ctx, struct slice text, uint64_t *lsn);
 bool cmd_float(struct command_context *ctx, struct slice text, long double *value);
+/* The number of a database; there is one, 0. False after an error reply. */
+bool cmd_database(struct command_context *ctx, struct slice text);
+
 void cmd_answer_arity(struct command_context *ctx);
 /* A command that writes has read a key that is not there: keyspace notifications tell of it as of a reader's miss. */
 void cmd_tell_miss(struct command_context *ctx, struct slice key);

@@ -46,7 +46,12 @@ static void cmd_setbit(struct command_context *ctx) {
         if (!entry) return;
         entry->flags |= ENTRY_RAW;
         bits_set(string, offset, (struct bits_type){.width = 1}, bit);
-        if (!cmd_put(ctx, &entry)) return;
+        bool kept = changes ? store_put(ctx->store, ctx->guard, &entry)
+                            : store_put_alike(ctx->store, ctx->guard, &entry);
+        if (!kept) {
+            cmd_answer_oom(ctx->reply);
+            return;
+        }
         if (changes) cmd_notify(ctx, NOTIFY_STRING, "setbit", ctx->argv[1]);
     }
     reply_integer(ctx->reply, was);

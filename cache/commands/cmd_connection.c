@@ -6,6 +6,7 @@
 #include "cache/access/acl.h"
 #include "cache/access/permit.h"
 #include "cache/cache.h"
+#include "cache/commands/cmd.h"
 #include "cache/commands/cmd_client.h"
 #include "cache/commands/command.h"
 #include "cache/front/client.h"
@@ -57,13 +58,7 @@ static void cmd_quit(struct command_context *ctx) {
 }
 
 static void cmd_select(struct command_context *ctx) {
-    int64_t index;
-    if (!number_parse_i64(ctx->argv[1], &index) || index > INT32_MAX || index < INT32_MIN)
-        reply_not_an_integer(ctx->reply);
-    else if (index != 0)
-        reply_error(ctx->reply, "ERR DB index is out of range");
-    else
-        reply_ok(ctx->reply);
+    if (cmd_database(ctx, ctx->argv[1])) reply_ok(ctx->reply);
 }
 
 /* --- AUTH, HELLO, RESET ------------------------------------------------------------------------------------- */

@@ -40,14 +40,10 @@ static void cmd_renamenx(struct command_context *ctx) {
 static bool parse_copy_options(struct command_context *ctx, bool *replace) {
     *replace = false;
     for (uint32_t i = 3; i < ctx->argc; i++) {
-        int64_t database;
         if (slice_equal_nocase(ctx->argv[i], SLICE("replace"))) {
             *replace = true;
         } else if (slice_equal_nocase(ctx->argv[i], SLICE("db")) && i + 1 < ctx->argc) {
-            if (!cmd_integer(ctx, ctx->argv[++i], &database)) return false;
-            if (database == 0) continue;
-            reply_error(ctx->reply, "ERR DB index is out of range");
-            return false;
+            if (!cmd_database(ctx, ctx->argv[++i])) return false;
         } else {
             reply_syntax_error(ctx->reply);
             return false;

@@ -74,7 +74,12 @@ static void unsubscribe(struct command_context *ctx, enum pubsub_kind kind) {
 
 static void cmd_subscribe(struct command_context *ctx) { subscribe(ctx, PUBSUB_CHANNEL); }
 static void cmd_psubscribe(struct command_context *ctx) { subscribe(ctx, PUBSUB_PATTERN); }
-static void cmd_ssubscribe(struct command_context *ctx) { subscribe(ctx, PUBSUB_SHARD); }
+static void cmd_ssubscribe(struct command_context *ctx) {
+    if (ctx->in_exec)
+        reply_error(ctx->reply, "ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client");
+    else
+        subscribe(ctx, PUBSUB_SHARD);
+}
 static void cmd_unsubscribe(struct command_context *ctx) { unsubscribe(ctx, PUBSUB_CHANNEL); }
 static void cmd_punsubscribe(struct command_context *ctx) { unsubscribe(ctx, PUBSUB_PATTERN); }
 static void cmd_sunsubscribe(struct command_context *ctx) { unsubscribe(ctx, PUBSUB_SHARD); }

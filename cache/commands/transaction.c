@@ -129,15 +129,15 @@ void transaction_end(struct transaction *tx) {
 
 /* --- watched keys --- */
 
+/* One that has been touched stays so whatever else it watches. */
 void transaction_watch(struct transaction *tx, struct slice key, uint64_t hash) {
-    for (uint32_t i = 0; i < tx->n_watched; i++)
-        if (tx->watched[i].hash == hash && slice_equal(tx->watched[i].key, key)) return;
+    if (transaction_is_touched(tx)) return;
+    if (!interest_add(tx->watches->interest, key, hash, tx, NULL)) return;
     if (tx->n_watched == tx->cap_watched) {
         tx->cap_watched = tx->cap_watched ? 2 * tx->cap_watched : 4;
         tx->watched = mem_realloc(tx->watched, tx->cap_watched * sizeof tx->watched[0]);
     }
     tx->watched[tx->n_watched++] = (struct watched){hash, slice_make(mem_slicedup(key), key.len)};
-    interest_add(tx->watches->interest, key, hash, tx, NULL);
 }
 
 void transaction_unwatch(struct transaction *tx) {

@@ -431,7 +431,8 @@ static struct entry *settle(struct store *store, struct entry *entry) {
     return settled;
 }
 
-bool store_put(struct store *store, const struct store_guard *guard, struct entry **entry) {
+static bool put(struct store *store, const struct store_guard *guard, struct entry **entry,
+                bool is_change) {
     struct entry *fresh = *entry;
     *entry = NULL;
     if (!store_fits(store, entry_size(fresh))) {
@@ -453,7 +454,7 @@ bool store_put(struct store *store, const struct store_guard *guard, struct entr
         index_replace(&shard->index, old, fresh);
         if (has_expiry(fresh))
             note_expiry(shard, fresh, entry_expiry(old), has_expiry(old) && entry_is_late(old));
-        tell_put(store, shard, guard, fresh, old);
+        if (is_change) tell_put(store, shard, guard, fresh, old);
         limbo_add(&shard->limbo, old, RETIRED_ENTRY);
     } else {
         evict_insert(evict, fresh);
@@ -467,6 +468,14 @@ bool store_put(struct store *store, const struct store_guard *guard, struct entr
     if (__builtin_expect(store_is_full(store), 0) && fresh->kind == ENTRY_ROW)
         store_drop(store, shard, fresh, REMOVED_EVICTED_MEMORY, 0);
     return true;
+}
+
+bool store_put(struct store *store, const struct store_guard *guard, struct entry **entry) {
+    return put(store, guard, entry, true);
+}
+
+bool store_put_alike(struct store *store, const struct store_guard *guard, struct entry **entry) {
+    return put(store, guard, entry, false);
 }
 
 bool store_remove(struct store *store, const struct store_guard *guard, struct slice key,

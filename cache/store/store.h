@@ -101,6 +101,9 @@ struct entry *store_find(struct store *store, const struct store_guard *guard, s
  * fit under the memory bound at all (it is destroyed, the old one stays). */
 bool store_put(struct store *store, const struct store_guard *guard,
                struct entry **entry) MUST_CHECK;
+/* The same for one that holds what the old one holds, in another form: nobody is told of a change. */
+bool store_put_alike(struct store *store, const struct store_guard *guard,
+                     struct entry **entry) MUST_CHECK;
 /* False: it was not there. An expired one counts as there; store_find first where that matters. */
 bool store_remove(struct store *store, const struct store_guard *guard, struct slice key,
                   uint64_t hash, enum store_removal cause);

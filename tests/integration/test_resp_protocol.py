@@ -65,7 +65,7 @@ SAME_AS_REDIS = {
     "wrong_arity": command("GET") + command("GET", "a", "b") + command("SET", "a") + command("MSET", "a", "b", "c"),
     "wrong_arity_of_containers": command("CLIENT") + command("CLIENT", "KILL") + command("CONFIG", "GET"),
     "ping_and_echo": command("PING", "a", "b") + command("ECHO") + command("ECHO", "x"),
-    "select": command("SELECT", "0") + command("SELECT", "99") + command("SELECT", "-1") + command("SELECT", "x"),
+    "select": command("SELECT", "0") + command("SELECT", "99") + command("SELECT", "-1") + command("SELECT", "x") + command("SELECT", "2147483648"),
     "auth_without_a_password": command("AUTH", "x") + command("AUTH", "default", "x") + command("AUTH", "you", "x")
     + command("AUTH", "a", "b", "c"),
     "hello_errors": command("HELLO", "1") + command("HELLO", "4") + command("HELLO", "x") + command("HELLO", "2", "NOPE")

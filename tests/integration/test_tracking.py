@@ -89,7 +89,7 @@ WRITES = [
     ["SET k 1", "APPEND k x"],
     ["SET k 1", "GETDEL k"],
     ["SET k 1", "SETRANGE k 3 x"],
-    ["SET k 1", "SETBIT k 3 1"],
+    ["SET k 1", "SETBIT k 1 1"],
     ["SET k 1 EX 100", "PERSIST k"],
     ["SET k 1", "RENAME k other"],
     ["SET other 1", "RENAME other k"],
@@ -114,6 +114,7 @@ WRITES = [
 SILENT = [
     ["SET k 1", "GET k"],
     ["SET k 1", "SETNX k 2"],
+    ["SET k 1", "SETBIT k 3 1"],
     ["SET k 1", "SET k 2 NX"],
     ["HSET k f v", "HSETNX k f w"],
     ["", "DEL k"],

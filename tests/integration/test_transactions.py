@@ -40,9 +40,10 @@ def test_queueing_and_its_errors_are_worded_as_redis_words_them(plain, redis_ser
         SADD s a | MULTI | SPOP s | EXISTS s | EXEC
         MULTI | BLPOP none 0 | BRPOP none 0 | BLMOVE none other LEFT RIGHT 0 | BZPOPMIN none 0 | BLMPOP 0 1 none LEFT | EXEC
         MULTI | FLUSHALL | DBSIZE | SET k v | KEYS * | RANDOMKEY | SCAN 0 | EXEC
-        MULTI | SELECT 0 | ECHO x | EXEC | MULTI | SET x y | RESET | EXEC | PING
+        MULTI | SSUBSCRIBE c | MONITOR | EXEC | MULTI | SELECT 0 | ECHO x | EXEC | MULTI | SET x y | RESET | EXEC | PING
         WATCH k | SET k w | MULTI | GET k | EXEC | MULTI | GET k | EXEC
         WATCH k | UNWATCH | SET k v | MULTI | GET k | EXEC | WATCH k | MULTI | UNWATCH | SET k z | EXEC
+        SET k 7 | WATCH k | SETBIT k 0 0 | OBJECT ENCODING k | MULTI | GET k | EXEC | WATCH k | SETBIT k 0 1 | MULTI | GET k | EXEC
         WATCH k | DEL none | MULTI | GET k | EXEC | WATCH none | FLUSHALL | MULTI | PING | EXEC
         SET k v | WATCH k | EXPIRE k 100 | MULTI | PING | EXEC | WATCH k | PERSIST k | MULTI | PING | EXEC
         WATCH k | FLUSHALL | MULTI | PING | EXEC | HSET h f v | WATCH h | HSET h g w | MULTI | PING | EXEC

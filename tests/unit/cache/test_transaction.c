@@ -150,6 +150,32 @@ static void keys_of_a_table_are_touched_together(void **state) {
     store_destroy(&store);
 }
 
+/* Were each compared with all before it, this would take minutes. */
+static void many_keys_are_watched_each_once(void **state) {
+    (void)state;
+    enum { KEYS = 300000 };
+    struct store *store = make_store();
+    struct watches *watches = watches_create(store);
+    _Atomic bool touched_tx = false;
+    struct transaction *tx = transaction_create(watches, &touched_tx);
+    for (int round = 0; round < 2; round++) {
+        for (uint32_t i = 0; i < KEYS; i++)
+            watch(store, tx, slice_make((const char *)&i, sizeof i));
+        assert_int_equal(transaction_watched(tx), KEYS);
+    }
+    uint32_t last = KEYS - 1;
+    put(store, slice_make((const char *)&last, sizeof last), STORE_NEVER);
+    assert_true(transaction_is_touched(tx));
+    watch(store, tx, SLICE("another"));
+    assert_int_equal(transaction_watched(tx), KEYS);
+    transaction_unwatch(tx);
+    assert_int_equal(transaction_watched(tx), 0);
+    assert_false(transaction_is_touched(tx));
+    transaction_destroy(&tx);
+    watches_destroy(&watches);
+    store_destroy(&store);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(arguments_are_copied_and_run_in_order),
@@ -157,6 +183,7 @@ int main(void) {
         cmocka_unit_test(a_change_of_a_watched_key_touches_every_watcher_until_it_is_unwatched),
         cmocka_unit_test(expiry_and_a_flush_touch_what_is_there),
         cmocka_unit_test(keys_of_a_table_are_touched_together),
+        cmocka_unit_test(many_keys_are_watched_each_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
