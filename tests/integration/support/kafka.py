@@ -2,10 +2,11 @@
 
 import json
 import signal
+import time
 import uuid
 from dataclasses import dataclass
 
-from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import (
     AclBinding,
     AclBindingFilter,
@@ -13,6 +14,7 @@ from confluent_kafka.admin import (
     AclPermissionType,
     AdminClient,
     NewTopic,
+    OffsetSpec,
     ResourcePatternType,
     ResourceType,
 )
@@ -255,8 +257,20 @@ class Kafka:
             **{key.replace("__", "."): value for key, value in settings.items()},
         })
 
+    def ends(self, places):
+        """The offset behind each one's last record, committed or not."""
+        if not places:
+            return {}
+        admin = self.admin()  # the results come only while it lives
+        latest = {place: OffsetSpec.latest() for place in places}
+        asked = admin.list_offsets(latest, isolation_level=IsolationLevel.READ_UNCOMMITTED)
+        return {(place.topic, place.partition): future.result(10 * PATIENCE).offset for place, future in asked.items()}
+
     def read(self, *topics, isolation="read_committed", timeout=30):
-        """Every record of the topics up to their ends, by topic, partition and offset. A topic that is not there has none."""
+        """Every record of the topics up to their ends, by topic, partition and offset. A topic that is not there has none.
+
+        A transaction that has just been committed shows itself a moment later, partition by partition: what stands before the ends
+        is waited for, but not for ever, as it may be of one that is open."""
         consumer = self.consumer(isolation__level=isolation)
         try:
             # Of one topic alone, where one is asked for: the broker's list is long by the end of a session.
@@ -264,15 +278,22 @@ class Kafka:
             places = [TopicPartition(topic, p, 0) for topic in topics if topic in known for p in known[topic].partitions]
             consumer.assign(places)
             open_places = {(place.topic, place.partition) for place in places}
-            records = []
+            ends = self.ends(places) if isolation == "read_committed" else {}
+            records, held_back = [], set()
+            due = time.monotonic() + PATIENCE
             while open_places:
-                message = consumer.poll(timeout * PATIENCE)
+                waiting = open_places <= held_back
+                message = consumer.poll(max(0, due - time.monotonic()) if waiting else timeout * PATIENCE)
+                if message is None and waiting:
+                    break
                 assert message is not None, f"{open_places}: no end within {timeout} s"
                 place = (message.topic(), message.partition())
                 if message.error() is None:
                     records.append(record_of(message))
                 elif message.error().code() == KafkaError._PARTITION_EOF:
-                    open_places.discard(place)
+                    held_back.add(place)
+                    if message.offset() >= ends.get(place, 0):
+                        open_places.discard(place)
                 else:
                     raise AssertionError(str(message.error()))
             return sorted(records, key=lambda record: (record.topic, record.partition, record.offset))

@@ -49,7 +49,11 @@ class Receiver:
                 pass
 
             def do_POST(self):
-                self.body = self.rfile.read(int(self.headers["Content-Length"]))
+                length = int(self.headers["Content-Length"])
+                self.body = self.rfile.read(length)
+                if len(self.body) < length:  # whoever sent it is dead
+                    self.close_connection = True
+                    return
                 with receiver.lock:
                     receiver.in_work += 1
                     receiver.most = max(receiver.most, receiver.in_work)
