@@ -30,7 +30,9 @@ static void read_message(struct slice content, const char *name) {
     if (!outbox_read_content(&entry, content, &parsed, arena, &message) && message.payload.data) {
         json_error_t unused;
         json_t *again = json_loadb(message.payload.data, message.payload.len,
-                                   JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &unused);
+                                   JSON_DECODE_ANY | JSON_REJECT_DUPLICATES |
+                                       JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL,
+                                   &unused);
         json_t *wanted = json_object_get(parsed, name);
         ASSERT(json_is_string(wanted) || (again && json_equal(again, wanted)));
         json_decref(again);
