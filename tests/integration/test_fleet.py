@@ -39,7 +39,8 @@ class Fleet:
 
     def published(self):
         """All records up to now."""
-        lsn = self.db.value("SELECT pg_current_wal_insert_lsn() - '0/0'")
+        # Not the insert position: what no commit stands behind lies there unflushed, for as long as nothing else happens.
+        lsn = self.db.value("SELECT pg_current_wal_flush_lsn() - '0/0'")
         return wait_until(lambda: (all_ := self.records()) and max(r.end for r in all_) >= lsn and all_,
                           what="all is published")
 
