@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -13,6 +12,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "cache/rows/fetch.h"
 #include "cache/rows/keyspace_state.h"
 #include "cache/rows/warden.h"
@@ -365,14 +365,9 @@ void warm_destroy(struct warm **warm) {
 
 bool warm_start(struct warm *warm, struct error *err) {
     if (!warm) return true;
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failed = pthread_create(&warm->thread, NULL, run, warm);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int failed = thread_start(&warm->thread, "freshet-warm", run, warm);
     if (failed)
         return error_set(err, ERROR_SYSTEM, false, "warm start: no thread: %s", strerror(failed));
-    pthread_setname_np(warm->thread, "freshet-warm");
     warm->running = true;
     return true;
 }

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
@@ -12,6 +11,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "cdc/feed/board.h"
 #include "cdc/feed/delivery.h"
 #include "cdc/feed/session.h"
@@ -277,25 +277,13 @@ static void *feed_main(void *arg) {
 
 /* ---- start and stop ---- */
 
-/* Signals are the main thread's. */
-static int create_thread(struct feed *feed) {
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failed = pthread_create(&feed->thread, NULL, feed_main, feed);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (!failed) pthread_setname_np(feed->thread, "feed");
-    return failed;
-}
-
 bool feed_start(struct feed *feed, struct error *err) {
     ASSERT(!feed->running);
     feed->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (feed->stop_fd < 0)
         return error_set(err, ERROR_SYSTEM, false, "feed %s: eventfd: %s", feed->sink.name,
                          strerror(errno));
-    int failed = create_thread(feed);
+    int failed = thread_start(&feed->thread, "feed", feed_main, feed);
     if (failed) {
         close(feed->stop_fd);
         feed->stop_fd = -1;

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "base/thread.h"
 
 enum {
     LOCK_CLASS = 0x66727368,    /* of advisory locks: "frsh" */
@@ -100,18 +100,11 @@ static void *speak(void *arg) {
     return NULL;
 }
 
-/* Signals are the main thread's. */
 static bool start_speaking(struct holder *h, struct error *err) {
-    sigset_t all;
-    sigset_t before;
     h->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (h->stop_fd < 0) return error_set(err, ERROR_SYSTEM, true, "eventfd: %s", strerror(errno));
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failed = pthread_create(&h->thread, NULL, speak, h);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int failed = thread_start(&h->thread, "holder", speak, h);
     h->started = !failed;
-    if (!failed) pthread_setname_np(h->thread, "holder");
     return !failed || error_set(err, ERROR_SYSTEM, true, "no thread: %s", strerror(failed));
 }
 

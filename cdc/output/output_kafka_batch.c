@@ -253,14 +253,18 @@ static bool close_batch(struct output_kafka *k, struct error *err) {
     return true;
 }
 
+/* When an open batch's time is over. */
+static int64_t interval_end_us(const struct output_kafka *k) {
+    return k->opened_us + k->config->transaction_interval_ms * 1000;
+}
+
 static bool is_due(const struct output_kafka *k, int64_t now_us) {
     if (k->partial) return false;
     if (k->split) return true;
     if (k->state == BATCH_IDLE)
         return is_note_due(k) || (k->next.end_lsn > atomic_load(&k->confirmed_lsn) &&
                                   now_us - k->closed_us >= PROGRESS_EVERY_US);
-    return k->batch_records >= k->config->transaction_records ||
-           now_us - k->opened_us >= k->config->transaction_interval_ms * 1000;
+    return k->batch_records >= k->config->transaction_records || now_us >= interval_end_us(k);
 }
 
 static bool close_when_due(struct output_kafka *k, int64_t now_us, struct error *err) {
@@ -360,7 +364,7 @@ bool output_kafka_tick(void *arg, int64_t now_us, struct error *err) {
 int64_t output_kafka_tick_due_us(void *arg) {
     const struct output_kafka *k = arg;
     if (k->state != BATCH_OPEN || k->partial) return 0;
-    return k->opened_us + k->config->transaction_interval_ms * 1000;
+    return interval_end_us(k);
 }
 
 /* A queue that is full while no request is: spread over many partitions, its records would linger. A flush tells librdkafka to

@@ -116,9 +116,10 @@ bool publish_boundary(struct publisher *p, const char *status, uint64_t lsn, str
 enum write_result publish_write(struct publisher *p, const struct record *record,
                                 struct error *err);
 
-/* Where the transaction has filled the batch and may be split: what was written of it becomes durable. */
 /* What the registry's ids stand for is durable with the records that bear them. */
 void publish_keep_schemas(struct publisher *p);
+
+/* Where the transaction has filled the batch and may be split: what was written of it becomes durable. */
 bool publish_part(struct publisher *p, const struct transaction *tx, const struct change *change,
                   struct error *err);
 

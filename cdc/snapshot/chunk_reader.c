@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -11,6 +10,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "cdc/snapshot/chunk_sql.h"
 
 enum { LOOK_EVERY_US = 1000000 };
@@ -377,14 +377,8 @@ static void *reader_main(void *arg) {
 /* ---- life ---- */
 
 static bool start_thread(struct chunk_reader *r, struct error *err) {
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the main thread's */
-    int failed = pthread_create(&r->thread, NULL, reader_main, r);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int failed = thread_start(&r->thread, "chunks", reader_main, r);
     r->started = !failed;
-    if (!failed) pthread_setname_np(r->thread, "chunks");
     return !failed || error_set(err, ERROR_SYSTEM, true, "no thread: %s", strerror(failed));
 }
 

@@ -3,12 +3,12 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/thread.h"
 #include "cdc/snapshot/snapshot_state.h"
 
 enum {
@@ -221,20 +221,14 @@ static void *reader_main(void *arg) {
 /* ---- the feed's side ---- */
 
 static bool start_threads(struct snapshot_readers *all, struct error *err) {
-    sigset_t every;
-    sigset_t before;
-    sigfillset(&every);
     int failed = 0;
-    pthread_sigmask(SIG_SETMASK, &every, &before); /* signals are the main thread's */
     for (uint32_t i = 0; i < all->n && !failed; i++) {
         struct reader *r = &all->readers[i];
         r->all = all;
         r->end = &r->first;
-        failed = pthread_create(&r->thread, NULL, reader_main, r);
+        failed = thread_start(&r->thread, "snapshot", reader_main, r);
         r->started = !failed;
-        if (!failed) pthread_setname_np(r->thread, "snapshot");
     }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     return !failed || error_set(err, ERROR_SYSTEM, true, "no thread: %s", strerror(failed));
 }
 

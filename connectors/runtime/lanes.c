@@ -1,13 +1,13 @@
 #include "connectors/runtime/lanes.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <string.h>
 #include <xxhash.h>
 
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/thread.h"
 
 struct lane {
     struct lanes *all;
@@ -56,12 +56,7 @@ static void *run(void *arg) {
 }
 
 static bool start(struct lane *lane, struct error *err) {
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failed = pthread_create(&lane->thread, NULL, run, lane);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int failed = thread_start(&lane->thread, NULL, run, lane);
     lane->started = !failed;
     return !failed ||
            error_set(err, ERROR_SYSTEM, true, "a lane has no thread: %s", strerror(failed));

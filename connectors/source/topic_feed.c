@@ -1,7 +1,6 @@
 #include "connectors/source/topic_feed.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +12,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "connectors/runtime/backoff.h"
 #include "connectors/source/topic_event.h"
 #include "connectors/source/topic_offsets.h"
@@ -528,12 +528,7 @@ static void *run(void *arg) {
 bool topic_feed_start(struct topic_feed *feed, struct error *err) {
     ASSERT(!feed->running);
     atomic_store(&feed->stop, false);
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failed = pthread_create(&feed->thread, NULL, run, feed);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int failed = thread_start(&feed->thread, NULL, run, feed);
     if (failed)
         return error_set(err, ERROR_SYSTEM, false, "connector %s: no thread: %s", feed->name,
                          strerror(failed));
