@@ -112,6 +112,15 @@ static bool archive_load_position(struct sink *sink, struct change_position *pos
     return true;
 }
 
+static bool archive_check(const struct connector_config *config, const char **option,
+                          struct error *err) {
+    *option = "from";
+    return config->from != CONNECTOR_FROM_KAFKA ||
+           error_set(err, ERROR_CONFIG, false,
+                     "is kafka, and records that come twice would be kept twice: archive wants a "
+                     "slot");
+}
+
 /* The folder is made at the start; one that is there must be an archive of this table, or empty. */
 static bool archive_probe(const struct connector_config *config, const struct shape *shape,
                           const char **option, struct error *err) {
@@ -137,6 +146,7 @@ const struct sink_type archive_sink = {
     .help = "A folder of compressed files with every change, one JSON object a line",
     .needs = "path",
     .takes = "segment_size segment_interval",
+    .check = archive_check,
     .probe = archive_probe,
     .ops =
         {

@@ -157,8 +157,9 @@ def test_what_belongs_to_a_slot_is_told(db, cli, tmp_path):
     assert "connectors[1].group: is no option of from: slot" in ran.stderr
     one = (
         "connectors=[{name: a, type: view, into: public.a, query: q, from: kafka}, {name: b, type: view, into: public.b, from: kafka,"
-        " table: public.users, aggregate: {by: [name], n: count}}]"
+        " table: public.users, aggregate: {by: [name], n: count}}, {name: c, type: archive, path: /tmp/c, from: kafka, table: public.users}]"
     )
     ran = cli("run", "--database", db.url, "--set", one, "--set", f"state_dir={tmp_path}", "--kafka", "127.0.0.1:1")
     assert "connectors[0].from: is kafka, which needs a table" in ran.stderr
     assert "connectors[1].from: is kafka, and records that come twice would be counted twice" in ran.stderr
+    assert "connectors[2].from: is kafka, and records that come twice would be kept twice" in ran.stderr
