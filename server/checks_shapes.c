@@ -40,7 +40,7 @@ static void check_where(struct check_context *context, const struct catalog_tabl
     struct error err;
     buf_printf(&sql, "SELECT FROM ");
     pg_quote_table(&sql, table->schema, table->name);
-    buf_printf(&sql, " WHERE (%s) LIMIT 0", entry->where);
+    buf_printf(&sql, " WHERE (%s\n) LIMIT 0", entry->where);
     PGresult *rows = pg_query(context->conn, buf_text(&sql), &err);
     buf_deinit(&sql);
     PQclear(rows);

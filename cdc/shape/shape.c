@@ -98,7 +98,8 @@ bool shape_where(const struct shape_rules *rules, const char *schema, const char
     const struct shape_entry *entry;
     for (uint32_t at = 0; (entry = next_entry(rules, schema, table, &at));) {
         if (!entry->where) continue;
-        buf_printf(out, "%s(%s)", any ? " AND " : "", entry->where);
+        const char *comment_end = strstr(entry->where, "--") ? "\n" : "";
+        buf_printf(out, "%s(%s%s)", any ? " AND " : "", entry->where, comment_end);
         any = true;
     }
     return any;
