@@ -95,6 +95,12 @@ static bool has_prefix(const struct tracker *tracker, struct slice prefix) {
     return false;
 }
 
+static bool comes_before(struct slice a, struct slice b) {
+    size_t least = a.len < b.len ? a.len : b.len;
+    int order = least ? memcmp(a.data, b.data, least) : 0;
+    return order < 0 || (order == 0 && a.len < b.len);
+}
+
 void broadcasts_add(struct broadcasts *broadcasts, struct tracker *tracker, struct slice prefix) {
     pthread_mutex_lock(&broadcasts->mutex);
     if (!has_prefix(tracker, prefix)) {
@@ -106,7 +112,10 @@ void broadcasts_add(struct broadcasts *broadcasts, struct tracker *tracker, stru
         topic->trackers[topic->n++] = tracker;
         tracker->prefixes =
             mem_realloc(tracker->prefixes, (tracker->n_prefixes + 1) * sizeof tracker->prefixes[0]);
-        tracker->prefixes[tracker->n_prefixes++] = copy_slice(prefix);
+        uint32_t at = tracker->n_prefixes++; /* in the order of their bytes, as Redis tells them */
+        for (; at > 0 && comes_before(prefix, tracker->prefixes[at - 1]); at--)
+            tracker->prefixes[at] = tracker->prefixes[at - 1];
+        tracker->prefixes[at] = copy_slice(prefix);
         atomic_fetch_add_explicit(&broadcasts->n_trackers, 1, memory_order_relaxed);
     }
     pthread_mutex_unlock(&broadcasts->mutex);

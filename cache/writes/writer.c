@@ -315,13 +315,13 @@ void writer_submit(struct writer *writer, struct write **write) {
 
 /* ---- answers ---- */
 
-/* It was the primary once, or is not yet: what the name leads to now may be another. */
+/* It was the primary once, or is not yet: what the name leads to now may be another, for those that connect, too. */
 static void leave_server(struct writer *writer) {
     int64_t now_us = clock_mono_us();
     if (now_us - writer->left_us < LEAVE_EVERY_US) return;
     writer->left_us = now_us;
     for (uint32_t i = 0; i < writer->n_lines; i++)
-        writer->lines[i].stale = wire_state(writer->lines[i].wire) == WIRE_READY;
+        writer->lines[i].stale = wire_state(writer->lines[i].wire) != WIRE_DOWN;
 }
 
 /* Those that nobody uses; the others when their write is over. */

@@ -83,7 +83,7 @@ def test_columns_are_left_out_masked_hashed_and_cut_in_the_snapshot_and_the_stre
     assert updated["after"] == {**ann, "email": hashed("x@example.com"), "status": "gone"}
     assert deleted["before"] == created["after"] and deleted["after"] is None
     text = json.dumps(seen)
-    assert not [secret for secret in ("ann@", "bob@", "x@", "555-0", "1990", "tea") if secret in text]
+    assert not [secret for secret in ("ann@", "bob@", "x@", "555-0", '"born"', "tea") if secret in text]
 
 
 def test_a_hashed_key_is_a_hash_in_keys_and_headers_too(publish, events, db):
