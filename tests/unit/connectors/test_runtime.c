@@ -251,6 +251,7 @@ struct bench {
     struct change_position position; /* as prepare told it */
     struct relation relation;
     uint64_t lsn;
+    int64_t interval_us;
 };
 
 static const struct relation users = {
@@ -281,7 +282,7 @@ static void start_threads(struct bench *b) {
                                  .database_url = "",
                                  .slot = "s",
                                  .batch_bytes = 1 << 20,
-                                 .batch_interval_us = 0},
+                                 .batch_interval_us = b->interval_us},
         &(struct runtime_deps){
             .sender = b->sender, .source = source, .figures = &b->figures, .log = b->log});
     b->feed = runtime_sink(b->runtime);
@@ -373,10 +374,12 @@ static void commit(struct bench *b, struct transaction *tx) {
     assert_true(b->feed.ops->commit(b->feed.self, tx, &err));
 }
 
-static bool tick(struct bench *b) {
+static bool tick_in(struct bench *b, int64_t us) {
     struct error err = {0};
-    return b->feed.ops->tick(b->feed.self, clock_mono_us(), &err);
+    return b->feed.ops->tick(b->feed.self, clock_mono_us() + us, &err);
 }
+
+static bool tick(struct bench *b) { return tick_in(b, 0); }
 
 static void one(struct bench *b, enum change_operation operation, const struct value *old_row,
                 const struct value *new_row) {
@@ -581,6 +584,29 @@ static void a_half_given_transaction_does_not_move_the_position(void **state) {
     assert_true(status.applied_lsn == before);
     commit(b, &tx);
     wait_for(confirmed(b) == b->lsn);
+}
+
+/* Else what had ended before would be seen with what ends behind it, an interval later. */
+static void a_batch_is_closed_between_transactions_where_one_ends_soon(void **state) {
+    struct bench *b = *state;
+    const int64_t interval_us = 100000000;
+    stop_threads(b);
+    b->interval_us = interval_us;
+    start_threads(b);
+    start_streaming(b);
+    one(b, CHANGE_INSERT, NULL, ROW(V("1"), V("Ann"), V(NULL)));
+    struct transaction tx = begin(b);
+    assert_true(tick_in(b, interval_us));
+    change(b, &tx, CHANGE_INSERT, NULL, ROW(V("2"), V("Bob"), V(NULL)));
+    commit(b, &tx);
+    assert_true(tick_in(b, interval_us));
+    wait_for(get(b, "2").version);
+    assert_int_equal(b->sink.n_applied, 1);
+    tx = begin(b); /* but a long one holds up nothing for long */
+    change(b, &tx, CHANGE_INSERT, NULL, ROW(V("3"), V("Cid"), V(NULL)));
+    assert_true(tick_in(b, 2 * interval_us));
+    wait_for(get(b, "3").version);
+    commit(b, &tx);
 }
 
 static void progress_with_nothing_to_do_is_confirmed(void **state) {
@@ -884,6 +910,7 @@ int main(void) {
         TEST(what_was_applied_is_not_given_again_with_what_was_put_off),
         TEST(changes_of_one_key_in_one_transaction_keep_their_order_over_batches),
         TEST(a_half_given_transaction_does_not_move_the_position),
+        TEST(a_batch_is_closed_between_transactions_where_one_ends_soon),
         TEST(progress_with_nothing_to_do_is_confirmed),
         TEST(a_changed_key_removes_the_old_document),
         TEST(a_value_that_is_not_in_the_stream_is_read_again_once_it_is_visible),
