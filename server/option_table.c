@@ -586,7 +586,8 @@ const struct option options[] = {
      .shown = "the broker's", .help = "Replicas of topics that are made."},
     {"cdc.kafka.transaction_interval", DURATION, AT(cdc.transaction_interval_ms),
      .initial = "100ms", .min = 1, .max = 60 * 1000,
-     .help = "A Kafka transaction is committed at the latest after this time."},
+     .help = "A row is with consumers about this time after its commit, at the latest: a Kafka "
+             "transaction ends after it, a small one so much earlier as its commit takes."},
     {"cdc.kafka.transaction_records", COUNT, AT(cdc.transaction_records), .initial = "50000",
      .min = 1, .max = 100 * 1000 * 1000,
      .help =

@@ -20,6 +20,8 @@ enum {
     CHECK_QUEUE_EVERY = 64,      /* records */
     STUCK_US = 10000,            /* a full queue of which nothing is acknowledged is sent on */
     FLUSH_MS = 2,                /* of that: for librdkafka's threads to see it */
+    EARLY_PART = 3,              /* of the interval: no more than that is left to closing */
+    SMALL_PART = 10,             /* of the most records: a small batch */
     QUEUE_FULL_TRIES =
         500, /* of SLICE_MS each: only records far larger than the last ones get there */
 };
@@ -192,6 +194,7 @@ static void batch_done(struct output_kafka *k, int64_t now_us) {
     k->state = BATCH_IDLE;
     k->split = false;
     k->closed_us = now_us;
+    k->average_closing_us += (now_us - k->closing_us - k->average_closing_us) / 8;
     atomic_store(&k->confirmed_lsn, k->next.end_lsn);
     atomic_store(&k->unacknowledged_since_us, 0);
     metric_bump(k->batches, 1);
@@ -253,9 +256,14 @@ static bool close_batch(struct output_kafka *k, struct error *err) {
     return true;
 }
 
-/* When an open batch's time is over. */
+/* When an open batch's time is over. What comes while one is closed waits for that and then for the next one's end: of a small
+ * batch the interval leaves time for both, so that a row is with consumers within it. Large ones are about throughput. */
 static int64_t interval_end_us(const struct output_kafka *k) {
-    return k->opened_us + k->config->transaction_interval_ms * 1000;
+    int64_t interval_us = k->config->transaction_interval_ms * 1000;
+    int64_t early_us = 2 * k->average_closing_us;
+    if (early_us > interval_us / EARLY_PART) early_us = interval_us / EARLY_PART;
+    if (k->batch_records > k->config->transaction_records / SMALL_PART) early_us = 0;
+    return k->opened_us + interval_us - early_us;
 }
 
 static bool is_due(const struct output_kafka *k, int64_t now_us) {
@@ -267,13 +275,17 @@ static bool is_due(const struct output_kafka *k, int64_t now_us) {
     return k->batch_records >= k->config->transaction_records || now_us >= interval_end_us(k);
 }
 
+static void begin_closing(struct output_kafka *k, int64_t now_us) {
+    k->state = BATCH_CLOSING;
+    k->closing_us = k->told_us = now_us;
+    atomic_store(&k->unacknowledged_since_us, now_us);
+}
+
 static bool close_when_due(struct output_kafka *k, int64_t now_us, struct error *err) {
     if (k->state != BATCH_CLOSING) {
         if (!is_due(k, now_us)) return true;
         if (k->state == BATCH_IDLE && !open_batch(k, err)) return false;
-        k->state = BATCH_CLOSING;
-        k->closing_us = k->told_us = now_us;
-        atomic_store(&k->unacknowledged_since_us, now_us);
+        begin_closing(k, now_us);
     }
     if (!close_batch(k, err)) return false;
     tell_slow(k, now_us);
@@ -285,7 +297,7 @@ void output_kafka_finish(struct output_kafka *k, int timeout_ms) {
     struct error err;
     bool worth_it = k->state != BATCH_IDLE && !k->partial && !k->failure &&
                     !rd_kafka_fatal_error(k->producer, NULL, 0);
-    if (worth_it) k->state = BATCH_CLOSING;
+    if (worth_it) begin_closing(k, clock_mono_us());
     while (worth_it && k->state == BATCH_CLOSING && clock_mono_us() < deadline_us)
         worth_it = close_batch(k, &err);
 }
@@ -293,7 +305,7 @@ void output_kafka_finish(struct output_kafka *k, int timeout_ms) {
 bool output_kafka_store(struct output_kafka *k, int timeout_ms, struct error *err) {
     int64_t deadline_us = clock_mono_us() + (int64_t)timeout_ms * 1000;
     if (!open_batch(k, err)) return false;
-    k->state = BATCH_CLOSING;
+    begin_closing(k, clock_mono_us());
     while (k->state == BATCH_CLOSING && clock_mono_us() < deadline_us) {
         if (!close_batch(k, err)) return false;
     }

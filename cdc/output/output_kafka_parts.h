@@ -60,6 +60,7 @@ struct output_kafka {
     int64_t opened_us;           /* of the batch */
     uint64_t batch_records;      /* in the batch */
     int64_t closing_us;          /* since when it is being closed */
+    int64_t average_closing_us;  /* how long the last ones took */
     int64_t told_us;             /* when it was last said that this takes long */
     int64_t closed_us;           /* when the last batch was done */
     struct change_position next; /* what the next batch makes durable */
