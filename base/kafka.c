@@ -193,7 +193,7 @@ bool kafka_metadata(rd_kafka_t *producer, bool topics, int timeout_ms, const cha
             rd_kafka_metadata(producer, topics, NULL, metadata, METADATA_SLICE_MS);
         if (!code) return true;
         char words[sizeof why];
-        rd_kafka_resp_err_t of;
+        rd_kafka_resp_err_t of = RD_KAFKA_RESP_ERR_NO_ERROR;
         int heavy = last_words(producer, &of, words, sizeof words);
         if (heavy > heaviest) {
             heaviest = heavy;
