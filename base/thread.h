@@ -7,4 +7,8 @@
 /* pthread_create's code: 0, or an errno. `name` of at most 15 bytes; NULL: that of whoever starts it. */
 int thread_start(pthread_t *thread, const char *name, void *(*run)(void *arg), void *arg);
 
+/* The calling thread, which does little at a time, waits less for the time slices of others: its own get short (EEVDF's custom
+ * slices, from Linux 6.12 on; elsewhere this does nothing). */
+void thread_be_prompt(void);
+
 #endif

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "cache/rows/held.h"
 #include "cache/rows/pulse.h"
 #include "cache/rows/query_figures.h"
@@ -173,6 +174,7 @@ static bool on_started(void *self, const struct feed_identity *identity, struct 
     struct coherence *coherence = self;
     struct core *core = coherence->core;
     (void)err;
+    thread_be_prompt(); /* what it evicts is stale until then */
     bool moved = !same_server(identity, &coherence->identity);
     struct origin origin = {identity->system_identifier, identity->timeline,
                             identity->server_start_us, true};

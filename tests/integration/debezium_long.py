@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from support.kafka import Kafka
 from support.oracle import MODES, MORE_MODES, Stand, has_mark, make_publisher, statements
 from support.oracle_avro import MODES as AVRO_MODES, AvroStand
 from support.waiting import wait_until
@@ -17,6 +18,17 @@ SQL = Path(__file__).parent / "sql"
 
 pytestmark = pytest.mark.timeout(2400)
 both_versions = pytest.mark.parametrize("postgres", ["15", "18"], indirect=True)
+
+
+class LargeKafka(Kafka):
+    """Hundreds of topics, each with transactions: with half a gigabyte the broker does nothing but collect in the end."""
+
+    heap = "2g"
+
+
+@pytest.fixture
+def kafka(workshop, _servers):
+    return _servers("large kafka", lambda: LargeKafka(workshop))
 
 
 @pytest.fixture

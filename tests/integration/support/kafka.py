@@ -123,6 +123,8 @@ class Kafka:
     kafka.allow("scram", "topic", f"{unique}.", "WRITE")      by prefix, with the broker's authorizer; deny(...) takes it back
     """
 
+    heap = "512m"
+
     def __init__(self, workshop, mate=None, **settings):
         """`mate`: the broker of whose cluster this one is the second."""
         self._workshop = workshop
@@ -154,7 +156,7 @@ class Kafka:
 
     def _java(self, main, *args):
         jars = self._workshop.part("kafka")
-        return ["java", "-Xmx512m", "-Xms256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+        return ["java", f"-Xmx{self.heap}", "-Xms256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
                 f"-Dlog4j2.configurationFile={self._folder}/log4j2.yaml", "-cp", f"{jars}/*", main, *args]
 
     def _make_certificate(self):
