@@ -194,7 +194,8 @@ static void batch_done(struct output_kafka *k, int64_t now_us) {
     k->state = BATCH_IDLE;
     k->split = false;
     k->closed_us = now_us;
-    k->average_closing_us += (now_us - k->closing_us - k->average_closing_us) / 8;
+    int64_t took_us = now_us - k->closing_us;
+    k->average_closing_us += (took_us - k->average_closing_us) / (k->average_closing_us ? 8 : 1);
     atomic_store(&k->confirmed_lsn, k->next.end_lsn);
     atomic_store(&k->unacknowledged_since_us, 0);
     metric_bump(k->batches, 1);
