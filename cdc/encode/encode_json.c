@@ -20,12 +20,12 @@ enum { DIGITS_MAX = 20 };
 
 /* At the end of the room; returns how many. */
 static size_t write_digits(char room[DIGITS_MAX], uint64_t value) {
-    char *at = room + DIGITS_MAX;
+    size_t at = DIGITS_MAX;
     do {
-        *--at = (char)('0' + value % 10);
+        room[--at] = (char)('0' + value % 10);
         value /= 10;
     } while (value);
-    return (size_t)(room + DIGITS_MAX - at);
+    return DIGITS_MAX - at;
 }
 
 static void append_u64(struct buf *out, uint64_t value) {

@@ -105,7 +105,7 @@ static rd_kafka_topic_partition_list_t *find_committed(struct topic_reach *reach
     rd_kafka_resp_err_t code =
         rd_kafka_metadata(reach->consumer, 0, topic, &metadata, ASK_TIMEOUT_MS);
     rd_kafka_topic_destroy(topic);
-    int n = !code && metadata->topic_cnt == 1 ? metadata->topics[0].partition_cnt : 0;
+    int n = !code && metadata && metadata->topic_cnt == 1 ? metadata->topics[0].partition_cnt : 0;
     if (metadata) rd_kafka_metadata_destroy(metadata);
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(n);
     for (int i = 0; i < n; i++)
