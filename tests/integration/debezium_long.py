@@ -21,7 +21,7 @@ both_versions = pytest.mark.parametrize("postgres", ["15", "18"], indirect=True)
 
 
 class LargeKafka(Kafka):
-    """Hundreds of topics, each with transactions: with half a gigabyte the broker does nothing but collect in the end."""
+    """Hundreds of topics, each with transactions: with half a gigabyte of heap the broker stops answering in the end."""
 
     heap = "2g"
 
