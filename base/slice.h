@@ -27,6 +27,13 @@ static inline bool slice_equal(struct slice a, struct slice b) {
     return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
 }
 
+/* The order of their bytes; of one that the other begins with, the shorter first. Below 0, 0, above 0. */
+static inline int slice_compare(struct slice a, struct slice b) {
+    size_t shorter = a.len < b.len ? a.len : b.len;
+    int order = shorter ? memcmp(a.data, b.data, shorter) : 0;
+    return order ? order : (a.len > b.len) - (a.len < b.len);
+}
+
 /* ASCII case is folded: for protocol words, never for data. */
 static inline bool slice_equal_nocase(struct slice a, struct slice b) {
     return a.len == b.len && (a.len == 0 || strncasecmp(a.data, b.data, a.len) == 0);

@@ -36,10 +36,7 @@ bool acl_name_fits(struct slice name) {
 }
 
 static int compare(const struct acl_user *user, struct slice name) {
-    size_t shared = user->name_len < name.len ? user->name_len : name.len;
-    int order = shared ? memcmp(user->name, name.data, shared) : 0;
-    if (order) return order;
-    return (user->name_len > name.len) - (user->name_len < name.len);
+    return slice_compare(slice_make(user->name, user->name_len), name);
 }
 
 /* The first place whose name is not before `name`. */

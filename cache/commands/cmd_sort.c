@@ -222,13 +222,6 @@ static bool weigh(struct command_context *ctx, const struct sort *sort, struct s
     return all;
 }
 
-static int compare_text(struct slice a, struct slice b) {
-    size_t common = a.len < b.len ? a.len : b.len;
-    int difference = common ? memcmp(a.data, b.data, common) : 0;
-    if (difference) return difference;
-    return a.len < b.len ? -1 : a.len > b.len;
-}
-
 static int compare(const void *one, const void *other, void *arg) {
     const struct sort *sort = arg;
     const struct sorted *a = one;
@@ -236,9 +229,9 @@ static int compare(const void *one, const void *other, void *arg) {
     int order;
     if (!sort->alphabetic) {
         order = a->score < b->score ? -1 : a->score > b->score;
-        if (order == 0) order = compare_text(a->element, b->element);
+        if (order == 0) order = slice_compare(a->element, b->element);
     } else if (a->weight.data && b->weight.data) {
-        order = compare_text(a->weight, b->weight);
+        order = slice_compare(a->weight, b->weight);
     } else {
         order = (a->weight.data != NULL) - (b->weight.data != NULL);
     }

@@ -64,16 +64,10 @@ static bool read_pairs(struct slice text, struct pairs *pairs) {
     return true;
 }
 
-static int compare_names(struct slice a, struct slice b) {
-    size_t len = a.len < b.len ? a.len : b.len;
-    int order = len ? memcmp(a.data, b.data, len) : 0;
-    return order ? order : (a.len > b.len) - (a.len < b.len);
-}
-
 static int by_name(const void *a, const void *b) {
     const struct pair *left = a;
     const struct pair *right = b;
-    int order = compare_names(left->name, right->name);
+    int order = slice_compare(left->name, right->name);
     return order ? order : (left->place > right->place) - (left->place < right->place);
 }
 
@@ -87,7 +81,7 @@ static int by_score(const void *a, const void *b) {
     const struct pair *left = a;
     const struct pair *right = b;
     if (left->score != right->score) return left->score < right->score ? -1 : 1;
-    return compare_names(left->name, right->name);
+    return slice_compare(left->name, right->name);
 }
 
 /* Of those of one name the last stays. */

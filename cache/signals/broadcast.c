@@ -95,12 +95,6 @@ static bool has_prefix(const struct tracker *tracker, struct slice prefix) {
     return false;
 }
 
-static bool comes_before(struct slice a, struct slice b) {
-    size_t least = a.len < b.len ? a.len : b.len;
-    int order = least ? memcmp(a.data, b.data, least) : 0;
-    return order < 0 || (order == 0 && a.len < b.len);
-}
-
 void broadcasts_add(struct broadcasts *broadcasts, struct tracker *tracker, struct slice prefix) {
     pthread_mutex_lock(&broadcasts->mutex);
     if (!has_prefix(tracker, prefix)) {
@@ -113,7 +107,7 @@ void broadcasts_add(struct broadcasts *broadcasts, struct tracker *tracker, stru
         tracker->prefixes =
             mem_realloc(tracker->prefixes, (tracker->n_prefixes + 1) * sizeof tracker->prefixes[0]);
         uint32_t at = tracker->n_prefixes++; /* in the order of their bytes, as Redis tells them */
-        for (; at > 0 && comes_before(prefix, tracker->prefixes[at - 1]); at--)
+        for (; at > 0 && slice_compare(prefix, tracker->prefixes[at - 1]) < 0; at--)
             tracker->prefixes[at] = tracker->prefixes[at - 1];
         tracker->prefixes[at] = copy_slice(prefix);
         atomic_fetch_add_explicit(&broadcasts->n_trackers, 1, memory_order_relaxed);
@@ -203,10 +197,8 @@ static void take_pending(const struct buf *pending, struct buf *notes) {
 static int by_key(const void *a, const void *b) {
     const struct note *left = a;
     const struct note *right = b;
-    size_t least = left->key.len < right->key.len ? left->key.len : right->key.len;
-    int order = least ? memcmp(left->key.data, right->key.data, least) : 0;
+    int order = slice_compare(left->key, right->key);
     if (order) return order;
-    if (left->key.len != right->key.len) return left->key.len < right->key.len ? -1 : 1;
     return left->at < right->at ? -1 : left->at > right->at;
 }
 

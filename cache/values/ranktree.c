@@ -23,13 +23,6 @@ _Static_assert(sizeof(struct rank_inner) == 1000, "of 1024");
 
 /* --- order --- */
 
-int ranked_compare(struct slice a, struct slice b) {
-    size_t shorter = a.len < b.len ? a.len : b.len;
-    int order = shorter ? memcmp(a.data, b.data, shorter) : 0;
-    if (order != 0) return order;
-    return (a.len > b.len) - (a.len < b.len);
-}
-
 struct place {
     double score;
     struct slice key;
@@ -38,13 +31,13 @@ struct place {
 static bool is_before(double score, const struct entry *member, const void *bound) {
     const struct place *place = bound;
     if (score != place->score) return score < place->score;
-    return ranked_compare(entry_key(member), place->key) < 0;
+    return slice_compare(entry_key(member), place->key) < 0;
 }
 
 static bool is_not_after(double score, const struct entry *member, const void *bound) {
     const struct place *place = bound;
     if (score != place->score) return score < place->score;
-    return ranked_compare(entry_key(member), place->key) <= 0;
+    return slice_compare(entry_key(member), place->key) <= 0;
 }
 
 /* How many of the leaf's entries are before the bound. */

@@ -76,7 +76,4 @@ struct rank_cursor ranktree_at(const struct ranktree *tree, size_t rank);
 struct entry *rank_next(struct rank_cursor *cursor);
 struct entry *rank_previous(struct rank_cursor *cursor);
 
-/* The order of keys: by bytes, the shorter first. */
-int ranked_compare(struct slice a, struct slice b);
-
 #endif

@@ -225,7 +225,7 @@ static int compare_to_bound(struct slice name, const struct name_bound *bound) {
     switch (bound->kind) {
     case NAME_LEAST: return 1;
     case NAME_GREATEST: return -1;
-    case NAME_SPELLED: return ranked_compare(name, bound->name);
+    case NAME_SPELLED: return slice_compare(name, bound->name);
     }
     ASSERT_UNREACHABLE();
 }
@@ -255,7 +255,7 @@ static bool names_nothing(const struct name_range *range) {
     const struct name_bound *max = &range->max;
     int order = (int)min->kind - (int)max->kind;
     if (min->kind == NAME_SPELLED && max->kind == NAME_SPELLED)
-        order = ranked_compare(min->name, max->name);
+        order = slice_compare(min->name, max->name);
     return order > 0 || (order == 0 && (min->excluded || max->excluded));
 }
 
@@ -406,7 +406,7 @@ static void packed_insert(struct buf *packed, struct slice member, double score)
     struct scored item;
     size_t at = (size_t)(cursor.at - packed->data);
     while (scored_next(&cursor, &item)) {
-        if (item.score > score || (item.score == score && ranked_compare(item.member, member) > 0))
+        if (item.score > score || (item.score == score && slice_compare(item.member, member) > 0))
             break;
         at = (size_t)(cursor.at - packed->data);
     }

@@ -239,14 +239,8 @@ struct finding {
     size_t n_results;
 };
 
-static int compare_keys(struct slice a, struct slice b) {
-    int order = memcmp(a.data, b.data, a.len < b.len ? a.len : b.len);
-    if (order) return order;
-    return a.len < b.len ? -1 : a.len > b.len;
-}
-
 static int compare_found(const void *a, const void *b) {
-    return compare_keys(((const struct found *)a)->key, ((const struct found *)b)->key);
+    return slice_compare(((const struct found *)a)->key, ((const struct found *)b)->key);
 }
 
 static void take_found(void *arg, PGresult *rows) {

@@ -26,7 +26,7 @@ static struct entry *member_of(double score, const char *key) {
 
 static int in_order(const struct entry *a, const struct entry *b) {
     if (ranked_score(a) != ranked_score(b)) return ranked_score(a) < ranked_score(b) ? -1 : 1;
-    return ranked_compare(entry_key(a), entry_key(b));
+    return slice_compare(entry_key(a), entry_key(b));
 }
 
 static size_t model_rank(const struct model *model, const struct entry *member) {
