@@ -1,7 +1,7 @@
 #include "base/thread.h"
 
 #include <signal.h>
-#include <stdint.h>
+#include <stdbool.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -27,9 +27,15 @@ int thread_start(pthread_t *thread, const char *name, void *(*run)(void *arg), v
     return failed;
 }
 
-void thread_be_prompt(void) {
-    struct scheduling scheduling = {.size = sizeof scheduling};
-    if (syscall(SYS_sched_getattr, 0, &scheduling, sizeof scheduling, 0) != 0) return;
-    scheduling.runtime_ns = PROMPT_SLICE_NS;
-    (void)syscall(SYS_sched_setattr, 0, &scheduling, 0);
+static bool read_scheduling(struct scheduling *now) {
+    *now = (struct scheduling){.size = sizeof *now};
+    return syscall(SYS_sched_getattr, 0, now, sizeof *now, 0) == 0;
+}
+
+uint64_t thread_be_prompt(void) {
+    struct scheduling now;
+    if (!read_scheduling(&now)) return 0;
+    now.runtime_ns = PROMPT_SLICE_NS;
+    bool kept = syscall(SYS_sched_setattr, 0, &now, 0) == 0 && read_scheduling(&now);
+    return kept ? now.runtime_ns : 0;
 }

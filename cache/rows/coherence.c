@@ -174,7 +174,7 @@ static bool on_started(void *self, const struct feed_identity *identity, struct 
     struct coherence *coherence = self;
     struct core *core = coherence->core;
     (void)err;
-    thread_be_prompt(); /* what it evicts is stale until then */
+    (void)thread_be_prompt(); /* what it evicts is stale until then */
     bool moved = !same_server(identity, &coherence->identity);
     struct origin origin = {identity->system_identifier, identity->timeline,
                             identity->server_start_us, true};
