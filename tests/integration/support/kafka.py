@@ -124,6 +124,7 @@ class Kafka:
     """
 
     heap = "512m"
+    compiler = ["-XX:TieredStopAtLevel=1"]  # starts fast and runs slowly
 
     def __init__(self, workshop, mate=None, **settings):
         """`mate`: the broker of whose cluster this one is the second."""
@@ -156,7 +157,7 @@ class Kafka:
 
     def _java(self, main, *args):
         jars = self._workshop.part("kafka")
-        return ["java", f"-Xmx{self.heap}", "-Xms256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+        return ["java", f"-Xmx{self.heap}", "-Xms256m", "-XX:+UseSerialGC", *self.compiler,
                 f"-Dlog4j2.configurationFile={self._folder}/log4j2.yaml", "-cp", f"{jars}/*", main, *args]
 
     def _make_certificate(self):
